@@ -1,0 +1,71 @@
+"""The one expected exception, and the exit codes that scripts may rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXIT_OK = 0
+"""The command did what was asked."""
+EXIT_BUG = 1
+"""An unexpected exception: a bug of ftkit or of a library; the traceback is printed."""
+EXIT_USER = 2
+"""The recipe, the data or the command line is wrong; one message, no traceback."""
+EXIT_INTERRUPTED = 130
+"""Stopped by Ctrl-C."""
+
+
+class UserError(Exception):
+    """Something a person can mend: says what is wrong, where, and what to do.
+
+    Args:
+        problem: what was asked and what was found, one sentence.
+        where: `file`, `file:line` or `file:line:column`, when the problem has a place.
+        fix: what to do about it.
+
+    Example:
+        >>> print(UserError("no such column: txt", where="a.csv:1", fix="columns here: text, label"))
+        a.csv:1 no such column: txt; columns here: text, label
+    """
+
+    def __init__(self, problem: str, *, where: str | None = None, fix: str | None = None) -> None:
+        self.problem = problem
+        self.where = where
+        self.fix = fix
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        place = f"{self.where} " if self.where else ""
+        remedy = f"; {self.fix}" if self.fix else ""
+        return f"{place}{self.problem}{remedy}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a recipe.
+
+    Attributes:
+        where: `file:line:column`, or `override 2`.
+        key: dotted path of the key (`training.learning_rate`), empty for the whole file.
+        message: what is wrong.
+        fix: what to do, empty when the message says it all.
+    """
+
+    where: str
+    key: str
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        fix = f"; {self.fix}" if self.fix else ""
+        return f"{self.where} {key}{self.message}{fix}"
+
+
+class RecipeError(UserError):
+    """Every problem of one recipe, reported together."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        assert problems, "a RecipeError needs at least one problem"
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,265 @@
+"""What a recipe may say. The docstring under each field is its reference manual and its entry in the JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Metric = Annotated[str, Field(pattern=r"^(accuracy|f1_macro|f1|precision|recall|matthews|roc_auc|confusion|ece|evaluate:.+)$")]
+
+
+class Section(BaseModel):
+    """Base of every part of a recipe: immutable, no unknown key, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class ModelSpec(Section):
+    """The base checkpoint."""
+
+    name_or_path: str = Field(min_length=1)
+    """Hub id, folder, or `builtin:NAME` (`ftkit builtin` lists them). A relative folder is relative to the recipe."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights that are not trained. `auto`: bfloat16 where the processor computes in it, else float32."""
+
+    trust_remote_code: bool = False
+    """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
+
+
+class FrozenMethod(Section):
+    """The encoder stays as it is and runs once; only a classification head is trained."""
+
+    type: Literal["frozen"]
+    """frozen: train a head on the encoder's stored outputs."""
+
+    pooling: Literal["auto", "cls", "mean", "max", "first_token"] = "auto"
+    """How token vectors become one vector. `cls`: the architecture's own head; `mean`, `max` and `first_token`: that
+    vector and a linear layer, saved as sentence-transformers modules; `auto`: what the checkpoint's own
+    sentence-transformers files say, else `cls`."""
+
+
+class FullMethod(Section):
+    """Every weight is trained."""
+
+    type: Literal["full"]
+    """full: train all weights."""
+
+
+class LoraMethod(Section):
+    """Low-rank adapters on the linear layers (Hu et al. 2021); the base stays untouched."""
+
+    type: Literal["lora"]
+    """lora: train low-rank adapters and the head."""
+
+    r: int = Field(default=8, ge=1)
+    """Rank of the adapters."""
+
+    lora_alpha: int = Field(default=16, ge=1)
+    """Scale of the adapters: their output is multiplied by lora_alpha / r."""
+
+    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout on the adapters' input."""
+
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Which linear layers get an adapter: all of them, or names as peft takes them."""
+
+    use_rslora: bool = False
+    """Scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023): steadier at high ranks."""
+
+    use_dora: bool = False
+    """Decompose weights into magnitude and direction (Liu et al. 2024): slower, sometimes better at low ranks."""
+
+
+Method = Annotated[FrozenMethod | FullMethod | LoraMethod, Field(discriminator="type")]
+
+
+class DataSpec(Section):
+    """Where the examples come from and which columns hold what."""
+
+    train_file: str | None = None
+    """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe."""
+
+    validation_file: str | None = None
+    """Examples for choosing the best checkpoint. Without any, part of the training set is split off."""
+
+    test_file: str | None = None
+    """Examples looked at once, at the end."""
+
+    dataset_name: str | None = None
+    """Instead of files: a hub data set, `builtin:NAME`, or a folder that holds train, validation and test files."""
+
+    dataset_config_name: str | None = None
+    """Configuration of a hub data set."""
+
+    train_split: str = "train"
+    """Name of the training split of a data set."""
+
+    validation_split: str | None = None
+    """Name of the validation split; found by its usual names when absent."""
+
+    test_split: str | None = None
+    """Name of the test split; found by its usual name when absent."""
+
+    validation_size: float = Field(default=0.1, gt=0.0)
+    """Split off when there is no validation set: a share below 1, or a number of rows."""
+
+    text_column: str | None = None
+    """Column of the text; found when exactly one column looks like it."""
+
+    text_pair_column: str | None = None
+    """Column of the second text, for tasks on pairs (entailment, paraphrase)."""
+
+    label_column: str | None = None
+    """Column of the label; found when exactly one column looks like it."""
+
+    label_names: list[str | int] | None = None
+    """The labels in the order they get in the model. Default: sorted as they occur in the training set."""
+
+    max_length: int | None = Field(default=None, ge=4)
+    """Tokens kept of each example, special tokens included. Default: what the tokenizer allows, at most 512."""
+
+    max_train_samples: int | None = Field(default=None, ge=1)
+    """Use only that many training rows, drawn with the seed."""
+
+    max_eval_samples: int | None = Field(default=None, ge=1)
+    """Use only that many validation and test rows each, drawn with the seed."""
+
+    encoding: str = "utf-8"
+    """Encoding of text files, as Python names it (`cp1252`, `latin-1`, `utf-16`)."""
+
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """Field separator of a CSV file. Default: comma, or tab for .tsv."""
+
+    on_bad_row: Literal["error", "skip"] = "error"
+    """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and listed in the run."""
+
+
+class TrainingSpec(Section):
+    """How it is trained: names as in transformers.TrainingArguments."""
+
+    output_dir: str | None = None
+    """The run directory, relative to the recipe. Default: `runs/<name of the recipe>` where the command is typed."""
+
+    num_train_epochs: float = Field(gt=0)
+    """Passes over the training set."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after that many optimizer steps, whatever num_train_epochs says."""
+
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+
+    per_device_train_batch_size: int = Field(ge=1)
+    """Examples a step on each device."""
+
+    per_device_eval_batch_size: int = Field(default=64, ge=1)
+    """Examples a batch when evaluating."""
+
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up before a step."""
+
+    optim: str = "adamw_torch"
+    """Optimizer, by its transformers name; `full` and `lora` only (a frozen head is fitted with AdamW)."""
+
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    """Shape of the learning rate over the run."""
+
+    warmup_steps: float = Field(ge=0)
+    """Steps of warm-up; below 1, the share of all steps."""
+
+    weight_decay: float = Field(ge=0)
+    """AdamW's decoupled weight decay."""
+
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are scaled down to this norm; 0 leaves them."""
+
+    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the target's probability spread over all labels."""
+
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name."""
+
+    eval_strategy: Literal["epoch", "steps"] = "epoch"
+    """When the validation set is scored."""
+
+    eval_steps: int | None = Field(default=None, ge=1)
+    """Steps between evaluations, with eval_strategy: steps."""
+
+    save_total_limit: int = Field(default=2, ge=1)
+    """Checkpoints kept (`full` and `lora`; a frozen head needs none)."""
+
+    load_best_model_at_end: bool = True
+    """Keep the checkpoint with the best validation score instead of the last."""
+
+    metric_for_best_model: Literal["loss", "accuracy", "f1_macro"] = "loss"
+    """What `best` means, on the validation set."""
+
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Stop after that many evaluations without a better score. Default: never."""
+
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Seed of everything random: splits, initial weights, order of examples, dropout."""
+
+    bf16: bool = False
+    """Mixed precision in bfloat16 (`full` and `lora`)."""
+
+    fp16: bool = False
+    """Mixed precision in float16; needs a GPU."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+
+    dataloader_num_workers: int = Field(default=0, ge=0)
+    """Processes that prepare batches (`full` and `lora`)."""
+
+    use_cpu: bool = False
+    """Stay on the CPU although there is an accelerator."""
+
+    logging_steps: int = Field(default=10, ge=1)
+    """Steps between training losses in history.jsonl (`full` and `lora`)."""
+
+    report_to: Literal["none", "tensorboard", "wandb", "trackio", "mlflow"] = "none"
+    """Experiment tracker (`full` and `lora`); nothing is sent anywhere unless it is named here."""
+
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Any other field of transformers.TrainingArguments (`full` and `lora`)."""
+
+
+class EvaluationSpec(Section):
+    """What is measured at the end, on validation and test."""
+
+    metrics: list[Metric] = Field(default=["accuracy", "f1_macro", "matthews", "ece"], min_length=1)
+    """accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME` of that library."""
+
+    positive_label: str | int | None = None
+    """Class that f1, precision and recall are about in a task of two classes. Default: the second label."""
+
+    num_resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples behind each 95 % interval."""
+
+
+class Recipe(Section):
+    """A whole recipe: what to train, on what, how."""
+
+    task: Literal["classification"]
+    """classification: one label for each text or pair of texts."""
+
+    model: ModelSpec
+    """The base checkpoint."""
+
+    method: Method
+    """What is trained: `frozen` (head only), `full` or `lora`."""
+
+    data: DataSpec
+    """The examples."""
+
+    training: TrainingSpec
+    """How it is trained."""
+
+    evaluation: EvaluationSpec
+    """What is measured."""
