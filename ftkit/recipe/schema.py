@@ -6,13 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Metric = Annotated[str, Field(pattern=r"^(accuracy|f1_macro|f1|precision|recall|matthews|roc_auc|confusion|ece|evaluate:.+)$")]
+METRICS = ("accuracy", "f1_macro", "f1", "precision", "recall", "matthews", "roc_auc", "confusion", "ece")
+Metric = Annotated[str, Field(pattern=rf"^({'|'.join(METRICS)}|evaluate:.+)$")]
 
 
 class Section(BaseModel):
     """Base of every part of a recipe: immutable, no unknown key, no silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class ModelSpec(Section):
@@ -25,7 +28,8 @@ class ModelSpec(Section):
     """Branch, tag or commit of a hub model."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the weights that are not trained. `auto`: bfloat16 where the processor computes in it, else float32."""
+    """Precision of the weights that are not trained. `auto`: bfloat16 where the processor computes
+    in it, else float32."""
 
     trust_remote_code: bool = False
     """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
@@ -136,7 +140,8 @@ class DataSpec(Section):
     """Field separator of a CSV file. Default: comma, or tab for .tsv."""
 
     on_bad_row: Literal["error", "skip"] = "error"
-    """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and listed in the run."""
+    """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and
+    listed in the run."""
 
 
 class TrainingSpec(Section):
@@ -234,7 +239,8 @@ class EvaluationSpec(Section):
     """What is measured at the end, on validation and test."""
 
     metrics: list[Metric] = Field(default=["accuracy", "f1_macro", "matthews", "ece"], min_length=1)
-    """accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME` of that library."""
+    """accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME` of that
+    library."""
 
     positive_label: str | int | None = None
     """Class that f1, precision and recall are about in a task of two classes. Default: the second label."""
