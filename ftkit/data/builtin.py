@@ -1,0 +1,158 @@
+"""Data sets made from the running Python's own sources: real text on every machine, with no download.
+
+The standard library's modules are parsed with `ast` and never imported. What comes out depends on the Python version
+(its licence, PSF, covers the texts) and on nothing else; it is kept in the cache folder.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ftkit.data.arrow_rows import iter_parquet
+from ftkit.data.columns import listing
+from ftkit.data.duplicates import key_of
+from ftkit.data.rows import BadRow, Row
+from ftkit.data.stdlib_text import docstring_rows, pydoc_rows, signature_rows
+from ftkit.errors import UserError
+from ftkit.storage import build_once, cache_root
+
+_VERSION = 1
+"""Raised when the making changes, so that what an older ftkit left in the cache is not taken for it."""
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class BuiltinData:
+    """One data set.
+
+    Attributes:
+        name: what stands after `builtin:`.
+        description: what it holds, one line.
+        columns: names of its columns, all strings.
+        key_column: the column that decides a row's split, so that equal texts share one.
+        rows: rows with Python 3.11; other versions differ a little.
+        make: makes its rows.
+    """
+
+    name: str
+    description: str
+    columns: tuple[str, ...]
+    key_column: str
+    rows: int
+    make: Callable[[], list[tuple[str, ...]]]
+
+    @property
+    def folder(self) -> str:
+        """Its folder below the cache."""
+        python = f"{platform.python_implementation().lower()}-{platform.python_version()}"
+        return f"builtin-data/{self.name}-{_VERSION}-{python}"
+
+
+BUILTIN_DATA: dict[str, BuiltinData] = {
+    data.name: data
+    for data in (
+        BuiltinData(
+            "docstrings",
+            "classification: first sentence of a docstring -> the module it comes from, 12 modules",
+            ("text", "label"),
+            "text",
+            2640,
+            docstring_rows,
+        ),
+        BuiltinData(
+            "signatures",
+            "seq2seq: a function's signature -> first sentence of its docstring",
+            ("source", "target"),
+            "target",
+            5570,
+            signature_rows,
+        ),
+        BuiltinData(
+            "pydoc",
+            "language modelling: sections of the Python reference, as `help()` prints them",
+            ("text",),
+            "text",
+            300,
+            pydoc_rows,
+        ),
+    )
+}
+"""Name -> data set."""
+
+
+@dataclass(frozen=True)
+class BuiltinDataInfo:
+    """What `ftkit builtin` shows.
+
+    Attributes:
+        name: with the prefix, as a recipe writes it.
+        description: one line.
+        rows: how many; exact when `made`, else as with Python 3.11.
+        made: whether it is in the cache already.
+    """
+
+    name: str
+    description: str
+    rows: int
+    made: bool
+
+
+def describe_builtin_data() -> list[BuiltinDataInfo]:
+    """Every built-in data set, without making any."""
+    infos = []
+    for data in BUILTIN_DATA.values():
+        folder = cache_root() / data.folder
+        made = folder.is_dir()
+        rows = sum(pq.read_metadata(folder / f"{split}.parquet").num_rows for split in _SPLITS) if made else data.rows
+        infos.append(BuiltinDataInfo(f"builtin:{data.name}", data.description, rows, made))
+    return infos
+
+
+def load_builtin(name: str) -> dict[str, pa.Table]:
+    """The tables of a data set by split (train, validation, test: about 80, 10 and 10 %), made on first use (3 s).
+
+    Args:
+        name: a key of BUILTIN_DATA.
+
+    Returns:
+        Tables of string columns: text and label, source and target, or text.
+
+    Raises:
+        UserError: no such name, or this Python came without its sources.
+    """
+    return {split: pq.read_table(path) for split, path in _files(name).items()}
+
+
+def builtin_rows(name: str) -> dict[str, Callable[[], Iterator[Row | BadRow]]]:
+    """The same as functions that read a split row by row."""
+    return {split: partial(iter_parquet, path) for split, path in _files(name).items()}
+
+
+def _files(name: str) -> dict[str, Path]:
+    if name not in BUILTIN_DATA:
+        raise UserError(f"no built-in data set {name}", fix=f"there are {listing(list(BUILTIN_DATA))}")
+    data = BUILTIN_DATA[name]
+    folder = build_once(data.folder, partial(_build, data))
+    return {split: folder / f"{split}.parquet" for split in _SPLITS}
+
+
+def _build(data: BuiltinData, folder: Path) -> None:
+    rows = data.make()
+    key = data.columns.index(data.key_column)
+    splits = [_split_of(row[key]) for row in rows]
+    for split in _SPLITS:
+        chosen = [row for row, name in zip(rows, splits, strict=True) if name == split]
+        columns = [pa.array([row[index] for row in chosen], pa.string()) for index in range(len(data.columns))]
+        pq.write_table(pa.Table.from_arrays(columns, names=list(data.columns)), folder / f"{split}.parquet")
+
+
+def _split_of(text: str) -> str:
+    share = key_of(text) % 10
+    return "validation" if share == 8 else "test" if share == 9 else "train"

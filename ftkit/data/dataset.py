@@ -1,0 +1,94 @@
+"""What the data room hands out: splits of texts and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from ftkit.data.duplicates import text_keys
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split, in the order of their file.
+
+    Attributes:
+        name: train, validation or test.
+        table: columns text (string), text_pair (string, only for tasks on pairs), label (int32: index into the
+            label names).
+        source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
+    """
+
+    name: str
+    table: pa.Table
+    source: str
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, as Python strings."""
+        texts: list[str] = self.table.column("text").to_pylist()
+        return texts
+
+    @property
+    def pairs(self) -> list[str] | None:
+        """The second texts, None when the task is on single texts."""
+        if "text_pair" not in self.table.column_names:
+            return None
+        pairs: list[str] = self.table.column("text_pair").to_pylist()
+        return pairs
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The labels (N,), int64."""
+        return np.asarray(self.table.column("label").to_numpy(), dtype=np.int64)
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """One uint64 a row (N,): equal for rows whose texts are equal but for case, spacing and Unicode form."""
+        return text_keys(self.table)
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """A row left out because of data.on_bad_row: skip.
+
+    Attributes:
+        file: the file, as messages name it.
+        line: its line, or its row number where the format has no lines.
+        reason: what was wrong with it.
+    """
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a run.
+
+    Attributes:
+        train: what the model learns from.
+        validation: what chooses the best checkpoint.
+        test: looked at once, at the end; None when there is none.
+        label_names: name of label 0, 1, ...
+        notes: what was assumed, found or split off, one sentence each, for the user.
+        skipped: the rows left out, in order.
+    """
+
+    train: Split
+    validation: Split
+    test: Split | None
+    label_names: tuple[str, ...]
+    notes: tuple[str, ...]
+    skipped: tuple[SkippedRow, ...]
+
+    def all(self) -> tuple[Split, ...]:
+        """The splits that are there, train first."""
+        return tuple(split for split in (self.train, self.validation, self.test) if split is not None)

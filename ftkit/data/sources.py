@@ -1,0 +1,115 @@
+"""From the `data` part of a recipe to one source of rows for each split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from ftkit.data.arrow_rows import class_names
+from ftkit.data.columns import listing
+from ftkit.data.files import file_format, iter_rows
+from ftkit.data.folders import find_in_folder
+from ftkit.data.gather import Source
+from ftkit.data.textfile import check_readable
+from ftkit.errors import UserError
+from ftkit.recipe.schema import DataSpec
+
+_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_SPLITS = ("train", "validation", "test")
+
+
+def find_sources(spec: DataSpec) -> tuple[dict[str, Source], list[str]]:
+    """Sources by split (train always, validation and test where there are any), and notes on how they were found.
+
+    Raises:
+        UserError: nothing or two things named, no such file, folder or data set, no training split.
+    """
+    files = {split: getattr(spec, f"{split}_file") for split in _SPLITS}
+    if spec.dataset_name is not None:
+        if named := [f"data.{split}_file" for split, file in files.items() if file]:
+            raise UserError(f"both data.dataset_name and {', '.join(named)} are set", fix="keep one of the two ways")
+        return _from_data_set(spec, spec.dataset_name)
+    if files["train"] is None:
+        raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
+    return {split: file_source(split, Path(file), spec) for split, file in files.items() if file is not None}, []
+
+
+def file_source(split: str, path: Path, spec: DataSpec, *, further: Sequence[Path] = ()) -> Source:
+    """The source of a split that lies in a file, or in several parts of one."""
+    check_readable(path)
+    classes = class_names(path) if file_format(path) in ("parquet", "arrow") else {}
+    if not further:
+        rows = partial(iter_rows, path, encoding=spec.encoding, delimiter=spec.delimiter)
+        return Source(split, shown_path(path), rows, classes)
+    from ftkit.data.folders import iter_parts
+
+    read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
+    parts = (path, *further)
+    return Source(
+        split, f"{shown_path(path)} (and {len(further)} more parts)", partial(iter_parts, parts, read), classes
+    )
+
+
+def shown_path(path: Path) -> str:
+    """A path as messages name it: relative when it is below the working directory."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _from_data_set(spec: DataSpec, name: str) -> tuple[dict[str, Source], list[str]]:
+    if name.startswith("builtin:"):
+        from ftkit.data.builtin import builtin_rows
+
+        available = builtin_rows(name.removeprefix("builtin:"))
+        makers: dict[str, Callable[[str], Source]] = {
+            split: partial(_renamed, Source(split, f"{name}[{split}]", rows)) for split, rows in available.items()
+        }
+    elif Path(name).is_dir():
+        makers = {split: partial(_of_files, files, spec) for split, files in find_in_folder(Path(name)).items()}
+    elif Path(name).is_file():
+        raise UserError("is a file, not a data set", where=name, fix="name it in data.train_file")
+    elif name.startswith((".", "~")) or os.path.isabs(name):
+        raise UserError("no such folder", where=name, fix="check the path in data.dataset_name")
+    else:
+        from ftkit.data.hub import hub_rows
+
+        makers = {
+            split: partial(_renamed, source) for split, source in hub_rows(name, spec.dataset_config_name).items()
+        }
+    return _pick(makers, spec, name)
+
+
+def _renamed(source: Source, split: str) -> Source:
+    return Source(split, source.name, source.rows, source.class_names)
+
+
+def _of_files(files: Sequence[Path], spec: DataSpec, split: str) -> Source:
+    return file_source(split, files[0], spec, further=files[1:])
+
+
+def _pick(
+    makers: Mapping[str, Callable[[str], Source]], spec: DataSpec, name: str
+) -> tuple[dict[str, Source], list[str]]:
+    present = list(makers)
+    chosen: dict[str, str] = {"train": spec.train_split}
+    for split, stated, usual in (
+        ("validation", spec.validation_split, _VALIDATION_NAMES),
+        ("test", spec.test_split, ("test",)),
+    ):
+        found = stated or next((candidate for candidate in usual if candidate in present), None)
+        if found is not None:
+            chosen[split] = found
+    for split, wanted in chosen.items():
+        if wanted not in present:
+            raise UserError(
+                f"no split {wanted} (data.{split}_split)",
+                where=name,
+                fix=f"splits here: {listing(present) or '(none)'}",
+            )
+    unused = [split for split in present if split not in chosen.values()]
+    notes = [f"splits of {name} that are not used: {listing(unused)}"] if unused else []
+    return {split: makers[wanted](split) for split, wanted in chosen.items()}, notes
