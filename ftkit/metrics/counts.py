@@ -1,0 +1,201 @@
+"""Metrics of the confusion matrix: accuracy, F1, precision, recall, Matthews, and the matrix itself.
+
+All of them need only three numbers a class: rows labelled so, rows predicted so, and rows that are both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftkit.metrics.bootstrap import Bootstrap, with_interval
+from ftkit.metrics.predictions import Entry, Predictions, undefined
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCounts:
+    """Counts of R resamples over K classes, as floats: their products pass 64-bit integers and stay exact.
+
+    Attributes:
+        hits: rows of that label that were predicted so (R, K).
+        labelled: rows of that label (R, K).
+        predicted: rows predicted so (R, K).
+    """
+
+    hits: Scores
+    labelled: Scores
+    predicted: Scores
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The (label, prediction) pairs that occur, in order of label, then prediction.
+
+    Attributes:
+        labels: label of each pair (C,).
+        predicted: prediction of each pair (C,).
+        counts: rows of each pair (C,), all positive.
+        num_classes: K.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    num_classes: int
+
+    def sum_by_class(self, counts: NDArray[np.integer[Any]]) -> ClassCounts:
+        """Counts of pairs (R, C) -> counts of classes."""
+        hits = np.zeros((len(counts), self.num_classes))
+        diagonal = self.labels == self.predicted
+        hits[:, self.labels[diagonal]] = counts[:, diagonal]
+        return ClassCounts(hits, self._sum_along(counts, self.labels), self._sum_along(counts, self.predicted))
+
+    def _sum_along(self, counts: NDArray[np.integer[Any]], classes: NDArray[np.int64]) -> Scores:
+        order = np.argsort(classes, kind="stable")
+        occurring, starts = np.unique(classes[order], return_index=True)
+        sums = np.zeros((len(counts), self.num_classes))
+        sums[:, occurring] = np.add.reduceat(counts[:, order], starts, axis=1)
+        return sums
+
+
+def find_cells(predictions: Predictions) -> Cells:
+    """Count the (label, prediction) pairs."""
+    num_classes = predictions.num_classes
+    pairs, counts = np.unique(predictions.labels * num_classes + predictions.predicted, return_counts=True)
+    return Cells(pairs // num_classes, pairs % num_classes, counts, num_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Class counts of the rows themselves (R = 1) and of the resamples, shared by the metrics of this file."""
+
+    observed: ClassCounts
+    resampled: ClassCounts
+
+    @classmethod
+    def of(cls, predictions: Predictions, bootstrap: Bootstrap) -> Counts:
+        """Count once and resample once."""
+        cells = find_cells(predictions)
+        chunks = [cells.sum_by_class(counts) for counts in bootstrap.cell_counts(cells.counts)]
+        resampled = ClassCounts(
+            np.concatenate([chunk.hits for chunk in chunks]),
+            np.concatenate([chunk.labelled for chunk in chunks]),
+            np.concatenate([chunk.predicted for chunk in chunks]),
+        )
+        return cls(cells.sum_by_class(cells.counts[None, :]), resampled)
+
+
+def accuracy(predictions: Predictions, counts: Counts) -> Entry:
+    """Share of rows whose most probable class is the label."""
+    return _entry(predictions, counts, lambda one: one.hits.sum(axis=1) / one.labelled.sum(axis=1))
+
+
+def f1_macro(predictions: Predictions, counts: Counts) -> Entry:
+    """Mean over classes of F1, the harmonic mean of precision and recall.
+
+    A class that occurs neither among the labels nor among the predictions is left out, as in scikit-learn.
+    """
+    entry = _entry(predictions, counts, lambda one: _macro(one, _f1_by_class(one)))
+    return _say_left_out(entry, counts)
+
+
+def f1(predictions: Predictions, counts: Counts) -> Entry:
+    """F1 of the positive class; with more than two classes the same as f1_macro."""
+    return _by_class(predictions, counts, _f1_by_class, "is neither a label nor a prediction of any row")
+
+
+def precision(predictions: Predictions, counts: Counts) -> Entry:
+    """Share of the rows predicted as the positive class that are of it; with more than two classes the macro mean.
+
+    In the macro mean, a class that is never predicted counts 0, as in scikit-learn.
+    """
+    return _by_class(predictions, counts, lambda one: _ratio(one.hits, one.predicted), "is predicted for no row")
+
+
+def recall(predictions: Predictions, counts: Counts) -> Entry:
+    """Share of the rows of the positive class that are predicted so; with more than two classes the macro mean.
+
+    In the macro mean, a class that is predicted but labels no row counts 0, as in scikit-learn.
+    """
+    return _by_class(predictions, counts, lambda one: _ratio(one.hits, one.labelled), "labels no row")
+
+
+def matthews(predictions: Predictions, counts: Counts) -> Entry:
+    """Matthews correlation of labels and predictions, in [-1, 1].
+
+    Undefined when all labels are equal; 0 when all predictions are equal and the labels are not, as in scikit-learn.
+
+    Source: Gorodkin 2004, Comparing two K-category assignments by a K-category correlation coefficient.
+    """
+    if np.count_nonzero(predictions.present) < 2:
+        return undefined(predictions, "all rows have the same label")
+    return _entry(predictions, counts, _matthews)
+
+
+def confusion(predictions: Predictions) -> Entry:
+    """Counts of rows by label (rows of the matrix) and prediction (columns), in the order of `labels`."""
+    num_classes = predictions.num_classes
+    cells = find_cells(predictions)
+    matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
+    matrix[cells.labels, cells.predicted] = cells.counts
+    return {"value": matrix.tolist(), "labels": list(predictions.label_names), "n": predictions.num_rows}
+
+
+def _entry(predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Scores]) -> Entry:
+    return with_interval(float(score(counts.observed)[0]), score(counts.resampled), num_rows=predictions.num_rows)
+
+
+def _by_class(
+    predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Scores], why_undefined: str
+) -> Entry:
+    """About the positive class when there are two classes, else the macro mean; the entry says which."""
+    if predictions.num_classes > 2:
+        entry = _entry(predictions, counts, lambda one: _macro(one, score(one))) | {"average": "macro"}
+        if predictions.positive_was_given:
+            entry["note"] = "positive_label is ignored: it is for tasks of two classes"
+            return entry
+        return _say_left_out(entry, counts)
+    positive = predictions.positive
+    name = {"average": "binary", "positive_label": predictions.label_names[positive]}
+    if np.isnan(score(counts.observed)[0, positive]):
+        return undefined(predictions, f"{predictions.label_names[positive]} {why_undefined}") | name
+    return _entry(predictions, counts, lambda one: score(one)[:, positive]) | name
+
+
+def _say_left_out(entry: Entry, counts: Counts) -> Entry:
+    occurs = (counts.observed.labelled + counts.observed.predicted)[0] > 0
+    if not occurs.all() and "note" not in entry:
+        entry["note"] = f"{np.count_nonzero(~occurs)} of {len(occurs)} classes occur neither as label nor as prediction"
+    return entry
+
+
+def _ratio(numerator: Scores, denominator: Scores) -> Scores:
+    """Elementwise quotient, NaN for 0 / 0."""
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def _f1_by_class(one: ClassCounts) -> Scores:
+    return _ratio(2 * one.hits, one.labelled + one.predicted)
+
+
+def _macro(one: ClassCounts, scores: Scores) -> Scores:
+    """Mean (R, K) -> (R,) over the classes that occur as label or prediction, an undefined score counting 0."""
+    occurs = (one.labelled + one.predicted) > 0
+    means: Scores = np.nan_to_num(scores, nan=0.0).sum(axis=1) / occurs.sum(axis=1)
+    return means
+
+
+def _matthews(one: ClassCounts) -> Scores:
+    """Gorodkin's R_K (R,): NaN where the labels of a resample are all equal, 0 where only its predictions are."""
+    total = one.labelled.sum(axis=1)
+    covariance = one.hits.sum(axis=1) * total - (one.labelled * one.predicted).sum(axis=1)
+    of_labels = total**2 - (one.labelled**2).sum(axis=1)
+    of_predictions = total**2 - (one.predicted**2).sum(axis=1)
+    constant = (of_predictions == 0) & (of_labels > 0)
+    return np.where(constant, 0.0, _ratio(covariance, np.sqrt(of_labels * of_predictions)))

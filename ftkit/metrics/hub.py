@@ -1,0 +1,127 @@
+"""The one adapter to the `evaluate` library: any of its metrics by name, with what can go wrong said plainly.
+
+A metric of that library is a Python file, from the hub or from a folder, that is executed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftkit.errors import UserError
+from ftkit.metrics.predictions import Entry, Predictions
+
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def evaluate_from_hub(name: str, predictions: Predictions) -> Entry:
+    """Compute one metric of the `evaluate` library; no interval, for nothing is known of its cost.
+
+    Args:
+        name: `accuracy`, `user/metric`, or a path of the machine that begins with `.`, `/` or `~`: a metric's file, or
+            a folder that holds one of its own name.
+        predictions: the metric gets class indices as predictions and references, and probabilities where it asks for
+            prediction_scores (of the positive class when there are two).
+
+    Returns:
+        `value` is the first number that the metric gives, `values` all of them when there are several.
+
+    Raises:
+        UserError: the metric is nowhere to be had, would be something else than its name says, or fails.
+    """
+    metric = _load(name)
+    inputs = _inputs(name, metric, predictions)
+    try:
+        results = metric.compute(**inputs)
+    except Exception as error:
+        # whatever its code raises is for the person who chose it to read; the cause stays attached
+        raise UserError(
+            f"evaluate:{name} failed: {type(error).__name__}: {error}",
+            fix="take it out of evaluation.metrics, or use one of ftkit's own metrics",
+        ) from error
+    return _entry(results if isinstance(results, dict) else {name: results}, predictions.num_rows)
+
+
+def _load(name: str) -> Any:
+    path = _checked_path(name)
+    import evaluate
+
+    try:
+        # its temporary files go to a folder of our own: the default is shared, and fails when it is not writable
+        with tempfile.TemporaryDirectory() as folder:
+            return evaluate.load(path, module_type="metric", cache_dir=folder, keep_in_memory=True)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise UserError(
+            f"evaluate:{name} is neither on this machine nor to be reached on the hub",
+            fix="check its name, or load it once while online; a folder of your own is written evaluate:./NAME",
+        ) from error
+    except Exception as error:
+        # loading runs the metric's file: a package that it misses, a syntax error, no metric in it
+        raise UserError(
+            f"evaluate:{name} cannot be loaded: {type(error).__name__}: {error}",
+            fix="install what it asks for or mend its file, or take it out of evaluation.metrics",
+        ) from error
+
+
+def _checked_path(name: str) -> str:
+    """The argument for evaluate.load, which runs a file of the working directory in place of a hub metric if it can."""
+    if name.startswith((".", "/", "~")):
+        path = Path(name).expanduser().absolute()
+        script = path if path.suffix == ".py" else path / f"{path.name}.py"
+        if not script.is_file():
+            raise UserError(f"evaluate:{name}: no such metric", where=str(script), fix="expected a Python file there")
+        return str(path)
+    if not HUB_NAME.fullmatch(name):
+        raise UserError(f"evaluate:{name} is no name of a metric", fix="write NAME, USER/NAME or ./FOLDER")
+    last = name.rsplit("/", 1)[-1]
+    for script in (Path(name), Path(name) / f"{last}.py"):
+        if script.is_file():
+            raise UserError(
+                f"evaluate:{name} would run this file instead of the hub's metric",
+                where=str(script),
+                fix=f"write evaluate:./{name} if that is what you mean, else work in another folder",
+            )
+    return name
+
+
+def _inputs(name: str, metric: Any, predictions: Predictions) -> dict[str, Any]:
+    scores = predictions.probabilities
+    known = {
+        "predictions": predictions.predicted,
+        "references": predictions.labels,
+        "prediction_scores": scores[:, predictions.positive] if predictions.num_classes == 2 else scores,
+    }
+    wanted = list(metric.features)
+    if unknown := [feature for feature in wanted if feature not in known]:
+        raise UserError(
+            f"evaluate:{name} asks for {', '.join(unknown)}, which a classifier does not give",
+            fix=f"metrics that take {', '.join(known)} can be used",
+        )
+    return {feature: known[feature] for feature in wanted}
+
+
+def _entry(results: dict[str, Any], num_rows: int) -> Entry:
+    values = {key: _plain(value) for key, value in results.items()}
+    numbers = [value for value in values.values() if isinstance(value, float)]
+    entry: Entry = {"value": numbers[0] if numbers else None, "n": num_rows}
+    if not numbers:
+        entry["reason"] = "the metric gave no finite number"
+    if len(values) > 1 or not numbers:
+        entry["values"] = values
+    return entry
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numbers as floats, NaN and infinities as None, arrays as lists, anything else as text."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, int | float | np.integer | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str) else str(value)
