@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from ftkit.data.arrays import to_int64
 from ftkit.data.duplicates import text_keys
+from ftkit.storage import sha256_texts
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,24 @@ class Split:
     @cached_property
     def labels(self) -> np.ndarray:
         """The labels (N,), int64."""
-        return np.asarray(self.table.column("label").to_numpy(), dtype=np.int64)
+        return to_int64(self.table.column("label"))
 
     @cached_property
     def keys(self) -> np.ndarray:
         """One uint64 a row (N,): equal for rows whose texts are equal but for case, spacing and Unicode form."""
         return text_keys(self.table)
+
+    @cached_property
+    def texts_hash(self) -> str:
+        """SHA-256 over the texts (and second texts), in order."""
+        columns = [self.table[name] for name in ("text", "text_pair") if name in self.table.column_names]
+        texts = (text for column in columns for chunk in column.chunks for text in chunk.to_pylist())
+        return sha256_texts(itertools.chain([str(len(columns))], texts))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over texts and labels, in order."""
+        return hashlib.sha256(self.texts_hash.encode() + self.labels.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 METHOD_DEFAULTS: dict[str, dict[str, object]] = {
     "frozen": {
         "training.num_train_epochs": 100,
-        "training.learning_rate": 1e-2,
+        "training.learning_rate": 3e-3,
         "training.per_device_train_batch_size": 256,
         "training.lr_scheduler_type": "cosine",
         "training.warmup_steps": 0,

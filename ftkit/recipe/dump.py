@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ftkit.recipe.nodes import resolve_scalar
+from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import Recipe, Section
 
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*")
+_PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*")
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from rapidfuzz.distance import OSA
 
 from ftkit.recipe.keys import field_at, nearest
-from ftkit.recipe.nodes import Flaw, Node, resolve_scalar
+from ftkit.recipe.nodes import Flaw, Node
+from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import METRICS
 
 MAX_SHOWN = 60
@@ -149,7 +150,7 @@ def missing(key: str, root: Node) -> Flaw:
     section = key.rpartition(".")[0]
     place = root.place
     if isinstance(root.value, dict) and section in root.value:
-        place = root.value[section].key_place
+        place = max(place, root.value[section].key_place)  # a section that nobody wrote has no line
     return Flaw(place, key, "missing", _EXAMPLES.get(key, "add it"))
 
 

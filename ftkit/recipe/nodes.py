@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from ftkit.recipe.scalars import Scalar, resolve_scalar
+
 MAX_DEPTH = 16
 MAX_NODES = 20_000
-MAX_DIGITS = 40
-
-Scalar: TypeAlias = "bool | int | float | str | None"
 
 
 class Place(NamedTuple):
@@ -143,33 +142,6 @@ def plain_value(node: Node) -> Any:
     return node.value
 
 
-_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_SPECIAL_FLOAT = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
-def resolve_scalar(text: str) -> Scalar:
-    """What an unquoted scalar means: YAML 1.2 core schema.
-
-    Example:
-        >>> [resolve_scalar(word) for word in ("2e-5", "0x10", "yes", "NA", "null", "~", "True", "1_000")]
-        [2e-05, 16, 'yes', 'NA', None, None, True, '1_000']
-    """
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if len(text) <= MAX_DIGITS:
-        if _INTEGER.fullmatch(text):
-            return int(text, 8 if text.startswith("0o") else 16) if text[1:2] in ("o", "x") else int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
-        if match := _SPECIAL_FLOAT.fullmatch(text):
-            return float(match[1] + "inf") if match[2] else float("nan")
-    return text
-
-
 def _events(text: str) -> Iterator[Any]:
     yield from YAML(typ="safe", pure=True).parse(text)
 
@@ -291,7 +263,6 @@ _SYNTAX = (
     ("could not find expected ':'", "write key: value, with a space after the colon"),
     ("expected <block end>", "give all keys of a section the same indentation"),
     ("cannot start any token", "quote a text that begins with this character"),
-    ("undefined alias", "quote a text that begins with *"),
 )
 
 

@@ -1,0 +1,50 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow check format bench-classify bench-startup clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ftkit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev]'
+	@touch $@
+
+quickstart: $(STAMP) ## install, finetune a real encoder on real text, show what came out
+	$(BIN)/ftkit train recipes/quickstart.yaml --overwrite
+	$(BIN)/ftkit runs
+	$(BIN)/ftkit predict runs/quickstart \
+	  --text "Parse the header fields of a message and return them as a list." \
+	  --text "Move the turtle forward by the specified distance." \
+	  --text "Schedule a coroutine to be run in the event loop."
+
+test: $(STAMP) ## the whole test suite but the slow ones, offline
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
+	$(BIN)/python -m pytest -m slow
+
+check: $(STAMP) ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-classify: $(STAMP) ## a frozen head against HF Trainer, interleaved
+	$(BIN)/python benchmarks/bench_classify.py
+
+bench-startup: $(STAMP) ## start-up times against their floors, interleaved
+	$(BIN)/python benchmarks/bench_startup.py
+
+clean: ## remove the virtual environment and what tools left behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,121 @@
+"""`ftkit check`: the resolved recipe, the audit of its data, and the plan, before step 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.recipe.parse import LoadedRecipe, load_recipe
+
+if TYPE_CHECKING:
+    from ftkit.data.checks import DataAudit, TokenStatistics
+    from ftkit.data.load import Splits
+    from ftkit.training.plan import Plan
+
+ROWS_TOKENIZED = 20_000
+"""Rows of each split whose tokens are counted; of more, the first that many."""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found in the data and what the run will cost.
+
+    Attributes:
+        notes: what was assumed when the data was read.
+        skipped: rows left out by `data.on_bad_row: skip`.
+        audit: counts and warnings.
+        tokens: statistics of token lengths by split.
+        rows_tokenized: rows of each split behind them.
+        examples: two training examples as the model will see them.
+        plan: parameters, steps, memory.
+    """
+
+    notes: tuple[str, ...]
+    skipped: int
+    audit: DataAudit
+    tokens: dict[str, TokenStatistics]
+    rows_tokenized: dict[str, int]
+    examples: tuple[dict[str, str], ...]
+    plan: Plan
+
+
+def resolved_values(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
+    """Every value of a recipe as (dotted key, value, where it came from), in the order of the schema."""
+    return [(key, value, loaded.sources.get(key, "")) for key, value in _leaves(loaded.recipe.model_dump(), "")]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        leaves += _leaves(value, f"{key}.") if isinstance(value, dict) and value else [(key, value)]
+    return leaves
+
+
+def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read and validate a recipe; nothing heavy is imported.
+
+    Raises:
+        RecipeError: with every problem.
+    """
+    return load_recipe(path, overrides)
+
+
+def check_data(loaded: LoadedRecipe) -> DataCheck:
+    """Read the data of a recipe, audit it and plan the run.
+
+    Raises:
+        UserError: the data or the base model cannot be had.
+    """
+    from ftkit.data.checks import audit, token_statistics
+    from ftkit.data.load import load_splits
+    from ftkit.models.checkpoint import locate, resolve_pooling
+    from ftkit.training.features import load_tokenizer
+    from ftkit.training.plan import make_plan
+    from ftkit.workflows import stay_offline_unless_remote
+
+    recipe = loaded.recipe
+    stay_offline_unless_remote(recipe)
+    checkpoint = locate(recipe.model)
+    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if recipe.method.type == "frozen" else None
+    max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}
+    tokens = token_statistics(lengths, max_length)
+    plan = make_plan(
+        recipe,
+        checkpoint,
+        num_rows=len(splits.train),
+        num_labels=len(splits.label_names),
+        length=tokens["train"].p95,
+    )
+    return DataCheck(
+        notes=splits.notes,
+        skipped=len(splits.skipped),
+        audit=audit(splits),
+        tokens=tokens,
+        rows_tokenized={name: len(found) for name, found in lengths.items()},
+        examples=_examples(tokenizer, splits, max_length=max_length),
+        plan=plan,
+    )
+
+
+def _token_lengths(tokenizer: Any, split: Any) -> Any:
+    import numpy as np
+
+    table = split.table.slice(0, ROWS_TOKENIZED)
+    pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+    encoded = tokenizer(table["text"].to_pylist(), pairs, return_attention_mask=False, verbose=False)
+    return np.fromiter((len(ids) for ids in encoded["input_ids"]), dtype=np.int64, count=table.num_rows)
+
+
+def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> tuple[dict[str, str], ...]:
+    table = splits.train.table.slice(0, 2)
+    examples = []
+    for row in table.to_pylist():
+        ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
+        examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
+    return tuple(examples)

@@ -1,0 +1,52 @@
+"""The Typer application and the one place where exceptions become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ftkit.cli.builtin import builtin
+from ftkit.cli.check import check
+from ftkit.cli.new import new
+from ftkit.cli.predict import predict
+from ftkit.cli.runs import runs
+from ftkit.cli.schema import schema
+from ftkit.cli.train import train
+from ftkit.errors import EXIT_INTERRUPTED, EXIT_USER, UserError
+from ftkit.version import __version__
+
+app = typer.Typer(
+    name="ftkit",
+    help="Finetuning on the Hugging Face stack: one YAML recipe in, a finetuned model and the truth about it out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (new, check, train, predict, runs, builtin, schema):
+    app.command()(command)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ftkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options that stand before any command."""
+
+
+def main() -> None:
+    """Run the command line; a UserError becomes one message and exit code 2, a bug keeps its traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

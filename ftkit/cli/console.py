@@ -1,0 +1,68 @@
+"""What a person sees: notes and progress on stderr, results on stdout; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from ftkit.progress import Advance
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Without a terminal, a long stretch of work writes a line this often."""
+
+
+class ConsoleReporter:
+    """Notes as lines, progress as a rich bar on a terminal and as occasional lines elsewhere."""
+
+    def say(self, message: str) -> None:
+        """Write a note to stderr."""
+        print(f"  {message}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def track(self, description: str, *, total: int) -> Iterator[Advance]:
+        """Show how far a stretch of work has come."""
+        tracker = _bar if sys.stderr.isatty() else _lines
+        with tracker(description, total) as advance:
+            yield advance
+
+
+@contextlib.contextmanager
+def _bar(description: str, total: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda units: progress.advance(task, units)
+
+
+@contextlib.contextmanager
+def _lines(description: str, total: int) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(units: int) -> None:
+        nonlocal done, last
+        done += units
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"  {description}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+    yield advance
+    print(f"  {description}: {done:,} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+
+
+def quiet_libraries() -> None:
+    """Keep other libraries' progress bars and load reports out of the way; called before they are imported."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+def go_offline() -> None:
+    """Switch every hub access off; called before huggingface_hub is imported, which reads it then."""
+    os.environ["HF_HUB_OFFLINE"] = "1"

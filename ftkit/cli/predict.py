@@ -1,0 +1,66 @@
+"""`ftkit predict RUN_OR_MODEL`: labels for texts or for a file of any size."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.errors import UserError
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run directory or a model folder.")],
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
+    text_pair: Annotated[list[str] | None, typer.Option("--text-pair", help="Second text of each --text.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="CSV, TSV, JSON, JSONL, Parquet or text.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="JSON lines; default: standard output.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    text_column: Annotated[str | None, typer.Option(help="Column of the text in --file.")] = None,
+    text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text in --file.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
+    delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
+    use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
+) -> None:
+    """Print one JSON object a row: label, score and the score of every label."""
+    if (text is None) == (file is None):
+        raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
+    if out is not None and out.exists() and not overwrite:
+        raise UserError(f"{out} exists already", fix="name another file, or add --overwrite")
+    if text is not None and text_pair is not None and len(text) != len(text_pair):
+        raise UserError(f"{len(text)} --text and {len(text_pair)} --text-pair", fix="give one for each")
+    quiet_libraries()
+    if model.exists():
+        go_offline()
+    from ftkit import prediction
+
+    named = prediction.columns_of_run(model)
+    columns = prediction.FileColumns(text_column or named.text, text_pair_column or named.pair, encoding, delimiter)
+    if file is not None:
+        rows = prediction.text_rows(file, columns)
+    else:
+        pairs: list[str] | list[None] = text_pair or [None] * len(text or ())
+        rows = (
+            prediction.TextRow(one, pair, {"text": one} | ({"text_pair": pair} if pair is not None else {}))
+            for one, pair in zip(text or (), pairs, strict=True)
+        )
+    classifier = prediction.open_classifier(model, use_cpu=use_cpu)
+    _write(prediction.predict_rows(classifier, rows), out)
+
+
+def _write(rows: Iterator[dict[str, object]], out: Path | None) -> None:
+    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
+    if out is None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        return
+    from ftkit.storage import atomic_path
+
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as target:
+        num_rows = sum(bool(target.write(line + "\n")) for line in lines)
+    ConsoleReporter().say(f"{num_rows:,} rows in {out}")

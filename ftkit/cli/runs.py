@@ -1,0 +1,54 @@
+"""`ftkit runs`: the runs of a folder and how they came out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ftkit.runs import Run, list_runs
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run.")] = False,
+) -> None:
+    """List runs, newest first, with their main metric."""
+    summaries = [_summary(run) for run in list_runs(folder)]
+    if as_json:
+        for summary in summaries:
+            typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    if not summaries:
+        typer.echo(f"no runs in {folder}")
+        return
+    width = max(len(summary["name"]) for summary in summaries)
+    for summary in summaries:
+        typer.echo(f"{summary['name']:<{width}}  {summary['started']:<25}  {summary['state']:<8}  {summary['score']}")
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    manifest, metrics = run.manifest(), run.metrics()
+    split = "test" if "test" in metrics else "validation"
+    name, entry = _main_metric(metrics.get(split, {}))
+    value = entry.get("value")
+    score = "" if value is None else f"{split} {name} {value:.4f}"
+    if entry.get("low") is not None:
+        score += f" ({entry['low']:.4f} to {entry['high']:.4f})"
+    return {
+        "name": run.path.name,
+        "path": str(run.path),
+        "started": manifest.get("started", ""),
+        "state": manifest.get("state", ""),
+        "score": score,
+    }
+
+
+def _main_metric(entries: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    # the loss comes first in metrics.json; people compare runs by what they asked for
+    for name, entry in entries.items():
+        if name != "loss" and isinstance(entry.get("value"), int | float):
+            return name, entry
+    return "", {}

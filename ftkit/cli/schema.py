@@ -1,0 +1,16 @@
+"""`ftkit schema`: the JSON Schema of a recipe."""
+
+from __future__ import annotations
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON Schema of a recipe; an editor that has it completes keys and marks mistakes.
+
+    `ftkit schema > ftkit.schema.json`, beside a recipe that begins with
+    `# yaml-language-server: $schema=ftkit.schema.json`.
+    """
+    from ftkit.recipe.json_schema import schema_text
+
+    typer.echo(schema_text(), nl=False)

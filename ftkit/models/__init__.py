@@ -1,0 +1,1 @@
+"""Checkpoints: where they lie, how they are loaded, adapted, run and saved."""

@@ -1,0 +1,237 @@
+"""What can be known of a checkpoint from its files alone, without torch or transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ftkit.errors import UserError
+from ftkit.models.builtin import resolve as resolve_builtin
+from ftkit.recipe.schema import ModelSpec
+from ftkit.storage import sha256_file, sha256_texts
+
+PoolingKind = Literal["cls", "mean", "max", "first_token"]
+
+LONGEST_DEFAULT = 512
+"""Tokens kept of an example when neither the recipe nor the checkpoint asks for fewer."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+HUB_FILES = ("config.json", "modules.json", "*_Pooling/config.json", "sentence_bert_config.json", *TOKENIZER_FILES)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How token vectors become the one vector that the head reads.
+
+    Attributes:
+        kind: `cls` is the architecture's own classification head; the others are followed by one linear layer.
+        normalize: divide the pooled vector by its Euclidean norm, as some sentence-transformers checkpoints do.
+    """
+
+    kind: PoolingKind
+    normalize: bool = False
+
+    @property
+    def tokens(self) -> Literal["first", "mean", "max"]:
+        """What is kept of the last hidden states."""
+        return "first" if self.kind in ("cls", "first_token") else self.kind  # type: ignore[return-value]
+
+    def __str__(self) -> str:
+        return f"{self.kind}, normalised" if self.normalize else self.kind
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A local checkpoint folder.
+
+    Attributes:
+        name: as the recipe writes it.
+        folder: where its files lie.
+    """
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json."""
+        return self._json("config.json")
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The safetensors files, sorted by name."""
+        return sorted(self.folder.glob("*.safetensors"))
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over the configuration and every weight file."""
+        return sha256_texts([sha256_file(path) for path in (self.folder / "config.json", *self.weight_files)])
+
+    @cached_property
+    def tokenizer_hash(self) -> str:
+        """SHA-256 over the names and bytes of the tokenizer's files."""
+        present = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
+        return sha256_texts([f"{name} {sha256_file(self.folder / name)}" for name in present])
+
+    def max_length(self, asked: int | None, *, pooling: Pooling | None = None) -> int:
+        """Tokens kept of each example.
+
+        Args:
+            asked: `data.max_length`.
+            pooling: when it is the checkpoint's own, the length of its sentence-transformers files counts too.
+
+        Raises:
+            UserError: more was asked than the checkpoint has positions for.
+        """
+        limit = self._position_limit()
+        if asked is not None:
+            if limit is not None and asked > limit:
+                raise UserError(
+                    f"data.max_length is {asked}, but {self.name} has positions for {limit} tokens",
+                    fix=f"set data.max_length to at most {limit}",
+                )
+            return asked
+        wishes = [LONGEST_DEFAULT, limit]
+        if pooling is not None and pooling.kind != "cls":
+            wishes.append(self._json("sentence_bert_config.json", missing_ok=True).get("max_seq_length"))
+        return min(wish for wish in wishes if wish)
+
+    def own_pooling(self) -> Pooling | None:
+        """The pooling that the checkpoint's sentence-transformers files name; None where it has none.
+
+        Raises:
+            UserError: they name a pooling that ftkit does not do.
+        """
+        if not (self.folder / "modules.json").is_file():
+            return None
+        modules = json.loads((self.folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
+        if "Pooling" not in kinds:
+            return None
+        kind = _pooling_kind(self._json(f"{kinds['Pooling']}/config.json"))
+        if kind is None:
+            raise UserError(
+                f"{self.name} pools in a way that ftkit does not do ({kinds['Pooling']}/config.json)",
+                fix="set method.pooling to cls, mean, max or first_token",
+            )
+        return Pooling(kind, normalize="Normalize" in kinds)
+
+    def _position_limit(self) -> int | None:
+        limits = []
+        positions = self.config.get("max_position_embeddings") or self.config.get("n_positions")
+        if isinstance(positions, int) and positions > 0:
+            # RoBERTa's positions start after the padding index, so two of its 514 are never used
+            offset = (self.config.get("pad_token_id") or 0) + 1 if _counts_from_padding(self.config) else 0
+            limits.append(positions - offset)
+        declared = self._json("tokenizer_config.json", missing_ok=True).get("model_max_length")
+        if isinstance(declared, int | float) and 0 < declared < 1_000_000:
+            limits.append(int(declared))
+        return min(limits, default=None)
+
+    def _json(self, name: str, *, missing_ok: bool = False) -> dict[str, Any]:
+        path = self.folder / name
+        if missing_ok and not path.is_file():
+            return {}
+        try:
+            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {name} of {self.name}: {error}", where=str(path)) from error
+        return value
+
+
+def _counts_from_padding(config: dict[str, Any]) -> bool:
+    return config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
+
+
+def _pooling_kind(config: dict[str, Any]) -> PoolingKind | None:
+    names: dict[str, PoolingKind] = {"cls": "first_token", "mean": "mean", "max": "max"}
+    mode = config.get("pooling_mode")
+    if isinstance(mode, str):
+        return names.get(mode)
+    active = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    legacy = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
+    return names.get(legacy.get(active[0], "")) if len(active) == 1 else None
+
+
+def resolve_pooling(checkpoint: Checkpoint, asked: str) -> Pooling:
+    """What `method.pooling` means for a checkpoint.
+
+    `auto` follows the checkpoint's own sentence-transformers files where it has them, else it is `cls`. A named
+    pooling that is also the checkpoint's own keeps the normalisation that belongs to it.
+    """
+    if asked == "auto":
+        return checkpoint.own_pooling() or Pooling("cls")
+    try:
+        own = checkpoint.own_pooling()
+    except UserError:
+        own = None
+    kind: PoolingKind = asked  # type: ignore[assignment]
+    return own if own is not None and own.kind == kind else Pooling(kind)
+
+
+def locate(spec: ModelSpec) -> Checkpoint:
+    """Find a checkpoint on this machine, downloading it from the hub when the recipe names one that is not there.
+
+    Raises:
+        UserError: there is no such checkpoint, or it has no safetensors weights.
+    """
+    resolved = resolve_builtin(spec.name_or_path)
+    if isinstance(resolved, Path) or Path(resolved).is_dir():
+        folder = Path(resolved)
+    elif Path(resolved).is_absolute():
+        raise UserError(f"model.name_or_path: there is no folder {resolved}", fix="check the path")
+    else:
+        folder = _download(spec)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is no checkpoint: it has no config.json", fix="name a transformers model folder")
+    checkpoint = Checkpoint(spec.name_or_path, folder)
+    if not checkpoint.weight_files:
+        raise UserError(
+            f"{spec.name_or_path} has no safetensors weights, and pickled ones can run code, so they are not read",
+            fix="use a revision with safetensors, or convert it with transformers' save_pretrained",
+        )
+    return checkpoint
+
+
+def _download(spec: ModelSpec) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [*HUB_FILES, "*.safetensors", "*.safetensors.index.json"]
+    if spec.trust_remote_code:
+        patterns.append("*.py")
+    offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    try:
+        return Path(
+            snapshot_download(
+                spec.name_or_path, revision=spec.revision, allow_patterns=patterns, local_files_only=offline
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        reason = "and the hub is switched off" if offline else "and the hub cannot be reached"
+        raise UserError(
+            f"model.name_or_path: {spec.name_or_path} is neither a folder nor in the local hub cache, {reason}",
+            fix="name a folder, download it where there is a network, or use a builtin: model (`ftkit builtin`)",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"model.name_or_path: cannot get {spec.name_or_path} from the hub: {str(error).splitlines()[0]}",
+            fix="check the name and model.revision, or name a folder",
+        ) from error

@@ -1,0 +1,136 @@
+"""A finetuned classifier loaded back, whatever folder it was saved as: full checkpoint, adapter or pooled head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.frozen import pool
+from ftkit.models.pooled import PooledFolder, read_pooled
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that gives logits.
+
+    Attributes:
+        module: called with input_ids (B, T), attention_mask (B, T), ...; gives logits (B, K) in float32.
+        tokenizer: the tokenizer that belongs to it.
+        label_names: K names.
+        max_length: tokens kept of each example.
+    """
+
+    module: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    label_names: tuple[str, ...]
+    max_length: int
+
+
+class SequenceLogits(nn.Module):
+    """An AutoModelForSequenceClassification that returns its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Model inputs (B, T) -> logits (B, K)."""
+        logits: torch.Tensor = self.model(**inputs).logits
+        return logits.float()
+
+
+class PooledLogits(nn.Module):
+    """An encoder, a pooling and one linear layer."""
+
+    def __init__(self, encoder: nn.Module, head: PooledFolder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = head.pooling
+        self.linear = nn.Linear(head.weight.shape[1], head.weight.shape[0])
+        self.linear.load_state_dict({"weight": head.weight, "bias": head.bias})
+
+    def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+        """Model inputs (B, T) -> logits (B, K)."""
+        hidden = self.encoder(**inputs).last_hidden_state
+        pooled = pool(
+            hidden, tokens=self.pooling.tokens, normalize=self.pooling.normalize, mask=inputs["attention_mask"]
+        )
+        logits: torch.Tensor = self.linear(pooled)
+        return logits
+
+
+def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bool = False) -> Classifier:
+    """Load a finetuned classifier in float32.
+
+    Args:
+        folder: `model/` of a run, or any text-classification folder of transformers or sentence-transformers.
+        device: where to put it.
+        trust_remote_code: allow Python code that comes with the folder.
+
+    Raises:
+        UserError: the folder holds no classifier.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    checkpoint = Checkpoint(str(folder), folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    names = _label_names(checkpoint)
+    module: nn.Module
+    if pooled := read_pooled(folder):
+        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
+        module, max_length = PooledLogits(encoder, pooled), pooled.max_length
+    elif (folder / "adapter_config.json").is_file():
+        module, max_length = SequenceLogits(_with_adapter(folder)), checkpoint.max_length(None)
+    else:
+        module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.max_length(None)
+    module.eval().to(device)
+    return Classifier(module, tokenizer, names, max_length)
+
+
+def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    labels: Mapping[str, str] | None = checkpoint.config.get("id2label")
+    if not labels:
+        raise UserError(f"{checkpoint.name} names no labels in its config.json", fix="name a classifier")
+    return tuple(labels[str(index)] for index in range(len(labels)))
+
+
+def _full(folder: Path, trust_remote_code: bool) -> nn.Module:
+    from transformers import AutoModelForSequenceClassification
+
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=trust_remote_code
+    )
+    if loading["missing_keys"]:
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise UserError(
+            f"{folder} is no finetuned classifier: its weights lack {missing}",
+            fix="name a run of ftkit or a model finetuned for text classification",
+        )
+    module: nn.Module = model
+    return module
+
+
+def _with_adapter(folder: Path) -> nn.Module:
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise UserError(f"the base model of this adapter is gone: {base}", where=str(folder), fix="restore that folder")
+    config = AutoConfig.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
+    module: nn.Module = PeftModel.from_pretrained(model, folder)
+    return module

@@ -1,0 +1,188 @@
+"""The frozen encoder run once: token vectors pooled to one vector an example, stored on disk, replayed ever after."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ftkit.models.checkpoint import Pooling
+from ftkit.storage import build_once, cache_root, sha256_texts, write_json
+
+FORMAT = 1
+"""Layout version of stored features; part of their key."""
+
+
+class TokenBatch(NamedTuple):
+    """Rows of one length and their model inputs, each (B, T)."""
+
+    rows: npt.NDArray[np.int64]
+    inputs: dict[str, npt.NDArray[np.int64]]
+
+
+class TokenChunk(NamedTuple):
+    """Consecutive rows of a split, tokenized and batched."""
+
+    batches: list[TokenBatch]
+    num_truncated: int
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """Everything that stored features depend on; two equal keys mean equal features."""
+
+    weights: str
+    tokenizer: str
+    texts: str
+    max_length: int
+    tokens: str
+    normalize: bool
+    dtype: str
+    device: str
+    versions: str
+
+    @property
+    def name(self) -> str:
+        """Folder below the cache root."""
+        return f"features/{sha256_texts([str(FORMAT), json.dumps(asdict(self), sort_keys=True)])[:32]}"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Stored encoder outputs of one split.
+
+    Attributes:
+        folder: where they lie.
+        vectors: (N, D), float16 or float32, memory-mapped.
+        lengths: tokens of each example after truncation, (N,).
+        num_truncated: examples that were longer than max_length.
+        reused: they were there already, so the encoder did not run.
+    """
+
+    folder: Path
+    vectors: npt.NDArray[Any]
+    lengths: npt.NDArray[np.int64]
+    num_truncated: int
+    reused: bool
+
+
+def pool(
+    hidden: torch.Tensor, *, tokens: Literal["first", "mean", "max"], normalize: bool, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Token vectors to one vector: hidden (B, T, D) -> (B, D), in float32.
+
+    Args:
+        hidden: last hidden states.
+        tokens: the first token's vector, the mean, or the largest value of each dimension.
+        normalize: divide by the Euclidean norm.
+        mask: (B, T), 1 for real tokens; None when there is no padding.
+
+    Source:
+        Reimers and Gurevych 2019 (Sentence-BERT), section 3; the same arithmetic as sentence-transformers' Pooling.
+    """
+    hidden = hidden.float()
+    if tokens == "first":
+        pooled = hidden[:, 0]
+    elif mask is None:
+        pooled = hidden.mean(dim=1) if tokens == "mean" else hidden.amax(dim=1)
+    elif tokens == "mean":
+        weights = mask.to(hidden.dtype).unsqueeze(-1)
+        pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+    else:
+        pooled = hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
+    return nn.functional.normalize(pooled, dim=-1) if normalize else pooled
+
+
+def stored(key: FeatureKey) -> Features | None:
+    """The features of a key, when the encoder has run over them before."""
+    folder = cache_root() / key.name
+    return _open(folder, reused=True) if folder.is_dir() else None
+
+
+def encode(
+    encoder: nn.Module,
+    chunks: Iterable[TokenChunk],
+    *,
+    key: FeatureKey,
+    pooling: Pooling,
+    num_rows: int,
+    width: int,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda _rows: None,
+) -> Features:
+    """Run an encoder once over a split and store what the head will read.
+
+    Memory holds one chunk of token ids and a few batches, never all features. On a CPU each core runs batches of its
+    own with one thread: small matrices do not fill two cores together.
+
+    Args:
+        encoder: maps input_ids, attention_mask, ... to an output with `last_hidden_state` (B, T, D); in eval mode.
+        chunks: the split in consecutive chunks; the rows of their batches count from the start of the split.
+        key: names the features.
+        pooling: what is kept of (B, T, D).
+        num_rows: N.
+        width: D.
+        device: where the encoder lies.
+        advance: called with the number of rows just encoded.
+    """
+    precision = np.float32 if key.dtype == "float32" else np.float16
+
+    def build(folder: Path) -> None:
+        vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=precision, shape=(num_rows, width))
+        lengths = np.zeros(num_rows, dtype=np.int64)
+        num_truncated = 0
+
+        def run(batch: TokenBatch) -> int:
+            with torch.inference_mode():
+                inputs = {name: torch.from_numpy(ids).to(device) for name, ids in batch.inputs.items()}
+                hidden = encoder(**inputs).last_hidden_state
+                pooled = pool(hidden, tokens=pooling.tokens, normalize=pooling.normalize)
+            vectors[batch.rows] = pooled.cpu().numpy().astype(precision)
+            lengths[batch.rows] = batch.inputs["input_ids"].shape[1]
+            return len(batch.rows)
+
+        with _workers(device) as workers:
+            for chunk in chunks:
+                num_truncated += chunk.num_truncated
+                for finished in workers.map(run, chunk.batches):
+                    advance(finished)
+        vectors.flush()
+        np.save(folder / "lengths.npy", lengths)
+        write_json(folder / "features.json", {"num_truncated": num_truncated, "key": asdict(key)})
+
+    return _open(build_once(key.name, build), reused=False)
+
+
+@contextlib.contextmanager
+def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        with ThreadPoolExecutor(1) as single:
+            yield single
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as workers:
+            yield workers
+    finally:
+        # the number of threads belongs to the process, whichever thread sets it
+        torch.set_num_threads(threads)
+
+
+def _open(folder: Path, *, reused: bool) -> Features:
+    facts = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+    return Features(
+        folder=folder,
+        vectors=np.load(folder / "vectors.npy", mmap_mode="r"),
+        lengths=np.load(folder / "lengths.npy"),
+        num_truncated=int(facts["num_truncated"]),
+        reused=reused,
+    )

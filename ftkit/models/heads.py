@@ -1,0 +1,196 @@
+"""Classification heads that read stored features: one linear layer, or an architecture's own head around a replay."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class LinearHead(nn.Module):
+    """One linear layer over centred and scaled features: features (B, D) -> logits (B, K).
+
+    Trained on (x - mean) / scale so that one learning rate suits every encoder; `folded` gives the same function of
+    the raw x. The scale is one number for all features: a scale of its own for each would blow up the directions in
+    which the encoder hardly varies, which overfits sooner. Weights start at zero: the loss is convex, so there is no
+    symmetry to break.
+
+    Args:
+        mean: (D,) of the training features.
+        scale: root mean square of the centred training features, ().
+        num_labels: K.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, *, mean: torch.Tensor, scale: torch.Tensor, num_labels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.linear = nn.Linear(len(mean), num_labels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, D) -> logits (B, K)."""
+        logits: torch.Tensor = self.linear((features - self.mean) / self.scale)
+        return logits
+
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (K, D) and bias (K,) of the same function on features that are not standardised."""
+        weight = self.linear.weight.detach().double() / self.scale.double()
+        bias = self.linear.bias.detach().double() - weight @ self.mean.double()
+        return weight.float(), bias.float()
+
+
+class Replay(nn.Module):
+    """Stands in for a frozen encoder: hands the features it is given to the head as if it had computed them.
+
+    A pooler inside the encoder (BERT, ALBERT) is part of the head's side and runs, trained or not.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.pooler = getattr(encoder, "pooler", None)
+        self.pooler_activation = getattr(encoder, "pooler_activation", None)
+
+    def forward(self, *, inputs_embeds: torch.Tensor, **_ignored: Any) -> Any:
+        """Features as one-token sequences (B, 1, D) -> what the encoder would have returned."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        pooled = None
+        if self.pooler is not None and self.pooler_activation is not None:
+            pooled = self.pooler_activation(self.pooler(inputs_embeds[:, 0]))
+        elif self.pooler is not None:
+            pooled = self.pooler(inputs_embeds)
+        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+
+
+class ArchitectureHead(nn.Module):
+    """The head of an AutoModelForSequenceClassification with its encoder replaced by a replay.
+
+    Args:
+        model: the whole model; its head's parameters are shared, its encoder is neither changed nor called.
+        trainable: names of the parameters that the checkpoint did not bring.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, trainable: Iterable[str]) -> None:
+        super().__init__()
+        prefix = model.base_model_prefix
+        encoder = model.base_model
+        wanted = set(trainable)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in wanted)
+        # a shallow copy shares every parameter of the head; only the child table is its own
+        self.model = copy.copy(model)
+        self.model._modules = dict(model._modules)
+        self.model._modules[prefix] = Replay(encoder)
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise UserError(
+                "the checkpoint brings every weight of the classification head, so method.type: frozen trains nothing",
+                fix="set method.pooling: mean for a new head, or method.type: full or lora",
+            )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, D) of the first token -> logits (B, K)."""
+        mask = torch.ones(len(features), 1, dtype=torch.long, device=features.device)
+        logits: torch.Tensor = self.model(inputs_embeds=features.unsqueeze(1), attention_mask=mask).logits
+        return logits
+
+
+def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:
+    """The parameters of `model` that its checkpoint did not bring, in the model's order."""
+    missing = set(missing_keys)
+    return [name for name, _ in model.named_parameters() if name in missing]
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """An AutoModelForSequenceClassification and the names of the parameters its checkpoint did not bring."""
+
+    model: PreTrainedModel
+    new_parameters: tuple[str, ...]
+
+
+def load_for_classification(
+    checkpoint: Checkpoint, *, label_names: Sequence[str], seed: int, trust_remote_code: bool, cls_pooling: bool = False
+) -> LoadedClassifier:
+    """Load a checkpoint with a classification head in float32; new weights are drawn with `seed`.
+
+    Args:
+        checkpoint: a local checkpoint.
+        label_names: K names in the order of the logits.
+        seed: of the weights that the checkpoint does not bring.
+        trust_remote_code: allow the checkpoint's own Python code.
+        cls_pooling: make an architecture that can pool in several ways (ModernBERT) read its first token.
+
+    Raises:
+        UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    names = dict(enumerate(label_names))
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+        config.num_labels = len(names)
+        config.id2label, config.label2id = names, {name: index for index, name in names.items()}
+        config.problem_type = "single_label_classification"
+        if cls_pooling and hasattr(config, "classifier_pooling"):
+            config.classifier_pooling = "cls"
+        torch.manual_seed(seed)
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(f"cannot load {checkpoint.name} for classification: {str(error).splitlines()[0]}") from error
+    missing = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
+    return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
+
+
+def check_replay(architecture: str, *, replayed: torch.Tensor, full: torch.Tensor) -> None:
+    """Refuse an architecture whose head reads more of its encoder than the first token.
+
+    Args:
+        architecture: class name, for the message.
+        replayed: logits (B, K) of the head on the encoder's first-token vectors, float32, eval mode.
+        full: logits (B, K) of the whole model on the same examples.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    difference = float((replayed - full).abs().max())
+    if difference > 1e-4 * max(1.0, float(full.abs().max())):
+        raise UserError(
+            f"the head of {architecture} reads more than the first token (replayed logits differ by {difference:.1e}), "
+            "so its encoder cannot be run once",
+            fix="set method.pooling: mean, or method.type: full or lora",
+        )
+
+
+def feature_statistics(blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (D,) of features and the root mean square () of what is left without it, over blocks (n, D), in one pass."""
+    count, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for block in blocks:
+        values = block.double()
+        count += len(values)
+        total = total + values.sum(dim=0)
+        squares = squares + values.square().sum(dim=0)
+    mean = total / count
+    scale = (squares / count - mean.square()).clamp(min=0).mean().sqrt()
+    return mean.float(), (scale if scale > 0 else torch.ones_like(scale)).float()

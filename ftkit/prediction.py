@@ -1,0 +1,130 @@
+"""Predict with a finetuned classifier: texts or a file of any size in, one JSON object a row out, in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ftkit.data.batching import exact_length_batches
+from ftkit.data.columns import guess_columns
+from ftkit.data.files import BadRow, iter_rows
+from ftkit.data.tokenize import tokenize_texts
+from ftkit.errors import UserError
+from ftkit.models.classifier import Classifier, load_classifier
+from ftkit.models.placement import choose_device
+from ftkit.progress import Advance
+from ftkit.runs import Run, is_run
+from ftkit.scoring import score_logits, softmax
+from ftkit.training.classification import describe_prediction
+
+CHUNK_ROWS = 4_096
+"""Rows read, sorted by length and predicted together; what bounds memory."""
+
+TOKENS_A_BATCH = 4_096
+OWN_KEYS = ("label", "score", "scores")
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A row to predict: its text or two texts, and all its columns."""
+
+    text: str
+    pair: str | None
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class FileColumns:
+    """Where a file keeps its texts; None is found by name and content."""
+
+    text: str | None = None
+    pair: str | None = None
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+
+
+def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
+    """Load the classifier of a run, or of a model folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    device = choose_device(use_cpu=use_cpu)
+    folder = Run(path).model_dir if is_run(path) else path
+    if not folder.is_dir():
+        what = f"the run {path} has no model yet ({Run(path).manifest().get('state')})" if is_run(path) else None
+        raise UserError(what or f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
+    return load_classifier(folder, device=device, trust_remote_code=trust_remote_code)
+
+
+def predict_rows(
+    classifier: Classifier, rows: Iterable[TextRow], *, advance: Advance = lambda _rows: None
+) -> Iterator[dict[str, Any]]:
+    """Predictions in the order of the rows: each row's own columns, then `label`, `score` and `scores`.
+
+    A column of the row that is called like one of those three gets `input_` before its name.
+    """
+    device = next(classifier.module.parameters()).device
+    remaining = iter(rows)
+    while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
+        pairs = [row.pair or "" for row in chunk] if any(row.pair is not None for row in chunk) else None
+        tokens = tokenize_texts(
+            classifier.tokenizer, [row.text for row in chunk], pairs, max_length=classifier.max_length
+        )
+        batches = (
+            (batch, tokens.stack(batch)) for batch in exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)
+        )
+        logits = score_logits(
+            classifier.module,
+            batches,
+            num_rows=len(chunk),
+            num_labels=len(classifier.label_names),
+            device=device,
+            advance=advance,
+        )
+        for row, probability in zip(chunk, softmax(logits), strict=True):
+            own = {f"input_{name}" if name in OWN_KEYS else name: value for name, value in row.values.items()}
+            yield own | describe_prediction(probability, label_names=classifier.label_names)
+
+
+def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
+    """The rows of a file, its text columns found when they are not named.
+
+    Raises:
+        UserError: a broken row, with `file:line`; a named column is absent; no column is obviously the text.
+    """
+    rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
+    first = list(itertools.islice(rows, 200))
+    sample = [row.values for row in first if not isinstance(row, BadRow)]
+    text = columns.text or guess_columns(sample, text_pair_column=columns.pair).text
+    present = list(dict.fromkeys(name for values in sample for name in values))
+    for name in (text, columns.pair):
+        if name is not None and present and name not in present:
+            raise UserError(f"no such column: {name}", where=str(path), fix=f"columns here: {', '.join(present)}")
+    if text is None:
+        raise UserError(
+            "no column is obviously the text", where=str(path), fix=f"name it with --text-column: {', '.join(present)}"
+        )
+    for row in itertools.chain(first, rows):
+        if isinstance(row, BadRow):
+            raise UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
+        texts = [row.values.get(name) for name in (text, columns.pair) if name is not None]
+        for value in texts:
+            if not isinstance(value, str):
+                raise UserError(
+                    f"the text is {type(value).__name__}, not a string", where=f"{path}:{row.line}", fix="mend the row"
+                )
+        yield TextRow(str(texts[0]), str(texts[1]) if len(texts) > 1 else None, row.values)
+
+
+def columns_of_run(path: Path) -> FileColumns:
+    """The column names that a run's recipe gives, for files like the ones it was trained on."""
+    if not is_run(path):
+        return FileColumns()
+    from ftkit.recipe.parse import load_recipe
+
+    data = load_recipe(Run(path).recipe_file, check_files=False).recipe.data
+    return FileColumns(data.text_column, data.text_pair_column)

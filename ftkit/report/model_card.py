@@ -1,0 +1,104 @@
+"""The README.md of a finetuned model: what it is, what it was made of, how good it is, how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.compat import StringIO
+
+from ftkit.data.load import Splits
+from ftkit.recipe.schema import Recipe
+from ftkit.runs import Run
+from ftkit.storage import write_text
+from ftkit.version import __version__
+
+LOADING = {
+    "pooled": """from sentence_transformers import SentenceTransformer
+import json, numpy
+
+model = SentenceTransformer("{folder}")           # Transformer, Pooling, Dense: encode gives logits
+labels = json.load(open("{folder}/config.json"))["id2label"]
+print(labels[str(numpy.argmax(model.encode("a text to classify")))])""",
+    "full": """from transformers import pipeline
+
+print(pipeline("text-classification", model="{folder}")("a text to classify"))""",
+    "adapter": """from peft import AutoPeftModelForSequenceClassification
+from transformers import AutoConfig, AutoTokenizer
+
+config = AutoConfig.from_pretrained("{folder}")
+model = AutoPeftModelForSequenceClassification.from_pretrained("{folder}", config=config)
+logits = model(**AutoTokenizer.from_pretrained("{folder}")("a text to classify", return_tensors="pt")).logits
+print(config.id2label[int(logits.argmax())])""",
+}
+"""How each kind of folder is loaded without ftkit."""
+
+
+def write_model_card(
+    run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Write model/README.md.
+
+    Args:
+        run: a run whose model is in its place.
+        recipe: what was asked.
+        splits: the data.
+        metrics: as in metrics.json.
+        facts: of the training, as in the manifest.
+    """
+    write_text(run.model_dir / "README.md", model_card(run, recipe, splits=splits, metrics=metrics, facts=facts))
+
+
+def model_card(
+    run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> str:
+    """The text of the card, Markdown with the metadata that the hub reads."""
+    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
+    parts = [
+        "---\n" + _metadata(recipe, run) + "---",
+        f"# {run.path.name}",
+        f"A text classifier with {len(splits.label_names)} labels, finetuned by ftkit {__version__} from "
+        f"`{recipe.model.name_or_path}` (method `{recipe.method.type}`).",
+        f"**Data**: {splits.train.source}; {rows} rows.\n**Labels**: {', '.join(splits.label_names)}.",
+        "## Scores\n\n" + metrics_table(metrics),
+        "Intervals are 95 % percentile bootstrap intervals over rows. The validation set also chose the best "
+        "checkpoint, so its scores lean to the good side; the test set, where there is one, did not."
+        if recipe.training.load_best_model_at_end
+        else "Intervals are 95 % percentile bootstrap intervals over rows.",
+        "## How to load it\n\n```python\n" + LOADING[_kind(run)].format(folder=run.model_dir.name) + "\n```",
+        "## How it was trained\n\n"
+        + "\n".join(f"- {name}: {value}" for name, value in facts.items() if isinstance(value, str | int)),
+        "The whole recipe:\n\n```yaml\n" + run.recipe_file.read_text(encoding="utf-8") + "```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Scores of every split as a Markdown table; matrices and the like are left to metrics.json."""
+    lines = ["| split | metric | value | 95 % interval | rows |", "| --- | --- | --- | --- | --- |"]
+    for split, entries in metrics.items():
+        for name, entry in entries.items():
+            if isinstance(entry.get("value"), int | float):
+                low, high = entry.get("low"), entry.get("high")
+                interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
+                lines.append(f"| {split} | {name} | {entry['value']:.4f} | {interval} | {entry['n']} |")
+    return "\n".join(lines)
+
+
+def _kind(run: Run) -> str:
+    if (run.model_dir / "modules.json").is_file():
+        return "pooled"
+    return "adapter" if (run.model_dir / "adapter_config.json").is_file() else "full"
+
+
+def _metadata(recipe: Recipe, run: Run) -> str:
+    kind = _kind(run)
+    library = {"pooled": "sentence-transformers", "adapter": "peft", "full": "transformers"}[kind]
+    values: dict[str, Any] = {"library_name": library, "pipeline_tag": "text-classification", "tags": ["ftkit"]}
+    if not recipe.model.name_or_path.startswith(("/", "builtin:")):
+        values["base_model"] = recipe.model.name_or_path
+    stream = StringIO()
+    YAML(typ="safe", pure=True).dump(values, stream)
+    text: str = stream.getvalue()
+    return text

@@ -1,0 +1,1 @@
+"""Training: each task tells its story top to bottom in a file of its own."""

@@ -1,0 +1,89 @@
+"""Recipe -> transformers.TrainingArguments: the one place that names them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ftkit.errors import UserError
+from ftkit.recipe.schema import Recipe
+from ftkit.runs import Run
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+SAME_NAME = (
+    "num_train_epochs",
+    "learning_rate",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "save_total_limit",
+    "load_best_model_at_end",
+    "seed",
+    "bf16",
+    "fp16",
+    "dataloader_num_workers",
+    "use_cpu",
+    "logging_steps",
+    "report_to",
+)
+"""Keys of the recipe's training section that TrainingArguments spells and means the same."""
+
+SCORES = {"loss": "eval_nll", "accuracy": "eval_accuracy", "f1_macro": "eval_f1_macro"}
+"""What the recipe calls a score -> what compute_metrics returns it as; `eval_loss` is Trainer's own, with class weights
+and label smoothing in it."""
+
+
+def training_precision(recipe: Recipe) -> str:
+    """How full finetuning and LoRA compute, in words."""
+    if recipe.training.bf16:
+        return "float32 weights, bfloat16 products"
+    return "float32 weights, float16 products" if recipe.training.fp16 else "float32"
+
+
+def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
+    """What HF Trainer is told.
+
+    Raises:
+        UserError: `training.extra` holds a name that TrainingArguments does not have, or a value it refuses.
+    """
+    import torch
+    from transformers import TrainingArguments
+
+    spec = recipe.training
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    if unknown := sorted(set(spec.extra) - known):
+        raise UserError(
+            f"training.extra: TrainingArguments has no {', '.join(unknown)}",
+            fix="check the spelling against the installed version of transformers",
+        )
+    values: dict[str, Any] = {name: getattr(spec, name) for name in SAME_NAME}
+    values |= {
+        "output_dir": str(run.checkpoints_dir),
+        "max_steps": spec.max_steps or -1,
+        "label_names": ["labels"],
+        "eval_strategy": spec.eval_strategy,
+        "eval_steps": spec.eval_steps,
+        "save_strategy": spec.eval_strategy,
+        "save_steps": spec.eval_steps or 500,
+        "metric_for_best_model": SCORES[spec.metric_for_best_model],
+        "greater_is_better": spec.metric_for_best_model != "loss",
+        "activation_checkpointing": spec.gradient_checkpointing,
+        "train_sampling_strategy": "group_by_length",
+        "restore_callback_states_from_checkpoint": True,
+        # a NaN must stop the run, not be logged as 0
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "use_cpu": spec.use_cpu or not torch.accelerator.is_available(),
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
+    try:
+        return TrainingArguments(**(values | spec.extra))
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(f"the training section does not fit: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,213 @@
+"""Full finetuning and LoRA of a classifier: HF Trainer, composed with callbacks and functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ftkit.data.load import Split, Splits
+from ftkit.data.tokenize import TokenizedTexts, tokenize_texts
+from ftkit.models.adapters import attach_lora, count_parameters, save_classifier
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.classifier import SequenceLogits
+from ftkit.models.heads import LoadedClassifier, load_for_classification
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.runs import Run
+from ftkit.scoring import score_logits
+from ftkit.training.arguments import training_arguments, training_precision
+from ftkit.training.features import load_tokenizer, token_chunks
+from ftkit.training.head import class_weight_vector, score
+from ftkit.training.outcome import Trained
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+
+class TokenDataset(torch.utils.data.Dataset[dict[str, Any]]):
+    """Tokenized examples with their labels, as HF Trainer reads them."""
+
+    def __init__(self, tokens: TokenizedTexts, labels: npt.NDArray[np.int64]) -> None:
+        self.tokens = tokens
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        inputs: dict[str, Any] = {name: values[row] for name, values in self.tokens.columns.items()}
+        return inputs | {"labels": int(self.labels[row])}
+
+
+def finetune(
+    recipe: Recipe,
+    splits: Splits,
+    run: Run,
+    *,
+    checkpoint: Checkpoint,
+    reporter: Reporter,
+    resume_from: Path | None = None,
+) -> Trained:
+    """Finetune a classifier whole or by LoRA.
+
+    Args:
+        recipe: with method.type full or lora.
+        splits: train, validation and perhaps test.
+        run: gets history.jsonl, checkpoints/ and model/.
+        checkpoint: the base model.
+        reporter: hears what was chosen.
+        resume_from: a checkpoint folder of this run to go on from.
+
+    Returns:
+        Logits of validation and test, and facts for the manifest and the model card.
+    """
+    loaded = load_for_classification(
+        checkpoint,
+        label_names=splits.label_names,
+        seed=recipe.training.seed,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    _give_pad_token(loaded, tokenizer)
+    max_length = checkpoint.max_length(recipe.data.max_length)
+    model = _trainable(loaded, recipe)
+    counted = count_parameters(model)
+    reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
+
+    tokens = {split.name: _tokenize(tokenizer, split, max_length=max_length) for split in splits.all()}
+    _say_truncation(tokens, max_length=max_length, reporter=reporter)
+    trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
+    _run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+
+    device = trainer.args.device
+    module = SequenceLogits(model).eval().to(device)
+    logits = {
+        split.name: score_logits(
+            module,
+            (
+                batch
+                for chunk in token_chunks(tokenizer, split, max_length=max_length, device=device)
+                for batch in chunk.batches
+            ),
+            num_rows=len(split),
+            num_labels=len(splits.label_names),
+            device=device,
+        )
+        for split in splits.all()
+    }
+    staging = run.staging_dir()
+    module.to(torch.device("cpu"))
+    save_classifier(model, staging, base_name=base_name(checkpoint))
+    tokenizer.save_pretrained(staging)
+    run.replace_model(staging)
+    facts = {
+        "max_length": max_length,
+        "placement": f"{device.type}, {training_precision(recipe)}",
+        "trained_parameters": counted.trained,
+        "truncated": {name: found.num_truncated for name, found in tokens.items()},
+        "fit": {
+            "num_steps": trainer.state.global_step,
+            "best_step": trainer.state.best_global_step,
+            "best_score": trainer.state.best_metric,
+        },
+    }
+    return Trained(logits=logits, facts=facts)
+
+
+def base_name(checkpoint: Checkpoint) -> str:
+    """The name under which an adapter finds its base again: the folder, or the hub id of what was downloaded."""
+    is_hub = not Path(checkpoint.name).exists() and not checkpoint.name.startswith("builtin:")
+    return checkpoint.name if is_hub else str(checkpoint.folder)
+
+
+def _trainable(loaded: LoadedClassifier, recipe: Recipe) -> PreTrainedModel | PeftModel:
+    model = loaded.model
+    if isinstance(recipe.method, LoraMethod):
+        torch.manual_seed(recipe.training.seed)
+        return attach_lora(model, recipe.method, new_parameters=loaded.new_parameters)
+    return model
+
+
+def _give_pad_token(loaded: LoadedClassifier, tokenizer: PreTrainedTokenizerBase) -> None:
+    # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    loaded.model.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _tokenize(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> TokenizedTexts:
+    return tokenize_texts(tokenizer, split.texts, split.pairs, max_length=max_length)
+
+
+def _say_truncation(tokens: dict[str, TokenizedTexts], *, max_length: int, reporter: Reporter) -> None:
+    for name, found in tokens.items():
+        if found.num_truncated:
+            reporter.say(
+                f"{found.num_truncated} of {len(found.lengths)} {name} texts are longer than {max_length} tokens "
+                "and were cut (data.max_length)"
+            )
+
+
+def _make_trainer(
+    recipe: Recipe,
+    splits: Splits,
+    run: Run,
+    *,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: dict[str, TokenizedTexts],
+) -> Trainer:
+    from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer
+
+    from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
+
+    counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
+    weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
+    smoothing = recipe.training.label_smoothing_factor
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
+        # a sum over the number of examples of the whole step, so accumulation does not change the gradient
+        weight = None if weights is None else weights.to(labels.device)
+        total = nn.functional.cross_entropy(
+            outputs.logits.float(), labels, weight=weight, label_smoothing=smoothing, reduction="sum"
+        )
+        return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
+
+    def scores(prediction: Any) -> dict[str, float]:
+        found = score(torch.from_numpy(prediction.predictions).float(), prediction.label_ids)
+        return {"nll" if name == "loss" else name: value for name, value in found.items()}
+
+    callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
+    if recipe.training.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
+    return Trainer(
+        model=model,
+        args=training_arguments(recipe, run),
+        train_dataset=TokenDataset(tokens["train"], splits.train.labels),
+        eval_dataset=TokenDataset(tokens["validation"], splits.validation.labels),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_loss_func=loss,
+        compute_metrics=scores,
+        callbacks=callbacks,
+    )
+
+
+def _run_trainer(trainer: Trainer, *, reporter: Reporter, resume_from: Path | None) -> None:
+    from transformers import PrinterCallback
+
+    from ftkit.training.callbacks import ProgressCallback
+
+    trainer.remove_callback(PrinterCallback)
+    steps = trainer.args.max_steps
+    if steps <= 0:
+        per_epoch = len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps
+        steps = max(1, int(max(1, per_epoch) * trainer.args.num_train_epochs))
+    with reporter.track("finetuning", total=steps) as advance:
+        trainer.add_callback(ProgressCallback(advance))
+        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)

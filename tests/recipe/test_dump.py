@@ -1,0 +1,55 @@
+"""A recipe written out and read back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from broken_recipes import VALID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.recipe.dump import write_value
+from ftkit.recipe.nodes import Place, compose, plain_value
+from ftkit.recipe.parse import dump_recipe, load_recipe
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | TEXT
+
+
+def read_back(text: str) -> object:
+    node, flaws = compose(f"key: {text}\n", lambda line, column: Place(0, line, column))
+    assert node is not None, flaws
+    assert not flaws, flaws
+    return plain_value(node)["key"]
+
+
+@given(SCALARS | st.lists(SCALARS) | st.dictionaries(TEXT, SCALARS))
+def test_any_value_is_read_back_as_it_was_written(value: object) -> None:
+    back = read_back(write_value(value))
+    assert back == value
+    assert isinstance(back, bool) == isinstance(value, bool)
+
+
+def test_what_is_no_number_is_read_back_too() -> None:
+    assert math.isnan(float(str(read_back(write_value(math.nan)))))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_of_the_repository_survives_being_written_out(tmp_path: Path, path: Path) -> None:
+    recipe = load_recipe(path).recipe
+    (tmp_path / "resolved.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "resolved.yaml").recipe == recipe
+
+
+@pytest.mark.parametrize("text", VALID)
+@pytest.mark.parametrize("overrides", [(), ("training.max_steps=3", "training.seed=1", "training.warmup_steps=0.5")])
+def test_so_do_recipes_with_every_kind_of_value(tmp_path: Path, text: str, overrides: tuple[str, ...]) -> None:
+    (tmp_path / "train.csv").touch()
+    (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "my.yaml", overrides).recipe
+    (tmp_path / "resolved.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "resolved.yaml").recipe == recipe

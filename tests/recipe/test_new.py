@@ -1,0 +1,150 @@
+"""New recipes: filled in from a data file, read by load_recipe, and the recipes of the repository are such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ftkit.cli.new import new
+from ftkit.errors import UserError
+from ftkit.recipe.new import STARTING_POINTS, fill, starting_point, starting_points
+from ftkit.recipe.parse import load_recipe, parse_recipe
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMA_COMMENT = "# yaml-language-server: $schema=ftkit.schema.json\n"
+NAMES = sorted(starting_points())
+app = typer.Typer()
+app.command()(new)
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def write_rows(path: Path, rows: list[str]) -> Path:
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def reviews(num_rows: int) -> list[str]:
+    return ["id,review,stars", *(f"{n},a film like number {n},{'good' if n % 2 else 'bad'}" for n in range(num_rows))]
+
+
+def test_a_recipe_for_a_csv_names_its_columns_and_says_what_was_assumed(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "my.csv", reviews(300))
+    (tmp_path / "recipes").mkdir()
+    out = tmp_path / "recipes" / "classify.yaml"
+    said = run(out, "--data", data, "--model", "builtin:minilm")
+    recipe = load_recipe(out).recipe
+    assert recipe.data.train_file == str(data)
+    assert (recipe.data.text_column, recipe.data.label_column) == ("review", "stars")
+    assert recipe.data.validation_size == 0.1
+    assert recipe.model.name_or_path == "builtin:minilm"
+    assert "300 rows" in said
+    assert "bad (150), good (150)" in said
+    assert "10% of the rows are split off" in said
+    assert "warning" not in said
+
+
+def test_validation_and_test_files_beside_the_training_file_are_used(tmp_path: Path) -> None:
+    for name in ("train", "dev", "test"):
+        write_rows(tmp_path / f"{name}.csv", reviews(20))
+    run(tmp_path / "r.yaml", "--data", tmp_path)
+    data = load_recipe(tmp_path / "r.yaml").recipe.data
+    assert data.validation_file == str(tmp_path / "dev.csv")
+    assert data.test_file == str(tmp_path / "test.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "warning"),
+    [
+        (["text,label", *(f"some words {n},only" for n in range(9))], "has a single value"),
+        (["text,label", *(f"some words {n},l{n}" for n in range(9))], "more than half are different"),
+        (["text,label", *(f"some words {n},l{n % 2}" for n in range(9)), "a b,rare"], "occur once, such as 'rare'"),
+    ],
+)
+def test_labels_that_look_wrong_are_warned_about(tmp_path: Path, rows: list[str], warning: str) -> None:
+    assert warning in run(tmp_path / "r.yaml", "--data", write_rows(tmp_path / "a.csv", rows))
+
+
+def test_columns_that_are_not_obvious_are_asked_for_and_can_be_named(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "a.csv", ["a,b,c", *(f"one text {n},other text {n},{n % 2}" for n in range(20))])
+    with pytest.raises(UserError, match=r"no column is clearly the text; say --text-column; columns: a, b, c"):
+        run(tmp_path / "r.yaml", "--data", data)
+    with pytest.raises(UserError, match=r"no column 'd' \(--text-column\)"):
+        run(tmp_path / "r.yaml", "--data", data, "--text-column", "d")
+    run(tmp_path / "r.yaml", "--data", data, "--text-column", "a", "--text-pair-column", "b")
+    spec = load_recipe(tmp_path / "r.yaml").recipe.data
+    assert (spec.text_column, spec.text_pair_column, spec.label_column) == ("a", "b", "c")
+
+
+def test_a_pair_column_comes_into_any_starting_point(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "a.csv", ["a,b,c", *(f"one text {n},other text {n},{n % 2}" for n in range(20))])
+    run(tmp_path / "r.yaml", "--data", data, "--text-column", "a", "--text-pair-column", "b", "--from", "classify-lora")
+    assert load_recipe(tmp_path / "r.yaml").recipe.data.text_pair_column == "b"
+
+
+def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path: Path) -> None:
+    out = tmp_path / "r.yaml"
+    out.write_text("mine")
+    with pytest.raises(UserError, match="exists; name another file, or say --overwrite"):
+        run(out, "--from", "quickstart")
+    assert out.read_text() == "mine"
+    run(out, "--from", "quickstart", "--overwrite")
+    assert out.read_text() == starting_point("quickstart")
+
+
+def test_the_list_shows_every_starting_point(tmp_path: Path) -> None:
+    said = run("--list")
+    assert [line.split()[0] for line in said.splitlines()] == NAMES
+    assert len(NAMES) >= 5
+
+
+def test_an_unknown_starting_point_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"did you mean classify-lora\?"):
+        run(tmp_path / "r.yaml", "--from", "classify-lroa")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_starting_point_is_a_commented_recipe(tmp_path: Path, name: str) -> None:
+    text = (STARTING_POINTS / f"{name}.yaml").read_text("utf-8")
+    assert text.startswith(SCHEMA_COMMENT)
+    parse_recipe(text, tmp_path / "r.yaml", check_files=False)
+    for line in text.splitlines():
+        assert line in ("", "#") or line.endswith(":") or "# " in line, f"no comment: {line}"
+        assert len(line) <= 120
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_line_that_is_commented_out_is_a_recipe_when_brought_in(tmp_path: Path, name: str) -> None:
+    lines = (STARTING_POINTS / f"{name}.yaml").read_text("utf-8").splitlines()
+    for index, line in enumerate(lines):
+        if line.startswith("  # ") and ": " in line:
+            brought = [*lines[:index], "  " + line.removeprefix("  # "), *lines[index + 1 :]]
+            if "validation_file:" in line:
+                brought = [other for other in brought if "validation_size:" not in other]
+            parse_recipe("\n".join(brought), tmp_path / "r.yaml", check_files=False)
+
+
+def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path) -> None:
+    """One source: the starting points in the package; `recipes/` shows them filled in for the data beside it."""
+    folder = REPOSITORY / "recipes"
+    found = {path.stem: path.read_text("utf-8") for path in folder.glob("*.yaml")}
+    made = {"quickstart": fill(starting_point("quickstart"), {"training.output_dir": "../runs/quickstart"})}
+    for name in set(NAMES) - {"quickstart"}:
+        data = folder / "data" / ("pairs.csv" if name == "text-pairs" else "messages.csv")
+        pair = ("--text-pair-column", "text_pair") if name == "text-pairs" else ()
+        out = tmp_path / f"{name}.yaml"
+        run(out, "--from", name, "--data", data, *pair)
+        made[name] = fill(out.read_text("utf-8"), {"data.train_file": f"data/{data.name}"})
+    assert found.keys() == made.keys()
+    for name, text in made.items():
+        assert found[name] == text, f"ftkit new recipes/{name}.yaml --from {name} --data recipes/data/... --overwrite"
+        assert load_recipe(folder / f"{name}.yaml").recipe

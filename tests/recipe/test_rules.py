@@ -1,0 +1,104 @@
+"""What no single field can know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftkit.errors import RecipeError
+from ftkit.recipe.parse import load_recipe
+from ftkit.recipe.rules import FROZEN_IGNORES
+
+FILE = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.train_file": "a.csv"}
+NAMED = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.dataset_name": "builtin:docstrings"}
+HUB = {**NAMED, "data.dataset_name": "someone/reviews"}
+
+
+def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
+    """What is wrong with a recipe of `base` and overrides; empty when nothing is."""
+    path = folder / "my.yaml"
+    path.write_text("{}\n")
+    words = [f"{key}={value}" for key, value in base.items()]
+    try:
+        load_recipe(path, [*words, *overrides], check_files=False)
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("base", [FILE, NAMED, HUB])
+def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base: dict[str, str]) -> None:
+    assert broken(tmp_path, base) == ""
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "problem"),
+    [
+        (FILE, ["data.dataset_name=x/y"], "train_file is given as well"),
+        (HUB, ["data.validation_file=b.csv"], "files do not mix with dataset_name"),
+        (FILE, ["data.validation_split=dev"], "only a dataset_name has it"),
+        (FILE, ["data.train_split=all"], "only a dataset_name has it"),
+        (FILE, ["data.dataset_config_name=de"], "only a dataset_name has it"),
+        (HUB, ["data.validation_split=train"], "is another split already"),
+        (FILE, ["data.validation_size=2.5"], "not a whole number of rows"),
+        (FILE, ["data.validation_size=0.3", "data.validation_file=b.csv"], "nothing is split off"),
+        (NAMED, ["data.dataset_name=builtin:docstring"], "did you mean builtin:docstrings?"),
+        (NAMED, ["data.dataset_name=builtin:signatures"], "has no labels"),
+        (NAMED, ["data.delimiter=;"], "a built-in data set has none"),
+        (FILE, ["data.text_column=a", "data.text_pair_column=a"], "'a' is the text_column already"),
+        (FILE, ["data.text_column=a", "data.label_column=a"], "'a' is the text_column already"),
+        (FILE, ["data.text_pair_column=b"], "name both columns"),
+        (FILE, ["data.encoding=utf-9"], "Python knows no encoding"),
+        (FILE, ["data.delimiter='\"'"], "cannot separate fields"),
+        (FILE, ["data.label_names=[a, a, b]"], "a label is named twice"),
+        (FILE, ["data.label_names=[a]"], "fewer than two labels"),
+        (FILE, ["data.label_names=[a, b]", "training.class_weights={a: 1, c: 2}"], "'c' is not in data.label_names"),
+        (FILE, ["data.label_names=[a, b]", "training.class_weights={a: 1}"], "no weight for 'b'"),
+        (FILE, ["training.class_weights={a: -1}"], "is below 0"),
+        (FILE, ["data.label_names=[a, b]", "evaluation.metrics=[f1]", "evaluation.positive_label=c"], "is not in data"),
+        (FILE, ["evaluation.positive_label=c"], "no metric of the list is about one class"),
+        (FILE, ["evaluation.metrics=[f1, f1]"], "f1 is named twice"),
+        (FILE, ["method.type=full", "training.fp16=true", "training.bf16=true"], "bf16 is on as well"),
+        (FILE, ["method.type=full", "training.fp16=true", "training.use_cpu=true"], "not mixed in on a CPU"),
+        (FILE, ["method.type=full", "model.dtype=bfloat16"], "write training.bf16: true"),
+        (FILE, ["model.revision=main"], "a built-in model has no revisions"),
+        (FILE, ["training.max_steps=9", "training.num_train_epochs=2"], "max_steps is given as well"),
+        (FILE, ["training.warmup_steps=1.5"], "1.5 is neither"),
+        (FILE, ["training.lr_scheduler_type=constant", "training.warmup_steps=5"], "has no warm-up"),
+        (FILE, ["training.eval_strategy=steps"], "eval_steps is missing"),
+        (FILE, ["training.eval_steps=5"], "eval_strategy is epoch"),
+        (FILE, ["training.load_best_model_at_end=false", "training.early_stopping_patience=2"], "is not looked for"),
+        (FILE, ["method.type=full", "training.extra={seed: 1}"], "write it as training.seed"),
+        (FILE, ["method.type=full", "training.extra={warmup_ratio: 0.1}"], "write training.warmup_steps"),
+        (FILE, ["method.type=lora", "method.target_modules=[]"], "no layer is named"),
+    ],
+)
+def test_a_broken_rule_is_reported(tmp_path: Path, base: dict[str, str], overrides: list[str], problem: str) -> None:
+    replaced = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
+    assert problem in broken(tmp_path, {**base, **replaced})
+
+
+VALUES = {"optim": "sgd", "report_to": "wandb", "extra": "{adam_beta2: 0.9}", "logging_steps": "7"}
+
+
+@pytest.mark.parametrize("name", FROZEN_IGNORES)
+def test_a_key_that_a_frozen_head_would_ignore_is_an_error_and_fits_the_other_methods(
+    tmp_path: Path, name: str
+) -> None:
+    number = "3" if name in ("save_total_limit", "dataloader_num_workers", "gradient_accumulation_steps") else "true"
+    word = f"training.{name}={VALUES.get(name, number)}"
+    assert "a frozen head is fitted without it" in broken(tmp_path, FILE, word)
+    assert broken(tmp_path, FILE, word, "method.type=full") == ""
+
+
+def test_rules_are_checked_beside_wrong_values(tmp_path: Path) -> None:
+    found = broken(tmp_path, FILE, "training.seed=x", "training.eval_steps=5")
+    assert "training.seed" in found
+    assert "training.eval_steps" in found
+
+
+def test_a_rule_keeps_silent_about_a_key_that_is_wrong_by_itself(tmp_path: Path) -> None:
+    found = broken(tmp_path, {**FILE, "data.train_file": "[1]"})
+    assert found.count("\n") == 0
+    assert "must be a text" in found

@@ -1,0 +1,79 @@
+"""Old and foreign spellings are answered with today's, and today's exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftkit.recipe.keys import METHODS, SECTIONS, all_keys, answer_unknown
+from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION
+
+KEYS = {path for paths in all_keys().values() for path in paths}
+
+
+@pytest.mark.parametrize("word", sorted(TODAY))
+def test_each_answer_is_a_key_of_the_schema_or_explains_itself(word: str) -> None:
+    today = TODAY[word]
+    assert today.key in KEYS or (today.key == "" and today.note)
+    assert word not in {path.rpartition(".")[2] for path in KEYS}
+
+
+def test_each_section_that_is_answered_exists() -> None:
+    assert set(TODAYS_SECTION.values()) <= {*SECTIONS, "method"}
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("lr", "training.learning_rate"),
+        ("epochs", "training.num_train_epochs"),
+        ("num_epochs", "training.num_train_epochs"),
+        ("batch_size", "training.per_device_train_batch_size"),
+        ("micro_batch_size", "training.per_device_train_batch_size"),
+        ("lora_rank", "method.r"),
+        ("lora_r", "method.r"),
+        ("base_model", "model.name_or_path"),
+        ("val_set_size", "data.validation_size"),
+        ("warmup_ratio", "training.warmup_steps"),
+        ("group_by_length", "training.extra"),
+        ("evaluation_strategy", "training.eval_strategy"),
+        ("no_cuda", "training.use_cpu"),
+    ],
+)
+def test_the_spellings_that_people_paste_most_are_answered_wherever_they_stand(word: str, key: str) -> None:
+    for section in ("", "model", "training", "data"):
+        answer = answer_unknown(section, word, method="lora")
+        assert answer.meant == key
+        assert (key if key.rpartition(".")[0] != section else key.rpartition(".")[2]) in answer.fix
+
+
+@pytest.mark.parametrize("word", ["overwrite_output_dir", "logging_dir", "tokenizer"])
+def test_a_spelling_without_a_successor_says_what_to_do_instead(word: str) -> None:
+    answer = answer_unknown("training", word, method="full")
+    assert answer.meant == ""
+    assert answer.fix == TODAY[word].note
+
+
+@pytest.mark.parametrize(
+    ("section", "word", "fix"),
+    [
+        ("training", "learningRate", "did you mean learning_rate?"),
+        ("training", "Learning-Rate", "did you mean learning_rate?"),
+        ("training", "eval_step", "did you mean eval_steps?"),
+        ("model", "learning_rat", "did you mean training.learning_rate?"),
+        ("method", "lora_alpha", "it belongs to method.type: lora; this recipe's method.type is full"),
+        ("", "training.learning_rate", "it belongs in training: training.learning_rate"),
+        ("", "train", "it is called training here"),
+        ("evaluation", "zzzzzz", "keys here: metrics, positive_label, num_resamples"),
+    ],
+)
+def test_the_nearest_key_is_offered(section: str, word: str, fix: str) -> None:
+    assert answer_unknown(section, word, method="full").fix == fix
+
+
+def test_methods_of_the_schema_and_of_the_defaults_are_the_same() -> None:
+    from ftkit.recipe.defaults import METHOD_DEFAULTS
+
+    assert set(METHODS) == set(METHOD_DEFAULTS)
+    for defaults in METHOD_DEFAULTS.values():
+        fields = SECTIONS["training"].model_fields
+        assert set(defaults) == {f"training.{key}" for key, field in fields.items() if field.is_required()}
