@@ -168,7 +168,7 @@ def describe_model(model: BuiltinModel) -> BuiltinStatus:
     return BuiltinStatus(model, ready, "cached" if ready else "made on first use")
 
 
-TINY_LAYOUT_VERSION = 1
+TINY_LAYOUT_VERSION = 2
 """Raise it whenever a change to the tiny recipes alters the bytes of a checkpoint: it is in the cache's names."""
 
 # family -> what the tiny checkpoint mimics, and its size in kB
@@ -194,7 +194,7 @@ MINILM = BuiltinModel(
     "minilm", "bert", "all-MiniLM-L6-v2: a trained English sentence encoder, 22.7M parameters", 91_500_000
 )
 TINY = [
-    BuiltinModel(f"tiny-{family}", family, f"random weights, 2 layers: {description}", kilobytes * 1000)
+    BuiltinModel(f"tiny-{family}", family, f"random weights: {description}", kilobytes * 1000)
     for family, (description, kilobytes) in TINY_MODELS.items()
 ]
 

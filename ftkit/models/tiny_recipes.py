@@ -78,7 +78,8 @@ TINY_RECIPES = {
         SIZE | {"embedding_size": 24, "max_position_embeddings": 512},
         with_pooler="albert",
     ),
-    # answerdotai/ModernBERT-base: the masked-language model; one layer looks everywhere, one at its neighbourhood.
+    # answerdotai/ModernBERT-base: the masked-language model; one layer looks everywhere, one at its neighbourhood;
+    # a classification head on it reads the mean of the tokens, where the class's own default is the first.
     "modernbert": TinyRecipe(
         "ModernBertConfig",
         "ModernBertForMaskedLM",
@@ -87,6 +88,7 @@ TINY_RECIPES = {
         SIZE
         | {
             "local_attention": 32,
+            "classifier_pooling": "mean",
             "max_position_embeddings": 2048,
             "bos_token_id": 2,
             "cls_token_id": 2,

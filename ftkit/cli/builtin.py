@@ -1,0 +1,71 @@
+"""`ftkit builtin`: the models and data sets that need no hub, and which of them are on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
+    """List the models and data sets that need no hub; write `builtin:NAME` in a recipe to use one."""
+    listing = {"models": _models(), "data": _data()}
+    if as_json:
+        typer.echo(json.dumps(listing, indent=2, ensure_ascii=False))
+    else:
+        _print_tables(listing)
+
+
+def _models() -> list[dict[str, Any]]:
+    from ftkit.models.builtin import PREFIX, describe_builtin_models
+
+    return [
+        {
+            "name": PREFIX + entry.model.name,
+            "description": entry.model.description,
+            "bytes": entry.model.num_bytes,
+            "ready": entry.ready,
+            "state": entry.state,
+        }
+        for entry in describe_builtin_models()
+    ]
+
+
+def _data() -> list[dict[str, Any]]:
+    from ftkit.data.builtin import describe_builtin_data
+
+    return [
+        {
+            "name": entry.name,
+            "description": entry.description,
+            "rows": entry.rows,
+            "ready": entry.made,
+            "state": "cached" if entry.made else "made on first use",
+        }
+        for entry in describe_builtin_data()
+    ]
+
+
+def _print_tables(listing: dict[str, list[dict[str, Any]]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, size in (("models", "bytes"), ("data", "rows")):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        # A name that is folded cannot be copied into a recipe.
+        table.add_column(f"{title}: name", no_wrap=True)
+        table.add_column("what it is")
+        table.add_column("size", justify="right", no_wrap=True)
+        table.add_column("on this machine")
+        for entry in listing[title]:
+            amount = _megabytes(entry["bytes"]) if size == "bytes" else f"{entry['rows']:,} rows"
+            table.add_row(entry["name"], entry["description"], amount, entry["state"])
+        console.print(table)
+
+
+def _megabytes(num_bytes: int) -> str:
+    # Two figures tell 0.21 from 0.45 MB; beyond ten megabytes the fraction is noise.
+    return f"{num_bytes / 1e6:.2f} MB" if num_bytes < 10_000_000 else f"{num_bytes / 1e6:.0f} MB"
