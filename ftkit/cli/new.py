@@ -24,6 +24,7 @@ def new(
     text_column: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of the file, such as cp1252.")] = "utf-8",
     show: Annotated[bool, typer.Option("--list", help="List the starting points.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
@@ -47,9 +48,12 @@ def new(
     if "  train_file:" not in text:
         raise UserError(f"the starting point {start} brings its own data", fix="leave --data or --from out")
     data = _training_file(data)
-    facts = _look(data, text_column=text_column, text_pair_column=text_pair_column, label_column=label_column)
+    facts = _look(
+        data, text_column=text_column, text_pair_column=text_pair_column, label_column=label_column, encoding=encoding
+    )
     recipe = compose_recipe(text, recipe_path=path, data_file=data, facts=facts, model=model)
-    write_text(path, recipe.text)
+    filled = recipe.text if encoding == "utf-8" else fill(recipe.text, {"data.encoding": encoding})
+    write_text(path, filled)
     typer.echo(f"wrote {path}")
     for line in recipe.assumed:
         typer.echo(f"  {line}")
@@ -80,7 +84,9 @@ def _list() -> None:
         typer.echo(f"{name:<{width}}  {summary}")
 
 
-def _look(data: Path, *, text_column: str | None, text_pair_column: str | None, label_column: str | None) -> DataFacts:
+def _look(
+    data: Path, *, text_column: str | None, text_pair_column: str | None, label_column: str | None, encoding: str
+) -> DataFacts:
     """Read the head of a data file and find its columns.
 
     Raises:
@@ -93,9 +99,15 @@ def _look(data: Path, *, text_column: str | None, text_pair_column: str | None, 
     from ftkit.data.files import BadRow, iter_rows
     from ftkit.recipe.new import DataFacts
 
-    seen = list(islice(iter_rows(data), MAX_ROWS + 1))
+    seen = list(islice(iter_rows(data, encoding=encoding), MAX_ROWS + 1))
     complete, seen = len(seen) <= MAX_ROWS, seen[:MAX_ROWS]
     rows = [row.values for row in seen if not isinstance(row, BadRow)]
+    if not rows:
+        first = next((row for row in seen if isinstance(row, BadRow)), None)
+        where = f"{data}:{first.line}" if first else str(data)
+        raise UserError(
+            first.reason if first else "there is no row in it", where=where, fix=first.fix if first else None
+        )
     columns = columns_of(rows)
     named = {"text": text_column, "text-pair": text_pair_column, "label": label_column}
     for kind, name in named.items():

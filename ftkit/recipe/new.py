@@ -188,7 +188,7 @@ def _warnings(facts: DataFacts) -> tuple[str, ...]:
     elif rare := [name for name, count in counts.items() if count < 2]:
         warnings.append(f"{len(rare)} labels occur once, such as {rare[0]!r}: they cannot be both learnt and measured")
     if facts.num_bad_rows:
-        warnings.append(f"{facts.num_bad_rows} rows cannot be read: `ftkit check` lists them")
+        warnings.append(f"rows that cannot be read: {facts.num_bad_rows}; `ftkit check` lists them")
     return tuple(warnings)
 
 

@@ -148,3 +148,20 @@ def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path)
     for name, text in made.items():
         assert found[name] == text, f"ftkit new recipes/{name}.yaml --from {name} --data recipes/data/... --overwrite"
         assert load_recipe(folder / f"{name}.yaml").recipe
+
+
+def test_a_file_without_a_readable_row_is_answered_with_its_first_problem(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "a.jsonl", ["[1, 2]", "nonsense"])
+    with pytest.raises(UserError) as caught:
+        run(tmp_path / "r.yaml", "--data", data)
+    assert caught.value.where == f"{data}:1"
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_an_encoding_is_read_with_and_written_into_the_recipe(tmp_path: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_bytes("\n".join(["text,label", *(f"ein schöner Film {n},l{n % 2}" for n in range(9))]).encode("cp1252"))
+    with pytest.raises(UserError, match="cp1252"):
+        run(tmp_path / "r.yaml", "--data", data)
+    run(tmp_path / "r.yaml", "--data", data, "--encoding", "cp1252")
+    assert load_recipe(tmp_path / "r.yaml").recipe.data.encoding == "cp1252"
