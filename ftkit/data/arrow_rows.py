@@ -23,7 +23,8 @@ def iter_parquet(path: Path) -> Iterator[Row | BadRow]:
     try:
         with pq.ParquetFile(path) as file:
             yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS))
-    except (pa.ArrowException, OSError) as error:
+    # ValueError and OverflowError: bytes that are no UTF-8, dates that Python cannot hold
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _broken(path, "Parquet", error) from error
 
 
@@ -35,7 +36,7 @@ def iter_arrow(path: Path) -> Iterator[Row | BadRow]:
     try:
         with pa.memory_map(str(path)) as source:
             yield from _rows(_arrow_batches(source))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _broken(path, "Arrow", error) from error
 
 

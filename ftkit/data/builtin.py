@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ftkit.data.arrays import strings
 from ftkit.data.arrow_rows import iter_parquet
 from ftkit.data.columns import listing
 from ftkit.data.duplicates import key_of
@@ -63,7 +64,7 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             "classification: first sentence of a docstring -> the module it comes from, 12 modules",
             ("text", "label"),
             "text",
-            2640,
+            2645,
             docstring_rows,
         ),
         BuiltinData(
@@ -71,7 +72,7 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             "seq2seq: a function's signature -> first sentence of its docstring",
             ("source", "target"),
             "target",
-            5570,
+            5911,
             signature_rows,
         ),
         BuiltinData(
@@ -79,7 +80,7 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             "language modelling: sections of the Python reference, as `help()` prints them",
             ("text",),
             "text",
-            300,
+            166,
             pydoc_rows,
         ),
     )
@@ -149,7 +150,7 @@ def _build(data: BuiltinData, folder: Path) -> None:
     splits = [_split_of(row[key]) for row in rows]
     for split in _SPLITS:
         chosen = [row for row, name in zip(rows, splits, strict=True) if name == split]
-        columns = [pa.array([row[index] for row in chosen], pa.string()) for index in range(len(data.columns))]
+        columns = [strings([row[index] for row in chosen]) for index in range(len(data.columns))]
         pq.write_table(pa.Table.from_arrays(columns, names=list(data.columns)), folder / f"{split}.parquet")
 
 

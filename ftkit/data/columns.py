@@ -129,7 +129,7 @@ def _settle(
         candidates.update({kind: tuple(found)} if found else {})
         return None
     by = "by its name" if how == "name" else "by its contents"
-    notes.append(f"{kind} column `{found[0]}`, found {by}")
+    notes.insert(0, f"{kind} column `{found[0]}`, found {by}")
     return found[0]
 
 

@@ -38,7 +38,7 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row
                 record = next(reader)
             except StopIteration:
                 break
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise bytes_.fatal(line, error) from None
             except csv.Error as error:
                 bad = _quoting(path, line, reader.line_num, str(error))
@@ -102,6 +102,8 @@ def _field_count(line: int, last_line: int, record: list[str], header: list[str]
     found = f"{len(record)} field{'s' if len(record) != 1 else ''} where the header has {len(header)}"
     if last_line > line:
         found += f" (the row runs to line {last_line}: is a quote out of place?)"
+    if any(field.startswith(' "') for field in record):
+        return BadRow(line, found, "remove the space before the opening quote")
     if len(record) > len(header):
         return BadRow(
             line, found, f"a text with {_DELIMITERS.get(delimiter, delimiter)} in it needs double quotes around it"
@@ -117,6 +119,9 @@ def _quoting(path: Path, line: int, last_line: int, error: str) -> BadRow:
             where=f"{path}:{line}",
             fix='close it; a quote inside a quoted text is written twice: ""',
         )
+    if "expected after" in error and last_line > line:
+        found = f"the quote that opens here closes in line {last_line}, with text after it"
+        return BadRow(line, found, 'close it where the text ends; a quote inside a text is written twice: ""')
     if "expected after" in error:
         return BadRow(line, "text after a closing quote", 'a quote inside a quoted text is written twice: ""')
     return BadRow(line, f"not CSV: {error}", "mend the line")

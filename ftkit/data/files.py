@@ -95,5 +95,5 @@ def _iter_text(path: Path, encoding: str) -> Iterator[Row | BadRow]:
             for number, line in enumerate(file, 1):
                 text = line.removesuffix("\n")
                 yield bytes_.check(number, text) or Row(number, {"text": text})
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise bytes_.fatal(number + 1, error) from None

@@ -20,7 +20,8 @@ _WORDS = {
     "dev": "validation",
     "test": "test",
 }
-_PART = re.compile(r"-\d{5}-of-\d{5}")
+PART = re.compile(r"-\d{5}-of-\d{5}")
+"""What tells the parts of one split apart in their names."""
 
 
 def find_in_folder(folder: Path) -> dict[str, list[Path]]:
@@ -58,7 +59,7 @@ def find_in_folder(folder: Path) -> dict[str, list[Path]]:
 
 
 def _check_parts(folder: Path, split: str, paths: Sequence[Path]) -> None:
-    if len(paths) > 1 and len({_PART.sub("", path.name) for path in paths}) > 1:
+    if len(paths) > 1 and len({PART.sub("", path.name) for path in paths}) > 1:
         names = ", ".join(path.name for path in paths)
         raise UserError(
             f"more than one {split} file: {names}",

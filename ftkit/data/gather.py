@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ftkit.data.arrays import integers, strings
 from ftkit.data.dataset import SkippedRow
 from ftkit.data.json_rows import kind_of
 from ftkit.data.labels import Seen, spelling, unknown
@@ -71,7 +72,7 @@ class Gathered:
         index = {name: number for number, name in enumerate(names)}
         order = np.asarray([index[name] for name in self.seen], dtype=np.int32)
         labels = order[np.frombuffer(self.codes, dtype=np.int32)] if self.codes else order[:0]
-        return pa.Table.from_batches(self.texts, schema=schema).append_column("label", pa.array(labels))
+        return pa.Table.from_batches(self.texts, schema=schema).append_column("label", integers(labels))
 
 
 def text_schema(columns: Columns) -> pa.Schema:
@@ -97,8 +98,7 @@ def gather(source: Source, columns: Columns, *, names: Sequence[str] | None, sta
     bad: list[BadRow] = []
     schema = text_schema(columns)
     for texts in _batches(source, checker, codes, index, lines, bad):
-        # by column and typed: pyarrow would import pandas to guess at a list of rows
-        batches.append(pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in texts], schema=schema))
+        batches.append(pa.RecordBatch.from_arrays([strings(column) for column in texts], schema=schema))
     counts = np.bincount(np.asarray(codes, dtype=np.int32), minlength=len(index))
     seen = {name: Seen(lines[code], int(counts[code])) for name, code in index.items()}
     return Gathered(source, batches, codes, seen, checker.missing, bad)
@@ -153,6 +153,8 @@ class _Checker:
                 return _not_text(row, column, text)
             if not text or text.isspace():
                 return BadRow(row.line, f"{column} is empty", "fill it in, or remove the row")
+            if "\0" in text:
+                return BadRow(row.line, f"{column} holds a NUL character", "remove it")
             texts.append(text)
         return self._check_label(row, texts)
 
@@ -197,9 +199,10 @@ def refuse_bad_rows(gathered: Gathered) -> None:
     total = len(bad) + len(gathered.codes)
     shown = "\n".join(f"  {name}:{row.line} {row.reason}; {row.fix}" for row in bad[:_SHOWN])
     more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    # leaving every row out is no way
+    remedy = "; mend them, or leave them out with data.on_bad_row: skip" if gathered.codes else ""
     raise UserError(
-        f"{len(bad):,} of {total:,} rows cannot be used; mend them, or leave them out with data.on_bad_row: skip\n"
-        f"{shown}{more}",
+        f"{len(bad):,} of {total:,} rows cannot be used{remedy}\n{shown}{more}",
         where=name,
     )
 

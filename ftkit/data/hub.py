@@ -39,10 +39,11 @@ def hub_rows(name: str, config: str | None) -> dict[str, Source]:
         raise UserError(
             f"the data set {name} cannot be loaded: {type(cause).__name__}: {reason}", fix=_REMEDY
         ) from error
-    return {split: _source(name, split, dataset) for split, dataset in loaded.items()}
+    return {split: dataset_source(name, split, dataset) for split, dataset in loaded.items()}
 
 
-def _source(name: str, split: str, dataset: Any) -> Source:
+def dataset_source(name: str, split: str, dataset: Any) -> Source:
+    """A `datasets.Dataset` as a source of rows; the names of its ClassLabel columns are kept."""
     classes = {
         column: tuple(feature.names) for column, feature in dataset.features.items() if hasattr(feature, "int2str")
     }
@@ -67,4 +68,6 @@ def _cached(name: str) -> bool:
     """Whether the datasets library has a folder for it (looked up by hand: importing the library takes a second)."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_DATASETS_CACHE") or home / "datasets")
-    return (cache / name.replace("/", "___")).is_dir()
+    # a name without an owner is stored under its owner's
+    folder = name.replace("/", "___")
+    return any(path.is_dir() for path in (*cache.glob(folder), *cache.glob(f"*___{folder}")))

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ftkit.data.json_rows import DECODER, RepeatedKey, as_row, iter_json_lines, repeated_key
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import ByteProblems, open_text
+from ftkit.data.textfile import ByteProblems, open_text, printable
 from ftkit.errors import UserError
 
 _CHUNK = 1 << 18
@@ -28,7 +28,10 @@ def iter_json(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
         UserError: neither of the two, or an array that is broken (what follows the fault cannot be told apart).
     """
     with open_text(path, encoding=encoding, newline="\n") as file:
-        first = file.read(_CHUNK).lstrip()
+        try:
+            first = file.read(_CHUNK).lstrip()
+        except UnicodeError as error:
+            raise ByteProblems(path, encoding).fatal(1, error) from None
     if not first:
         raise UserError(
             "the file holds white space only", where=str(path), fix="write the rows again or name another file"
@@ -57,7 +60,7 @@ def _refuse_wrapped(path: Path, first: str) -> None:
         key = next((name for name, inner in value.items() if isinstance(inner, list)), None)
     if key is not None:
         raise UserError(
-            f"one object with a list under the key {key}, where rows were expected",
+            f"one object with a list under the key {printable(key)}, where rows were expected",
             where=f"{path}:1",
             fix='keep only an array of rows, [{"text": ..., "label": ...}, ...], or write one object on each line',
         )
@@ -67,30 +70,30 @@ def iter_array(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
     """Rows of a JSON array of objects; line is where the object starts."""
     bytes_ = ByteProblems(path, encoding)
     with open_text(path, encoding=encoding, newline="\n") as file:
-        window = _Window(path, file)
+        window = _Window(bytes_, file)
         try:
             window.expect("[")
             if window.peek() == "]":
                 raise UserError("the array is empty", where=str(path), fix="write rows into it or name another file")
             while True:
                 line, value, raw = window.value()
-                if isinstance(value, RepeatedKey):
-                    yield repeated_key(line, value)
+                if (dirt := bytes_.check(line, raw)) is not None:
+                    yield dirt
                 else:
-                    yield bytes_.check(line, raw) or as_row(line, value, raw)
+                    yield repeated_key(line, value) if isinstance(value, RepeatedKey) else as_row(line, value, raw)
                 if window.expect(",]") == "]":
                     break
             if window.peek():
                 raise window.broken("something follows the end of the array")
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise bytes_.fatal(window.line, error) from None
 
 
 class _Window:
     """The part of the file that is in memory, and the place in it."""
 
-    def __init__(self, path: Path, file: TextIO) -> None:
-        self.path = path
+    def __init__(self, bytes_: ByteProblems, file: TextIO) -> None:
+        self.bytes = bytes_
         self.file = file
         self.text = ""
         self.at = 0
@@ -160,5 +163,9 @@ class _Window:
         return error.msg.startswith("Unterminated") or error.pos > len(self.text) - 32
 
     def broken(self, reason: str) -> UserError:
+        where = f"{self.bytes.path}:{self.line}"
+        # a byte of another encoding between two values, rather than inside one
+        if (dirt := self.bytes.check(self.line, self.text[self.at : self.at + 1])) is not None:
+            return UserError(dirt.reason, where=where, fix=dirt.fix)
         fix = "mend it there; or write one object on each line, where a broken row spoils no other"
-        return UserError(f"broken JSON: {reason}", where=f"{self.path}:{self.line}", fix=fix)
+        return UserError(f"broken JSON: {reason}", where=where, fix=fix)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import ByteProblems, open_text
+from ftkit.data.textfile import ByteProblems, open_text, printable
 
 _ONE_OBJECT = "write one whole JSON object on each line"
 
@@ -38,7 +38,7 @@ def iter_json_lines(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
             for number, line in enumerate(file, 1):
                 if not line.isspace():
                     yield bytes_.check(number, line) or _parse_line(number, line)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise bytes_.fatal(number + 1, error) from None
 
 
@@ -59,7 +59,7 @@ def _parse_line(number: int, line: str) -> Row | BadRow:
 
 def repeated_key(line: int, error: RepeatedKey) -> BadRow:
     """The bad row of an object that has a key twice."""
-    return BadRow(line, f"the key {error} occurs twice", "keep one")
+    return BadRow(line, f"the key {printable(str(error))} occurs twice", "keep one")
 
 
 def as_row(line: int, value: object, raw: str) -> Row | BadRow:
@@ -73,12 +73,25 @@ def as_row(line: int, value: object, raw: str) -> Row | BadRow:
     if not isinstance(value, dict):
         return BadRow(line, f"{kind_of(value)} instead of an object", 'write {"text": ..., "label": ...}')
     if "\\ud" in raw or "\\uD" in raw or "\\u0000" in raw:
-        plain = json.dumps(value, ensure_ascii=False)
-        if not encodable(plain):
+        text = "".join(_strings(value))
+        if not encodable(text):
             return BadRow(line, "a \\ud8.. escape without its second half", "write the character itself or both halves")
-        if "\\u0000" in plain:
+        if "\0" in text:
             return BadRow(line, "a NUL character", "remove it")
     return Row(line, value)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        # a blank keeps the halves of two texts from making a whole
+        yield value + " "
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)
 
 
 def encodable(text: str) -> bool:

@@ -80,8 +80,16 @@ def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tupl
         where: the file, for messages.
 
     Raises:
-        UserError: one class only, several spellings of a class, or numbers with a fraction.
+        UserError: one class only, nearly as many classes as rows, several spellings of a class, or numbers with a
+            fraction.
     """
+    num_rows = sum(entry.count for entry in seen.values())
+    if len(seen) > max(10, num_rows / 2):
+        raise UserError(
+            f"column {column} has {len(seen):,} different values in {num_rows:,} rows, too many for labels",
+            where=where,
+            fix="name another column in data.label_column; if these are classes, list them in data.label_names",
+        )
     if groups := spelling_groups(seen):
         lines = "; ".join(" = ".join(_count(name, seen[name]) for name in group) for group in groups[:10])
         raise UserError(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
-import pyarrow as pa
 
+from ftkit.data import arrays
 from ftkit.data.columns import choose_columns
 from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.gather import Columns, Gathered, Source, gather, refuse_bad_rows, skipped_rows, text_schema
@@ -185,8 +185,8 @@ def _with_validation(
         notes.append(f"labels with one text only, which stays in training: {shortened(lone)}")
     origin = f"split from {train.source}"
     return {
-        "train": Split("train", train.table.filter(pa.array(~mask)), train.source),
-        "validation": Split("validation", train.table.filter(pa.array(mask)), origin),
+        "train": Split("train", train.table.filter(arrays.mask(~mask)), train.source),
+        "validation": Split("validation", train.table.filter(arrays.mask(mask)), origin),
     }
 
 
@@ -195,7 +195,7 @@ def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, note
     limit: int | None = getattr(spec, key)
     if limit is None or limit >= len(split):
         return split
-    table = split.table.filter(pa.array(sample(len(split), limit, seed=seed)))
+    table = split.table.filter(arrays.mask(sample(len(split), limit, seed=seed)))
     notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
     smaller = Split(split.name, table, split.source)
     lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftkit.data.arrow_rows import class_names
 from ftkit.data.columns import listing
 from ftkit.data.files import file_format, iter_rows
-from ftkit.data.folders import find_in_folder
+from ftkit.data.folders import PART, find_in_folder, iter_parts
 from ftkit.data.gather import Source
 from ftkit.data.textfile import check_readable
 from ftkit.errors import UserError
@@ -43,13 +43,9 @@ def file_source(split: str, path: Path, spec: DataSpec, *, further: Sequence[Pat
     if not further:
         rows = partial(iter_rows, path, encoding=spec.encoding, delimiter=spec.delimiter)
         return Source(split, shown_path(path), rows, classes)
-    from ftkit.data.folders import iter_parts
-
     read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
     parts = (path, *further)
-    return Source(
-        split, f"{shown_path(path)} (and {len(further)} more parts)", partial(iter_parts, parts, read), classes
-    )
+    return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, parts, read), classes)
 
 
 def shown_path(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import sysconfig
@@ -39,7 +40,7 @@ def docstring_rows() -> list[tuple[str, ...]]:
     """
     modules: dict[str, set[str]] = {}
     first: dict[str, tuple[str, str]] = {}
-    for function in _functions():
+    for function in _functions(_stdlib()):
         form, top = normalise(function.sentence), function.module.split(".")[0]
         modules.setdefault(form, set()).add(top)
         first.setdefault(form, (function.sentence, top))
@@ -51,7 +52,7 @@ def docstring_rows() -> list[tuple[str, ...]]:
 
 def signature_rows() -> list[tuple[str, ...]]:
     """(`module.name(arguments)`, first sentence of the docstring), each pair once."""
-    pairs = {(normalise(f.signature), normalise(f.sentence)): (f.signature, f.sentence) for f in _functions()}
+    pairs = {(normalise(f.signature), normalise(f.sentence)): (f.signature, f.sentence) for f in _functions(_stdlib())}
     return list(pairs.values())
 
 
@@ -79,9 +80,11 @@ def pydoc_rows() -> list[tuple[str, ...]]:
     return [(text,) for text in dict.fromkeys(texts) if len(text.split()) >= 20]
 
 
-def _functions() -> list[_Function]:
+@functools.cache
+def _functions(root: Path) -> list[_Function]:
+    """Of every module below `root`; parsed once in a process, since two data sets are made of them."""
     functions: list[_Function] = []
-    for path, module in _sources():
+    for path, module in _sources(root):
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError, OSError):
@@ -101,9 +104,8 @@ def _first_sentence(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     return sentence if len(sentence) >= _SHORTEST and sentence.isprintable() else None
 
 
-def _sources() -> Iterator[tuple[Path, str]]:
+def _sources(root: Path) -> Iterator[tuple[Path, str]]:
     """Paths and dotted module names, sorted, so that the order does not depend on the file system."""
-    root = _stdlib()
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-"))
         for name in sorted(files):

@@ -29,7 +29,9 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
     """
     try:
         codec = codecs.lookup(encoding).name
-    except LookupError:
+        # codecs of bytes or of strings (base64, rot13) are looked up, and refused, elsewhere
+        "".encode(codec)
+    except (LookupError, UnicodeError):
         raise UserError(
             f"no such encoding: {encoding}",
             where=str(path),
@@ -73,6 +75,11 @@ def check_readable(path: Path) -> None:
         raise UserError(f"cannot be opened: {error.strerror}", where=str(path), fix="check its permissions") from error
 
 
+def printable(text: str) -> str:
+    """A piece of a file for a message: what no encoding can write is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class ByteProblems:
     """Describes the undecodable bytes of one file; only the first costs a second look at the file."""
 
@@ -100,10 +107,11 @@ class ByteProblems:
             reason = f"byte 0x{byte:02x} at offset {offset} of the file is not {self.encoding}"
         return BadRow(line, reason, self._fix)
 
-    def fatal(self, line: int, error: UnicodeDecodeError) -> UserError:
+    def fatal(self, line: int, error: UnicodeError) -> UserError:
         """For encodings of two and four bytes, where nothing after the fault can be read."""
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
         return UserError(
-            f"the bytes after this line are not {self.encoding}: {error.reason}",
+            f"the bytes after this line are not {self.encoding}: {reason}",
             where=f"{self.path}:{line}",
             fix="set data.encoding to the file's own, or write the file again as UTF-8",
         )

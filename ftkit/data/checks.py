@@ -1,0 +1,228 @@
+"""The audit of the data before step 1: what would spoil a run or its figures, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.labels import shortened, spelling_groups
+
+SMALL_CLASS = 10
+"""Training rows below which a class is named in the warnings."""
+_MAJORITY = 0.8
+_WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
+"""A replacement character, or UTF-8 that was read as cp1252 or latin-1: `Ã©` for `é`, `â€™` for an apostrophe."""
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """What was counted. Split names are train, validation and, where there is one, test.
+
+    Texts count as the same when they differ in case, spacing and Unicode form only.
+
+    Attributes:
+        rows: split -> rows.
+        label_counts: split -> label -> rows, in the order of the label names.
+        duplicates: split -> rows whose text occurs in an earlier row of the split.
+        conflicts: split -> different texts that occur with two or more labels.
+        leaks: `train/validation`, `train/test` and `validation/test` -> rows of the second whose text is in the first.
+        empty_texts: split -> rows without text.
+        wrongly_decoded: split -> rows with the marks of a wrong encoding.
+        majority_label: the most frequent label of the training set.
+        majority_share: split -> share of that label: the accuracy of always answering it.
+        small_classes: label -> training rows, for those below SMALL_CLASS.
+        label_spellings: labels that differ in case or white space only.
+        warnings: what of this a person should look at, one sentence each.
+    """
+
+    rows: dict[str, int]
+    label_counts: dict[str, dict[str, int]]
+    duplicates: dict[str, int]
+    conflicts: dict[str, int]
+    leaks: dict[str, int]
+    empty_texts: dict[str, int]
+    wrongly_decoded: dict[str, int]
+    majority_label: str
+    majority_share: dict[str, float]
+    small_classes: dict[str, int]
+    label_spellings: list[list[str]]
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """Lengths of one split in tokens, special tokens included, before anything is cut.
+
+    Attributes:
+        mean: average.
+        p50: median.
+        p95: 95th percentile.
+        longest: the greatest.
+        max_length: tokens that are kept.
+        percent_truncated: rows longer than that, 0 to 100.
+        length_for_99_percent: the smallest max_length that would cut less than 1 % of the rows.
+    """
+
+    mean: float
+    p50: int
+    p95: int
+    longest: int
+    max_length: int
+    percent_truncated: float
+    length_for_99_percent: int
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+
+def audit(splits: Splits) -> DataAudit:
+    """Count what can be counted without a tokenizer; a second or two for a million rows."""
+    present = splits.all()
+    names = splits.label_names
+    counts = {split.name: np.bincount(split.labels, minlength=len(names)) for split in present}
+    majority = int(counts["train"].argmax())
+    repeats = {split.name: _repeats(split) for split in present}
+    figures = DataAudit(
+        rows={split.name: len(split) for split in present},
+        label_counts={name: dict(zip(names, map(int, count), strict=True)) for name, count in counts.items()},
+        duplicates={name: duplicates for name, (duplicates, _) in repeats.items()},
+        conflicts={name: conflicts for name, (_, conflicts) in repeats.items()},
+        leaks=_leaks(present),
+        empty_texts={split.name: _matching(split, r"^\s*$") for split in present},
+        wrongly_decoded={split.name: _matching(split, _WRONGLY_DECODED) for split in present},
+        majority_label=names[majority],
+        majority_share={name: float(count[majority] / max(1, count.sum())) for name, count in counts.items()},
+        small_classes={
+            name: int(count) for name, count in zip(names, counts["train"], strict=True) if count < SMALL_CLASS
+        },
+        label_spellings=spelling_groups(names),
+        warnings=[],
+    )
+    figures.warnings.extend(_warnings(figures))
+    return figures
+
+
+def _repeats(split: Split) -> tuple[int, int]:
+    """Rows that repeat a text, and texts that have several labels."""
+    order = np.argsort(split.keys, kind="stable")
+    keys, labels = split.keys[order], split.labels[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    if len(starts) == 0:
+        return 0, 0
+    differing = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
+    return len(keys) - len(starts), int(differing.sum())
+
+
+def _leaks(splits: Sequence[Split]) -> dict[str, int]:
+    pairs = [(a, b) for index, a in enumerate(splits) for b in splits[index + 1 :]]
+    return {f"{a.name}/{b.name}": int(np.isin(b.keys, a.keys).sum()) for a, b in pairs}
+
+
+def _matching(split: Split, pattern: str) -> int:
+    return int(pc.sum(pc.match_substring_regex(split.table.column("text"), pattern)).as_py() or 0)
+
+
+def _warnings(figures: DataAudit) -> list[str]:
+    """Worst first: what makes figures untrue, then what makes the model worse, then what to know."""
+    found: list[str] = []
+    for pair, count in figures.leaks.items():
+        if count:
+            first, second = pair.split("/")
+            share = _percent(count, figures.rows[second])
+            found.append(
+                f"{_number(count, f'{second} row')} ({share}) with a text that is also in {first}:"
+                " scores will be too high."
+            )
+    for split, count in figures.conflicts.items():
+        if count:
+            found.append(
+                f"{_number(count, 'text')} in {split} with different labels: at most one of them can be right."
+            )
+    if figures.label_spellings:
+        groups = "; ".join(" = ".join(map(repr, group)) for group in figures.label_spellings[:5])
+        found.append(f"Labels that differ in case or spaces only: {groups}.")
+    for split, count in figures.empty_texts.items():
+        if count:
+            found.append(f"{_number(count, f'{split} row')} without text.")
+    for split, count in figures.wrongly_decoded.items():
+        if count:
+            share = _percent(count, figures.rows[split])
+            found.append(
+                f"{_number(count, f'{split} row')} ({share}) with the marks of a wrong encoding (such as Ã© for é):"
+                " was the file read and written with the wrong one?"
+            )
+    return found + _class_warnings(figures) + _repeat_warnings(figures)
+
+
+def _class_warnings(figures: DataAudit) -> list[str]:
+    found: list[str] = []
+    if few := figures.small_classes:
+        shown = shortened([f"{name} ({count})" for name, count in few.items()])
+        found.append(f"Classes with fewer than {SMALL_CLASS} training rows: {shown}.")
+    absent = [
+        name
+        for name, count in figures.label_counts["validation"].items()
+        if count == 0 and figures.label_counts["train"][name] > 0
+    ]
+    if absent:
+        found.append(f"Classes without a validation row: {shortened(absent)}.")
+    if (share := figures.majority_share["train"]) >= _MAJORITY:
+        found.append(
+            f"{share:.1%} of the training rows are {figures.majority_label}: always answering that scores as much,"
+            " so look at f1_macro or matthews rather than accuracy."
+        )
+    return found
+
+
+def _repeat_warnings(figures: DataAudit) -> list[str]:
+    return [
+        f"{_number(count, f'{split} row')} ({_percent(count, figures.rows[split])}) with the text of an earlier row."
+        for split, count in figures.duplicates.items()
+        if count
+    ]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}"
+
+
+def token_statistics(lengths: Mapping[str, np.ndarray], max_length: int) -> dict[str, TokenStatistics]:
+    """Statistics of token counts.
+
+    Args:
+        lengths: split -> tokens of each row (N,), special tokens included, not cut; N at least 1.
+        max_length: tokens that are kept.
+
+    Example:
+        >>> token_statistics({"train": np.arange(1, 101)}, 90)["train"].percent_truncated
+        10.0
+    """
+    return {name: _token_statistics(np.sort(values), max_length) for name, values in lengths.items()}
+
+
+def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
+    num_rows = len(ordered)
+    # strictly less than 1 % may be longer
+    may_be_longer = -(-num_rows // 100) - 1
+    return TokenStatistics(
+        mean=float(ordered.mean()),
+        p50=int(ordered[(num_rows - 1) // 2]),
+        p95=int(ordered[-(-95 * num_rows // 100) - 1]),
+        longest=int(ordered[-1]),
+        max_length=max_length,
+        percent_truncated=100.0 * float((ordered > max_length).mean()),
+        length_for_99_percent=int(ordered[num_rows - 1 - may_be_longer]),
+    )
