@@ -7,42 +7,40 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import check_readable
+from ftkit.data.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 
 _BATCH_ROWS = 10_000
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""ValueError and OverflowError come from bytes that are no UTF-8 and from dates that Python cannot hold."""
 
 
 def iter_parquet(path: Path) -> Iterator[Row | BadRow]:
     """Rows of a Parquet file; `line` is the row's number, from 1."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     check_readable(path)
     try:
         with pq.ParquetFile(path) as file:
             yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS))
-    # ValueError and OverflowError: bytes that are no UTF-8, dates that Python cannot hold
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise _broken(path, "Parquet", error) from error
 
 
 def iter_arrow(path: Path) -> Iterator[Row | BadRow]:
     """Rows of an Arrow file, in the stream or the file format; `line` is the row's number, from 1."""
-    import pyarrow as pa
-
     check_readable(path)
     try:
         with pa.memory_map(str(path)) as source:
             yield from _rows(_arrow_batches(source))
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise _broken(path, "Arrow", error) from error
 
 
 def _arrow_batches(source: Any) -> Iterator[Any]:
-    import pyarrow as pa
-
     if source.read(6) == b"ARROW1":
         source.seek(0)
         with pa.ipc.open_file(source) as reader:
@@ -70,7 +68,6 @@ def class_names(path: Path) -> dict[str, tuple[str, ...]]:
 
     It leaves them in the metadata of the Parquet and Arrow files it writes; other files have none.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     check_readable(path)
@@ -82,7 +79,7 @@ def class_names(path: Path) -> dict[str, tuple[str, ...]]:
             source.seek(0)
             reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
             return class_names_of(reader.schema.metadata)
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise _broken(path, path.suffix[1:].capitalize(), error) from error
 
 
@@ -100,4 +97,6 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[st
 
 
 def _broken(path: Path, kind: str, error: Exception) -> UserError:
-    return UserError(f"not a whole {kind} file: {str(error)[:200]}", where=str(path), fix="write or copy it again")
+    return UserError(
+        f"not a whole {kind} file: {str(error)[:200]}", where=shown_path(path), fix="write or copy it again"
+    )

@@ -173,8 +173,6 @@ def _remedy(missing: Sequence[str], guess: ColumnGuess, columns: Sequence[str]) 
     keys = " and ".join(f"data.{kind}_column" for kind in missing)
     several = len(guess.candidates.get("text", ())) > 1
     pair = "; for two texts a row, name the second in data.text_pair_column" if several else ""
-    return (
-        f"name it in {keys}{pair}"
-        if len(columns) > 1
-        else f"a file for training needs a text and a label column; {keys}"
-    )
+    if len(columns) < 2:
+        return "training takes a text and a label in each row: write the rows as CSV or JSON lines with both"
+    return f"name it in {keys}{pair}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import ByteProblems, open_text
+from ftkit.data.textfile import ByteProblems, open_text, shown_path
 from ftkit.errors import UserError
 
 _FIELD_LIMIT = 2**31 - 1
@@ -44,7 +44,7 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row
                 bad = _quoting(path, line, reader.line_num, str(error))
                 if header is None:
                     raise UserError(
-                        f"the header is broken: {bad.reason}", where=f"{path}:{line}", fix=bad.fix
+                        f"the header is broken: {bad.reason}", where=f"{shown_path(path)}:{line}", fix=bad.fix
                     ) from None
                 yield bad
                 continue
@@ -52,7 +52,7 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row
                 continue
             if (dirt := bytes_.check(line, "".join(record))) is not None:
                 if header is None:
-                    raise UserError(f"the header holds {dirt.reason}", where=f"{path}:{line}", fix=dirt.fix)
+                    raise UserError(f"the header holds {dirt.reason}", where=f"{shown_path(path)}:{line}", fix=dirt.fix)
                 yield dirt
             elif header is None:
                 header = _header(path, line, record, delimiter)
@@ -62,12 +62,12 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row
                 yield _field_count(line, reader.line_num, record, header, delimiter)
     if header is None:
         raise UserError(
-            "the file holds blank lines only", where=str(path), fix="write the rows again or name another file"
+            "the file holds blank lines only", where=shown_path(path), fix="write the rows again or name another file"
         )
 
 
 def _header(path: Path, line: int, record: list[str], delimiter: str) -> list[str]:
-    where = f"{path}:{line}"
+    where = f"{shown_path(path)}:{line}"
     names = [name.strip() or f"column {number}" for number, name in enumerate(record, 1)]
     if len(names) == 1:
         for other, spelling in _DELIMITERS.items():
@@ -116,7 +116,7 @@ def _quoting(path: Path, line: int, last_line: int, error: str) -> BadRow:
         lines = f"lines {line} to {last_line} are" if last_line > line else "the rest of the line is"
         raise UserError(
             f"a double quote opens here and is never closed, so {lines} one field",
-            where=f"{path}:{line}",
+            where=f"{shown_path(path)}:{line}",
             fix='close it; a quote inside a quoted text is written twice: ""',
         )
     if "expected after" in error and last_line > line:

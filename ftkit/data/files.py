@@ -13,7 +13,7 @@ from ftkit.data.delimited import iter_delimited
 from ftkit.data.json_array import iter_json
 from ftkit.data.json_rows import iter_json_lines
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import ByteProblems, check_readable, open_text
+from ftkit.data.textfile import ByteProblems, check_readable, open_text, shown_path
 from ftkit.errors import UserError
 
 __all__ = ["FORMATS", "BadRow", "Row", "file_format", "iter_rows"]
@@ -83,7 +83,7 @@ def file_format(path: Path) -> str:
     check_readable(path)
     what = f"it is {_CONVERT[suffix]}: " if suffix in _CONVERT else ""
     fix = f"{what}write it as one of {', '.join(FORMATS)}"
-    raise UserError(f"no format is known by the ending {suffix or '(none)'}", where=str(path), fix=fix)
+    raise UserError(f"no format is known by the ending {suffix or '(none)'}", where=shown_path(path), fix=fix)
 
 
 def _iter_text(path: Path, encoding: str) -> Iterator[Row | BadRow]:

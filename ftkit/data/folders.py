@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ftkit.data.files import FORMATS
 from ftkit.data.rows import BadRow, Row
+from ftkit.data.textfile import shown_path
 from ftkit.errors import UserError
 
 _WORDS = {
@@ -38,14 +39,16 @@ def find_in_folder(folder: Path) -> dict[str, list[Path]]:
         return _saved(folder)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS and path.is_file())
     if not files:
-        raise UserError("the folder holds no data files", where=str(folder), fix=f"put train{'|'.join(FORMATS)} there")
+        raise UserError(
+            "the folder holds no data files", where=shown_path(folder), fix=f"put train{'|'.join(FORMATS)} there"
+        )
     splits: dict[str, list[Path]] = {}
     for path in files:
         named = {_WORDS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _WORDS}
         if len(named) != 1:
             raise UserError(
                 f"{path.name} is of no split by its name" if not named else f"{path.name} is of two splits by its name",
-                where=str(folder),
+                where=shown_path(folder),
                 fix="name each file after its split (train.csv, validation.csv, test.csv), move it elsewhere, or name"
                 " the files in data.train_file, data.validation_file and data.test_file",
             )
@@ -54,7 +57,7 @@ def find_in_folder(folder: Path) -> dict[str, list[Path]]:
         _check_parts(folder, split, paths)
     if "train" not in splits:
         names = ", ".join(path.name for path in files)
-        raise UserError(f"no training file among {names}", where=str(folder), fix="name one of them train")
+        raise UserError(f"no training file among {names}", where=shown_path(folder), fix="name one of them train")
     return splits
 
 
@@ -63,7 +66,7 @@ def _check_parts(folder: Path, split: str, paths: Sequence[Path]) -> None:
         names = ", ".join(path.name for path in paths)
         raise UserError(
             f"more than one {split} file: {names}",
-            where=str(folder),
+            where=shown_path(folder),
             fix=f"keep one of them, or name it in data.{split}_file",
         )
 
@@ -77,7 +80,9 @@ def _saved(folder: Path) -> dict[str, list[Path]]:
         return {name: _saved_files(folder / name) for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"a folder of Dataset.save_to_disk that is not whole: {error}", where=str(folder), fix="save it again"
+            f"a folder of Dataset.save_to_disk that is not whole: {error}",
+            where=shown_path(folder),
+            fix="save it again",
         ) from error
 
 

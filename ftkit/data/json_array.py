@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ftkit.data.json_rows import DECODER, RepeatedKey, as_row, iter_json_lines, repeated_key
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import ByteProblems, open_text, printable
+from ftkit.data.textfile import ByteProblems, open_text, printable, shown_path
 from ftkit.errors import UserError
 
 _CHUNK = 1 << 18
@@ -34,13 +34,15 @@ def iter_json(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
             raise ByteProblems(path, encoding).fatal(1, error) from None
     if not first:
         raise UserError(
-            "the file holds white space only", where=str(path), fix="write the rows again or name another file"
+            "the file holds white space only", where=shown_path(path), fix="write the rows again or name another file"
         )
     if first[0] == "[":
         return iter_array(path, encoding=encoding)
     if first[0] != "{":
         raise UserError(
-            "neither a JSON array nor JSON objects", where=f"{path}:1", fix='write [{"text": ..., "label": ...}, ...]'
+            "neither a JSON array nor JSON objects",
+            where=f"{shown_path(path)}:1",
+            fix='write [{"text": ..., "label": ...}, ...]',
         )
     _refuse_wrapped(path, first)
     return iter_json_lines(path, encoding=encoding)
@@ -61,7 +63,7 @@ def _refuse_wrapped(path: Path, first: str) -> None:
     if key is not None:
         raise UserError(
             f"one object with a list under the key {printable(key)}, where rows were expected",
-            where=f"{path}:1",
+            where=f"{shown_path(path)}:1",
             fix='keep only an array of rows, [{"text": ..., "label": ...}, ...], or write one object on each line',
         )
 
@@ -74,7 +76,9 @@ def iter_array(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
         try:
             window.expect("[")
             if window.peek() == "]":
-                raise UserError("the array is empty", where=str(path), fix="write rows into it or name another file")
+                raise UserError(
+                    "the array is empty", where=shown_path(path), fix="write rows into it or name another file"
+                )
             while True:
                 line, value, raw = window.value()
                 if (dirt := bytes_.check(line, raw)) is not None:
@@ -163,7 +167,7 @@ class _Window:
         return error.msg.startswith("Unterminated") or error.pos > len(self.text) - 32
 
     def broken(self, reason: str) -> UserError:
-        where = f"{self.bytes.path}:{self.line}"
+        where = f"{shown_path(self.bytes.path)}:{self.line}"
         # a byte of another encoding between two values, rather than inside one
         if (dirt := self.bytes.check(self.line, self.text[self.at : self.at + 1])) is not None:
             return UserError(dirt.reason, where=where, fix=dirt.fix)

@@ -12,7 +12,7 @@ from ftkit.data.columns import choose_columns
 from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.gather import Columns, Gathered, Source, gather, refuse_bad_rows, skipped_rows, text_schema
 from ftkit.data.labels import Seen, shortened, training_names
-from ftkit.data.rows import Row
+from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
 from ftkit.data.split import sample, split_off
 from ftkit.errors import UserError
@@ -64,13 +64,21 @@ def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
     if not rows:
         # every row is broken, or there is none: reading it to the end tells which
         _refuse_empty(gather(source, Columns("text", "label"), names=None, stated=False))
-    guess = choose_columns(
-        rows,
-        where=source.name,
-        text_column=spec.text_column,
-        text_pair_column=spec.text_pair_column,
-        label_column=spec.label_column,
-    )
+    try:
+        guess = choose_columns(
+            rows,
+            where=source.name,
+            text_column=spec.text_column,
+            text_pair_column=spec.text_pair_column,
+            label_column=spec.label_column,
+        )
+    except UserError as error:
+        # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
+        bad = next((row for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, BadRow)), None)
+        if bad is None:
+            raise
+        also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
+        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
     assert guess.text is not None
     assert guess.label is not None
     notes.extend(guess.notes)

@@ -12,7 +12,7 @@ from ftkit.data.columns import listing
 from ftkit.data.files import file_format, iter_rows
 from ftkit.data.folders import PART, find_in_folder, iter_parts
 from ftkit.data.gather import Source
-from ftkit.data.textfile import check_readable
+from ftkit.data.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
@@ -46,14 +46,6 @@ def file_source(split: str, path: Path, spec: DataSpec, *, further: Sequence[Pat
     read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
     parts = (path, *further)
     return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, parts, read), classes)
-
-
-def shown_path(path: Path) -> str:
-    """A path as messages name it: relative when it is below the working directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def _from_data_set(spec: DataSpec, name: str) -> tuple[dict[str, Source], list[str]]:

@@ -34,19 +34,19 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
     except (LookupError, UnicodeError):
         raise UserError(
             f"no such encoding: {encoding}",
-            where=str(path),
+            where=shown_path(path),
             fix="data.encoding takes Python's names: utf-8, cp1252, latin-1, utf-16",
         ) from None
     check_readable(path)
     with path.open("rb") as file:
         start = file.read(4)
     if not start:
-        raise UserError("the file is empty", where=str(path), fix="write the rows again or name another file")
+        raise UserError("the file is empty", where=shown_path(path), fix="write the rows again or name another file")
     wide = codec.startswith(("utf-16", "utf-32"))
     if start.startswith(_UTF16_MARKS) and not wide:
         raise UserError(
             f"the file begins with a UTF-16 byte order mark, not {encoding}",
-            where=f"{path}:1",
+            where=f"{shown_path(path)}:1",
             fix="set data.encoding: utf-16",
         )
     return path.open(
@@ -60,19 +60,33 @@ def check_readable(path: Path) -> None:
     """Raise UserError unless `path` is a file that can be opened."""
     if path.is_dir():
         raise UserError(
-            "is a folder, not a file", where=str(path), fix="name a file, or name the folder in data.dataset_name"
+            "is a folder, not a file",
+            where=shown_path(path),
+            fix="name a file, or name the folder in data.dataset_name",
         )
     if not path.exists():
         names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, names, n=1)
         folder = "" if path.parent.is_dir() else f"; there is no folder {path.parent} either"
         raise UserError(
-            "no such file", where=str(path), fix=f"did you mean {near[0]}?" if near else f"check the path{folder}"
+            "no such file",
+            where=shown_path(path),
+            fix=f"did you mean {near[0]}?" if near else f"check the path{folder}",
         )
     try:
         path.open("rb").close()
     except OSError as error:
-        raise UserError(f"cannot be opened: {error.strerror}", where=str(path), fix="check its permissions") from error
+        raise UserError(
+            f"cannot be opened: {error.strerror}", where=shown_path(path), fix="check its permissions"
+        ) from error
+
+
+def shown_path(path: Path) -> str:
+    """A path as messages name it: relative when it is below the working directory."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def printable(text: str) -> str:
@@ -112,7 +126,7 @@ class ByteProblems:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
         return UserError(
             f"the bytes after this line are not {self.encoding}: {reason}",
-            where=f"{self.path}:{line}",
+            where=f"{shown_path(self.path)}:{line}",
             fix="set data.encoding to the file's own, or write the file again as UTF-8",
         )
 

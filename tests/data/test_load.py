@@ -211,6 +211,24 @@ def test_a_text_file_has_no_labels(tmp_path: Path) -> None:
     assert "no column is clearly the label (columns: text)" in str(refusal(train_file=str(tmp_path / "a.txt")))
 
 
+def test_a_row_that_cannot_be_read_is_told_along_with_columns_that_are_not_found(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\ncaf\xe9\n")
+    message = str(refusal(train_file=str(tmp_path / "a.txt")))
+    assert "no column is clearly the label" in message
+    assert (
+        f"also, {tmp_path / 'a.txt'}:2 byte 0xe9 at offset 7 of the file is not utf-8; data.encoding: cp1252" in message
+    )
+
+
+def test_files_below_the_working_directory_are_named_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.csv").write_text("")
+    assert str(refusal(train_file=str(tmp_path / "sub" / "a.csv"))).startswith(str(Path("sub", "a.csv")))
+
+
 def test_a_column_that_the_validation_file_lacks_is_one_error_and_not_one_a_row(tmp_path: Path) -> None:
     validation = csv_file(tmp_path / "v.csv", header="text,category")
     error = refusal(train_file=csv_file(tmp_path / "t.csv"), validation_file=validation)
