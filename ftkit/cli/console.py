@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 
 from ftkit.progress import Advance
@@ -58,6 +59,7 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
 
 def quiet_libraries() -> None:
     """Keep other libraries' progress bars and load reports out of the way; called before they are imported."""
+    warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

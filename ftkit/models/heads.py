@@ -65,7 +65,7 @@ class Replay(nn.Module):
         self.pooler = getattr(encoder, "pooler", None)
         self.pooler_activation = getattr(encoder, "pooler_activation", None)
 
-    def forward(self, *, inputs_embeds: torch.Tensor, **_ignored: Any) -> Any:
+    def forward(self, _input_ids: None = None, *, inputs_embeds: torch.Tensor, **_ignored: Any) -> Any:
         """Features as one-token sequences (B, 1, D) -> what the encoder would have returned."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
