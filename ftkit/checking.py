@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
+from ftkit.report.check import DataCheck
 
 if TYPE_CHECKING:
-    from ftkit.data.checks import DataAudit, TokenStatistics
     from ftkit.data.load import Splits
-    from ftkit.training.plan import Plan
 
 ROWS_TOKENIZED = 20_000
 """Rows of each split whose tokens are counted; of more, the first that many."""
-
-
-@dataclass(frozen=True)
-class DataCheck:
-    """What was found in the data and what the run will cost.
-
-    Attributes:
-        notes: what was assumed when the data was read.
-        skipped: rows left out by `data.on_bad_row: skip`.
-        audit: counts and warnings.
-        tokens: statistics of token lengths by split.
-        rows_tokenized: rows of each split behind them.
-        examples: two training examples as the model will see them.
-        plan: parameters, steps, memory.
-    """
-
-    notes: tuple[str, ...]
-    skipped: int
-    audit: DataAudit
-    tokens: dict[str, TokenStatistics]
-    rows_tokenized: dict[str, int]
-    examples: tuple[dict[str, str], ...]
-    plan: Plan
 
 
 def resolved_values(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:

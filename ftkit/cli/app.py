@@ -22,6 +22,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # rich's help doubles the time of `ftkit --help`
+    rich_markup_mode=None,
 )
 for command in (new, check, train, predict, runs, builtin, schema):
     app.command()(command)

@@ -9,7 +9,10 @@ import typer
 
 
 def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
-    """List the models and data sets that need no hub; write `builtin:NAME` in a recipe to use one."""
+    """List the models and data sets that need no hub.
+
+    Write `builtin:NAME` in a recipe to use one.
+    """
     listing = {"models": _models(), "data": _data()}
     if as_json:
         typer.echo(json.dumps(listing, indent=2, ensure_ascii=False))

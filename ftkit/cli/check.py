@@ -20,7 +20,10 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show the resolved recipe, audit the data and plan the run, before step 1."""
+    """Audit a recipe and its data, and plan the run.
+
+    Shows every value with where it came from, before step 1.
+    """
     quiet_libraries()
     if offline:
         go_offline()

@@ -27,7 +27,10 @@ def predict(
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
 ) -> None:
-    """Print one JSON object a row: label, score and the score of every label."""
+    """Label texts, or the rows of a file.
+
+    One JSON object a row: its own columns, label, score and the score of every label.
+    """
     if (text is None) == (file is None):
         raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
     if out is not None and out.exists() and not overwrite:

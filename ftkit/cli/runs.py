@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftkit.runs import Run, list_runs
+if TYPE_CHECKING:
+    from ftkit.runs import Run
 
 
 def runs(
@@ -16,6 +17,8 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run.")] = False,
 ) -> None:
     """List runs, newest first, with their main metric."""
+    from ftkit.runs import list_runs
+
     summaries = [_summary(run) for run in list_runs(folder)]
     if as_json:
         for summary in summaries:

@@ -6,8 +6,9 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON Schema of a recipe; an editor that has it completes keys and marks mistakes.
+    """Print the JSON Schema of a recipe.
 
+    An editor that has it completes keys and marks mistakes:
     `ftkit schema > ftkit.schema.json`, beside a recipe that begins with
     `# yaml-language-server: $schema=ftkit.schema.json`.
     """

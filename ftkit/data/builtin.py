@@ -1,32 +1,34 @@
 """Data sets made from the running Python's own sources: real text on every machine, with no download.
 
 The standard library's modules are parsed with `ast` and never imported. What comes out depends on the Python version
-(its licence, PSF, covers the texts) and on nothing else; it is kept in the cache folder.
+(its licence, PSF, covers the texts) and on nothing else; it is kept in the cache folder. Naming and describing the
+data sets costs no import of pyarrow or numpy: `ftkit builtin` does it.
 """
 
 from __future__ import annotations
 
+import json
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ftkit.data.arrays import strings
-from ftkit.data.arrow_rows import iter_parquet
 from ftkit.data.columns import listing
-from ftkit.data.duplicates import key_of
 from ftkit.data.rows import BadRow, Row
-from ftkit.data.stdlib_text import docstring_rows, pydoc_rows, signature_rows
 from ftkit.errors import UserError
-from ftkit.storage import build_once, cache_root
+from ftkit.storage import build_once, cache_root, write_json
 
-_VERSION = 1
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_VERSION = 2
 """Raised when the making changes, so that what an older ftkit left in the cache is not taken for it."""
 _SPLITS = ("train", "validation", "test")
+_COUNTS = "rows.json"
+"""Beside the tables: rows by split, to be told without opening a table."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ class BuiltinData:
         columns: names of its columns, all strings.
         key_column: the column that decides a row's split, so that equal texts share one.
         rows: rows with Python 3.11; other versions differ a little.
-        make: makes its rows.
     """
 
     name: str
@@ -47,7 +48,6 @@ class BuiltinData:
     columns: tuple[str, ...]
     key_column: str
     rows: int
-    make: Callable[[], list[tuple[str, ...]]]
 
     @property
     def folder(self) -> str:
@@ -65,7 +65,6 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             ("text", "label"),
             "text",
             2645,
-            docstring_rows,
         ),
         BuiltinData(
             "signatures",
@@ -73,7 +72,6 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             ("source", "target"),
             "target",
             5911,
-            signature_rows,
         ),
         BuiltinData(
             "pydoc",
@@ -81,7 +79,6 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             ("text",),
             "text",
             166,
-            pydoc_rows,
         ),
     )
 }
@@ -109,9 +106,9 @@ def describe_builtin_data() -> list[BuiltinDataInfo]:
     """Every built-in data set, without making any."""
     infos = []
     for data in BUILTIN_DATA.values():
-        folder = cache_root() / data.folder
-        made = folder.is_dir()
-        rows = sum(pq.read_metadata(folder / f"{split}.parquet").num_rows for split in _SPLITS) if made else data.rows
+        counts = cache_root() / data.folder / _COUNTS
+        made = counts.is_file()
+        rows = sum(json.loads(counts.read_text(encoding="utf-8")).values()) if made else data.rows
         infos.append(BuiltinDataInfo(f"builtin:{data.name}", data.description, rows, made))
     return infos
 
@@ -128,11 +125,15 @@ def load_builtin(name: str) -> dict[str, pa.Table]:
     Raises:
         UserError: no such name, or this Python came without its sources.
     """
+    import pyarrow.parquet as pq
+
     return {split: pq.read_table(path) for split, path in _files(name).items()}
 
 
 def builtin_rows(name: str) -> dict[str, Callable[[], Iterator[Row | BadRow]]]:
     """The same as functions that read a split row by row."""
+    from ftkit.data.arrow_rows import iter_parquet
+
     return {split: partial(iter_parquet, path) for split, path in _files(name).items()}
 
 
@@ -145,15 +146,28 @@ def _files(name: str) -> dict[str, Path]:
 
 
 def _build(data: BuiltinData, folder: Path) -> None:
-    rows = data.make()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ftkit.data import stdlib_text
+    from ftkit.data.arrays import strings
+    from ftkit.data.duplicates import key_of
+
+    make: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+        "docstrings": stdlib_text.docstring_rows,
+        "signatures": stdlib_text.signature_rows,
+        "pydoc": stdlib_text.pydoc_rows,
+    }
+    rows = make[data.name]()
     key = data.columns.index(data.key_column)
-    splits = [_split_of(row[key]) for row in rows]
+    splits = [_split_of(key_of(row[key])) for row in rows]
     for split in _SPLITS:
         chosen = [row for row, name in zip(rows, splits, strict=True) if name == split]
         columns = [strings([row[index] for row in chosen]) for index in range(len(data.columns))]
         pq.write_table(pa.Table.from_arrays(columns, names=list(data.columns)), folder / f"{split}.parquet")
+    write_json(folder / _COUNTS, dict(Counter(splits)))
 
 
-def _split_of(text: str) -> str:
-    share = key_of(text) % 10
+def _split_of(text_key: int) -> str:
+    share = text_key % 10
     return "validation" if share == 8 else "test" if share == 9 else "train"

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ftkit.checking import DataCheck
+if TYPE_CHECKING:
+    from ftkit.data.checks import DataAudit, TokenStatistics
+    from ftkit.training.plan import Plan
 
 MOST_LABELS = 20
 EXAMPLE_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found in the data and what the run will cost.
+
+    Attributes:
+        notes: what was assumed when the data was read.
+        skipped: rows left out by `data.on_bad_row: skip`.
+        audit: counts and warnings.
+        tokens: statistics of token lengths by split.
+        rows_tokenized: rows of each split behind them.
+        examples: two training examples as the model will see them.
+        plan: parameters, steps, memory.
+    """
+
+    notes: tuple[str, ...]
+    skipped: int
+    audit: DataAudit
+    tokens: dict[str, TokenStatistics]
+    rows_tokenized: dict[str, int]
+    examples: tuple[dict[str, str], ...]
+    plan: Plan
 
 
 def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
