@@ -13,6 +13,7 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -124,7 +125,10 @@ class Run:
         self.history_file.unlink(missing_ok=True)
 
     def clear_staging(self) -> None:
-        """Remove what an interrupted save left behind."""
+        """Undo what an interrupted save left half done: the model it was about to replace comes back."""
+        for retired in self.path.glob(".model.old.*/model"):
+            if not self.model_dir.exists():
+                retired.rename(self.model_dir)
         for leftover in self.path.glob(".model.*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -158,7 +162,7 @@ def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwri
         UserError: the folder holds something, and either it is no run or `overwrite` is false.
     """
     refuse_taken(path, overwrite=overwrite)
-    if path.is_dir() and any(path.iterdir()):
+    if _holds_something(path):
         _remove(path)
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path)
@@ -177,7 +181,11 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file, not a folder for a run", fix="choose another training.output_dir")
-    if not path.is_dir() or not any(path.iterdir()):
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        what = "cannot be written" if nearest.is_dir() else "is a file"
+        raise UserError(f"no run can be made at {path}: {nearest} {what}", fix="choose another training.output_dir")
+    if not _holds_something(path):
         return
     if not is_run(path):
         raise UserError(
@@ -190,6 +198,11 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
             fix="add --resume to go on with it, --overwrite to replace it, "
             f"or training.output_dir={free_name(path)} for a new one",
         )
+
+
+def _holds_something(path: Path) -> bool:
+    # a kill before the first file was whole leaves only that file's beginnings, which are nobody's work
+    return path.is_dir() and any(not entry.name.startswith(".manifest.json.") for entry in path.iterdir())
 
 
 def _remove(path: Path) -> None:

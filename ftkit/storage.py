@@ -6,11 +6,21 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from ftkit.errors import UserError
+
+SECONDS_UNTIL_STALE = 24 * 3600
+"""A half-built cache folder in which nothing was written for that long belongs to a process that was killed."""
+
+_HALF_BUILT = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""What `tempfile` makes of the prefix `.name.`."""
 
 
 @contextlib.contextmanager
@@ -79,17 +89,29 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
 
     The folder appears under its name only when `build` has returned, by one rename, so neither a kill nor a second
     process building the same thing can leave or see half of it: whoever comes second finds the name taken and
-    throws its own copy away.
+    throws its own copy away. What a kill leaves behind is removed a day later, by the next process that builds
+    something beside it.
 
     Args:
         name: path below the cache folder (`builtin/tiny-bert-1`); what it holds must be determined by the name.
         build: fills the empty folder it is given.
+
+    Raises:
+        UserError: the cache folder cannot be written.
     """
     target = cache_root() / name
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise UserError(
+            f"the cache folder cannot be written: {error.strerror}",
+            where=str(target.parent),
+            fix="set FTKIT_CACHE to a folder that can be",
+        ) from None
+    remove_stale(target.parent)
     try:
         build(temporary)
         temporary.chmod(0o755)
@@ -101,3 +123,22 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the half-built folders of killed processes from a cache folder.
+
+    One that is being filled has a file younger than SECONDS_UNTIL_STALE, so it stays; whoever removes the same one at
+    the same time does no harm.
+    """
+    for entry in folder.iterdir():
+        if _HALF_BUILT.fullmatch(entry.name) and time.time() - _last_written(entry) > SECONDS_UNTIL_STALE:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _last_written(folder: Path) -> float:
+    """Newest modification time of a folder and all that is in it; now, for what vanishes while it is looked at."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return time.time()
