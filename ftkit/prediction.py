@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftkit.data.batching import exact_length_batches
 from ftkit.data.columns import guess_columns
-from ftkit.data.files import BadRow, iter_rows
+from ftkit.data.files import iter_rows
+from ftkit.data.json_rows import kind_of
+from ftkit.data.rows import BadRow, Row
 from ftkit.data.tokenize import tokenize_texts
 from ftkit.errors import UserError
 from ftkit.models.classifier import Classifier, load_classifier
@@ -24,6 +26,9 @@ CHUNK_ROWS = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""
 
 TOKENS_A_BATCH = 4_096
+HEAD_ROWS = 200
+"""Rows by which the columns of a file are told."""
+
 OWN_KEYS = ("label", "score", "scores")
 
 
@@ -93,31 +98,54 @@ def predict_rows(
 def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
     """The rows of a file, its text columns found when they are not named.
 
+    The file is opened and its columns are settled before this returns, so that a wrong name costs no model's loading.
+
     Raises:
-        UserError: a broken row, with `file:line`; a named column is absent; no column is obviously the text.
+        UserError: there is no such file, no row or no such column, or no column is obviously the text; while the rows
+            are taken: a broken row, with `file:line`.
     """
-    rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
-    first = list(itertools.islice(rows, 200))
-    sample = [row.values for row in first if not isinstance(row, BadRow)]
-    text = columns.text or guess_columns(sample, text_pair_column=columns.pair).text
-    present = list(dict.fromkeys(name for values in sample for name in values))
-    for name in (text, columns.pair):
-        if name is not None and present and name not in present:
-            raise UserError(f"no such column: {name}", where=str(path), fix=f"columns here: {', '.join(present)}")
-    if text is None:
+    if columns.delimiter is not None and (len(columns.delimiter) != 1 or columns.delimiter in '"\r\n'):
         raise UserError(
-            "no column is obviously the text", where=str(path), fix=f"name it with --text-column: {', '.join(present)}"
+            f"{columns.delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
         )
-    for row in itertools.chain(first, rows):
+    rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
+    head = list(itertools.islice(rows, HEAD_ROWS))
+    text = _text_column(path, columns, head)
+    return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])
+
+
+def _text_column(path: Path, columns: FileColumns, head: Sequence[Row | BadRow]) -> str:
+    sample = [row.values for row in head if isinstance(row, Row)]
+    if not sample:
+        raise _refusal(path, head[0]) if head else UserError("there is no row in it", where=str(path))
+    present = list(dict.fromkeys(name for values in sample for name in values))
+    listed = f"columns here: {', '.join(present)}"
+    for name, option in ((columns.text, "--text-column"), (columns.pair, "--text-pair-column")):
+        if name is not None and name not in present:
+            raise UserError(f"no such column: {name}", where=str(path), fix=f"name another with {option}; {listed}")
+    text = columns.text or guess_columns(sample, text_pair_column=columns.pair).text
+    if text is None:
+        raise UserError("no column is obviously the text", where=str(path), fix=f"name it with --text-column; {listed}")
+    return text
+
+
+def _with_texts(path: Path, rows: Iterable[Row | BadRow], names: Sequence[str]) -> Iterator[TextRow]:
+    for row in rows:
         if isinstance(row, BadRow):
-            raise UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
-        texts = [row.values.get(name) for name in (text, columns.pair) if name is not None]
-        for value in texts:
+            raise _refusal(path, row)
+        texts = []
+        for name in names:
+            value = row.values.get(name)
             if not isinstance(value, str):
-                raise UserError(
-                    f"the text is {type(value).__name__}, not a string", where=f"{path}:{row.line}", fix="mend the row"
-                )
-        yield TextRow(str(texts[0]), str(texts[1]) if len(texts) > 1 else None, row.values)
+                found = "absent" if name not in row.values else f"{kind_of(value)}, not a text"
+                raise UserError(f"column {name} is {found}", where=f"{path}:{row.line}", fix="mend the row")
+            texts.append(value)
+        yield TextRow(texts[0], texts[1] if len(texts) > 1 else None, row.values)
+
+
+def _refusal(path: Path, row: Row | BadRow) -> UserError:
+    assert isinstance(row, BadRow)
+    return UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
 
 
 def columns_of_run(path: Path) -> FileColumns:

@@ -12,8 +12,8 @@ runs/<name>/
 
 from __future__ import annotations
 
+import glob
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftkit.errors import UserError
-from ftkit.storage import atomic_path, write_json, write_text
+from ftkit.storage import atomic_path, refuse_folder, write_json, write_text
 
 FORMAT = 1
 """Layout version of the run directory, written into its manifest."""
@@ -164,6 +164,8 @@ def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwri
     refuse_taken(path, overwrite=overwrite)
     if _holds_something(path):
         _remove(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.removed.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     path.mkdir(parents=True, exist_ok=True)
     run = Run(path)
     run.update_manifest(
@@ -181,10 +183,7 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file, not a folder for a run", fix="choose another training.output_dir")
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        what = "cannot be written" if nearest.is_dir() else "is a file"
-        raise UserError(f"no run can be made at {path}: {nearest} {what}", fix="choose another training.output_dir")
+    refuse_folder(path, wanted=path)
     if not _holds_something(path):
         return
     if not is_run(path):

@@ -50,6 +50,35 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_place(target: Path, *, overwrite: bool = False) -> None:
+    """Refuse a place for a new file where none can be written; called before the work that the file is for.
+
+    Args:
+        target: the file to write, later and by `atomic_path`.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        UserError: `target` exists, is a folder, or lies where nothing can be written.
+    """
+    if target.is_dir():
+        raise UserError(f"{target} is a folder", fix="name a file")
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already", fix="name another file, or add --overwrite")
+    refuse_folder(target.absolute().parent, wanted=target)
+
+
+def refuse_folder(folder: Path, *, wanted: Path) -> None:
+    """Refuse a folder in which `wanted` cannot be made: it, or the nearest one above that exists, is not writable.
+
+    Raises:
+        UserError: naming what stands in the way.
+    """
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        obstacle = "cannot be written" if nearest.is_dir() else "is a file"
+        raise UserError(f"{wanted} cannot be made: {nearest} {obstacle}", fix="choose another place")
+
+
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(target) as temporary:

@@ -18,7 +18,7 @@ LEVELS = (
     {"recipe", "runs", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
     {"training", "report"},
-    {"workflows", "checking", "prediction", "reloading", "smoke"},
+    {"workflows", "checking", "prediction", "reloading", "smoke", "smoke_recipe"},
     {"cli"},
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -27,6 +27,9 @@ SIDEWAYS = {
     ("report", "training"): "the plan that `ftkit check` shows, by its type alone",
     ("runs", "storage"): "a run's files are written atomically",
     ("checking", "workflows"): "a check goes offline by the same rule as training",
+    ("smoke", "smoke_recipe"): "a smoke test swaps the model and the data of the recipe",
+    ("smoke", "reloading"): "a smoke test reads what it saved back in a new process",
+    ("reloading", "prediction"): "what was saved is read back as the user would",
     ("smoke", "workflows"): "a smoke test trains as the user would",
     ("smoke", "prediction"): "a smoke test predicts as the user would",
 }

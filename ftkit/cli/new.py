@@ -30,15 +30,14 @@ def new(
 ) -> None:
     """Write a commented recipe, filled in for your data."""
     from ftkit.recipe.new import compose_recipe, fill, starting_point
-    from ftkit.storage import write_text
+    from ftkit.storage import refuse_place, write_text
 
     if show:
         _list()
         return
     if path is None:
         raise UserError("no file to write is named", fix="ftkit new classify.yaml --data my.csv, or ftkit new --list")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} exists", fix="name another file, or say --overwrite")
+    refuse_place(path, overwrite=overwrite)
     text = starting_point(start or ("text-pairs" if text_pair_column else "classify-frozen"))
     if data is None:
         text = fill(text, {"model.name_or_path": model}) if model else text

@@ -33,10 +33,14 @@ def predict(
     """
     if (text is None) == (file is None):
         raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
-    if out is not None and out.exists() and not overwrite:
-        raise UserError(f"{out} exists already", fix="name another file, or add --overwrite")
-    if text is not None and text_pair is not None and len(text) != len(text_pair):
-        raise UserError(f"{len(text)} --text and {len(text_pair)} --text-pair", fix="give one for each")
+    if text_pair is not None and len(text or ()) != len(text_pair):
+        raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
+    if file is None and (text_column or text_pair_column or delimiter):
+        raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
+    if out is not None:
+        from ftkit.storage import refuse_place
+
+        refuse_place(out, overwrite=overwrite)
     quiet_libraries()
     if model.exists():
         go_offline()
@@ -44,6 +48,8 @@ def predict(
 
     named = prediction.columns_of_run(model)
     columns = prediction.FileColumns(text_column or named.text, text_pair_column or named.pair, encoding, delimiter)
+    if text is not None and text_pair is None and named.pair is not None:
+        raise UserError(f"the run {model} was trained on pairs of texts", fix="give a --text-pair for each --text")
     if file is not None:
         rows = prediction.text_rows(file, columns)
     else:

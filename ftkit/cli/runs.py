@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftkit.errors import UserError
+
 if TYPE_CHECKING:
     from ftkit.runs import Run
 
+DEFAULT_FOLDER = Path("runs")
+
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = DEFAULT_FOLDER,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run.")] = False,
 ) -> None:
     """List runs, newest first, with their main metric."""
     from ftkit.runs import list_runs
 
+    if not folder.is_dir() and folder != DEFAULT_FOLDER:
+        raise UserError(f"there is no folder {folder}", fix="name the folder that holds runs")
     summaries = [_summary(run) for run in list_runs(folder)]
     if as_json:
         for summary in summaries:
@@ -33,7 +39,11 @@ def runs(
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    manifest, metrics = run.manifest(), run.metrics()
+    manifest = run.manifest()
+    try:
+        metrics = run.metrics()
+    except ValueError:
+        metrics = {}
     split = "test" if "test" in metrics else "validation"
     name, entry = _main_metric(metrics.get(split, {}))
     value = entry.get("value")
@@ -43,8 +53,8 @@ def _summary(run: Run) -> dict[str, Any]:
     return {
         "name": run.path.name,
         "path": str(run.path),
-        "started": manifest.get("started", ""),
-        "state": manifest.get("state", ""),
+        "started": manifest.get("started") or "",
+        "state": manifest.get("state") or "",
         "score": score,
     }
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.errors import UserError
 
 
 def train(
@@ -25,6 +26,8 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Train what a recipe describes and write a run directory."""
+    if resume and overwrite:
+        raise UserError("--resume goes on with a run, --overwrite removes it", fix="give one of the two")
     quiet_libraries()
     if offline or smoke:
         go_offline()

@@ -94,7 +94,7 @@ def test_a_pair_column_comes_into_any_starting_point(tmp_path: Path) -> None:
 def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path: Path) -> None:
     out = tmp_path / "r.yaml"
     out.write_text("mine")
-    with pytest.raises(UserError, match="exists; name another file, or say --overwrite"):
+    with pytest.raises(UserError, match="exists already; name another file, or add --overwrite"):
         run(out, "--from", "quickstart")
     assert out.read_text() == "mine"
     run(out, "--from", "quickstart", "--overwrite")

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftkit import runs
+from ftkit.errors import UserError
+from ftkit.runs import Run
+
+
+def make(path: Path, **manifest: object) -> Run:
+    run = runs.create(path, recipe_text="task: classification\n", manifest=manifest)
+    run.update_manifest(state="finished")
+    return run
+
+
+def model(run: Run, text: str) -> Path:
+    staging = run.staging_dir()
+    (staging / "weights").write_text(text)
+    return staging
+
+
+def test_a_new_run_tells_its_format_its_state_and_when_it_started(tmp_path):
+    run = runs.create(tmp_path / "runs" / "a", recipe_text="task: x\n", manifest={"seed": 7})
+    manifest = run.manifest()
+    assert manifest["ftkit_run_format"] == runs.FORMAT
+    assert (manifest["state"], manifest["seed"]) == ("running", 7)
+    assert manifest["started"].endswith("+00:00")
+    assert run.recipe_file.read_text() == "task: x\n"
+    assert run.metrics() == {}
+    assert runs.is_run(run.path)
+
+
+def test_an_existing_run_is_refused_and_the_error_names_every_way_on(tmp_path):
+    path = make(tmp_path / "a").path
+    make(tmp_path / "a-2")
+    with pytest.raises(UserError) as refused:
+        runs.refuse_taken(path, overwrite=False)
+    said = str(refused.value)
+    assert "exists already (finished)" in said
+    for way in ("--resume", "--overwrite", f"training.output_dir={tmp_path / 'a-3'} for a new one"):
+        assert way in said
+    assert (path / "recipe.yaml").exists()
+
+
+def test_overwrite_replaces_a_run_and_all_that_was_in_it(tmp_path):
+    run = make(tmp_path / "a", seed=1)
+    run.replace_model(model(run, "old"))
+    again = runs.create(run.path, recipe_text="new\n", manifest={"seed": 2}, overwrite=True)
+    assert again.manifest()["seed"] == 2
+    assert sorted(path.name for path in again.path.iterdir()) == ["manifest.json", "recipe.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_overwrite_left_goes_with_the_next_run_of_the_name(tmp_path):
+    doomed = tmp_path / ".a.removed.abcd1234" / "run"
+    doomed.mkdir(parents=True)
+    other = tmp_path / ".ab.removed.abcd1234"
+    other.mkdir()
+    make(tmp_path / "a")
+    assert not doomed.parent.exists()
+    assert other.exists()
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "not json", None], ids=["empty", "list", "broken", "absent"])
+def test_a_folder_that_is_no_run_is_never_deleted_even_with_overwrite(tmp_path, content):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter1.txt").write_text("years of work")
+    if content is not None:
+        (folder / "manifest.json").write_text(content)
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"is not a run of ftkit, so it is left alone.*output_dir=.*thesis-2"):
+            runs.create(folder, recipe_text="", manifest={}, overwrite=overwrite)
+    assert (folder / "chapter1.txt").read_text() == "years of work"
+
+
+def test_a_file_in_the_way_or_above_the_run_is_an_error_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file, not a folder for a run"):
+        runs.refuse_taken(tmp_path / "file", overwrite=True)
+    with pytest.raises(UserError, match=r"cannot be made: .*file is a file"):
+        runs.refuse_taken(tmp_path / "file" / "runs" / "a", overwrite=True)
+
+
+def test_an_empty_folder_is_a_place_for_a_run(tmp_path):
+    (tmp_path / "a").mkdir()
+    assert runs.is_run(make(tmp_path / "a").path)
+
+
+KILLED_AT_THE_START = """
+import os, signal, sys
+from pathlib import Path
+from ftkit import runs, storage
+def die(handle):
+    os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = die
+runs.create(Path(sys.argv[1]), recipe_text="", manifest={})
+"""
+
+
+def test_a_kill_before_the_manifest_was_whole_does_not_take_the_name(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_THE_START, str(tmp_path / "a")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name.startswith(".manifest.json.") for path in (tmp_path / "a").iterdir()] == [True]
+    assert runs.is_run(make(tmp_path / "a").path)
+
+
+def test_runs_are_listed_newest_first_and_other_folders_are_left_out(tmp_path):
+    for name, started in [("old", "2026-01-01"), ("new", "2026-03-01"), ("middle", "2026-02-01")]:
+        make(tmp_path / name).update_manifest(started=started)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text('{"ftkit_run_format": 1,')
+    assert [run.path.name for run in runs.list_runs(tmp_path)] == ["new", "middle", "old"]
+    assert runs.list_runs(tmp_path / "nowhere") == []
+
+
+def test_finding_a_run_where_there_is_none_says_what_is_there(tmp_path):
+    with pytest.raises(UserError, match="exists but is no run of ftkit"):
+        runs.find_run(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        runs.find_run(tmp_path / "a")
+
+
+def test_a_manifest_is_updated_field_by_field(tmp_path):
+    run = make(tmp_path / "a", seed=1)
+    run.update_manifest(state="failed", error="x")
+    assert run.manifest() | {"seed": 1, "state": "failed", "error": "x"} == run.manifest()
+
+
+def test_history_grows_by_whole_lines_and_starts_again(tmp_path):
+    run = make(tmp_path / "a")
+    run.start_history_again()
+    run.append_history({"step": 1, "loss": 0.5})
+    run.append_history({"step": 2})
+    assert [json.loads(line) for line in run.history_file.open()] == [{"step": 1, "loss": 0.5}, {"step": 2}]
+    run.start_history_again()
+    assert not run.history_file.exists()
+
+
+def test_rows_that_fail_half_way_leave_the_earlier_predictions(tmp_path):
+    run = make(tmp_path / "a")
+    target = run.predictions_file("test")
+    run.write_jsonl(target, [{"text": "\u2028 ä"}])
+    with pytest.raises(ValueError, match="Out of range float"):
+        run.write_jsonl(target, [{"a": 1}, {"a": float("inf")}])
+    assert target.read_text(encoding="utf-8") == '{"text": "\u2028 ä"}\n'
+    assert [path.name for path in target.parent.iterdir()] == ["test.jsonl"]
+
+
+def test_a_model_is_replaced_whole(tmp_path):
+    run = make(tmp_path / "a")
+    run.replace_model(model(run, "first"))
+    run.replace_model(model(run, "second"))
+    assert (run.model_dir / "weights").read_text() == "second"
+    assert [path.name for path in run.path.glob(".model.*")] == []
+    assert run.model_dir.stat().st_mode & 0o777 == 0o755
+
+
+KILLED_AT_CALL = """
+import os, signal, sys
+from pathlib import Path
+from ftkit.runs import Run
+calls = 0
+def trace(event, arguments):
+    global calls
+    if event in {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree", "tempfile.mkdtemp"}:
+        calls += 1
+        if calls == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(trace)
+Run(Path(sys.argv[1])).replace_model(Path(sys.argv[2]))
+"""
+
+
+def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_model_to_be_had(tmp_path):
+    """Killed before its first change of the file system, its second, and so on, until it comes through."""
+    for moment in range(1, 20):
+        run = make(tmp_path / str(moment))
+        run.replace_model(model(run, "old"))
+        words = [str(run.path), str(model(run, "new")), str(moment)]
+        done = subprocess.run([sys.executable, "-c", KILLED_AT_CALL, *words], check=False)
+        run.clear_staging()
+        assert (run.model_dir / "weights").read_text() in {"old", "new"}
+        assert list(run.path.glob(".model.*")) == []
+        if done.returncode == 0:
+            break
+    assert moment > 3, "the kills came too late"
+    assert done.returncode == 0
+    assert (run.model_dir / "weights").read_text() == "new"
