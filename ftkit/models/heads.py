@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import nn
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class LinearHead(nn.Module):
-    """One linear layer over centred and scaled features: features (B, D) -> logits (B, K).
+    """Linear layers over centred and scaled features: features (B, D) -> logits (P, B, K).
+
+    P layers are trained side by side, each under an L2 penalty of its own, so that the strength which suits the data
+    can be chosen on the validation set at little more than the cost of one. `keep` leaves the chosen one.
 
     Trained on (x - mean) / scale so that one learning rate suits every encoder; `folded` gives the same function of
     the raw x. The scale is one number for all features: a scale of its own for each would blow up the directions in
@@ -29,29 +32,50 @@ class LinearHead(nn.Module):
         mean: (D,) of the training features.
         scale: root mean square of the centred training features, ().
         num_labels: K.
+        penalties: (P,), each at least 0.
     """
 
     mean: torch.Tensor
     scale: torch.Tensor
+    penalties: torch.Tensor
 
-    def __init__(self, *, mean: torch.Tensor, scale: torch.Tensor, num_labels: int) -> None:
+    def __init__(
+        self, *, mean: torch.Tensor, scale: torch.Tensor, num_labels: int, penalties: Sequence[float] = (0.0,)
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
-        self.linear = nn.Linear(len(mean), num_labels)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("penalties", torch.tensor(list(penalties)))
+        self.weight = nn.Parameter(torch.zeros(len(penalties), num_labels, len(mean)))
+        self.bias = nn.Parameter(torch.zeros(len(penalties), num_labels))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, D) -> logits (B, K)."""
-        logits: torch.Tensor = self.linear((features - self.mean) / self.scale)
-        return logits
+        """Features (B, D) -> logits (P, B, K)."""
+        scaled = (features - self.mean) / self.scale
+        num_candidates, num_labels, width = self.weight.shape
+        logits = scaled @ self.weight.reshape(-1, width).T + self.bias.reshape(-1)
+        return logits.reshape(len(features), num_candidates, num_labels).transpose(0, 1)
+
+    def penalty(self) -> torch.Tensor:
+        """Sum over candidates of penalty / 2 * |W|^2, added to the loss; the bias is free."""
+        return (self.penalties * self.weight.square().sum(dim=(1, 2))).sum() / 2
+
+    def keep(self, candidate: int) -> None:
+        """Leave one candidate: P becomes 1."""
+        self.penalties = self.penalties[candidate : candidate + 1]
+        self.weight = nn.Parameter(self.weight.detach()[candidate : candidate + 1].clone())
+        self.bias = nn.Parameter(self.bias.detach()[candidate : candidate + 1].clone())
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight (K, D) and bias (K,) of the same function on features that are not standardised."""
-        weight = self.linear.weight.detach().double() / self.scale.double()
-        bias = self.linear.bias.detach().double() - weight @ self.mean.double()
+        """Weight (K, D) and bias (K,) of the only candidate as a function of features that are not scaled."""
+        assert len(self.weight) == 1, "keep one candidate first"
+        weight = self.weight.detach()[0].double() / self.scale.double()
+        bias = self.bias.detach()[0].double() - weight @ self.mean.double()
         return weight.float(), bias.float()
+
+
+Head = Union[LinearHead, "ArchitectureHead"]
+"""What the fitting loop trains: features (B, D) -> logits (P, B, K) of P candidates, with `penalty` and `keep`."""
 
 
 class Replay(nn.Module):
@@ -67,14 +91,14 @@ class Replay(nn.Module):
 
     def forward(self, _input_ids: None = None, *, inputs_embeds: torch.Tensor, **_ignored: Any) -> Any:
         """Features as one-token sequences (B, 1, D) -> what the encoder would have returned."""
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
+        from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
         pooled = None
         if self.pooler is not None and self.pooler_activation is not None:
             pooled = self.pooler_activation(self.pooler(inputs_embeds[:, 0]))
         elif self.pooler is not None:
             pooled = self.pooler(inputs_embeds)
-        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=inputs_embeds, pooler_output=pooled)
 
 
 class ArchitectureHead(nn.Module):
@@ -103,10 +127,18 @@ class ArchitectureHead(nn.Module):
             )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, D) of the first token -> logits (B, K)."""
+        """Features (B, D) of the first token -> logits (1, B, K): one candidate."""
         mask = torch.ones(len(features), 1, dtype=torch.long, device=features.device)
         logits: torch.Tensor = self.model(inputs_embeds=features.unsqueeze(1), attention_mask=mask).logits
-        return logits
+        return logits.unsqueeze(0)
+
+    def penalty(self) -> float:
+        """None: AdamW's own weight decay does it."""
+        return 0.0
+
+    def keep(self, candidate: int) -> None:
+        """There is only one."""
+        assert candidate == 0
 
 
 def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 METHOD_DEFAULTS: dict[str, dict[str, object]] = {
     "frozen": {
         "training.num_train_epochs": 100,
-        "training.learning_rate": 3e-3,
+        "training.learning_rate": 1e-2,
         "training.per_device_train_batch_size": 256,
         "training.lr_scheduler_type": "cosine",
         "training.warmup_steps": 0,
-        "training.weight_decay": 0.0,
+        "training.weight_decay": "auto",
     },
     "full": {
         "training.num_train_epochs": 3,

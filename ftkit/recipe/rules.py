@@ -187,10 +187,11 @@ def _precision(facts: Facts) -> Iterator[Finding]:
         yield Finding("training.fp16", "bf16 is on as well", "keep one of the two")
     if training.fp16 and training.use_cpu:
         yield Finding("training.fp16", "float16 is not mixed in on a CPU", "use bf16, or remove use_cpu")
-    if facts.recipe.method.type == "full" and model.dtype in ("bfloat16", "float16"):
+    method = facts.recipe.method.type
+    if method != "frozen" and model.dtype in ("bfloat16", "float16"):
         key = "bf16" if model.dtype == "bfloat16" else "fp16"
         fix = f"write training.{key}: true for mixed precision, and leave dtype out"
-        yield Finding("model.dtype", "with method full every weight is trained, in float32", fix)
+        yield Finding("model.dtype", f"with method {method} the weights are kept in float32", fix)
     if facts.has("model.revision") and model.name_or_path.startswith("builtin:"):
         yield Finding("model.revision", "a built-in model has no revisions", "remove it")
 
@@ -217,6 +218,12 @@ def _frozen_ignores(facts: Facts) -> Iterator[Finding]:
         if facts.changed(f"training.{name}"):
             fix = "remove it, or set method.type to full or lora"
             yield Finding(f"training.{name}", "a frozen head is fitted without it", fix)
+
+
+def _weight_decay(facts: Facts) -> Iterator[Finding]:
+    method = facts.recipe.method.type
+    if method != "frozen" and facts.recipe.training.weight_decay == "auto":
+        yield Finding("training.weight_decay", f"method {method} needs a number", "for example 0.01, or remove it")
 
 
 def _length_of_training(facts: Facts) -> Iterator[Finding]:
@@ -286,6 +293,7 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _labels,
     _precision,
     _frozen_ignores,
+    _weight_decay,
     _length_of_training,
     _evaluation_schedule,
     _extra,

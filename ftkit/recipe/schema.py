@@ -28,8 +28,8 @@ class ModelSpec(Section):
     """Branch, tag or commit of a hub model."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the weights that are not trained. `auto`: bfloat16 where the processor computes
-    in it, else float32."""
+    """Precision in which a frozen encoder runs. `auto`: bfloat16 where the processor computes in it,
+    else float32. What is trained is kept in float32; for mixed precision see training.bf16."""
 
     trust_remote_code: bool = False
     """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
@@ -177,8 +177,9 @@ class TrainingSpec(Section):
     warmup_steps: float = Field(ge=0)
     """Steps of warm-up; below 1, the share of all steps."""
 
-    weight_decay: float = Field(ge=0)
-    """AdamW's decoupled weight decay."""
+    weight_decay: Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """AdamW's decoupled weight decay. For a linear head on frozen features: the strength of an L2 penalty on its
+    weights; `auto` trains several strengths side by side and keeps the one with the best validation score."""
 
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this norm; 0 leaves them."""

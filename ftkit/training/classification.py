@@ -52,7 +52,7 @@ def train_classification(
         )
     write_json(run.metrics_file, metrics)
     run.update_manifest(training=trained.facts)
-    return Finished(metrics, trained.facts)
+    return Finished(metrics, trained.facts, trained.logits)
 
 
 def _train(

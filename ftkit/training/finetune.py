@@ -22,7 +22,8 @@ from ftkit.runs import Run
 from ftkit.scoring import score_logits
 from ftkit.training.arguments import training_arguments, training_precision
 from ftkit.training.features import load_tokenizer, token_chunks
-from ftkit.training.head import class_weight_vector, score
+from ftkit.training.head import score
+from ftkit.training.optimization import class_weight_vector
 from ftkit.training.outcome import Trained
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def finetune(
     staging = run.staging_dir()
     module.to(torch.device("cpu"))
     save_classifier(model, staging, base_name=base_name(checkpoint))
+    # whoever loads the model cuts where it was cut in training
+    tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(staging)
     run.replace_model(staging)
     facts = {
@@ -194,6 +197,8 @@ def _make_trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_loss_func=loss,
         compute_metrics=scores,
+        # encoder-decoders give their hidden states along, which would be kept for the whole validation set
+        preprocess_logits_for_metrics=lambda logits, _labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=callbacks,
     )
 

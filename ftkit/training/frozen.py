@@ -11,9 +11,11 @@ from ftkit.models.placement import place
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import FrozenMethod, Recipe
 from ftkit.runs import Run
+from ftkit.training.feature_rows import FeatureRows
 from ftkit.training.features import Encoder, split_features
 from ftkit.training.frozen_plans import choose_plan
-from ftkit.training.head import FeatureRows, class_weight_vector, count_steps, fit_head, predict_logits
+from ftkit.training.head import fit_head, predict_logits
+from ftkit.training.optimization import class_weight_vector, count_steps
 from ftkit.training.outcome import Trained
 
 
@@ -52,7 +54,7 @@ def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkp
             record=run.append_history,
             advance=advance,
         )
-    logits = {name: predict_logits(head, rows[name], device=placement.device).numpy() for name in rows}
+    logits = {name: predict_logits(head, rows[name], device=placement.device)[0].numpy() for name in rows}
     staging = run.staging_dir()
     plan.save(head.to("cpu"), staging)
     run.replace_model(staging)

@@ -12,10 +12,12 @@ from torch import nn
 
 from ftkit.data.load import Splits
 from ftkit.data.tokenize import tokenize_texts
+from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.frozen import pool
 from ftkit.models.heads import (
     ArchitectureHead,
+    Head,
     LinearHead,
     LoadedClassifier,
     check_replay,
@@ -25,8 +27,11 @@ from ftkit.models.heads import (
 from ftkit.models.placement import Placement
 from ftkit.models.pooled import save_pooled
 from ftkit.recipe.schema import Recipe
+from ftkit.training.feature_rows import FeatureRows
 from ftkit.training.features import Encoder
-from ftkit.training.head import FeatureRows
+
+PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
+"""Strengths of the L2 penalty that `weight_decay: auto` tries: from none to one that hardly lets the weights move."""
 
 CHECK_ROWS = 8
 """Examples on which a replay is held against the whole model."""
@@ -37,10 +42,10 @@ class FrozenPlan(Protocol):
 
     encoder: Encoder
 
-    def head(self, train: FeatureRows) -> nn.Module:
-        """A head ready to be trained: features (B, D) -> logits (B, K)."""
+    def head(self, train: FeatureRows) -> Head:
+        """A head ready to be trained."""
 
-    def save(self, head: nn.Module, target: Path) -> None:
+    def save(self, head: Head, target: Path) -> None:
         """Fill the empty folder `target` with a standard model."""
 
 
@@ -61,6 +66,7 @@ class PooledPlan:
     def __init__(
         self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
     ) -> None:
+        self.recipe = recipe
         self.splits = splits
         self.encoder = Encoder(
             checkpoint=checkpoint,
@@ -71,12 +77,14 @@ class PooledPlan:
             trust_remote_code=recipe.model.trust_remote_code,
         )
 
-    def head(self, train: FeatureRows) -> nn.Module:
+    def head(self, train: FeatureRows) -> Head:
         """A linear layer on standardised features."""
         mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
-        return LinearHead(mean=mean, scale=scale, num_labels=len(self.splits.label_names))
+        asked = self.recipe.training.weight_decay
+        penalties = PENALTIES if asked == "auto" else (asked,)
+        return LinearHead(mean=mean, scale=scale, num_labels=len(self.splits.label_names), penalties=penalties)
 
-    def save(self, head: nn.Module, target: Path) -> None:
+    def save(self, head: Head, target: Path) -> None:
         """Transformer, Pooling and Dense; the standardisation folded into the Dense layer."""
         assert isinstance(head, LinearHead)
         weight, bias = head.folded()
@@ -120,15 +128,17 @@ class ArchitecturePlan:
             cls_pooling=True,
         )
 
-    def head(self, train: FeatureRows) -> nn.Module:  # noqa: ARG002
+    def head(self, train: FeatureRows) -> Head:  # noqa: ARG002
         """The architecture's own head around a replay, checked against the whole model on a few examples."""
         head = ArchitectureHead(self.loaded.model, trainable=self.loaded.new_parameters)
         self._check(head.eval())
         return head
 
-    def save(self, head: nn.Module, target: Path) -> None:  # noqa: ARG002
+    def save(self, head: Head, target: Path) -> None:  # noqa: ARG002
         """The ordinary full checkpoint: the head shares its parameters with the whole model."""
         self.loaded.model.save_pretrained(target)
+        # whoever loads the model cuts where it was cut in training
+        self.encoder.tokenizer.model_max_length = self.encoder.max_length
         self.encoder.tokenizer.save_pretrained(target)
 
     def _check(self, head: ArchitectureHead) -> None:
@@ -146,8 +156,19 @@ class ArchitecturePlan:
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
                 full.append(model(**inputs).logits)
                 hidden = self.loaded.model.base_model(**inputs).last_hidden_state
-                replayed.append(head(pool(hidden, tokens="first", normalize=False)))
+                replayed.append(_replay(head, pool(hidden, tokens="first", normalize=False)))
         check_replay(type(model).__name__, replayed=torch.cat(replayed), full=torch.cat(full))
+
+
+def _replay(head: ArchitectureHead, features: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K), or UserError for an architecture that refuses to begin behind its encoder (T5, BART)."""
+    try:
+        return head(features)[0]  # type: ignore[no-any-return]
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the head of {type(head.model).__name__} cannot be run by itself: {error}",
+            fix="set method.type: full or lora",
+        ) from error
 
 
 def _load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:

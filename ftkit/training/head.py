@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,66 +15,13 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.models.heads import Head, LinearHead
 from ftkit.recipe.schema import TrainingSpec
-
-ROWS_IN_MEMORY_BYTES = 256 * 2**20
-"""Stored features up to this size are read whole; larger ones block by block."""
+from ftkit.training.feature_rows import FeatureRows
+from ftkit.training.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
 
 SMALL_STEP = 50_000_000
 """Multiplications a step below which one thread is faster."""
-
-BLOCK_ROWS = 32_768
-"""Rows read together from features that do not fit."""
-
-
-@dataclass(frozen=True)
-class FeatureRows:
-    """Features (N, D), possibly memory-mapped, and their labels (N,)."""
-
-    vectors: npt.NDArray[Any]
-    labels: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows in order, in blocks of (n, D) float32 and (n,)."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            yield self._read(slice(start, start + BLOCK_ROWS))
-
-    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows once, shuffled, in batches of (B, D) float32 and (B,).
-
-        Features that fit in memory are shuffled as a whole; larger ones are read in shuffled blocks of consecutive
-        rows and shuffled within a few blocks, so that the disk is read in long stretches.
-        """
-        if self.vectors.nbytes <= ROWS_IN_MEMORY_BYTES:
-            order = torch.from_numpy(generator.permutation(len(self)))
-            vectors, labels = self._whole()
-            for rows in torch.split(order, batch_size):
-                yield vectors[rows].float(), labels[rows]
-            return
-        starts = generator.permutation(np.arange(0, len(self), BLOCK_ROWS))
-        for group in np.array_split(starts, math.ceil(len(starts) / 4)):
-            read = [self._read(slice(int(start), int(start) + BLOCK_ROWS)) for start in group]
-            vectors, labels = (torch.cat(parts) for parts in zip(*read, strict=True))
-            for rows in torch.split(torch.from_numpy(generator.permutation(len(labels))), batch_size):
-                yield vectors[rows], labels[rows]
-
-    def _whole(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if not hasattr(self, "_cached"):
-            # a frozen dataclass still lets us keep what was read once
-            object.__setattr__(self, "_cached", self._read(slice(None)))
-        cached: tuple[torch.Tensor, torch.Tensor] = self._cached  # type: ignore[attr-defined]
-        return cached
-
-    def _read(self, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        if isinstance(self.vectors, np.memmap):
-            # a mapping of its own: its pages are given back when the block is done with
-            vectors = np.array(np.load(str(self.vectors.filename), mmap_mode="r")[rows], dtype=np.float32)
-        else:
-            vectors = np.array(self.vectors[rows], dtype=np.float32)
-        return torch.from_numpy(vectors), torch.from_numpy(self.labels[rows])
 
 
 class FitResult(NamedTuple):
@@ -83,76 +30,19 @@ class FitResult(NamedTuple):
     num_steps: int
     best_step: int
     best_score: float
+    weight_decay: float
     stopped_early: bool
 
 
-def count_steps(spec: TrainingSpec, *, num_rows: int) -> int:
-    """Optimizer steps of a fit that is not stopped early."""
-    return spec.max_steps or max(
-        1, math.ceil(math.ceil(num_rows / spec.per_device_train_batch_size) * spec.num_train_epochs)
-    )
-
-
-def learning_rate_factor(step: int, *, num_steps: int, warmup_steps: int, schedule: str) -> float:
-    """Share of the peak learning rate at a step, as transformers' schedules of the same names.
-
-    Args:
-        step: 0-based.
-        num_steps: length of the run.
-        warmup_steps: steps of linear warm-up.
-        schedule: linear, cosine, constant or constant_with_warmup.
-
-    Example:
-        >>> [learning_rate_factor(step, num_steps=4, warmup_steps=2, schedule="linear") for step in range(4)]
-        [0.0, 0.5, 1.0, 0.5]
-    """
-    if step < warmup_steps and schedule != "constant":
-        return step / max(1, warmup_steps)
-    progress = (step - warmup_steps) / max(1, num_steps - warmup_steps)
-    if schedule == "linear":
-        return max(0.0, 1.0 - progress)
-    if schedule == "cosine":
-        return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
-    return 1.0
-
-
-def class_weight_vector(
-    weights: str | Mapping[str, float], *, label_names: tuple[str, ...], counts: npt.NDArray[np.int64]
-) -> torch.Tensor | None:
-    """Weight of each class in the loss, (K,), or None when all weigh the same.
-
-    Args:
-        weights: `training.class_weights`.
-        label_names: K names.
-        counts: training rows of each class, (K,).
-
-    Raises:
-        UserError: a weight is named for a label that does not exist, or one is missing.
-
-    Source:
-        `balanced` is n / (K * n_class), as in scikit-learn's compute_class_weight (King and Zeng 2001).
-    """
-    if weights == "none":
-        return None
-    if isinstance(weights, str):
-        return torch.from_numpy(counts.sum() / (len(counts) * np.maximum(counts, 1))).float()
-    if set(weights) != set(label_names):
-        raise UserError(
-            f"training.class_weights names {', '.join(sorted(weights))}; the labels are {', '.join(label_names)}",
-            fix="give one weight for each label",
-        )
-    return torch.tensor([weights[name] for name in label_names])
-
-
-def predict_logits(head: nn.Module, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
-    """Logits (N, K) of every row, in float32 on the CPU, in eval mode."""
+def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
+    """Logits (P, N, K) of every row and candidate, in float32 on the CPU, in eval mode."""
     head.eval()
     with torch.inference_mode():
-        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()])
+        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
 
 
 def fit_head(
-    head: nn.Module,
+    head: Head,
     train: FeatureRows,
     validation: FeatureRows,
     *,
@@ -165,7 +55,8 @@ def fit_head(
     """Fit a head with AdamW; score the validation set as the recipe says; keep the best weights.
 
     Args:
-        head: features (B, D) -> logits (B, K); only parameters with requires_grad are trained.
+        head: features (B, D) -> logits (P, B, K) of P candidates; afterwards the best one alone is left. Only
+            parameters with requires_grad are trained.
         train: training rows.
         validation: rows that decide which weights are best.
         spec: the recipe's training section.
@@ -178,55 +69,107 @@ def fit_head(
         UserError: the loss or a gradient is not finite.
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
-        return _fit(head, train, validation, spec, class_weights, device, record, advance)
-
-
-def _fit(
-    head: nn.Module,
-    train: FeatureRows,
-    validation: FeatureRows,
-    spec: TrainingSpec,
-    class_weights: torch.Tensor | None,
-    device: torch.device,
-    record: Callable[[Mapping[str, Any]], None],
-    advance: Callable[[int], None],
-) -> FitResult:
-    plan = _Plan.of(spec, num_rows=len(train))
-    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
-    weights = None if class_weights is None else class_weights.to(device)
-    loss_function = nn.CrossEntropyLoss(weight=weights, label_smoothing=spec.label_smoothing_factor)
-    torch.manual_seed(spec.seed)
-    generator = np.random.default_rng(spec.seed)
-    tracker = _BestTracker(spec)
-    losses: list[torch.Tensor] = []
-    step = 0
-    while step < plan.num_steps and not tracker.exhausted:
-        for vectors, labels in train.batches(spec.per_device_train_batch_size, generator):
-            head.train()
-            optimizer.param_groups[0]["lr"] = spec.learning_rate * plan.factor(step)
-            loss = loss_function(head(vectors.to(device)), labels.to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            _stop_if_not_finite(loss, parameters, step=step, max_norm=spec.max_grad_norm)
-            optimizer.step()
-            losses.append(loss.detach())
-            step += 1
+        fitting = _Fitting(head, spec, num_rows=len(train), class_weights=class_weights, device=device)
+        for vectors, labels in fitting.batches(train):
+            fitting.step(vectors, labels)
             advance(1)
-            if step % plan.eval_every == 0 or step == plan.num_steps:
-                scores = score(predict_logits(head, validation, device=device), validation.labels)
-                improved = tracker.update(step, scores, head)
-                record(_history_line(step, plan, losses, scores, improved=improved, lr=optimizer.param_groups[0]["lr"]))
-                losses.clear()
-            if step == plan.num_steps or tracker.exhausted:
-                break
-    tracker.restore(head, keep_last=not spec.load_best_model_at_end)
-    head.eval()
-    return FitResult(step, tracker.best_step, tracker.best_score, tracker.exhausted)
+            if fitting.evaluation_is_due:
+                record(fitting.evaluate(validation))
+        return fitting.settle()
+
+
+class _Fitting:
+    """One fit: the optimizer, the schedule and what has been seen so far."""
+
+    def __init__(
+        self, head: Head, spec: TrainingSpec, *, num_rows: int, class_weights: torch.Tensor | None, device: torch.device
+    ) -> None:
+        self.head = head
+        self.spec = spec
+        self.device = device
+        self.plan = _Plan.of(spec, num_rows=num_rows)
+        self.class_weights = None if class_weights is None else class_weights.to(device)
+        self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        # a linear head carries its penalties in its loss
+        self.decay = 0.0 if isinstance(head, LinearHead) or spec.weight_decay == "auto" else spec.weight_decay
+        self.optimizer = AdamW(self.parameters, weight_decay=self.decay)
+        self.tracker = _BestTracker(spec)
+        self.losses: list[torch.Tensor] = []
+        self.num_steps = 0
+        torch.manual_seed(spec.seed)
+
+    @property
+    def learning_rate(self) -> float:
+        return self.spec.learning_rate * self.plan.factor(self.num_steps)
+
+    @property
+    def is_done(self) -> bool:
+        return self.num_steps >= self.plan.num_steps or self.tracker.exhausted
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        return self.num_steps % self.plan.eval_every == 0 or self.num_steps == self.plan.num_steps
+
+    def batches(self, train: FeatureRows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Shuffled epochs until the fit is done."""
+        generator = np.random.default_rng(self.spec.seed)
+        while True:
+            for batch in train.batches(self.spec.per_device_train_batch_size, generator):
+                if self.is_done:
+                    return
+                yield batch
+
+    def step(self, vectors: torch.Tensor, labels: torch.Tensor) -> None:
+        """Update the head with features (B, D) and labels (B,)."""
+        self.head.train()
+        losses = losses_of_candidates(
+            self.head(vectors.to(self.device)),
+            labels.to(self.device),
+            class_weights=self.class_weights,
+            label_smoothing=self.spec.label_smoothing_factor,
+        )
+        self.optimizer.zero_gradients()
+        torch.autograd.backward(losses.sum() + self.head.penalty())
+        norms = clip_candidates(self.parameters, num_candidates=len(losses), max_norm=self.spec.max_grad_norm)
+        _stop_if_not_finite(losses, norms, step=self.num_steps)
+        self.optimizer.step(self.learning_rate)
+        self.losses.append(losses.detach())
+        self.num_steps += 1
+
+    def evaluate(self, validation: FeatureRows) -> dict[str, Any]:
+        """Score every candidate; returns the line of history of the best one."""
+        logits = predict_logits(self.head, validation, device=self.device)
+        scores = [score(candidate, validation.labels) for candidate in logits]
+        candidate, improved = self.tracker.update(self.num_steps, scores, self.head)
+        train_loss = float(torch.stack(self.losses)[:, candidate].mean())
+        self.losses.clear()
+        return {
+            "step": self.num_steps,
+            "epoch": round(self.num_steps / self.plan.steps_per_epoch, 4),
+            "learning_rate": self.spec.learning_rate * self.plan.factor(self.num_steps - 1),
+            "weight_decay": self._decay_of(candidate),
+            "train_loss": train_loss,
+            **{f"validation_{name}": value for name, value in scores[candidate].items()},
+            "best": improved,
+        }
+
+    def settle(self) -> FitResult:
+        """Leave the weights and the candidate to keep in the head."""
+        candidate = self.tracker.settle(self.head, keep_last=not self.spec.load_best_model_at_end)
+        weight_decay = self._decay_of(candidate)
+        self.head.keep(candidate)
+        self.head.eval()
+        tracker = self.tracker
+        return FitResult(self.num_steps, tracker.best_step, tracker.best_score, weight_decay, tracker.exhausted)
+
+    def _decay_of(self, candidate: int) -> float:
+        if isinstance(self.head, LinearHead):
+            return round(float(self.head.penalties[candidate]), 9)
+        return self.decay
 
 
 @contextlib.contextmanager
-def _threads_for(head: nn.Module, *, batch_size: int, device: torch.device) -> Iterator[None]:
+def _threads_for(head: Head, *, batch_size: int, device: torch.device) -> Iterator[None]:
     """One thread while the matrices are small: handing them to a second core costs more than it saves."""
     trained = sum(parameter.numel() for parameter in head.parameters() if parameter.requires_grad)
     before = torch.get_num_threads()
@@ -275,11 +218,15 @@ class _Plan:
 
 
 class _BestTracker:
+    """Which evaluation, and which candidate in it, was best so far; keeps those weights."""
+
     def __init__(self, spec: TrainingSpec) -> None:
         self.metric = spec.metric_for_best_model
         self.patience = spec.early_stopping_patience
         self.best_score = math.inf if self.metric == "loss" else -math.inf
         self.best_step = 0
+        self.best_candidate = 0
+        self.last_candidate = 0
         self.weights: dict[str, torch.Tensor] = {}
         self.without_gain = 0
 
@@ -287,43 +234,36 @@ class _BestTracker:
     def exhausted(self) -> bool:
         return self.patience is not None and self.without_gain >= self.patience
 
-    def update(self, step: int, scores: Mapping[str, float], head: nn.Module) -> bool:
-        value = scores[self.metric]
+    def update(self, step: int, scores: Sequence[Mapping[str, float]], head: Head) -> tuple[int, bool]:
+        values = [found[self.metric] for found in scores]
+        choose = min if self.metric == "loss" else max
+        self.last_candidate = values.index(choose(values))
+        value = values[self.last_candidate]
         improved = value < self.best_score if self.metric == "loss" else value > self.best_score
         if improved:
-            self.best_score, self.best_step, self.without_gain = value, step, 0
+            self.best_score, self.best_step, self.best_candidate = value, step, self.last_candidate
+            self.without_gain = 0
             self.weights = copy.deepcopy(_trained(head))
         else:
             self.without_gain += 1
-        return improved
+        return self.last_candidate, improved
 
-    def restore(self, head: nn.Module, *, keep_last: bool) -> None:
-        if not keep_last and self.weights:
-            head.load_state_dict(self.weights, strict=False)
+    def settle(self, head: Head, *, keep_last: bool) -> int:
+        """Load the weights to keep; returns the candidate to keep."""
+        if keep_last or not self.weights:
+            return self.last_candidate
+        head.load_state_dict(self.weights, strict=False)
+        return self.best_candidate
 
 
-def _trained(head: nn.Module) -> dict[str, torch.Tensor]:
+def _trained(head: Head) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in head.named_parameters() if parameter.requires_grad}
 
 
-def _history_line(
-    step: int, plan: _Plan, losses: list[torch.Tensor], scores: Mapping[str, float], *, improved: bool, lr: float
-) -> dict[str, Any]:
-    return {
-        "step": step,
-        "epoch": round(step / plan.steps_per_epoch, 4),
-        "learning_rate": lr,
-        "train_loss": float(torch.stack(losses).mean()),
-        **{f"validation_{name}": value for name, value in scores.items()},
-        "best": improved,
-    }
-
-
-def _stop_if_not_finite(loss: torch.Tensor, parameters: list[nn.Parameter], *, step: int, max_norm: float) -> None:
-    norm = nn.utils.clip_grad_norm_(parameters, max_norm if max_norm > 0 else math.inf)
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+def _stop_if_not_finite(losses: torch.Tensor, norms: torch.Tensor, *, step: int) -> None:
+    if not bool(torch.isfinite(losses).all() and torch.isfinite(norms).all()):
         raise UserError(
-            f"the loss ({float(loss)}) or its gradient ({float(norm)}) is not finite at step {step + 1}; "
-            "nothing was updated with it",
+            f"the loss ({float(losses.sum())}) or its gradient ({float(norms.sum())}) is not finite "
+            f"at step {step + 1}; nothing was updated with it",
             fix="lower training.learning_rate, or look for broken features in the base model (model.dtype: float32)",
         )

@@ -29,7 +29,9 @@ class Finished:
     Attributes:
         metrics: by split, as in metrics.json.
         facts: of the training, as in the manifest.
+        logits: (N, K) of validation and test.
     """
 
     metrics: dict[str, Any]
     facts: dict[str, Any]
+    logits: dict[str, npt.NDArray[np.float32]]

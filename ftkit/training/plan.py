@@ -14,7 +14,7 @@ from ftkit.models.placement import place
 from ftkit.recipe.schema import FrozenMethod, LoraMethod, Recipe
 from ftkit.training.arguments import training_precision
 from ftkit.training.features import TOKENS_A_BATCH
-from ftkit.training.head import count_steps
+from ftkit.training.optimization import count_steps
 
 ACTIVATION_BYTES = 34
 """Bytes kept for the backward pass per token, hidden unit and layer in 16-bit precision, attention scores left out
