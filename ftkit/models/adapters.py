@@ -86,12 +86,15 @@ def attach_lora(model: PreTrainedModel, method: LoraMethod, *, new_parameters: S
 
 
 def adaptable_layers(model: nn.Module, heads: Sequence[str]) -> list[str]:
-    """Full names of every linear layer outside the given modules."""
+    """Full names of every linear layer outside the given modules; GPT-2's are called Conv1D."""
+    from transformers.pytorch_utils import Conv1D
+
+    linear = (nn.Linear, Conv1D)
 
     def is_inside(name: str) -> bool:
         return any(name == head or name.startswith(f"{head}.") for head in heads)
 
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and not is_inside(name)]
+    return [name for name, module in model.named_modules() if isinstance(module, linear) and not is_inside(name)]
 
 
 def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:

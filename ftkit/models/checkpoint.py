@@ -113,6 +113,10 @@ class Checkpoint:
             wishes.append(self._json("sentence_bert_config.json", missing_ok=True).get("max_seq_length"))
         return min(wish for wish in wishes if wish)
 
+    def saved_length(self) -> int:
+        """Tokens that a finetuned checkpoint reads of a text: as many as its own tokenizer and positions say."""
+        return self._position_limit() or LONGEST_DEFAULT
+
     def own_pooling(self) -> Pooling | None:
         """The pooling that the checkpoint's sentence-transformers files name; None where it has none.
 

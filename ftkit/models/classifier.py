@@ -93,9 +93,9 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
     elif (folder / "adapter_config.json").is_file():
-        module, max_length = SequenceLogits(_with_adapter(folder)), checkpoint.max_length(None)
+        module, max_length = SequenceLogits(_with_adapter(folder)), checkpoint.saved_length()
     else:
-        module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.max_length(None)
+        module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.saved_length()
     module.eval().to(device)
     return Classifier(module, tokenizer, names, max_length)
 
