@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,28 @@ from ftkit.runs import Run
 from ftkit.storage import sha256_texts
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ftkit.data.load import Splits
     from ftkit.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run and its metrics by split, as in metrics.json."""
+    """A finished run.
+
+    Attributes:
+        run: its directory.
+        metrics: by split, as in metrics.json.
+        logits: (N, K) of validation and test by the model that was kept; empty for a run that was finished before.
+        facts: of the training, as in the manifest.
+    """
 
     run: Run
     metrics: dict[str, Any]
+    logits: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -71,10 +83,19 @@ def train_recipe(loaded: LoadedRecipe, *, overwrite: bool, resume: bool, reporte
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     for note in splits.notes:
         reporter.say(note)
-    hashes = _hashes(recipe, checkpoint, splits)
     if resume and runs.is_run(path):
+        hashes = _hashes(recipe, checkpoint, splits)
         return _go_on(path, recipe, splits, checkpoint=checkpoint, hashes=hashes, reporter=reporter)
-    run = _start(path, recipe, splits, hashes=hashes, overwrite=overwrite)
+    return train_splits(recipe, splits, checkpoint=checkpoint, overwrite=overwrite, reporter=reporter)
+
+
+def train_splits(
+    recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, overwrite: bool = False, reporter: Reporter
+) -> TrainResult:
+    """As `train`, for data that have been loaded and a base model that has been found already."""
+    assert recipe.training.output_dir is not None, "load_recipe fills it"
+    hashes = _hashes(recipe, checkpoint, splits)
+    run = _start(Path(recipe.training.output_dir), recipe, splits, hashes=hashes, overwrite=overwrite)
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter)
 
 
@@ -169,4 +190,4 @@ def _train_into(
         run.update_manifest(state="failed", error=f"{type(error).__name__}: {error}")
         raise
     run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
-    return TrainResult(run, finished.metrics)
+    return TrainResult(run, finished.metrics, finished.logits, finished.facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -23,12 +23,13 @@ __all__ = ["SkippedRow", "Split", "Splits", "load_splits"]
 _SAMPLE_ROWS = 200
 
 
-def load_splits(spec: DataSpec, *, seed: int) -> Splits:
+def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
         spec: where the examples are; paths absolute or relative to the working directory.
         seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
+        narrow: makes each source one that is read in part.
 
     Returns:
         The splits, with notes on everything that was assumed.
@@ -37,6 +38,8 @@ def load_splits(spec: DataSpec, *, seed: int) -> Splits:
         UserError: anything about the data that a person can mend, with `file:line` where it has a place.
     """
     sources, notes = find_sources(spec)
+    if narrow is not None:
+        sources = {name: narrow(source) for name, source in sources.items()}
     columns = _columns(sources["train"], spec, notes)
     stated = None if spec.label_names is None else _stated_names(spec.label_names)
     train = _read(sources["train"], columns, spec, stated, stated=True)

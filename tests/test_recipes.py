@@ -1,0 +1,24 @@
+"""Every recipe that comes with ftkit is valid and goes the whole way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftkit.recipe.parse import load_recipe
+from ftkit.smoke import smoke_test
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+
+
+def test_there_are_recipes_for_every_method():
+    methods = {load_recipe(path).recipe.method.type for path in RECIPES}
+    assert methods == {"frozen", "full", "lora"}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_that_comes_with_ftkit_passes_its_smoke_test(path):
+    lines = smoke_test(path, new_process=False)
+    assert lines[0].startswith("smoke test passed")
+    assert any("trained: method" in line and "2 steps" in line for line in lines)

@@ -1,0 +1,204 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ftkit import smoke
+from ftkit.data.specimen import ROWS_READ
+from ftkit.errors import EXIT_OK, EXIT_USER, UserError
+from ftkit.models.families import FAMILIES
+from ftkit.progress import Silent
+
+WORDS = {"praise": "splendid charming film", "blame": "dull endless film"}
+
+
+def write_rows(path: Path, num_rows: int = 40, *, sort: bool = False) -> Path:
+    labels = [list(WORDS)[index % 2] for index in range(num_rows)]
+    rows = [f"{WORDS[label]} number {index},{label}" for index, label in enumerate(sorted(labels) if sort else labels)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+    return path
+
+
+def write_recipe(
+    folder: Path, *, model="google-bert/bert-base-uncased", method="type: full", data=None, rest=""
+) -> Path:
+    if data is None:
+        data = f"train_file: {write_rows(folder / 'rows.csv').name}"
+    path = folder / "mine.yaml"
+    path.write_text(
+        f"task: classification\nmodel: {{name_or_path: {model}}}\nmethod: {{{method}}}\ndata: {{{data}}}\n{rest}"
+    )
+    return path
+
+
+def tried(path: Path, *overrides: str) -> str:
+    return "\n".join(smoke.smoke_test(path, overrides, new_process=False))
+
+
+def run_smoke(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ftkit", "train", str(path), "--smoke"]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, cwd=path.parent)
+
+
+def test_the_command_exits_0_and_leaves_nothing_behind(tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    path = write_recipe(tmp_path, method="type: lora", rest="training: {output_dir: out}\n")
+    before = sorted(tmp_path.iterdir())
+    done = run_smoke(path, TMPDIR=str(temporary))
+    assert done.returncode == EXIT_OK, done.stderr
+    assert "read back in a new process" in done.stdout
+    assert "builtin:tiny-bert in place of google-bert/bert-base-uncased" in done.stdout
+    assert "2 labels: blame, praise" in done.stdout
+    assert "not checked:" in done.stdout
+    assert sorted(tmp_path.iterdir()) == before
+    assert not any(entry.name.startswith("ftkit-smoke") for entry in temporary.iterdir())
+
+
+def test_the_command_exits_2_with_the_line_of_a_broken_row(tmp_path):
+    rows = write_rows(tmp_path / "rows.csv")
+    rows.write_text(rows.read_text() + "only one field\n")
+    done = run_smoke(write_recipe(tmp_path, data="train_file: rows.csv"))
+    assert done.returncode == EXIT_USER
+    assert "rows.csv:42 1 field where the header has 2" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_does_not_exist_is_the_error_of_the_real_run(tmp_path):
+    with pytest.raises(UserError, match=r"mine\.yaml:4:\d+ data\.train_file: no such file"):
+        tried(write_recipe(tmp_path, data="train_file: nowhere.csv"))
+
+
+@pytest.mark.parametrize("pooling", ["auto", "cls", "mean", "max", "first_token"])
+def test_every_pooling_of_a_frozen_encoder_goes_the_whole_way(tmp_path, pooling):
+    said = tried(write_recipe(tmp_path, method=f"type: frozen, pooling: {pooling}"))
+    assert "trained: method frozen, 2 steps" in said
+
+
+def test_auto_follows_the_pooling_files_of_a_real_folder(tmp_path):
+    from ftkit.models.builtin import tiny_folder
+
+    real = tmp_path / "real"
+    (real / "1_Pooling").mkdir(parents=True)
+    for file in tiny_folder("bert").iterdir():
+        (real / file.name).write_bytes(file.read_bytes())
+    modules = [{"type": f"sentence_transformers.models.{name}", "path": path} for name, path in
+               (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))]  # fmt: skip
+    (real / "modules.json").write_text(json.dumps(modules))
+    (real / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "mean"}))
+    reporter = Silent()
+    path = write_recipe(tmp_path, model="./real", method="type: frozen")
+    lines = smoke.smoke_test(path, reporter=reporter, new_process=False)
+    assert any("pooling mean, normalised" in message for message in reporter.messages)
+    assert any("whose family its configuration tells" in line for line in lines)
+
+
+def test_a_recipe_for_a_gpu_with_a_tracker_and_hub_metrics_passes_and_says_what_it_leaves_out(tmp_path):
+    rest = """training:
+  class_weights: {praise: 1, blame: 2.5}
+  early_stopping_patience: 1
+  metric_for_best_model: f1_macro
+  eval_strategy: steps
+  eval_steps: 500
+  warmup_steps: 100
+  gradient_accumulation_steps: 8
+  fp16: true
+  report_to: wandb
+  extra: {push_to_hub: true, torch_compile: true, adam_beta2: 0.98}
+evaluation: {metrics: [f1, roc_auc, confusion, "evaluate:mcc"], positive_label: praise}
+"""
+    data = f"train_file: {write_rows(tmp_path / 'rows.csv').name}, label_names: [praise, blame], max_length: 700"
+    said = tried(write_recipe(tmp_path, data=data, rest=rest))
+    assert "2 labels: praise, blame" in said
+    assert "max_length 512 instead of 700" in said
+    assert "report_to none instead of wandb" in said
+    assert "fp16 false instead of true" in said
+    assert "without push_to_hub, torch_compile of training.extra" in said
+    assert "without evaluate:mcc" in said
+    assert "measured: f1, roc_auc, confusion" in said
+
+
+def test_a_metric_that_lies_on_this_machine_is_tried(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_recipe(tmp_path, rest='evaluation: {metrics: ["evaluate:./nowhere"]}\n')
+    with pytest.raises(UserError, match=r"evaluate:\./nowhere: no such metric"):
+        tried(path)
+
+
+def test_an_unknown_field_of_training_arguments_fails(tmp_path):
+    with pytest.raises(UserError, match="TrainingArguments has no adam_beta3"):
+        tried(write_recipe(tmp_path, rest="training: {extra: {adam_beta3: 1}}\n"))
+
+
+def test_a_model_of_no_known_family_is_refused_with_the_families_that_are_known(tmp_path):
+    with pytest.raises(UserError, match="google/vit-base-patch16-224") as caught:
+        tried(write_recipe(tmp_path, model="google/vit-base-patch16-224"))
+    assert all(family in str(caught.value) for family in FAMILIES)
+
+
+def test_a_data_set_that_is_not_on_this_machine_is_made_up_with_the_names_of_the_recipe(tmp_path):
+    data = "dataset_name: nobody/nothing, text_column: premise, text_pair_column: hypothesis, label_column: verdict"
+    said = tried(write_recipe(tmp_path, data=data, rest="training: {class_weights: {no: 1, yes: 3}}\n"))
+    assert "nobody/nothing is not on this machine, so rows were made up for it" in said
+    assert "2 labels: no, yes" in said
+
+
+def test_layers_that_another_architecture_names_are_replaced_and_a_misspelt_one_is_not(tmp_path):
+    method = "type: lora, target_modules: [q, v]"
+    said = tried(write_recipe(tmp_path, model="sentence-transformers/all-mpnet-base-v2", method=method))
+    assert "target_modules all-linear instead of q, v" in said
+    with pytest.raises(UserError, match="LoRA cannot be attached"):
+        tried(write_recipe(tmp_path, method="type: lora, target_modules: [qeury]"))
+
+
+def test_a_file_of_a_million_rows_sorted_by_label_takes_seconds(tmp_path):
+    write_rows(tmp_path / "rows.csv", 1_000_000, sort=True)
+    start = time.process_time()
+    said = tried(write_recipe(tmp_path, data="train_file: rows.csv", method="type: frozen"))
+    assert time.process_time() - start < 12
+    assert f"the first {ROWS_READ:,} rows of it" in said
+    assert "2 labels: blame, praise" in said
+
+
+def test_a_failure_names_the_rows_that_were_looked_at_when_there_are_more(tmp_path):
+    write_rows(tmp_path / "rows.csv", ROWS_READ + 10)
+    (tmp_path / "validation.csv").write_text("text,label\nnobody knows,unheard\n")
+    with pytest.raises(UserError, match=r"validation\.csv:2 .*unheard") as caught:
+        tried(write_recipe(tmp_path, data="train_file: rows.csv, validation_file: validation.csv"))
+    assert f"only the first {ROWS_READ:,} rows" in str(caught.value)
+
+
+def test_long_texts_are_cut_for_prediction_where_they_were_cut_in_training(tmp_path):
+    rows = [f"{WORDS[label]} {index} {'and so on ' * 60},{label}" for index in range(20) for label in WORDS]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    for method in ("type: frozen", "type: full"):
+        path = write_recipe(tmp_path, data="train_file: rows.csv, max_length: 16", method=method)
+        assert "get the logits that the trained model gave them" in tried(path)
+
+
+def test_a_saved_model_that_differs_from_the_trained_one_fails(tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    def damaged(run, *arguments):
+        file = run / "model" / "model.safetensors"
+        weights = load_file(file)
+        weights["classifier.weight"] = weights["classifier.weight"] * 2
+        save_file(weights, file, metadata={"format": "pt"})
+        return read_back(run, *arguments)
+
+    read_back = smoke.read_back
+    monkeypatch.setattr(smoke, "read_back", damaged)
+    with pytest.raises(UserError, match="gives other logits than the trained one"):
+        tried(write_recipe(tmp_path))
+
+
+def test_nothing_of_the_tiny_model_is_stored_in_the_cache(tmp_path, monkeypatch):
+    path = write_recipe(tmp_path, method="type: frozen")
+    tried(path)
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
+    tried(path)
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["builtin"]
