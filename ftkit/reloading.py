@@ -131,10 +131,13 @@ class NewProcess:
 def answer() -> None:
     """What the new process does: import the libraries, wait for a request, answer it, end."""
     import numpy as np
+    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: F401
 
     import ftkit.prediction  # noqa: F401
 
+    # the process that waits for the answer has a core to itself
+    torch.set_num_threads(1)
     if not (line := sys.stdin.readline().strip()):
         return
     folder = Path(line)

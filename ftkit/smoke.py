@@ -69,6 +69,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
         splits, described = _load(recipe, folder, reporter=reporter)
         # started before training, so that it imports the libraries at the same time
         other = stack.enter_context(NewProcess(_made(folder / "exchange"))) if new_process else None
+        stack.enter_context(_one_thread())
         try:
             result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
             read = _read_back(result, splits, other)
@@ -207,6 +208,19 @@ def _with_context(fix: str | None, stand_in: StandIn) -> str:
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """For so small a model a second thread only waits for the first, and burns a whole core doing so."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
