@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.models.checkpoint import LABELS_FILE
 from ftkit.recipe.schema import LoraMethod
+from ftkit.storage import write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -98,7 +100,7 @@ def adaptable_layers(model: nn.Module, heads: Sequence[str]) -> list[str]:
 
 
 def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:
-    """Write a full checkpoint, or an adapter with the configuration that names the labels.
+    """Write a full checkpoint, or an adapter as peft writes it with the label names beside it.
 
     Args:
         model: a transformers model, or a peft model around one.
@@ -113,4 +115,6 @@ def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_na
     model.peft_config["default"].base_model_name_or_path = base_name
     model.save_pretrained(str(target))
     base: Any = model.get_base_model()
-    base.config.save_pretrained(target)
+    # not config.json: transformers would take the folder for a complete model and look for its weights
+    labels = {name: getattr(base.config, name) for name in ("num_labels", "id2label", "label2id")}
+    write_json(target / LABELS_FILE, labels)

@@ -33,6 +33,10 @@ TOKENIZER_FILES = (
     "tokenizer.model",
     "chat_template.jinja",
 )
+ADAPTER_FILE = "adapter_config.json"
+"""What makes a folder an adapter of peft."""
+LABELS_FILE = "label_names.json"
+"""Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
 HUB_FILES = ("config.json", "modules.json", "*_Pooling/config.json", "sentence_bert_config.json", *TOKENIZER_FILES)
 
 
@@ -71,8 +75,14 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json."""
-        return self._json("config.json")
+        """config.json; empty for the folder of an adapter, which has none."""
+        return self._json("config.json", missing_ok=(self.folder / ADAPTER_FILE).is_file())
+
+    @cached_property
+    def labels(self) -> dict[str, Any]:
+        """num_labels, id2label and label2id: of the configuration, or of the file beside an adapter."""
+        held = self._json(LABELS_FILE, missing_ok=True) or self.config
+        return {name: held[name] for name in ("num_labels", "id2label", "label2id") if name in held}
 
     @property
     def weight_files(self) -> list[Path]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import ADAPTER_FILE, Checkpoint
 from ftkit.models.frozen import pool
 from ftkit.models.pooled import PooledFolder, read_pooled
 
@@ -83,7 +83,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     """
     from transformers import AutoModel, AutoTokenizer
 
-    if not (folder / "config.json").is_file():
+    if not (folder / "config.json").is_file() and not (folder / ADAPTER_FILE).is_file():
         raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
     checkpoint = Checkpoint(str(folder), folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -92,8 +92,8 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     if pooled := read_pooled(folder):
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
-    elif (folder / "adapter_config.json").is_file():
-        module, max_length = SequenceLogits(_with_adapter(folder)), checkpoint.saved_length()
+    elif (folder / ADAPTER_FILE).is_file():
+        module, max_length = SequenceLogits(_with_adapter(checkpoint, tokenizer)), checkpoint.saved_length()
     else:
         module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.saved_length()
     module.eval().to(device)
@@ -101,9 +101,9 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    labels: Mapping[str, str] | None = checkpoint.config.get("id2label")
+    labels: Mapping[str, str] | None = checkpoint.labels.get("id2label")
     if not labels:
-        raise UserError(f"{checkpoint.name} names no labels in its config.json", fix="name a classifier")
+        raise UserError(f"{checkpoint.name} names no labels: it is no classifier", fix="name a finetuned classifier")
     return tuple(labels[str(index)] for index in range(len(labels)))
 
 
@@ -123,14 +123,17 @@ def _full(folder: Path, trust_remote_code: bool) -> nn.Module:
     return module
 
 
-def _with_adapter(folder: Path) -> nn.Module:
+def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
     from peft import PeftModel
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    folder = checkpoint.folder
+    base = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(folder), fix="restore that folder")
-    config = AutoConfig.from_pretrained(folder)
+    labels = checkpoint.labels["id2label"].items()
+    config = AutoConfig.from_pretrained(base, id2label={int(index): name for index, name in labels})
+    config.pad_token_id = tokenizer.pad_token_id
     model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
     module: nn.Module = PeftModel.from_pretrained(model, folder)
     return module

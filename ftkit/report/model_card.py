@@ -24,13 +24,14 @@ print(labels[str(numpy.argmax(model.encode("a text to classify")))])""",
     "full": """from transformers import pipeline
 
 print(pipeline("text-classification", model="{folder}")("a text to classify"))""",
-    "adapter": """from peft import AutoPeftModelForSequenceClassification
-from transformers import AutoConfig, AutoTokenizer
+    "adapter": """import json
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-config = AutoConfig.from_pretrained("{folder}")
-model = AutoPeftModelForSequenceClassification.from_pretrained("{folder}", config=config)
-logits = model(**AutoTokenizer.from_pretrained("{folder}")("a text to classify", return_tensors="pt")).logits
-print(config.id2label[int(logits.argmax())])""",
+names = json.load(open("{folder}/label_names.json"))["id2label"]
+labels = {{int(index): name for index, name in names.items()}}
+model = AutoModelForSequenceClassification.from_pretrained("{folder}", id2label=labels)  # base and adapter, by peft
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+print(pipeline("text-classification", model=model, tokenizer=tokenizer)("a text to classify"))""",
 }
 """How each kind of folder is loaded without ftkit."""
 

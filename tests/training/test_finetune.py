@@ -1,0 +1,179 @@
+"""Full finetuning and LoRA: what moves, what stays, and that what is saved is what was trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ftkit.models.builtin import resolve
+from ftkit.workflows import TrainResult
+
+ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
+SHORT = {
+    "training__max_steps": 4,
+    "training__learning_rate": 5e-3,
+    "training__eval_strategy": "steps",
+    "training__eval_steps": 2,
+    "training__load_best_model_at_end": "false",
+}
+
+RELOAD = """
+import json, sys
+from pathlib import Path
+from ftkit.prediction import TextRow, open_classifier, predict_rows
+for run in sys.argv[1:]:
+    rows = [json.loads(line) for line in (Path(run) / "predictions" / "validation.jsonl").read_text().splitlines()]
+    again = predict_rows(open_classifier(Path(run)), [TextRow(row["text"], None, {}) for row in rows])
+    pairs = [(new["scores"][name], row["scores"][name]) for new, row in zip(again, rows) for name in row["scores"]]
+    print(json.dumps({"run": run, "worst": max(abs(new - old) for new, old in pairs)}))
+"""
+
+
+def test_every_family_reloads_in_a_fresh_process_with_the_scores_it_was_trained_to(
+    train: Callable[..., TrainResult],
+) -> None:
+    runs = []
+    for family in ENCODERS:
+        for method in ("full", "lora"):
+            name = f"{family}-{method}"
+            runs.append(train(name, model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run)
+    answer = subprocess.run(
+        [sys.executable, "-c", RELOAD, *(str(run.path) for run in runs)], capture_output=True, text=True, check=True
+    )
+    seen = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [Path(line["run"]).name for line in seen] == [run.path.name for run in runs]
+    assert {line["run"]: line["worst"] for line in seen if line["worst"] > 2e-6} == {}
+
+
+def test_lora_leaves_the_base_as_it_was_and_trains_the_parameters_of_the_formula(
+    train: Callable[..., TrainResult],
+) -> None:
+    result = train(method__type="lora", method__r=4, **SHORT)
+    adapter = load_file(result.run.model_dir / "adapter_model.safetensors")
+    hidden, intermediate, layers, rank, labels = 32, 64, 2, 4, 3
+    attention = 4 * rank * (hidden + hidden)
+    feed_forward = 2 * rank * (hidden + intermediate)
+    pooler = rank * (hidden + hidden)
+    head = hidden * labels + labels
+    expected = layers * (attention + feed_forward) + pooler + head
+    assert sum(tensor.numel() for tensor in adapter.values()) == expected
+    assert result.run.manifest()["training"]["trained_parameters"] == expected
+    moved = [name for name, tensor in adapter.items() if "lora_B" in name and bool((tensor != 0).any())]
+    assert len(moved) == sum("lora_B" in name for name in adapter) > 0
+    assert not [name for name in adapter if "lora_" not in name and "classifier" not in name]
+
+
+@pytest.mark.parametrize("loader", ["peft", "transformers"])
+def test_peft_or_transformers_alone_loads_an_adapter_and_gives_the_scores_that_ftkit_wrote(
+    loader: str, train: Callable[..., TrainResult]
+) -> None:
+    from peft import AutoPeftModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = train(method__type="lora", **SHORT).run.model_dir
+    names = json.loads((folder / "label_names.json").read_text())["id2label"]
+    loaders = {"peft": AutoPeftModelForSequenceClassification, "transformers": AutoModelForSequenceClassification}
+    model = loaders[loader].from_pretrained(str(folder), id2label={int(index): name for index, name in names.items()})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = [json.loads(line) for line in (folder.parent / "predictions" / "validation.jsonl").open()]
+    inputs = tokenizer([row["text"] for row in rows], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        scores = model.eval()(**inputs).logits.softmax(dim=1)
+    expected = torch.tensor([list(row["scores"].values()) for row in rows])
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-5)
+    assert list(rows[0]["scores"]) == [model.config.id2label[index] for index in range(3)]
+
+
+def test_full_finetuning_moves_the_encoder_and_a_pipeline_loads_it(train: Callable[..., TrainResult]) -> None:
+    from transformers import pipeline
+
+    run = train(method__type="full", **SHORT).run
+    before = load_file(Path(resolve("builtin:tiny-bert")) / "model.safetensors")
+    after = load_file(run.model_dir / "model.safetensors")
+    shared = [name for name in after if name in before]
+    assert sum(not torch.equal(before[name], after[name]) for name in shared) > 0.8 * len(shared)
+    row = json.loads(run.predictions_file("validation").open().readline())
+    assert pipeline("text-classification", model=str(run.model_dir))(row["text"])[0]["label"] == row["label"]
+
+
+def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_bytes(
+    train: Callable[..., TrainResult],
+) -> None:
+    whole = train("whole", method__type="full", **SHORT).run
+    stopped = train("stopped", method__type="full", **SHORT).run
+    (stopped.checkpoints_dir / "checkpoint-4" / "optimizer.pt").write_bytes(b"cut short")
+    stopped.update_manifest(state="failed")
+    (stopped.model_dir / "model.safetensors").unlink()
+    resumed = train("stopped", method__type="full", resume=True, **SHORT).run
+    assert (resumed.model_dir / "model.safetensors").read_bytes() == (
+        whole.model_dir / "model.safetensors"
+    ).read_bytes()
+
+
+def test_one_batch_of_eight_gives_the_gradients_of_eight_batches_of_one(
+    train: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    settings = SHORT | {
+        "training__max_steps": 1,
+        "training__eval_steps": 1,
+        "training__optim": "sgd",
+        "training__warmup_steps": 0,
+        "training__extra": "{train_sampling_strategy: sequential}",
+        # dropout draws other masks for other batches
+        "model__name_or_path": without_dropout(tmp_path / "base"),
+    }
+    one = train("one", method__type="full", training__per_device_train_batch_size=8, **settings).run
+    eight = train(
+        "eight",
+        method__type="full",
+        training__per_device_train_batch_size=1,
+        training__gradient_accumulation_steps=8,
+        **settings,
+    ).run
+    first, second = (load_file(run.model_dir / "model.safetensors") for run in (one, eight))
+    for name, weight in first.items():
+        torch.testing.assert_close(weight, second[name], rtol=0, atol=1e-6)
+    base = load_file(Path(resolve("builtin:tiny-bert")) / "model.safetensors")
+    assert any(not torch.equal(base[name], first[name]) for name in base if name in first)
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better(train: Callable[..., TrainResult]) -> None:
+    settings = {
+        "training__num_train_epochs": 20,
+        "training__early_stopping_patience": 1,
+        # a rate that leaves the weights where they are cannot improve twice
+        "training__learning_rate": 1e-12,
+        "training__warmup_steps": 0,
+        "training__max_grad_norm": 0,
+    }
+    run = train(method__type="full", **settings).run
+    assert run.manifest()["training"]["fit"]["num_steps"] < 20 * 6
+
+
+def test_a_rate_that_blows_up_ends_with_one_error_and_no_model(
+    train: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    from ftkit.errors import UserError
+
+    settings = SHORT | {"training__learning_rate": 1e30, "training__max_grad_norm": 0, "training__warmup_steps": 0}
+    with pytest.raises(UserError, match="not finite at step"):
+        train("bad", method__type="full", **settings)
+    assert not (tmp_path / "bad" / "model").exists()
+    assert json.loads((tmp_path / "bad" / "manifest.json").read_text())["state"] == "failed"
+
+
+def without_dropout(folder: Path) -> Path:
+    """A tiny BERT whose configuration has no dropout."""
+    shutil.copytree(resolve("builtin:tiny-bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -1,0 +1,186 @@
+"""A frozen encoder that runs once gives what a frozen encoder that runs every epoch gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ftkit.data.load import load_splits
+from ftkit.models.checkpoint import locate
+from ftkit.models.heads import load_for_classification
+from ftkit.prediction import TextRow, open_classifier, predict_rows
+from ftkit.recipe.parse import load_recipe
+from ftkit.training.optimization import learning_rate_factor
+
+ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
+SETTINGS = {
+    "method__pooling": "cls",
+    "training__num_train_epochs": 3,
+    "training__learning_rate": 1e-2,
+    "training__per_device_train_batch_size": 16,
+    "training__load_best_model_at_end": "false",
+}
+
+
+def encode_every_epoch(recipe_file: Path) -> torch.nn.Module:
+    """The same training without any replay: the whole model runs on every batch, its encoder in eval mode."""
+    recipe = load_recipe(recipe_file).recipe
+    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    checkpoint = locate(recipe.model)
+    loaded = load_for_classification(
+        checkpoint, label_names=splits.label_names, seed=recipe.training.seed, trust_remote_code=False, cls_pooling=True
+    )
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    model = loaded.model
+    trained = [value for name, value in model.named_parameters() if name in loaded.new_parameters]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.training.learning_rate, weight_decay=0.0)
+    torch.manual_seed(recipe.training.seed)
+    generator = np.random.default_rng(recipe.training.seed)
+    texts, labels = splits.train.texts, torch.from_numpy(splits.train.labels)
+    num_steps, step = 3 * 6, 0
+    for _epoch in range(3):
+        for batch in torch.from_numpy(generator.permutation(len(texts))).split(16):
+            model.train()
+            model.base_model.eval()
+            optimizer.param_groups[0]["lr"] = recipe.training.learning_rate * learning_rate_factor(
+                step, num_steps=num_steps, warmup_steps=0, schedule="cosine"
+            )
+            inputs = tokenizer([texts[row] for row in batch], padding=True, return_tensors="pt")
+            loss = torch.nn.functional.cross_entropy(model(**inputs).logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            step += 1
+    return model.eval()
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_a_replayed_encoder_trains_the_head_as_one_that_runs_every_epoch_does_and_stays_as_it_was(
+    family: str, train: Callable[..., Any]
+) -> None:
+    result = train(model__name_or_path=f"builtin:tiny-{family}", **SETTINGS)
+    saved = load_file(result.run.model_dir / "model.safetensors")
+    reference = encode_every_epoch(result.run.recipe_file)
+    base = load_for_classification(
+        locate(load_recipe(result.run.recipe_file).recipe.model),
+        label_names=("a", "b", "c"),
+        seed=load_recipe(result.run.recipe_file).recipe.training.seed,
+        trust_remote_code=False,
+    )
+    trained, before = dict(reference.named_parameters()), base.model.state_dict()
+    assert base.new_parameters
+    for name in base.new_parameters:
+        torch.testing.assert_close(saved[name], trained[name].detach(), rtol=0, atol=1e-5)
+    assert any(not torch.equal(before[name], saved[name]) for name in base.new_parameters)
+    frozen = [name for name in before if name in saved and name not in base.new_parameters]
+    assert len(frozen) > 10
+    assert all(torch.equal(before[name], saved[name]) for name in frozen)
+
+
+def test_a_transformers_pipeline_loads_the_run_and_names_the_same_labels(train: Callable[..., Any]) -> None:
+    from transformers import pipeline
+
+    result = train(**SETTINGS)
+    rows = read_jsonl(result.run.predictions_file("validation"))
+    classify = pipeline("text-classification", model=str(result.run.model_dir))
+    answers = classify([row["text"] for row in rows])
+    assert [answer["label"] for answer in answers] == [row["label"] for row in rows]
+    np.testing.assert_allclose([answer["score"] for answer in answers], [row["score"] for row in rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "first_token"])
+def test_sentence_transformers_alone_loads_a_pooled_run_and_gives_its_logits(
+    pooling: str, train: Callable[..., Any]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    result = train(method__pooling=pooling, training__num_train_epochs=5)
+    rows = read_jsonl(result.run.predictions_file("validation"))
+    model = SentenceTransformer(str(result.run.model_dir), device="cpu")
+    logits = torch.from_numpy(model.encode([row["text"] for row in rows]))
+    names = model[0].auto_model.config.id2label
+    assert [names[int(row)] for row in logits.argmax(dim=1)] == [row["label"] for row in rows]
+    expected = torch.tensor([list(row["scores"].values()) for row in rows])
+    torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=0, atol=1e-5)
+
+
+def test_a_pooled_run_holds_no_pickle_and_no_code(train: Callable[..., Any]) -> None:
+    result = train(method__pooling="mean", training__num_train_epochs=2)
+    names = [path.name for path in result.run.model_dir.rglob("*") if path.is_file()]
+    assert "model.safetensors" in names
+    assert not [name for name in names if name.endswith((".bin", ".pkl", ".pt", ".pth", ".py", ".joblib"))]
+
+
+def test_a_checkpoint_with_sentence_transformers_files_is_pooled_as_they_say(
+    train: Callable[..., Any], tmp_path: Path
+) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    from ftkit.models.builtin import resolve
+
+    plain = SentenceTransformer(str(resolve("builtin:tiny-bert")), device="cpu")
+    from sentence_transformers.base.modules import Normalize
+
+    model = SentenceTransformer(modules=[plain[0], Pooling(plain[0].get_embedding_dimension(), "max"), Normalize()])
+    model.save_pretrained(str(tmp_path / "own"))
+    result = train(model__name_or_path=tmp_path / "own", training__num_train_epochs=3)
+    assert result.run.manifest()["training"]["pooling"] == "max, normalised"
+    rows = read_jsonl(result.run.predictions_file("validation"))
+    logits = torch.from_numpy(
+        SentenceTransformer(str(result.run.model_dir), device="cpu").encode([row["text"] for row in rows])
+    )
+    expected = torch.tensor([list(row["scores"].values()) for row in rows])
+    torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=0, atol=1e-5)
+
+
+def test_another_learning_rate_reads_the_stored_features_and_says_so(train: Callable[..., Any]) -> None:
+    first = train("first", method__pooling="mean", data__max_length=37)
+    second = train("second", method__pooling="mean", data__max_length=37, training__learning_rate=1e-3)
+    assert not any(stored["reused"] for stored in first.run.manifest()["training"]["features"].values())
+    assert all(stored["reused"] for stored in second.run.manifest()["training"]["features"].values())
+    third = train("third", method__pooling="mean", data__max_length=36)
+    assert not any(stored["reused"] for stored in third.run.manifest()["training"]["features"].values())
+
+
+def test_the_same_recipe_gives_the_same_bytes_twice(train: Callable[..., Any]) -> None:
+    hashes = set()
+    for name in ("one", "two"):
+        result = train(name, **SETTINGS)
+        hashes.add(hashlib.sha256((result.run.model_dir / "model.safetensors").read_bytes()).hexdigest())
+    assert len(hashes) == 1
+
+
+def test_predictions_of_the_loaded_run_equal_those_written_while_training(train: Callable[..., Any]) -> None:
+    result = train(method__pooling="mean", training__num_train_epochs=5)
+    rows = read_jsonl(result.run.predictions_file("validation"))
+    again = predict_rows(
+        open_classifier(result.run.path), (TextRow(row["text"], None, {"text": row["text"]}) for row in rows)
+    )
+    for row, prediction in zip(rows, again, strict=True):
+        assert prediction["label"] == row["label"]
+        assert prediction["scores"] == pytest.approx(row["scores"], abs=1e-5)
+
+
+def test_history_holds_one_line_an_epoch_and_marks_the_best(train: Callable[..., Any]) -> None:
+    result = train(method__pooling="mean", training__num_train_epochs=4)
+    lines = read_jsonl(result.run.history_file)
+    assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0, 4.0]
+    best = min(line["validation_loss"] for line in lines)
+    assert result.metrics["validation"]["loss"]["value"] == pytest.approx(best, abs=1e-5)
+    assert lines[0]["best"] is True
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
