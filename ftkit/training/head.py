@@ -263,7 +263,7 @@ def _trained(head: Head) -> dict[str, torch.Tensor]:
 def _stop_if_not_finite(losses: torch.Tensor, norms: torch.Tensor, *, step: int) -> None:
     if not bool(torch.isfinite(losses).all() and torch.isfinite(norms).all()):
         raise UserError(
-            f"the loss ({float(losses.sum())}) or its gradient ({float(norms.sum())}) is not finite "
+            f"the loss ({float(losses.detach().sum())}) or its gradient ({float(norms.sum())}) is not finite "
             f"at step {step + 1}; nothing was updated with it",
             fix="lower training.learning_rate, or look for broken features in the base model (model.dtype: float32)",
         )

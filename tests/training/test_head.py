@@ -1,0 +1,173 @@
+"""Fitting a head: convergence, candidates, the best checkpoint, and rows that do not fit in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from sklearn.linear_model import LogisticRegression
+
+from ftkit.errors import UserError
+from ftkit.models.heads import LinearHead, feature_statistics
+from ftkit.recipe.schema import TrainingSpec
+from ftkit.training import feature_rows
+from ftkit.training.feature_rows import FeatureRows
+from ftkit.training.head import FitResult, fit_head, predict_logits, score
+from ftkit.training.optimization import class_weight_vector, clip_candidates, losses_of_candidates
+
+CPU = torch.device("cpu")
+
+
+def blobs(*, num_rows: int = 400, seed: int = 0, spread: float = 6.0) -> tuple[FeatureRows, FeatureRows]:
+    vectors, labels = make_blobs(num_rows, n_features=10, centers=4, cluster_std=spread, random_state=seed)
+    vectors = vectors.astype(np.float32)
+    return FeatureRows(vectors[:300], labels[:300].astype(np.int64)), FeatureRows(vectors[300:], labels[300:])
+
+
+def spec(**values: Any) -> TrainingSpec:
+    defaults: dict[str, Any] = {
+        "num_train_epochs": 60,
+        "learning_rate": 3e-2,
+        "per_device_train_batch_size": 32,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0,
+        "weight_decay": "auto",
+    }
+    return TrainingSpec(**(defaults | values))
+
+
+def fit(train: FeatureRows, validation: FeatureRows, *, penalties: tuple[float, ...] = (0.0,), **values: Any) -> Any:
+    mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+    head = LinearHead(mean=mean, scale=scale, num_labels=4, penalties=penalties)
+    history: list[Any] = []
+    result = fit_head(
+        head, train, validation, spec=spec(**values), class_weights=None, device=CPU, record=history.append
+    )
+    return head, result, history
+
+
+def test_a_fit_under_a_penalty_reaches_the_optimum_of_the_same_logistic_regression() -> None:
+    train, validation = blobs()
+    penalty = 0.1
+    # whole batches: the noise of small ones keeps the weights moving around the optimum
+    settings: dict[str, Any] = {"per_device_train_batch_size": 300, "num_train_epochs": 500}
+    head, _result, _history = fit(train, validation, penalties=(penalty,), load_best_model_at_end=False, **settings)
+    mean, scale = head.mean.numpy(), float(head.scale)
+    scaled = (train.vectors - mean) / scale
+    # sklearn minimises C * sum of losses + |W|^2 / 2, ours the mean loss + penalty * |W|^2 / 2
+    reference = LogisticRegression(C=1 / (penalty * len(train)), max_iter=5000, tol=1e-8).fit(scaled, train.labels)
+    np.testing.assert_allclose(head.weight[0].detach().numpy(), reference.coef_, atol=1e-3)
+
+
+def test_candidates_fitted_side_by_side_end_where_each_would_have_ended_alone() -> None:
+    train, validation = blobs(num_rows=400, seed=1)
+    settings: dict[str, Any] = {"num_train_epochs": 4, "load_best_model_at_end": False, "max_grad_norm": 0.05}
+    alone = [fit(train, validation, penalties=(penalty,), **settings)[0] for penalty in (0.0, 0.5)]
+    mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+    together = LinearHead(mean=mean, scale=scale, num_labels=4, penalties=(0.0, 0.5))
+    together.keep = lambda candidate: None  # type: ignore[method-assign, assignment]
+    fit_head(
+        together, train, validation, spec=spec(**settings), class_weights=None, device=CPU, record=lambda line: None
+    )
+    for index, head in enumerate(alone):
+        torch.testing.assert_close(together.weight[index], head.weight[0], rtol=0, atol=1e-6)
+
+
+def test_the_candidate_and_the_step_with_the_lowest_validation_loss_are_kept() -> None:
+    train, validation = blobs(seed=2, spread=9.0)
+    head, result, history = fit(train, validation, penalties=(0.0, 1e-2, 1.0))
+    lowest = min(history, key=lambda line: line["validation_loss"])
+    assert (result.best_step, result.weight_decay) == (lowest["step"], pytest.approx(lowest["weight_decay"]))
+    kept = score(predict_logits(head, validation, device=CPU)[0], validation.labels)
+    assert kept["loss"] == pytest.approx(lowest["validation_loss"], abs=1e-6)
+
+
+def test_a_folded_head_gives_the_same_logits_on_raw_features() -> None:
+    train, validation = blobs()
+    head, _result, _history = fit(train, validation, num_train_epochs=3)
+    weight, bias = head.folded()
+    raw = torch.from_numpy(validation.vectors) @ weight.T + bias
+    torch.testing.assert_close(raw, predict_logits(head, validation, device=CPU)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_early_stopping_ends_after_patience_evaluations_without_gain() -> None:
+    train, validation = blobs(spread=9.0)
+    _head, result, history = fit(
+        train, validation, num_train_epochs=500, early_stopping_patience=3, lr_scheduler_type="constant"
+    )
+    assert isinstance(result, FitResult)
+    assert result.stopped_early
+    assert [line["best"] for line in history[-4:]] == [True, False, False, False]
+    assert result.best_step == history[-4]["step"]
+
+
+def test_max_steps_and_eval_steps_are_kept_to() -> None:
+    train, validation = blobs()
+    _head, result, history = fit(train, validation, max_steps=7, eval_strategy="steps", eval_steps=3)
+    assert result.num_steps == 7
+    assert [line["step"] for line in history] == [3, 6, 7]
+
+
+def test_rows_read_in_blocks_come_once_each_in_a_new_order_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_rows, "ROWS_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(feature_rows, "BLOCK_ROWS", 16)
+    rows = FeatureRows(np.arange(150, dtype=np.float32)[:, None], np.arange(150))
+    generator = np.random.default_rng(0)
+    orders = []
+    for _epoch in range(2):
+        batches = list(rows.batches(7, generator))
+        assert all(torch.equal(vectors[:, 0].long(), labels) for vectors, labels in batches)
+        orders.append(torch.cat([labels for _, labels in batches]).tolist())
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(150))
+    assert orders[0] != orders[1]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
+    train, validation = blobs()
+    vectors = train.vectors.copy()
+    vectors[0, 0] = math.nan
+    head = LinearHead(mean=torch.zeros(10), scale=torch.ones(()), num_labels=4)
+    with pytest.raises(UserError, match="not finite"):
+        fit_head(
+            head,
+            FeatureRows(vectors, train.labels),
+            validation,
+            spec=spec(per_device_train_batch_size=300),
+            class_weights=None,
+            device=CPU,
+            record=lambda line: None,
+        )
+    assert bool((head.weight == 0).all())
+
+
+def test_class_weights_balance_what_the_loss_sees() -> None:
+    counts = np.array([90, 10])
+    weights = class_weight_vector("balanced", label_names=("a", "b"), counts=counts)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([100 / 180, 100 / 20])
+    named = class_weight_vector({"b": 2.0, "a": 1.0}, label_names=("a", "b"), counts=counts)
+    assert named is not None
+    assert named.tolist() == [1.0, 2.0]
+    assert class_weight_vector("none", label_names=("a", "b"), counts=counts) is None
+    with pytest.raises(UserError, match="labels are a, b"):
+        class_weight_vector({"a": 1.0, "c": 2.0}, label_names=("a", "b"), counts=counts)
+
+
+def test_the_weighted_loss_is_torchs_own_weighted_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(1, 9, 3, generator=generator), torch.tensor([0, 1, 2] * 3)
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    ours = losses_of_candidates(logits, labels, class_weights=weights, label_smoothing=0.0)
+    torch.testing.assert_close(ours[0], torch.nn.functional.cross_entropy(logits[0], labels, weight=weights))
+
+
+def test_clipping_scales_each_candidate_on_its_own() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2, 3))
+    weight.grad = torch.tensor([[3.0, 4.0, 0.0], [0.3, 0.4, 0.0]])
+    norms = clip_candidates([weight], num_candidates=2, max_norm=1.0)
+    assert norms.tolist() == pytest.approx([5.0, 0.5])
+    assert weight.grad.norm(dim=1).tolist() == pytest.approx([1.0, 0.5], abs=1e-5)
