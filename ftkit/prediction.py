@@ -91,8 +91,17 @@ def predict_rows(
             advance=advance,
         )
         for row, probability in zip(chunk, softmax(logits), strict=True):
-            own = {f"input_{name}" if name in OWN_KEYS else name: value for name, value in row.values.items()}
-            yield own | describe_prediction(probability, label_names=classifier.label_names)
+            yield _own_columns(row.values) | describe_prediction(probability, label_names=classifier.label_names)
+
+
+def _own_columns(values: Mapping[str, object]) -> dict[str, Any]:
+    renamed = {}
+    for name in OWN_KEYS:
+        if name in values:
+            renamed[name] = f"input_{name}"
+            while renamed[name] in values:
+                renamed[name] = f"input_{renamed[name]}"
+    return {renamed.get(name, name): value for name, value in values.items()}
 
 
 def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:

@@ -49,6 +49,8 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as stop:
+        # typer turns Ctrl-C into this exit code, without a word
+        if stop.code == EXIT_INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        raise

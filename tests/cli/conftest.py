@@ -1,0 +1,112 @@
+"""A place to type commands in: a working directory with a recipe and its data, and the command line's own main()."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ftkit import workflows
+from ftkit.cli.app import main
+
+RECIPE = """\
+task: classification
+model:
+  name_or_path: builtin:tiny-bert
+method:
+  type: frozen
+data:
+  train_file: messages.csv
+training:
+  num_train_epochs: 2
+evaluation:
+  metrics: [accuracy]
+  num_resamples: 100
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_workplace(folder: Path) -> None:
+    (folder / "recipe.yaml").write_text(RECIPE)
+    words = {"spam": "win a free prize now", "ham": "see you at lunch"}
+    with (folder / "messages.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text", "label"])
+        for number in range(24):
+            label = "spam" if number % 2 else "ham"
+            writer.writerow([number, f"{words[label]} {number}", label])
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # what the command line sets for its own process is taken back after the test
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_NO_ADVISORY_WARNINGS"):
+        monkeypatch.setenv(name, "1" if "DISABLE" in name or "NO" in name else "error")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    write_workplace(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ftkit(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["ftkit", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        shown = capsys.readouterr()
+        code = stop.value.code
+        return Outcome(code if isinstance(code, int) else 0, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(ftkit: Callable[..., Outcome]):
+    """Run a command that must be refused: exit 2, nothing on stdout, one message, no traceback; gives the message."""
+
+    def run(*words: object) -> str:
+        outcome = ftkit(*words)
+        assert outcome.code == 2, outcome
+        assert "Traceback" not in outcome.err
+        assert outcome.err.lower().count("error: ") == 1, outcome.err
+        return outcome.err
+
+    return run
+
+
+@pytest.fixture
+def ftkit_process(workplace: Path):
+    def run(*words: object) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "ftkit", *map(str, words)],
+            capture_output=True,
+            text=True,
+            cwd=workplace,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is only looked at."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_workplace(folder)
+    return workflows.train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
