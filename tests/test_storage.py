@@ -63,6 +63,15 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file_whole(tmp_path):
     assert target.read_text() == "the next"
 
 
+def test_a_reader_that_has_the_old_file_open_reads_it_to_its_end(tmp_path):
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with target.open() as reader:
+        write_text(target, "new")
+        assert reader.read() == "old"
+    assert target.read_text() == "new"
+
+
 def test_an_error_in_the_middle_of_a_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.txt"
     write_text(target, "old")
