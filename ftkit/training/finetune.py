@@ -86,41 +86,57 @@ def finetune(
     trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
     _run_trainer(trainer, reporter=reporter, resume_from=resume_from)
 
-    device = trainer.args.device
-    module = SequenceLogits(model).eval().to(device)
-    logits = {
-        split.name: score_logits(
-            module,
-            (
-                batch
-                for chunk in token_chunks(tokenizer, split, max_length=max_length, device=device)
-                for batch in chunk.batches
-            ),
-            num_rows=len(split),
-            num_labels=len(splits.label_names),
-            device=device,
-        )
-        for split in splits.all()
+    logits = _score(model, splits, tokenizer, max_length=max_length, device=trainer.args.device)
+    _save(model, tokenizer, run, checkpoint=checkpoint, max_length=max_length)
+    state = trainer.state
+    facts = {
+        "max_length": max_length,
+        "placement": f"{trainer.args.device.type}, {training_precision(recipe)}",
+        "trained_parameters": counted.trained,
+        "truncated": {name: found.num_truncated for name, found in tokens.items()},
+        "fit": {
+            "num_steps": state.global_step,
+            "best_step": state.best_global_step,
+            "best_score": state.best_metric,
+        },
     }
-    staging = run.staging_dir()
+    return Trained(logits=logits, facts=facts)
+
+
+def _score(
+    model: PreTrainedModel | PeftModel,
+    splits: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    device: torch.device,
+) -> dict[str, npt.NDArray[np.float32]]:
+    module = SequenceLogits(model).eval().to(device)
+    logits = {}
+    for split in splits.all()[1:]:
+        chunks = token_chunks(tokenizer, split, max_length=max_length, device=device)
+        batches = (batch for chunk in chunks for batch in chunk.batches)
+        logits[split.name] = score_logits(
+            module, batches, num_rows=len(split), num_labels=len(splits.label_names), device=device
+        )
     module.to(torch.device("cpu"))
+    return logits
+
+
+def _save(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    run: Run,
+    *,
+    checkpoint: Checkpoint,
+    max_length: int,
+) -> None:
+    staging = run.staging_dir()
     save_classifier(model, staging, base_name=base_name(checkpoint))
     # whoever loads the model cuts where it was cut in training
     tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(staging)
     run.replace_model(staging)
-    facts = {
-        "max_length": max_length,
-        "placement": f"{device.type}, {training_precision(recipe)}",
-        "trained_parameters": counted.trained,
-        "truncated": {name: found.num_truncated for name, found in tokens.items()},
-        "fit": {
-            "num_steps": trainer.state.global_step,
-            "best_step": trainer.state.best_global_step,
-            "best_score": trainer.state.best_metric,
-        },
-    }
-    return Trained(logits=logits, facts=facts)
 
 
 def base_name(checkpoint: Checkpoint) -> str:
