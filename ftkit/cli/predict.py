@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import UserError
+
+if TYPE_CHECKING:
+    from ftkit.prediction import TextRow
 
 
 def predict(
@@ -50,16 +55,28 @@ def predict(
     columns = prediction.FileColumns(text_column or named.text, text_pair_column or named.pair, encoding, delimiter)
     if text is not None and text_pair is None and named.pair is not None:
         raise UserError(f"the run {model} was trained on pairs of texts", fix="give a --text-pair for each --text")
-    if file is not None:
-        rows = prediction.text_rows(file, columns)
-    else:
-        pairs: list[str] | list[None] = text_pair or [None] * len(text or ())
-        rows = (
-            prediction.TextRow(one, pair, {"text": one} | ({"text_pair": pair} if pair is not None else {}))
-            for one, pair in zip(text or (), pairs, strict=True)
-        )
-    classifier = prediction.open_classifier(model, use_cpu=use_cpu)
-    _write(prediction.predict_rows(classifier, rows), out)
+    with _keys_as_options():
+        rows = prediction.text_rows(file, columns) if file is not None else _typed_rows(text or [], text_pair)
+        classifier = prediction.open_classifier(model, use_cpu=use_cpu)
+        _write(prediction.predict_rows(classifier, rows), out)
+
+
+def _typed_rows(texts: list[str], pairs: list[str] | None) -> Iterator[TextRow]:
+    from ftkit.prediction import TextRow
+
+    for index, text in enumerate(texts):
+        pair = pairs[index] if pairs is not None else None
+        yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
+
+
+@contextlib.contextmanager
+def _keys_as_options() -> Iterator[None]:
+    """The data room's advice names keys of a recipe; here they are options."""
+    try:
+        yield
+    except UserError as error:
+        fix = error.fix and re.sub(r"data\.(encoding|delimiter):? ?", r"--\1 ", error.fix)
+        raise UserError(error.problem, where=error.where, fix=fix) from error
 
 
 def _write(rows: Iterator[dict[str, object]], out: Path | None) -> None:

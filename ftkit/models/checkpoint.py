@@ -79,10 +79,14 @@ class Checkpoint:
         return self._json("config.json", missing_ok=(self.folder / ADAPTER_FILE).is_file())
 
     @cached_property
-    def labels(self) -> dict[str, Any]:
-        """num_labels, id2label and label2id: of the configuration, or of the file beside an adapter."""
-        held = self._json(LABELS_FILE, missing_ok=True) or self.config
-        return {name: held[name] for name in ("num_labels", "id2label", "label2id") if name in held}
+    def labels(self) -> dict[str, str]:
+        """id2label, of the configuration or of the file beside an adapter; empty for what is no classifier.
+
+        transformers leaves the names of a classifier of two labels out when they are its own LABEL_0 and LABEL_1.
+        """
+        names: dict[str, str] = (self._json(LABELS_FILE, missing_ok=True) or self.config).get("id2label") or {}
+        is_classifier = str(self.config.get("architectures")).endswith("ForSequenceClassification']")
+        return names or ({"0": "LABEL_0", "1": "LABEL_1"} if is_classifier else {})
 
     @property
     def weight_files(self) -> list[Path]:
@@ -189,7 +193,15 @@ def resolve_pooling(checkpoint: Checkpoint, asked: str) -> Pooling:
 
     `auto` follows the checkpoint's own sentence-transformers files where it has them, else it is `cls`. A named
     pooling that is also the checkpoint's own keeps the normalisation that belongs to it.
+
+    Raises:
+        UserError: the checkpoint is an encoder with a decoder, or its own pooling is one that ftkit does not do.
     """
+    if checkpoint.config.get("is_encoder_decoder"):
+        raise UserError(
+            f"{checkpoint.name} is an encoder with a decoder, whose classification head reads the decoder",
+            fix="set method.type to full or lora, or name an encoder",
+        )
     if asked == "auto":
         return checkpoint.own_pooling() or Pooling("cls")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +100,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    labels: Mapping[str, str] | None = checkpoint.labels.get("id2label")
+    labels = checkpoint.labels
     if not labels:
         raise UserError(f"{checkpoint.name} names no labels: it is no classifier", fix="name a finetuned classifier")
     return tuple(labels[str(index)] for index in range(len(labels)))
@@ -131,8 +130,8 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     base = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(folder), fix="restore that folder")
-    labels = checkpoint.labels["id2label"].items()
-    config = AutoConfig.from_pretrained(base, id2label={int(index): name for index, name in labels})
+    names = {int(index): name for index, name in checkpoint.labels.items()}
+    config = AutoConfig.from_pretrained(base, id2label=names)
     config.pad_token_id = tokenizer.pad_token_id
     model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
     module: nn.Module = PeftModel.from_pretrained(model, folder)

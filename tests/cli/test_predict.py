@@ -256,3 +256,8 @@ def test_a_base_model_that_only_names_labels_is_refused(refused, workplace):
 def test_columns_are_found_once_and_rows_are_read_one_by_one(workplace):
     rows = prediction.text_rows(workplace / "messages.csv", FileColumns())
     assert next(rows) == TextRow("see you at lunch 0", None, {"id": "0", "text": "see you at lunch 0", "label": "ham"})
+
+
+def test_advice_about_a_file_names_the_options_of_predict(refused, finished_run, workplace):
+    (workplace / "latin.csv").write_bytes(b"text,label\ncaf\xe9,a\n")
+    assert "--encoding cp1252 would fit" in refused("predict", str(finished_run), "--file", "latin.csv")

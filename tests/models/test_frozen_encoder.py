@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ftkit.data.batching import exact_length_batches
+from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.frozen import FeatureKey, TokenBatch, TokenChunk, encode, pool, stored
 
@@ -132,6 +133,7 @@ def test_an_encoder_that_fails_leaves_no_features(tmp_path: Path, monkeypatch: p
 )
 def test_auto_follows_sentence_transformers_files(config: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "config.json").write_text("{}")
     (tmp_path / "1_Pooling" / "config.json").write_text(config)
     modules = '[{"type": "sentence_transformers.models.Transformer", "path": ""},'
     (tmp_path / "modules.json").write_text(
@@ -142,4 +144,12 @@ def test_auto_follows_sentence_transformers_files(config: str, expected: str, tm
 
 
 def test_auto_without_sentence_transformers_files_is_the_architectures_own_head(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     assert resolve_pooling(Checkpoint("plain", tmp_path), "auto") == Pooling("cls")
+
+
+def test_an_encoder_with_a_decoder_is_refused_whatever_the_pooling(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"is_encoder_decoder": true}')
+    for asked in ("auto", "mean"):
+        with pytest.raises(UserError, match="reads the decoder"):
+            resolve_pooling(Checkpoint("t5", tmp_path), asked)
