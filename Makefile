@@ -26,7 +26,7 @@ quickstart: $(STAMP) ## install, finetune a real encoder on real text, show what
 	  --text "Schedule a coroutine to be run in the event loop."
 
 test: $(STAMP) ## the whole test suite but the slow ones, offline
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
 	$(BIN)/python -m pytest -m slow
