@@ -94,6 +94,9 @@ def train_splits(
 ) -> TrainResult:
     """As `train`, for data that have been loaded and a base model that has been found already."""
     assert recipe.training.output_dir is not None, "load_recipe fills it"
+    from ftkit.training.tasks import TASKS
+
+    TASKS[recipe.task].rehearse(recipe, splits)
     hashes = _hashes(recipe, checkpoint, splits)
     run = _start(Path(recipe.training.output_dir), recipe, splits, hashes=hashes, overwrite=overwrite)
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter)
@@ -182,7 +185,7 @@ def _train_into(
     run.clear_staging()
     run.update_manifest(state="running")
     try:
-        finished = TASKS[recipe.task](
+        finished = TASKS[recipe.task].train(
             recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from
         )
         write_model_card(run, recipe, splits=splits, metrics=finished.metrics, facts=finished.facts)

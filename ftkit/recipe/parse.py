@@ -17,7 +17,7 @@ from ftkit.recipe.keys import fields_of
 from ftkit.recipe.messages import describe_errors, found
 from ftkit.recipe.nodes import Flaw, Node, Place, compose, plain_value
 from ftkit.recipe.overrides import apply_overrides
-from ftkit.recipe.paths import FILE_KEYS, NAME_KEYS, absolute, locate_file, locate_name
+from ftkit.recipe.paths import FILE_KEYS, NAME_KEYS, absolute, absolute_metric, locate_file, locate_name
 from ftkit.recipe.reading import (
     SECTION_NAMES,
     Reading,
@@ -145,7 +145,7 @@ def _children(reading: Reading, section: str) -> Mapping[str, Node]:
 
 def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Recipe:
     """Make the recipe's paths absolute, and report those with nothing at them."""
-    updates: dict[str, dict[str, str]] = {}
+    updates: dict[str, dict[str, str | list[str]]] = {}
     for key in (*FILE_KEYS, *NAME_KEYS):
         section, _, name = key.rpartition(".")
         text = getattr(getattr(recipe, section), name)
@@ -158,6 +158,8 @@ def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Re
         if located.message and check_files and node is not None:
             reading.say(Flaw(node.place, key, located.message, located.fix), key)
     updates["training"] = {"output_dir": _output_dir(reading, recipe)}
+    base = _base(reading, reading.node("evaluation.metrics"))
+    updates["evaluation"] = {"metrics": [absolute_metric(name, base) for name in recipe.evaluation.metrics]}
     sections = {name: getattr(recipe, name).model_copy(update=update) for name, update in updates.items()}
     return recipe.model_copy(update=sections)
 

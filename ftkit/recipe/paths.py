@@ -33,6 +33,12 @@ def absolute(text: str, base: Path) -> str:
     return os.path.abspath(base / os.path.expanduser(text))
 
 
+def absolute_metric(name: str, base: Path) -> str:
+    """`evaluate:./mine` with its path made absolute; names of metrics as they are."""
+    prefix, _, path = name.partition(":")
+    return f"{prefix}:{absolute(path, base)}" if path.startswith((".", "~")) else name
+
+
 def locate_file(text: str, base: Path) -> Located:
     """Resolve the path of a data file and say when it is not there."""
     path = absolute(text, base)

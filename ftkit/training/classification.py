@@ -17,7 +17,22 @@ from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 from ftkit.scoring import softmax
 from ftkit.storage import write_json
+from ftkit.training.optimization import class_weight_vector
 from ftkit.training.outcome import Finished, Trained
+
+
+def rehearse_classification(recipe: Recipe, splits: Splits) -> None:
+    """Score made-up predictions as the real ones will be scored, so that nothing is trained in vain.
+
+    Raises:
+        UserError: a metric that cannot be had or computed, or a label that does not exist.
+    """
+    num_labels = len(splits.label_names)
+    class_weight_vector(
+        recipe.training.class_weights, label_names=splits.label_names, counts=np.ones(num_labels, dtype=np.int64)
+    )
+    probabilities = np.full((num_labels, num_labels), 0.5 / num_labels) + 0.5 * np.eye(num_labels)
+    _measure(recipe, np.arange(num_labels), probabilities, splits.label_names)
 
 
 def train_classification(
@@ -46,7 +61,7 @@ def train_classification(
     metrics: dict[str, Any] = {}
     for split in splits.all()[1:]:
         probabilities = softmax(trained.logits[split.name])
-        metrics[split.name] = _measure(recipe, split, probabilities, splits.label_names)
+        metrics[split.name] = _measure(recipe, split.labels, probabilities, splits.label_names)
         run.write_jsonl(
             run.predictions_file(split.name), prediction_rows(split, probabilities, label_names=splits.label_names)
         )
@@ -74,11 +89,14 @@ def _train(
 
 
 def _measure(
-    recipe: Recipe, split: Split, probabilities: npt.NDArray[np.float64], label_names: tuple[str, ...]
+    recipe: Recipe,
+    labels: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    label_names: tuple[str, ...],
 ) -> dict[str, dict[str, object]]:
     positive = recipe.evaluation.positive_label
     return evaluate_classification(
-        split.labels,
+        labels,
         probabilities,
         label_names=label_names,
         metrics=recipe.evaluation.metrics,

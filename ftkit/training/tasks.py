@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftkit.training.outcome import Finished
 
 
-def _classification(*args: Any, resume_from: Path | None, **kwargs: Any) -> Finished:
+class Task(NamedTuple):
+    """What a task of a recipe does.
+
+    Attributes:
+        rehearse: (recipe, splits) -> None; refuses, before a run directory is made, what would fail at the end.
+        train: (recipe, splits, run, *, checkpoint, reporter, resume_from) -> Finished.
+    """
+
+    rehearse: Callable[..., None]
+    train: Callable[..., Finished]
+
+
+def _rehearse_classification(*args: Any) -> None:
+    from ftkit.training.classification import rehearse_classification
+
+    rehearse_classification(*args)
+
+
+def _train_classification(*args: Any, **kwargs: Any) -> Finished:
     from ftkit.training.classification import train_classification
 
-    return train_classification(*args, resume_from=resume_from, **kwargs)
+    return train_classification(*args, **kwargs)
 
 
-TASKS: dict[str, Callable[..., Finished]] = {"classification": _classification}
-"""task of a recipe -> its trainer: (recipe, splits, run, *, checkpoint, reporter, resume_from) -> Finished."""
+TASKS: dict[str, Task] = {"classification": Task(_rehearse_classification, _train_classification)}
+"""`task` of a recipe -> what it does."""
