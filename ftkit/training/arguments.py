@@ -51,12 +51,17 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
     """What HF Trainer is told.
 
     Raises:
-        UserError: `training.extra` holds a name that TrainingArguments does not have, or a value it refuses.
+        UserError: `training.extra` holds a name that TrainingArguments does not have, or a value it refuses; fp16 is
+            asked of a CPU.
     """
     import torch
     from transformers import TrainingArguments
 
     spec = recipe.training
+    on_cpu = spec.use_cpu or not torch.accelerator.is_available()
+    if spec.fp16 and on_cpu:
+        # Trainer would ignore it without a word
+        raise UserError("training.fp16 needs a GPU, and there is none", fix="use training.bf16: true, or remove it")
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     if unknown := sorted(set(spec.extra) - known):
         raise UserError(
@@ -80,8 +85,8 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         # a NaN must stop the run, not be logged as 0
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
-        "use_cpu": spec.use_cpu or not torch.accelerator.is_available(),
-        "dataloader_pin_memory": torch.accelerator.is_available(),
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
     }
     try:
         return TrainingArguments(**(values | spec.extra))

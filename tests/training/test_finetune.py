@@ -177,3 +177,13 @@ def without_dropout(folder: Path) -> Path:
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def test_float16_is_refused_where_it_would_be_ignored(train: Callable[..., TrainResult]) -> None:
+    from ftkit.errors import UserError
+
+    if torch.accelerator.is_available():
+        assert train(method__type="full", training__fp16="true", **SHORT).run.model_dir.is_dir()
+    else:
+        with pytest.raises(UserError, match="fp16 needs a GPU"):
+            train(method__type="full", training__fp16="true", **SHORT)
