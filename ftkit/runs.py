@@ -120,9 +120,16 @@ class Run:
         staging.chmod(0o755)
         return staging
 
-    def start_history_again(self) -> None:
-        """Forget the history of a run whose training starts again from its beginning."""
-        self.history_file.unlink(missing_ok=True)
+    def cut_history(self, *, step: int) -> None:
+        """Forget what was written after a step from which training goes on, a line cut short by a kill included."""
+        if not self.history_file.exists():
+            return
+        kept = []
+        for line in self.history_file.read_text(encoding="utf-8").splitlines(keepends=True):
+            if not line.endswith("\n") or json.loads(line)["step"] > step:
+                break
+            kept.append(line)
+        write_text(self.history_file, "".join(kept))
 
     def clear_staging(self) -> None:
         """Undo what an interrupted save left half done: the model it was about to replace comes back."""

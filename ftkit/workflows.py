@@ -157,7 +157,7 @@ def _go_on(
     hashes: dict[str, Any],
     reporter: Reporter,
 ) -> TrainResult:
-    from ftkit.training.resume import newest_checkpoint, reopen
+    from ftkit.training.resume import newest_checkpoint, reopen, step_of
 
     run = reopen(path, hashes)
     if run.manifest()["state"] == "finished":
@@ -166,7 +166,7 @@ def _go_on(
     resume_from = newest_checkpoint(run, reporter=reporter)
     if resume_from is None:
         reporter.say("no checkpoint to go on from: training starts again, stored features are reused")
-        run.start_history_again()
+    run.cut_history(step=0 if resume_from is None else step_of(resume_from))
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from)
 
 

@@ -135,14 +135,20 @@ def test_a_manifest_is_updated_field_by_field(tmp_path):
     assert run.manifest() | {"seed": 1, "state": "failed", "error": "x"} == run.manifest()
 
 
-def test_history_grows_by_whole_lines_and_starts_again(tmp_path):
+def test_history_grows_by_whole_lines_and_is_cut_where_a_run_goes_on(tmp_path):
     run = make(tmp_path / "a")
-    run.start_history_again()
+    run.cut_history(step=0)
     run.append_history({"step": 1, "loss": 0.5})
     run.append_history({"step": 2})
     assert [json.loads(line) for line in run.history_file.open()] == [{"step": 1, "loss": 0.5}, {"step": 2}]
-    run.start_history_again()
-    assert not run.history_file.exists()
+    with run.history_file.open("a") as file:
+        file.write('{"step": 3, "lo')  # what a kill in the middle of a write leaves
+    run.cut_history(step=2)
+    assert [json.loads(line)["step"] for line in run.history_file.open()] == [1, 2]
+    run.cut_history(step=1)
+    assert [json.loads(line)["step"] for line in run.history_file.open()] == [1]
+    run.cut_history(step=0)
+    assert run.history_file.read_text() == ""
 
 
 def test_rows_that_fail_half_way_leave_the_earlier_predictions(tmp_path):

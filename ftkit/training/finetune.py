@@ -182,9 +182,10 @@ def _make_trainer(
     tokenizer: PreTrainedTokenizerBase,
     tokens: dict[str, TokenizedTexts],
 ) -> Trainer:
-    from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer
+    from transformers import DataCollatorWithPadding, EarlyStoppingCallback
 
     from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
+    from ftkit.training.sampling import ResumableTrainer
 
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
@@ -205,7 +206,7 @@ def _make_trainer(
     callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return Trainer(
+    return ResumableTrainer(
         model=model,
         args=training_arguments(recipe, run),
         train_dataset=TokenDataset(tokens["train"], splits.train.labels),

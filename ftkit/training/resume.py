@@ -38,12 +38,22 @@ def reopen(path: Path, hashes: Mapping[str, Any]) -> Run:
 def newest_checkpoint(run: Run, *, reporter: Reporter) -> Path | None:
     """The newest whole checkpoint of HF Trainer in a run; None when there is none. Skipped ones are named."""
     found = [path for path in run.checkpoints_dir.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdigit()]
-    for path in sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True):
+    for path in sorted(found, key=step_of, reverse=True):
         if (damage := damage_of(path)) is None:
             reporter.say(f"going on from {path.name}")
             return path
         reporter.say(f"{path.name} is skipped: {damage}")
     return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint's name says.
+
+    Example:
+        >>> step_of(Path("checkpoint-120"))
+        120
+    """
+    return int(checkpoint.name.rsplit("-", 1)[1])
 
 
 def damage_of(checkpoint: Path) -> str | None:
@@ -56,7 +66,7 @@ def damage_of(checkpoint: Path) -> str | None:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return f"trainer_state.json: {error}"
-    if state.get("global_step") != int(checkpoint.name.rsplit("-", 1)[1]):
+    if state.get("global_step") != step_of(checkpoint):
         return "trainer_state.json is of another step"
     weights = sorted(checkpoint.glob("*.safetensors"))
     if not weights:
