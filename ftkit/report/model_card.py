@@ -63,10 +63,10 @@ def model_card(
         f"`{recipe.model.name_or_path}` (method `{recipe.method.type}`).",
         f"**Data**: {splits.train.source}; {rows} rows.\n**Labels**: {', '.join(splits.label_names)}.",
         "## Scores\n\n" + metrics_table(metrics),
-        "Intervals are 95 % percentile bootstrap intervals over rows. The validation set also chose the best "
+        "Intervals are 95 % bootstrap intervals over rows. The validation set also chose the best "
         "checkpoint, so its scores lean to the good side; the test set, where there is one, did not."
         if recipe.training.load_best_model_at_end
-        else "Intervals are 95 % percentile bootstrap intervals over rows.",
+        else "Intervals are 95 % bootstrap intervals over rows.",
         "## How to load it\n\n```python\n" + LOADING[_kind(run)].format(folder=run.model_dir.name) + "\n```",
         "## How it was trained\n\n"
         + "\n".join(f"- {name}: {value}" for name, value in facts.items() if isinstance(value, str | int)),

@@ -1,0 +1,37 @@
+"""What a run's model card tells a stranger to type works as it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+
+from ftkit.workflows import TrainResult
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method__pooling": "mean", "training__num_train_epochs": 3},
+        {"method__pooling": "cls", "training__num_train_epochs": 3},
+        {"method__type": "full", "training__max_steps": 2},
+        {"method__type": "lora", "training__max_steps": 2},
+    ],
+    ids=["pooled", "own head", "full", "lora"],
+)
+def test_the_lines_of_the_card_load_the_model_and_name_a_label(
+    settings: dict[str, object], train: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(**settings).run
+    card = (run.model_dir / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(run.path)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(block.group(1), "card", "exec"), {})
+    assert any(name in said.getvalue() for name in ("garden", "harbour", "kitchen"))
+    assert "validation | accuracy" in card
