@@ -109,9 +109,11 @@ def stay_offline_unless_remote(recipe: Recipe) -> None:
     """
     model = recipe.model.name_or_path
     data = recipe.data.dataset_name
-    metrics = any(name.startswith("evaluate:") for name in recipe.evaluation.metrics)
-    if _is_local(model) and (data is None or _is_local(data)) and not metrics and recipe.training.report_to == "none":
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    metrics = [name.partition(":")[2] for name in recipe.evaluation.metrics if name.startswith("evaluate:")]
+    named = [model, *([data] if data is not None else []), *metrics]
+    if all(_is_local(name) for name in named) and recipe.training.report_to == "none":
+        for switch in ("HF_HUB_OFFLINE", "HF_EVALUATE_OFFLINE"):
+            os.environ.setdefault(switch, "1")
 
 
 def _is_local(name: str) -> bool:

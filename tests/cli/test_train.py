@@ -118,7 +118,15 @@ def test_nonsense_is_answered_with_one_message(refused, workplace, words, said):
 
 def test_ctrl_c_ends_with_130_and_a_run_that_can_be_resumed(workplace):
     words = [sys.executable, "-m", "ftkit", "train", "recipe.yaml", "training.num_train_epochs=1000000"]
-    process = subprocess.Popen(words, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        cwd=workplace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, as whatever runs the tests may be, hands down a SIGINT that is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if "encoding validation" in line or "stored by an earlier run" in line:

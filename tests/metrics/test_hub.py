@@ -24,17 +24,10 @@ class Local(evaluate.Metric):
 LABELS = 'dict(predictions=datasets.Value("int64"), references=datasets.Value("int64"))'
 
 
-@pytest.fixture(scope="module")
-def modules_cache(tmp_path_factory):
-    # one for all tests of the file: the library imports its package of metrics once in a process
-    return tmp_path_factory.mktemp("modules")
-
-
 @pytest.fixture(autouse=True)
-def _caches_of_our_own(tmp_path, monkeypatch, modules_cache):
+def _a_place_without_network(tmp_path, monkeypatch):
     evaluate = pytest.importorskip("evaluate")
-    # both are read at import, so the environment comes too late once another test has imported the library
-    monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(modules_cache))
+    # read at import, so the environment comes too late once another test has imported the library
     monkeypatch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
     monkeypatch.setattr("evaluate.loading.head_hf_s3", lambda *args, **kwargs: None)
     (tmp_path / "work").mkdir()
