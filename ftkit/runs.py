@@ -173,7 +173,12 @@ def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwri
         _remove(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.removed.*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the run directory {path} cannot be made: {error.strerror}", fix="choose another training.output_dir"
+        ) from error
     run = Run(path)
     run.update_manifest(
         ftkit_run_format=FORMAT, state="running", started=datetime.now(UTC).isoformat(timespec="seconds"), **manifest

@@ -201,3 +201,10 @@ def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_model_to_be_had(tm
     assert moment > 3, "the kills came too late"
     assert done.returncode == 0
     assert (run.model_dir / "weights").read_text() == "new"
+
+
+def test_a_place_where_no_folder_can_be_made_is_one_message(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "loop")
+    (tmp_path / "loop").symlink_to(tmp_path / "link")
+    with pytest.raises(UserError, match=r"cannot be made|cannot be written|not a folder"):
+        make(tmp_path / "link" / "run")
