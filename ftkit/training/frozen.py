@@ -54,7 +54,8 @@ def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkp
             record=run.append_history,
             advance=advance,
         )
-    logits = {name: predict_logits(head, rows[name], device=placement.device)[0].numpy() for name in rows}
+    scored = {split.name: rows[split.name] for split in splits.all()[1:]}
+    logits = {name: predict_logits(head, found, device=placement.device)[0].numpy() for name, found in scored.items()}
     staging = run.staging_dir()
     plan.save(head.to("cpu"), staging)
     run.replace_model(staging)
