@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from ftkit import workflows
-from ftkit.recipe.parse import dump_recipe, load_recipe
 
 SUBJECTS = {
     "kitchen": ["the pan", "a spoon", "fresh bread", "the oven", "some soup", "the knife"],
@@ -61,6 +60,3 @@ def train(rows: tuple[Path, Path], tmp_path: Path) -> Callable[..., workflows.Tr
         return workflows.train(recipe, overrides, overwrite=overwrite, resume=resume)
 
     return run
-
-
-__all__ = ["dump_recipe", "load_recipe"]
