@@ -75,16 +75,34 @@ class Bootstrap:
         Returns:
             (R, num_groups).
         """
-        num_rows = len(values)
-        num_units = min(num_rows, MAX_UNITS)
-        units = np.arange(num_rows)
-        if num_rows > num_units:
-            units = np.random.default_rng([self.seed, 2]).permutation(num_rows) % num_units
+        units = self._units(len(values))
+        num_units = int(units.max()) + 1
         cells = units * num_groups + (0 if groups is None else groups)
         sums = np.bincount(cells, weights=values, minlength=num_units * num_groups).reshape(num_units, num_groups)
         sizes = np.bincount(units, minlength=num_units)
         chunks = [(weights @ sums) / (weights @ sizes)[:, None] for weights in self.row_weights(num_units)]
         return np.concatenate(chunks)
+
+    def sums(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum several columns over the rows drawn, the same rows for all of them: for ratios of sums.
+
+        Rows beyond MAX_UNITS are drawn in groups, as in `means`.
+
+        Args:
+            columns: (N, C).
+
+        Returns:
+            (R, C).
+        """
+        units = self._units(len(columns))
+        sums = np.stack([np.bincount(units, weights=column) for column in columns.T], axis=1)
+        return np.concatenate([weights @ sums for weights in self.row_weights(len(sums))])
+
+    def _units(self, num_rows: int) -> NDArray[np.int64]:
+        """Which of at most MAX_UNITS units each row belongs to (N,); every unit has a row."""
+        if num_rows <= MAX_UNITS:
+            return np.arange(num_rows)
+        return np.random.default_rng([self.seed, 2]).permutation(num_rows) % MAX_UNITS
 
     def _chunks(self, width: int) -> Iterator[int]:
         """Sizes of chunks of resamples such that a chunk of that width stays within MAX_ELEMENTS."""
