@@ -1,31 +1,139 @@
-"""Defaults that depend on the method: a head on frozen features wants another learning rate than a whole encoder."""
+"""Defaults that depend on task and method: a head on frozen features wants another learning rate than a whole model."""
 
 from __future__ import annotations
 
-METHOD_DEFAULTS: dict[str, dict[str, object]] = {
-    "frozen": {
-        "training.num_train_epochs": 100,
-        "training.learning_rate": 1e-2,
-        "training.per_device_train_batch_size": 256,
-        "training.lr_scheduler_type": "cosine",
-        "training.warmup_steps": 0,
-        "training.weight_decay": "auto",
-    },
-    "full": {
-        "training.num_train_epochs": 3,
-        "training.learning_rate": 2e-5,
-        "training.per_device_train_batch_size": 16,
-        "training.lr_scheduler_type": "linear",
-        "training.warmup_steps": 0.06,
-        "training.weight_decay": 0.01,
-    },
-    "lora": {
-        "training.num_train_epochs": 5,
-        "training.learning_rate": 2e-4,
-        "training.per_device_train_batch_size": 16,
-        "training.lr_scheduler_type": "linear",
-        "training.warmup_steps": 0.06,
-        "training.weight_decay": 0.0,
-    },
+CLASSIFICATION_METRICS = ["accuracy", "f1_macro", "matthews", "ece"]
+LANGUAGE_METRICS = ["perplexity", "bits_per_byte", "token_accuracy"]
+
+
+def _defaults(
+    *, epochs: int, rate: float, batch: int, scheduler: str, warmup: float, decay: object, bf16: object, metrics: object
+) -> dict[str, object]:
+    return {
+        "training.num_train_epochs": epochs,
+        "training.learning_rate": rate,
+        "training.per_device_train_batch_size": batch,
+        "training.lr_scheduler_type": scheduler,
+        "training.warmup_steps": warmup,
+        "training.weight_decay": decay,
+        "training.bf16": bf16,
+        "evaluation.metrics": metrics,
+    }
+
+
+DEFAULTS: dict[tuple[str, str], dict[str, object]] = {
+    ("classification", "frozen"): _defaults(
+        epochs=100,
+        rate=1e-2,
+        batch=256,
+        scheduler="cosine",
+        warmup=0,
+        decay="auto",
+        bf16=False,
+        metrics=CLASSIFICATION_METRICS,
+    ),
+    ("classification", "full"): _defaults(
+        epochs=3,
+        rate=2e-5,
+        batch=16,
+        scheduler="linear",
+        warmup=0.06,
+        decay=0.01,
+        bf16=False,
+        metrics=CLASSIFICATION_METRICS,
+    ),
+    ("classification", "lora"): _defaults(
+        epochs=5,
+        rate=2e-4,
+        batch=16,
+        scheduler="linear",
+        warmup=0.06,
+        decay=0.0,
+        bf16=False,
+        metrics=CLASSIFICATION_METRICS,
+    ),
+    ("causal_lm", "lora"): _defaults(
+        epochs=3,
+        rate=2e-4,
+        batch=8,
+        scheduler="cosine",
+        warmup=0.03,
+        decay=0.0,
+        bf16="auto",
+        metrics=LANGUAGE_METRICS,
+    ),
+    ("causal_lm", "full"): _defaults(
+        epochs=3,
+        rate=2e-5,
+        batch=8,
+        scheduler="cosine",
+        warmup=0.03,
+        decay=0.01,
+        bf16="auto",
+        metrics=LANGUAGE_METRICS,
+    ),
+    ("causal_lm", "prompt_tuning"): _defaults(
+        epochs=5,
+        rate=3e-2,
+        batch=8,
+        scheduler="cosine",
+        warmup=0.03,
+        decay=0.0,
+        bf16="auto",
+        metrics=LANGUAGE_METRICS,
+    ),
 }
-"""Method type -> dotted key -> value where the recipe says nothing. Filled in before validation."""
+"""(task, type of method) -> dotted key -> value where the recipe says nothing. Filled in before validation."""
+
+TASK_METHODS: dict[str, tuple[str, ...]] = {
+    task: tuple(method for other, method in DEFAULTS if other == task) for task, _ in DEFAULTS
+}
+"""Task -> the methods that train it; the first is the default."""
+
+ONLY_FOR: dict[str, str] = dict.fromkeys(
+    (
+        "data.text_pair_column",
+        "data.label_column",
+        "data.label_names",
+        "training.class_weights",
+        "training.label_smoothing_factor",
+        "training.per_device_eval_batch_size",
+        "evaluation.positive_label",
+    ),
+    "classification",
+) | dict.fromkeys(
+    (
+        "model.gguf_file",
+        "model.attn_implementation",
+        "method.init_lora_weights",
+        "method.lora_plus_ratio",
+        "method.modules_to_save",
+        "method.layers_to_transform",
+        "data.prompt_column",
+        "data.completion_column",
+        "data.messages_column",
+        "data.template",
+        "data.chat_template",
+        "data.completion_only_loss",
+        "data.packing",
+        "data.document_separator",
+        "training.max_tokens_per_batch",
+    ),
+    "causal_lm",
+)
+"""Dotted key -> the one task that reads it; other keys are read by all."""
+
+
+def defaults_of(task: str, method: str) -> dict[str, object]:
+    """Defaults of a method in a task; where the task does not have it, those of the task's first method."""
+    return DEFAULTS.get((task, method)) or DEFAULTS[task, TASK_METHODS[task][0]]
+
+
+def is_read(dotted: str, task: str) -> bool:
+    """Whether a task reads a key.
+
+    Example:
+        >>> is_read("data.label_column", "causal_lm"), is_read("data.text_column", "causal_lm")
+        (False, True)
+    """
+    return ONLY_FOR.get(dotted, task) == task

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ftkit.recipe.defaults import is_read
 from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import Recipe, Section
 
@@ -16,13 +17,14 @@ _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*
 def dump_recipe(recipe: Recipe) -> str:
     """YAML text that `load_recipe` reads back to an equal recipe.
 
-    Where max_steps is set, num_train_epochs decides nothing and is left out as a comment.
+    Keys that the task does not read are left out. Where max_steps is set, num_train_epochs decides nothing and is left
+    out as a comment.
     """
     lines = [f"task: {recipe.task}"]
     for name in type(recipe).model_fields:
         section = getattr(recipe, name)
         if isinstance(section, Section):
-            lines += ["", f"{name}:", *_section_lines(section)]
+            lines += ["", f"{name}:", *_section_lines(name, section, recipe.task)]
     return "\n".join(lines) + "\n"
 
 
@@ -51,8 +53,8 @@ def write_value(value: Any) -> str:
     raise ValueError(f"no YAML for {type(value).__name__}")
 
 
-def _section_lines(section: Section) -> Iterator[str]:
-    values = section.model_dump()
+def _section_lines(name: str, section: Section, task: str) -> Iterator[str]:
+    values = {key: value for key, value in section.model_dump().items() if is_read(f"{name}.{key}", task)}
     for key, value in values.items():
         if key == "num_train_epochs" and values.get("max_steps") is not None:
             yield "  # num_train_epochs: not used, max_steps decides"

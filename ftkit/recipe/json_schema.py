@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ftkit.recipe.defaults import METHOD_DEFAULTS
+from ftkit.recipe.defaults import DEFAULTS, TASK_METHODS
+from ftkit.recipe.dump import write_value
 from ftkit.recipe.schema import METRICS, Recipe
 
 SCHEMA_NAME = "ftkit.schema.json"
@@ -21,9 +22,10 @@ def json_schema() -> dict[str, Any]:
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ftkit recipe"}
     definitions, properties = schema["$defs"], schema["properties"]
     schema["required"] = ["task", "model", "data"]
-    for name, default in (("method", {"type": "frozen"}), ("training", None), ("evaluation", None)):
-        properties[name] = _optional_section(properties[name], default)
-    _describe_method_defaults(definitions["TrainingSpec"])
+    for name in ("method", "training", "evaluation"):
+        properties[name] = _optional_section(properties[name])
+    properties["method"]["description"] += f" Default: {_first_methods()}."
+    _describe_defaults(definitions, {"training": "TrainingSpec", "evaluation": "EvaluationSpec"})
     _require_one_source(definitions["DataSpec"])
     definitions["EvaluationSpec"]["properties"]["metrics"]["items"] = {
         "anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": "^evaluate:.+$"}]
@@ -36,22 +38,34 @@ def schema_text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _optional_section(section: dict[str, Any], default: object) -> dict[str, Any]:
+def _optional_section(section: dict[str, Any]) -> dict[str, Any]:
     """A section that may be left out, or stand there with every key commented out."""
     description = section.pop("description", "")
     section.pop("discriminator", None)
     choices = section.pop("oneOf", None) or [section]
-    empty = [{"type": "null"}] if default is None else [{"type": "null"}, {"const": {}}]
-    optional = {"description": description, "anyOf": [*choices, *empty]}
-    return optional if default is None else {**optional, "default": default}
+    return {"description": description, "anyOf": [*choices, {"type": "null"}, {"const": {}}]}
 
 
-def _describe_method_defaults(training: dict[str, Any]) -> None:
-    del training["required"]
-    for key in METHOD_DEFAULTS["frozen"]:
-        field = training["properties"][key.removeprefix("training.")]
-        values = ", ".join(f"{values[key]} ({method})" for method, values in METHOD_DEFAULTS.items())
-        field["description"] = f"{field['description']} Default: {values}."
+def _first_methods() -> str:
+    return ", ".join(f"{methods[0]} ({task})" for task, methods in TASK_METHODS.items())
+
+
+def _describe_defaults(definitions: dict[str, Any], sections: dict[str, str]) -> None:
+    """Keys whose default depends on task and method may be left out; their descriptions list the defaults."""
+    keys = next(iter(DEFAULTS.values()))
+    for section, definition in sections.items():
+        del definitions[definition]["required"]
+        for name in (key.partition(".")[2] for key in keys if key.startswith(f"{section}.")):
+            field = definitions[definition]["properties"][name]
+            field["description"] = f"{field['description']} Default: {_default_text(f'{section}.{name}')}."
+
+
+def _default_text(key: str) -> str:
+    """Each default with the tasks and methods that have it."""
+    owners: dict[str, list[str]] = {}
+    for (task, method), values in DEFAULTS.items():
+        owners.setdefault(write_value(values[key]), []).append(f"{task} {method}")
+    return "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
 
 
 def _require_one_source(data: dict[str, Any]) -> None:

@@ -16,13 +16,19 @@ from ftkit.recipe.schema import (
     FullMethod,
     LoraMethod,
     ModelSpec,
+    PromptTuningMethod,
     Recipe,
     Section,
     TrainingSpec,
 )
 from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION
 
-METHODS: dict[str, type[Section]] = {"frozen": FrozenMethod, "full": FullMethod, "lora": LoraMethod}
+METHODS: dict[str, type[Section]] = {
+    "frozen": FrozenMethod,
+    "full": FullMethod,
+    "lora": LoraMethod,
+    "prompt_tuning": PromptTuningMethod,
+}
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelSpec,
     "data": DataSpec,

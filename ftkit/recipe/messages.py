@@ -137,11 +137,11 @@ def _flaw(group: Sequence[Located], root: Node, method: str) -> Flaw:
 
 
 _EXAMPLES = {
-    "task": "write task: classification",
+    "task": "write task: classification, or task: causal_lm",
     "model": "write model: and below it name_or_path: builtin:minilm (or a hub id, or a folder)",
     "model.name_or_path": "a hub id, a folder, or builtin:NAME",
     "data": "write data: and below it train_file: my.csv",
-    "method.type": "one of frozen, full, lora",
+    "method.type": "one of frozen, full, lora, prompt_tuning",
 }
 
 

@@ -11,23 +11,35 @@ from typing import Any
 from pydantic import ValidationError
 
 from ftkit.errors import Problem, RecipeError
-from ftkit.recipe.defaults import METHOD_DEFAULTS
+from ftkit.recipe.defaults import defaults_of, is_read
 from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.facts import Facts
 from ftkit.recipe.keys import fields_of
 from ftkit.recipe.messages import describe_errors, found
 from ftkit.recipe.nodes import Flaw, Node, Place, compose, plain_value
 from ftkit.recipe.overrides import apply_overrides
-from ftkit.recipe.paths import FILE_KEYS, NAME_KEYS, absolute, absolute_metric, locate_file, locate_name
+from ftkit.recipe.paths import (
+    FILE_KEYS,
+    NAME_KEYS,
+    TEMPLATE_KEY,
+    Located,
+    absolute,
+    absolute_metric,
+    locate_file,
+    locate_name,
+    locate_template,
+)
 from ftkit.recipe.reading import (
     SECTION_NAMES,
     Reading,
+    default_node,
     drop_broken,
     fill_method_defaults,
     refuse_python_none,
     refuse_unknown_keys,
     settle_sections,
 )
-from ftkit.recipe.rules import Facts, broken_rules
+from ftkit.recipe.rules import broken_rules
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.text import read_recipe_text
 
@@ -119,10 +131,10 @@ def _take_out(reading: Reading, key: str) -> None:
     if holder is None or not isinstance(holder.value, dict):
         return
     earlier = holder.value.pop(name, None)
-    stand_in = _STAND_INS.get(key, METHOD_DEFAULTS[reading.method].get(key))
+    stand_in = _STAND_INS.get(key, defaults_of(reading.task, reading.method).get(key))
     if stand_in is not None:
         place = earlier.key_place if earlier is not None else Place(0, 0, 0, "default")
-        holder.value[name] = Node(stand_in, place, place)  # type: ignore[arg-type]
+        holder.value[name] = default_node(stand_in, place)
 
 
 def _apply_rules(reading: Reading, recipe: Recipe) -> None:
@@ -146,14 +158,14 @@ def _children(reading: Reading, section: str) -> Mapping[str, Node]:
 def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Recipe:
     """Make the recipe's paths absolute, and report those with nothing at them."""
     updates: dict[str, dict[str, str | list[str]]] = {}
-    for key in (*FILE_KEYS, *NAME_KEYS):
+    for key in (*FILE_KEYS, *NAME_KEYS, TEMPLATE_KEY):
         section, _, name = key.rpartition(".")
         text = getattr(getattr(recipe, section), name)
         if text is None or key in reading.silent:
             continue
         node = reading.node(key)
         base = _base(reading, node)
-        located = locate_file(text, base) if key in FILE_KEYS else locate_name(key, text, base)
+        located = _locate(key, text, base)
         updates.setdefault(section, {})[name] = located.value
         if located.message and check_files and node is not None:
             reading.say(Flaw(node.place, key, located.message, located.fix), key)
@@ -162,6 +174,12 @@ def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Re
     updates["evaluation"] = {"metrics": [absolute_metric(name, base) for name in recipe.evaluation.metrics]}
     sections = {name: getattr(recipe, name).model_copy(update=update) for name, update in updates.items()}
     return recipe.model_copy(update=sections)
+
+
+def _locate(key: str, text: str, base: Path) -> Located:
+    if key == TEMPLATE_KEY:
+        return locate_template(text, base)
+    return locate_file(text, base) if key in FILE_KEYS else locate_name(key, text, base)
 
 
 def _output_dir(reading: Reading, recipe: Recipe) -> str:
@@ -179,6 +197,8 @@ def _sources(reading: Reading, recipe: Recipe) -> dict[str, str]:
     sources = {"task": reading.place("task").source}
     for section in SECTION_NAMES:
         for key in fields_of(section, recipe.method.type):
+            if not is_read(f"{section}.{key}", recipe.task):
+                continue
             node = reading.node(f"{section}.{key}")
             sources[f"{section}.{key}"] = "default" if node is None else _source(node)
     return sources

@@ -11,6 +11,9 @@ from ftkit.recipe.keys import nearest
 FILE_KEYS = ("data.train_file", "data.validation_file", "data.test_file")
 NAME_KEYS = ("model.name_or_path", "data.dataset_name")
 """Names that may be a folder, a hub id, or `builtin:NAME`."""
+TEMPLATE_KEY = "data.chat_template"
+CHAT_TEMPLATES = ("plain", "chatml")
+"""Chat templates that come with ftkit; everything else is a file."""
 _MAX_LISTED = 2000
 
 
@@ -62,6 +65,18 @@ def locate_name(key: str, text: str, base: Path) -> Located:
     if text.startswith((".", "/", "~")):
         return Located(path, *_absence(text, path))
     return Located(text)
+
+
+def locate_template(text: str, base: Path) -> Located:
+    """Resolve a chat template: one of ours by its name, else a file."""
+    if text in CHAT_TEMPLATES:
+        return Located(text)
+    located = locate_file(text, base)
+    if located.message and "/" not in text and "." not in text:
+        near = nearest(text.lower(), CHAT_TEMPLATES)
+        fix = f"did you mean {near}?" if near else f"one of {', '.join(CHAT_TEMPLATES)}, or a .jinja file"
+        return Located(text, f"no chat template is called {text!r}", fix)
+    return located
 
 
 def _absence(text: str, path: str) -> tuple[str, str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftkit.recipe.defaults import METHOD_DEFAULTS
+from ftkit.recipe.defaults import TASK_METHODS, defaults_of
 from ftkit.recipe.keys import METHODS, answer_unknown, fields_of, nearest
 from ftkit.recipe.messages import found, missing
 from ftkit.recipe.nodes import Flaw, Node, Place
 
 SECTION_NAMES = ("model", "method", "data", "training", "evaluation")
-LATER_TASKS = ("causal_lm", "seq2seq")
+LATER_TASKS = ("seq2seq",)
 """Tasks that are planned; a recipe that names one is answered honestly."""
 
 
@@ -31,6 +31,7 @@ class Reading:
     root: Node
     flaws: list[Flaw] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
+    task: str = "classification"
     method: str = "frozen"
 
     def say(self, flaw: Flaw, *keys: str) -> None:
@@ -108,9 +109,17 @@ def _misplaced_value(reading: Reading, name: str, node: Node) -> None:
 def _settle_task(reading: Reading) -> None:
     node = reading.sections.get("task")
     if node is not None and node.value in LATER_TASKS:
-        fix = "this version trains task: classification"
+        fix = f"this version trains {' and '.join(TASK_METHODS)}"
         reading.say(Flaw(node.place, "task", f"{node.value} is not in this version", fix), "task")
         reading.sections["task"] = Node("classification", node.place, node.key_place)
+    elif node is not None and isinstance(node.value, str):
+        near = nearest(node.value.lower(), TASK_METHODS)
+        reading.task = node.value if node.value in TASK_METHODS else near or _task_meant(node.value)
+
+
+def _task_meant(word: str) -> str:
+    """The task behind a name that other tools have for it."""
+    return "causal_lm" if word.lower() in ("sft", "clm", "lm", "text-generation", "instruct") else "classification"
 
 
 def _settle_method(reading: Reading) -> None:
@@ -121,10 +130,12 @@ def _settle_method(reading: Reading) -> None:
     kind = method.value.get("type")
     if kind is None and not method.value:
         place = Place(0, 0, 0, "default")
-        method.value["type"] = Node("frozen", place, place)
+        reading.method = TASK_METHODS[reading.task][0]
+        method.value["type"] = Node(reading.method, place, place)
     elif kind is None:
+        methods = TASK_METHODS[reading.task]
         reading.method = next(
-            (name for name, model in METHODS.items() if set(method.value) & set(model.model_fields)), "frozen"
+            (name for name in methods if set(method.value) & set(METHODS[name].model_fields)), methods[0]
         )
         if "method.type" not in reading.silent:
             reading.say(missing("method.type", reading.root), "method.type")
@@ -140,11 +151,12 @@ def _guess_method(reading: Reading, kind: Node) -> str:
     word = kind.value.lower() if isinstance(kind.value, str) else ""
     near = nearest(word, METHODS) if word else None
     fix = f"did you mean {near}?" if near else ""
-    if word in ("prompt_tuning", "prefix_tuning", "p_tuning", "ia3", "qlora"):
-        fix = "this version has frozen, full and lora"
-    message = f"must be one of {', '.join(METHODS)}, found {found(kind)}"
+    methods = TASK_METHODS[reading.task]
+    if word in ("prefix_tuning", "p_tuning", "ia3", "qlora"):
+        fix = f"this version has {', '.join(methods)}"
+    message = f"must be one of {', '.join(methods)}, found {found(kind)}"
     reading.say(Flaw(kind.place, "method.type", message, fix), "method.type")
-    return near or "frozen"
+    return near or methods[0]
 
 
 def _rename_typos(reading: Reading, section: str, only: str | None = None) -> None:
@@ -190,7 +202,7 @@ def refuse_python_none(reading: Reading) -> None:
 
 
 def fill_method_defaults(reading: Reading) -> None:
-    """Fill in what METHOD_DEFAULTS knows where the recipe says nothing."""
+    """Fill in the defaults of task and method where the recipe says nothing."""
     training = reading.sections["training"].value
     assert isinstance(training, dict)
     steps, epochs = training.get("max_steps"), training.get("num_train_epochs")
@@ -201,8 +213,17 @@ def fill_method_defaults(reading: Reading) -> None:
         note_epochs = f"{note} (max_steps decides)"
     else:
         note_epochs = note
-    for key, value in METHOD_DEFAULTS[reading.method].items():
-        name = key.rpartition(".")[2]
-        if name not in training:
+    for key, value in defaults_of(reading.task, reading.method).items():
+        section, _, name = key.partition(".")
+        below = reading.sections[section].value
+        assert isinstance(below, dict)
+        if name not in below:
             place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
-            training[name] = Node(value, place, place)  # type: ignore[arg-type]
+            below[name] = default_node(value, place)
+
+
+def default_node(value: object, place: Place) -> Node:
+    """A default as a node of the tree."""
+    if isinstance(value, list):
+        return Node([Node(item, place, place) for item in value], place, place)
+    return Node(value, place, place)  # type: ignore[arg-type]

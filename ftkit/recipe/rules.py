@@ -6,60 +6,14 @@ never a silence.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
-from ftkit.recipe.defaults import METHOD_DEFAULTS
-from ftkit.recipe.keys import field_at, nearest
-from ftkit.recipe.schema import LoraMethod, Recipe, TrainingSpec
+from ftkit.recipe.data_rules import DATA_RULES
+from ftkit.recipe.defaults import ONLY_FOR, TASK_METHODS, is_read
+from ftkit.recipe.facts import Facts, Finding
+from ftkit.recipe.language_rules import LANGUAGE_RULES
+from ftkit.recipe.schema import CLASSIFICATION_METRICS, LANGUAGE_METRICS, LoraMethod, TrainingSpec
 from ftkit.recipe.vocabulary import TODAY
-
-CLASSIFICATION_DATA = ("docstrings",)
-"""Built-in data sets that have labels."""
-OTHER_DATA = ("signatures", "pydoc")
-"""Built-in data sets for tasks that are not in this version."""
-
-
-class Finding(NamedTuple):
-    """A rule that is broken.
-
-    Attributes:
-        key: dotted path of the key that it is about.
-        message: what is wrong.
-        fix: what to do.
-    """
-
-    key: str
-    message: str
-    fix: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the rules look at.
-
-    Attributes:
-        recipe: a valid recipe (where the file is wrong, with the wrong values left out).
-        given: dotted keys that the user has given a value, wrong ones included.
-    """
-
-    recipe: Recipe
-    given: frozenset[str]
-
-    def has(self, key: str) -> bool:
-        """Whether the user gave the key a value."""
-        return key in self.given
-
-    def changed(self, key: str) -> bool:
-        """Whether the user gave the key a value other than its default."""
-        section, _, name = key.rpartition(".")
-        field = field_at(key, self.recipe.method.type)
-        if key not in self.given or field is None:
-            return False
-        default = METHOD_DEFAULTS[self.recipe.method.type].get(key, field.get_default(call_default_factory=True))
-        return bool(getattr(getattr(self.recipe, section), name) != default)
 
 
 def broken_rules(facts: Facts) -> list[Finding]:
@@ -67,81 +21,26 @@ def broken_rules(facts: Facts) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(facts)]
 
 
-def _data_source(facts: Facts) -> Iterator[Finding]:
-    file, name = facts.has("data.train_file"), facts.has("data.dataset_name")
-    if not file and not name:
-        yield Finding("data", "no training examples are named", "add train_file, or dataset_name")
-    if file and name:
-        yield Finding("data.dataset_name", "train_file is given as well", "keep one of the two")
-    if name and not file:
-        for key in ("data.validation_file", "data.test_file"):
-            if facts.has(key):
-                fix = (
-                    "a data set brings its own splits: name them by validation_split and test_split, or use train_file"
-                )
-                yield Finding(key, "files do not mix with dataset_name", fix)
-    if file and not name:
-        for key in ("data.dataset_config_name", "data.validation_split", "data.test_split", "data.train_split"):
-            if facts.changed(key):
-                yield Finding(key, "only a dataset_name has it", "remove it")
+NOT_THIS_METHOD = {
+    ("causal_lm", "frozen"): "a language model has no head apart from its base to train on stored outputs",
+    ("classification", "prompt_tuning"): "classifiers are trained by their head, whole, or by LoRA",
+}
+"""(task, method) -> why that does not go together."""
 
 
-def _splits(facts: Facts) -> Iterator[Finding]:
-    data = facts.recipe.data
-    if data.validation_size >= 1 and not data.validation_size.is_integer():
-        fix = f"write {data.validation_size:.0f}; a share is below 1"
-        yield Finding("data.validation_size", f"{data.validation_size:g} is not a whole number of rows", fix)
-    for key in ("data.validation_file", "data.validation_split"):
-        if facts.has(key) and facts.changed("data.validation_size"):
-            yield Finding("data.validation_size", f"nothing is split off: {key} is given", "keep one of the two")
-    splits = (data.train_split, data.validation_split, data.test_split)
-    for key, split, others in (
-        ("data.validation_split", data.validation_split, splits[:1]),
-        ("data.test_split", data.test_split, splits[:2]),
-    ):
-        if split is not None and split in others:
-            yield Finding(key, f"{split!r} is another split already", "measure on rows that were not trained on")
-
-
-def _builtin_data(facts: Facts) -> Iterator[Finding]:
-    name = facts.recipe.data.dataset_name or ""
-    if not name.startswith("builtin:"):
-        return
-    word = name.removeprefix("builtin:")
-    if word in OTHER_DATA:
-        fix = "for classification: " + ", ".join(f"builtin:{known}" for known in CLASSIFICATION_DATA)
-        yield Finding("data.dataset_name", f"{name} has no labels", fix)
-    elif word not in CLASSIFICATION_DATA:
-        near = nearest(word, CLASSIFICATION_DATA)
-        fix = f"did you mean builtin:{near}?" if near else f"there is builtin:{', builtin:'.join(CLASSIFICATION_DATA)}"
-        yield Finding("data.dataset_name", f"no built-in data set is called {word!r}", fix)
-    for key in ("data.dataset_config_name", "data.encoding", "data.delimiter"):
-        if facts.changed(key):
-            yield Finding(key, "a built-in data set has none", "remove it")
-
-
-def _columns(facts: Facts) -> Iterator[Finding]:
-    data = facts.recipe.data
-    used: dict[str, str] = {}
-    for name in ("text_column", "text_pair_column", "label_column"):
-        column = getattr(data, name)
-        if column is not None and column in used:
-            yield Finding(f"data.{name}", f"{column!r} is the {used[column]} already", "name another column")
-        elif column is not None:
-            used[column] = name
-    if data.text_pair_column is not None and data.text_column is None:
-        yield Finding("data.text_pair_column", "text_column is not named", "name both columns of a pair")
-
-
-def _text_format(facts: Facts) -> Iterator[Finding]:
-    data = facts.recipe.data
-    try:
-        codecs.lookup(data.encoding)
-    except (LookupError, ValueError):
-        fix = "common ones: utf-8, utf-16, cp1252, latin-1"
-        yield Finding("data.encoding", f"Python knows no encoding {data.encoding!r}", fix)
-    if data.delimiter is not None and data.delimiter in "\r\n\"' ":
-        yield Finding("data.delimiter", f"{data.delimiter!r} cannot separate fields", 'for example ";", or "\\t"')
+def _task(facts: Facts) -> Iterator[Finding]:
+    """A method that the task does not have, and keys that only another task reads."""
+    task, method = facts.recipe.task, facts.recipe.method.type
+    if method not in TASK_METHODS[task]:
+        fix = f"task {task} has {', '.join(TASK_METHODS[task])}"
+        yield Finding("method.type", f"no {method} for task {task}: {NOT_THIS_METHOD[task, method]}", fix)
+    for key, owner in ONLY_FOR.items():
+        if not is_read(key, task) and facts.changed(key):
+            yield Finding(key, f"only task {owner} reads it, and this recipe's task is {task}", "remove it")
+    own = CLASSIFICATION_METRICS if task == "classification" else LANGUAGE_METRICS
+    for name in facts.recipe.evaluation.metrics:
+        if not (name in own or (name.startswith("evaluate:") and task == "classification")):
+            yield Finding("evaluation.metrics", f"{name} does not measure task {task}", f"it has {', '.join(own)}")
 
 
 def _labels(facts: Facts) -> Iterator[Finding]:
@@ -183,12 +82,12 @@ def _one_of(words: list[str]) -> str:
 
 def _precision(facts: Facts) -> Iterator[Finding]:
     training, model = facts.recipe.training, facts.recipe.model
-    if training.fp16 and training.bf16:
+    if training.fp16 and training.bf16 is True:
         yield Finding("training.fp16", "bf16 is on as well", "keep one of the two")
     if training.fp16 and training.use_cpu:
         yield Finding("training.fp16", "float16 is not mixed in on a CPU", "use bf16, or remove use_cpu")
     method = facts.recipe.method.type
-    if method != "frozen" and model.dtype in ("bfloat16", "float16"):
+    if facts.recipe.task == "classification" and method != "frozen" and model.dtype in ("bfloat16", "float16"):
         key = "bf16" if model.dtype == "bfloat16" else "fp16"
         fix = f"write training.{key}: true for mixed precision, and leave dtype out"
         yield Finding("model.dtype", f"with method {method} the weights are kept in float32", fix)
@@ -285,11 +184,9 @@ def _metrics(facts: Facts) -> Iterator[Finding]:
 
 
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    _data_source,
-    _splits,
-    _builtin_data,
-    _columns,
-    _text_format,
+    _task,
+    *DATA_RULES,
+    *LANGUAGE_RULES,
     _labels,
     _precision,
     _frozen_ignores,

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-METRICS = ("accuracy", "f1_macro", "f1", "precision", "recall", "matthews", "roc_auc", "confusion", "ece")
+from ftkit.recipe.methods import FrozenMethod, FullMethod, LoraMethod, Method, PromptTuningMethod, Section
+
+__all__ = [
+    "DataSpec",
+    "EvaluationSpec",
+    "FrozenMethod",
+    "FullMethod",
+    "LoraMethod",
+    "Method",
+    "ModelSpec",
+    "PromptTuningMethod",
+    "Recipe",
+    "Section",
+    "TrainingSpec",
+]
+
+CLASSIFICATION_METRICS = (
+    "accuracy",
+    "f1_macro",
+    "f1",
+    "precision",
+    "recall",
+    "matthews",
+    "roc_auc",
+    "confusion",
+    "ece",
+)
+LANGUAGE_METRICS = ("loss", "perplexity", "bits_per_byte", "token_accuracy")
+METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS)
 Metric = Annotated[str, Field(pattern=rf"^({'|'.join(METRICS)}|evaluate:.+)$")]
-
-
-class Section(BaseModel):
-    """Base of every part of a recipe: immutable, no unknown key, no silent conversion of types."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
-    )
 
 
 class ModelSpec(Section):
@@ -28,58 +48,20 @@ class ModelSpec(Section):
     """Branch, tag or commit of a hub model."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision in which a frozen encoder runs. `auto`: bfloat16 where the processor computes in it,
-    else float32. What is trained is kept in float32; for mixed precision see training.bf16."""
+    """Precision of what is not trained: a frozen encoder, the base under adapters or a prompt. `auto`: bfloat16 where
+    the processor computes in it, else float32. What is trained is kept in float32; for mixed precision see
+    training.bf16."""
+
+    gguf_file: str | None = None
+    """GGUF file in that folder or hub repository (task causal_lm). Its weights are dequantised to float32 once and kept
+    in the cache."""
+
+    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """How attention is computed (task causal_lm). `auto`: document by document where examples lie end to end, PyTorch's
+    scaled_dot_product_attention elsewhere."""
 
     trust_remote_code: bool = False
     """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
-
-
-class FrozenMethod(Section):
-    """The encoder stays as it is and runs once; only a classification head is trained."""
-
-    type: Literal["frozen"]
-    """frozen: train a head on the encoder's stored outputs."""
-
-    pooling: Literal["auto", "cls", "mean", "max", "first_token"] = "auto"
-    """How token vectors become one vector. `cls`: the architecture's own head; `mean`, `max` and `first_token`: that
-    vector and a linear layer, saved as sentence-transformers modules; `auto`: what the checkpoint's own
-    sentence-transformers files say, else `cls`."""
-
-
-class FullMethod(Section):
-    """Every weight is trained."""
-
-    type: Literal["full"]
-    """full: train all weights."""
-
-
-class LoraMethod(Section):
-    """Low-rank adapters on the linear layers (Hu et al. 2021); the base stays untouched."""
-
-    type: Literal["lora"]
-    """lora: train low-rank adapters and the head."""
-
-    r: int = Field(default=8, ge=1)
-    """Rank of the adapters."""
-
-    lora_alpha: int = Field(default=16, ge=1)
-    """Scale of the adapters: their output is multiplied by lora_alpha / r."""
-
-    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout on the adapters' input."""
-
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Which linear layers get an adapter: all of them, or names as peft takes them."""
-
-    use_rslora: bool = False
-    """Scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023): steadier at high ranks."""
-
-    use_dora: bool = False
-    """Decompose weights into magnitude and direction (Liu et al. 2024): slower, sometimes better at low ranks."""
-
-
-Method = Annotated[FrozenMethod | FullMethod | LoraMethod, Field(discriminator="type")]
 
 
 class DataSpec(Section):
@@ -115,6 +97,34 @@ class DataSpec(Section):
     text_column: str | None = None
     """Column of the text; found when exactly one column looks like it."""
 
+    prompt_column: str | None = None
+    """Column of what the model is given (task causal_lm); with completion_column it is short for a template."""
+
+    completion_column: str | None = None
+    """Column of what the model is to answer (task causal_lm)."""
+
+    messages_column: str | None = None
+    """Column of chats (task causal_lm): lists of {role, content}; the assistant's turns are learnt."""
+
+    template: str | None = Field(default=None, min_length=1)
+    """Text made of columns (task causal_lm), such as "Question: {question}\\nAnswer:<learn> {answer}": what follows
+    <learn> is learnt, without it everything is. `ftkit generate` sends the same text up to <learn>."""
+
+    chat_template: str | None = Field(default=None, min_length=1)
+    """How chats become text (task causal_lm): `plain` (words only, for bases that were never taught to chat), `chatml`,
+    or a .jinja file. Default: the tokenizer's own."""
+
+    completion_only_loss: bool = True
+    """Learn completions and assistants' turns only, not what they answer (task causal_lm)."""
+
+    packing: bool | Literal["auto"] = "auto"
+    """Lay documents end to end instead of padding them (task causal_lm); attention never crosses from one into the
+    next. `auto`: wherever that is shown to leave the model's outputs as they are."""
+
+    document_separator: str | None = Field(default=None, min_length=1)
+    """What stands between the documents of a text file, such as "\\n\\n" or "<|endoftext|>" (task causal_lm). Default:
+    a text file is one document."""
+
     text_pair_column: str | None = None
     """Column of the second text, for tasks on pairs (entailment, paraphrase)."""
 
@@ -125,7 +135,8 @@ class DataSpec(Section):
     """The labels in the order they get in the model. Default: sorted as they occur in the training set."""
 
     max_length: int | None = Field(default=None, ge=4)
-    """Tokens kept of each example, special tokens included. Default: what the tokenizer allows, at most 512."""
+    """Tokens kept of each example, special tokens included; longer documents of a language model are cut into pieces of
+    that length. Default: what the model allows, at most 512 (classification) or 1,024 (causal_lm)."""
 
     max_train_samples: int | None = Field(default=None, ge=1)
     """Use only that many training rows, drawn with the seed."""
@@ -163,13 +174,16 @@ class TrainingSpec(Section):
     """Examples a step on each device."""
 
     per_device_eval_batch_size: int = Field(default=64, ge=1)
-    """Examples a batch when evaluating."""
+    """Examples a batch when evaluating (task classification; language models are scored in batches of tokens)."""
+
+    max_tokens_per_batch: int | None = Field(default=None, ge=16)
+    """Tokens a step on each device instead of examples (task causal_lm): as many examples as fit."""
 
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     """Batches whose gradients are added up before a step."""
 
     optim: str = "adamw_torch"
-    """Optimizer, by its transformers name; `full` and `lora` only (a frozen head is fitted with AdamW)."""
+    """Optimizer, by its transformers name (a frozen head is fitted with AdamW)."""
 
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     """Shape of the learning rate over the run."""
@@ -211,8 +225,8 @@ class TrainingSpec(Section):
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seed of everything random: splits, initial weights, order of examples, dropout."""
 
-    bf16: bool = False
-    """Mixed precision in bfloat16 (`full` and `lora`)."""
+    bf16: bool | Literal["auto"]
+    """Mixed precision in bfloat16 (not for frozen encoders). `auto`: where the processor computes in it."""
 
     fp16: bool = False
     """Mixed precision in float16; needs a GPU."""
@@ -239,9 +253,9 @@ class TrainingSpec(Section):
 class EvaluationSpec(Section):
     """What is measured at the end, on validation and test."""
 
-    metrics: list[Metric] = Field(default=["accuracy", "f1_macro", "matthews", "ece"], min_length=1)
-    """accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME` of that
-    library."""
+    metrics: list[Metric] = Field(min_length=1)
+    """Classification: accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME`
+    of that library. Language models: loss, perplexity, bits_per_byte, token_accuracy."""
 
     positive_label: str | int | None = None
     """Class that f1, precision and recall are about in a task of two classes. Default: the second label."""
@@ -253,14 +267,15 @@ class EvaluationSpec(Section):
 class Recipe(Section):
     """A whole recipe: what to train, on what, how."""
 
-    task: Literal["classification"]
-    """classification: one label for each text or pair of texts."""
+    task: Literal["classification", "causal_lm"]
+    """classification: one label for each text or pair of texts. causal_lm: a language model goes on with a text."""
 
     model: ModelSpec
     """The base checkpoint."""
 
     method: Method
-    """What is trained: `frozen` (head only), `full` or `lora`."""
+    """What is trained: `frozen` (the head of a classifier only), `full`, `lora` or, of a language model,
+    `prompt_tuning`."""
 
     data: DataSpec
     """The examples."""

@@ -75,6 +75,28 @@ training:
   max_grad_norm: 0.5
   per_device_eval_batch_size: 32
 """,
+    """\
+task: causal_lm
+model:
+  name_or_path: builtin:tiny-llama
+  attn_implementation: sdpa
+method:
+  type: lora
+  init_lora_weights: gaussian
+  lora_plus_ratio: 16
+  modules_to_save: [lm_head]
+  layers_to_transform: [0, 1]
+data:
+  train_file: train.csv
+  template: "Q: {question}\\nA:<learn> {answer}"
+  packing: auto
+  completion_only_loss: false
+training:
+  max_tokens_per_batch: 4096
+  bf16: auto
+evaluation:
+  metrics: [perplexity, bits_per_byte]
+""",
 )
 
 

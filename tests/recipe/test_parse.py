@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.defaults import METHOD_DEFAULTS
+from ftkit.recipe.defaults import DEFAULTS, is_read
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
 
 SMALL = """\
@@ -36,20 +36,22 @@ def problems(folder: Path, text: str, *overrides: str) -> list[str]:
 def test_a_recipe_of_five_lines_gets_every_default_and_says_where_each_value_came_from(tmp_path: Path) -> None:
     loaded = load(tmp_path, SMALL, "training.learning_rate=0.5")
     assert loaded.recipe.method.type == "frozen"
-    assert loaded.recipe.training.num_train_epochs == METHOD_DEFAULTS["frozen"]["training.num_train_epochs"]
+    assert loaded.recipe.training.num_train_epochs == DEFAULTS["classification", "frozen"]["training.num_train_epochs"]
     assert loaded.sources["model.name_or_path"] == "line 3"
     assert loaded.sources["training.learning_rate"] == "override 1"
     assert loaded.sources["training.weight_decay"] == "default of method frozen"
     assert loaded.sources["training.seed"] == "default"
     values = {"task", *(f"{s}.{k}" for s, part in loaded.recipe.model_dump().items() if s != "task" for k in part)}
-    assert set(loaded.sources) == values
+    assert set(loaded.sources) == {key for key in values if is_read(key, "classification")}
 
 
-@pytest.mark.parametrize("method", sorted(METHOD_DEFAULTS))
-def test_each_method_has_defaults_of_its_own(tmp_path: Path, method: str) -> None:
-    training = load(tmp_path, f"{SMALL}method: {{type: {method}}}\n").recipe.training
-    for key, value in METHOD_DEFAULTS[method].items():
-        assert getattr(training, key.removeprefix("training.")) == value
+@pytest.mark.parametrize(("task", "method"), sorted(DEFAULTS))
+def test_each_method_of_each_task_has_defaults_of_its_own(tmp_path: Path, task: str, method: str) -> None:
+    text = SMALL.replace("task: classification", f"task: {task}")
+    recipe = load(tmp_path, f"{text}method: {{type: {method}}}\n").recipe
+    for key, value in DEFAULTS[task, method].items():
+        section, _, name = key.partition(".")
+        assert getattr(getattr(recipe, section), name) == value
 
 
 def test_numbers_and_words_are_those_of_yaml_1_2(tmp_path: Path) -> None:
@@ -144,7 +146,9 @@ def test_a_misspelt_section_is_named_once_and_read_on(tmp_path: Path) -> None:
 
 def test_tasks_that_are_planned_are_answered_honestly(tmp_path: Path) -> None:
     found = problems(tmp_path, SMALL.replace("classification", "seq2seq"))
-    assert found == ["my.yaml:1:7 task: seq2seq is not in this version; this version trains task: classification"]
+    assert found == [
+        "my.yaml:1:7 task: seq2seq is not in this version; this version trains classification and causal_lm"
+    ]
 
 
 def test_an_override_makes_its_section_and_its_problems_name_its_number(tmp_path: Path) -> None:

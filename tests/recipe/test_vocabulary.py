@@ -71,9 +71,14 @@ def test_the_nearest_key_is_offered(section: str, word: str, fix: str) -> None:
 
 
 def test_methods_of_the_schema_and_of_the_defaults_are_the_same() -> None:
-    from ftkit.recipe.defaults import METHOD_DEFAULTS
+    from ftkit.recipe.defaults import DEFAULTS
 
-    assert set(METHODS) == set(METHOD_DEFAULTS)
-    for defaults in METHOD_DEFAULTS.values():
-        fields = SECTIONS["training"].model_fields
-        assert set(defaults) == {f"training.{key}" for key, field in fields.items() if field.is_required()}
+    assert set(METHODS) == {method for _, method in DEFAULTS}
+    required = {
+        f"{name}.{key}"
+        for name in ("training", "evaluation")
+        for key, field in SECTIONS[name].model_fields.items()
+        if field.is_required()
+    }
+    for defaults in DEFAULTS.values():
+        assert set(defaults) == required
