@@ -1,0 +1,196 @@
+"""A causal language model and its tokenizer, loaded for training: nothing guessed, nothing resized, nothing missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.families import family_of_config
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DECODER_FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
+SEQ2SEQ_FAMILIES = ("t5", "bart")
+CAUSAL_CLASSES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
+NAMES_SHOWN = 3
+
+
+def refuse_other_kinds(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that its configuration tells to be no causal language model; reads no weights.
+
+    Raises:
+        UserError: it is an encoder, an encoder with a decoder, or reads images or sound, with the task that fits.
+    """
+    config = checkpoint.config
+    what = f"{checkpoint.name} (model_type {config.get('model_type')})"
+    family = family_of_config(config)
+    named_causal = any(str(name).endswith(CAUSAL_CLASSES) for name in config.get("architectures") or ())
+    if config.get("is_encoder_decoder") or (family in SEQ2SEQ_FAMILIES and not named_causal):
+        raise UserError(
+            f"{what} is an encoder with a decoder, not a causal language model",
+            fix="task: causal_lm takes decoders such as GPT-2, OLMo, Llama, Gemma, Qwen or SmolLM; "
+            "an encoder with a decoder fits task: classification",
+        )
+    if any(config.get(part) for part in ("vision_config", "audio_config")):
+        raise UserError(
+            f"{what} reads images or sound beside text, which ftkit does not train",
+            fix="name the checkpoint of text alone of its family",
+        )
+    # a BERT can be made a decoder; it is one only if its configuration says so
+    if family is not None and family not in (*DECODER_FAMILIES, *SEQ2SEQ_FAMILIES) and not config.get("is_decoder"):
+        raise UserError(
+            f"{what} is an encoder: every token sees the ones after it, so it is no causal language model",
+            fix="set task: classification, or name a decoder such as GPT-2, OLMo, Llama, Gemma, Qwen or SmolLM",
+        )
+
+
+def load_tokenizer_for_lm(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a language model.
+
+    It pads on the right, and with its end token where it has no pad token: no token is added, so embeddings keep
+    their size. Labels must be masked by position, never by the pad id. A text does not get an end token by itself:
+    where a document ends is for the data to say, and a prompt must not end.
+
+    Raises:
+        UserError: there is no tokenizer, or it has no end token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        raise UserError(
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {_first_line(error)}", where=str(checkpoint.folder)
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"the tokenizer of {checkpoint.name} has no end token, so a model could not learn where to stop",
+            where=str(checkpoint.folder),
+            fix="name one that the vocabulary holds as eos_token in tokenizer_config.json",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    _leave_texts_open(tokenizer)
+    loaded: PreTrainedTokenizerBase = tokenizer
+    return loaded
+
+
+def _leave_texts_open(tokenizer: Any) -> None:
+    """Switch off an end token behind every text; a begin token before it stays as it is."""
+    end = tokenizer.eos_token_id
+    ids = tokenizer("a")["input_ids"]
+    if len(ids) > 1 and ids[-1] == end and hasattr(tokenizer, "add_eos_token"):
+        # set before the end token's switch, which rewrites the template of both
+        object.__setattr__(tokenizer, "_add_bos_token", ids[0] == tokenizer.bos_token_id)
+        tokenizer.add_eos_token = False
+
+
+def load_causal_lm(
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype,
+    attn_implementation: str = "sdpa",
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load a causal language model whole, in the precision asked for, without a cache of keys and values.
+
+    Args:
+        checkpoint: a local checkpoint.
+        dtype: of every weight; transformers' own default would be whatever the checkpoint was saved in.
+        attn_implementation: `sdpa`, `eager`, `flash_attention_2`, or a name registered with transformers.
+        trust_remote_code: allow the checkpoint's own Python code.
+
+    Raises:
+        UserError: the checkpoint is no causal language model, lacks weights of one, or cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    auto: Any = AutoModelForCausalLM
+    refuse_other_kinds(checkpoint)
+    try:
+        model, loading = auto.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        is_attention = isinstance(error, ImportError) and attn_implementation.startswith("flash")
+        raise UserError(
+            f"{checkpoint.name} cannot be loaded as a causal language model: {_first_line(error)}",
+            where=str(checkpoint.folder),
+            fix="set model.attn_implementation: auto" if is_attention else None,
+        ) from error
+    refuse_missing(checkpoint, sorted(loading["missing_keys"]))
+    # a cache makes packed documents see one another, and costs memory in training
+    model.config.use_cache = False
+    _mend_generation_config(model)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _mend_generation_config(model: Any) -> None:
+    """Make a generation_config.json that contradicts itself fit to be saved again.
+
+    Some checkpoints name a temperature without do_sample. transformers reads that, but refuses to write it once
+    anything else in it has changed, which Trainer does: hours later, at the first save.
+    """
+    from transformers import GenerationConfig
+
+    make: Any = GenerationConfig
+    config = model.generation_config
+    if config is None or _is_writable(config):
+        return
+    config.do_sample = True
+    if not _is_writable(config):
+        ids = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = make(**ids)
+
+
+def _is_writable(config: Any) -> bool:
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_missing(checkpoint: Checkpoint, missing: list[str]) -> None:
+    """Refuse a checkpoint that lacks weights; a head tied to the embeddings is not among `missing`.
+
+    Raises:
+        UserError: naming the first of them.
+    """
+    if missing:
+        more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
+        raise UserError(
+            f"{checkpoint.name} lacks weights of a causal language model: {', '.join(missing[:NAMES_SHOWN])}{more}; "
+            "they would be random",
+            where=str(checkpoint.folder),
+            fix="name a checkpoint that was saved with its language-model head",
+        )
+
+
+def refuse_unknown_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer with tokens that the model has no embedding for.
+
+    Raises:
+        UserError: with both sizes.
+    """
+    embeddings: Any = model.get_input_embeddings()
+    rows = int(embeddings.weight.shape[0])
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise UserError(
+            f"the tokenizer knows token {largest}, but the model has embeddings for {rows} tokens",
+            fix="take the tokenizer and the weights of one checkpoint",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
