@@ -91,7 +91,7 @@ def choose_columns(
     named = {"text_column": text_column, "text_pair_column": text_pair_column, "label_column": label_column}
     for key, name in named.items():
         if name is not None and name not in columns:
-            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=_absent(name, columns))
+            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
     guess = guess_columns(rows, text_column=text_column, text_pair_column=text_pair_column, label_column=label_column)
     missing = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
     if missing:
@@ -150,7 +150,8 @@ def _looks_like_text(values: list[object]) -> bool:
     return with_space >= 0.5 * len(present) and len(set(present)) >= 0.5 * len(present)
 
 
-def _absent(name: str, columns: Sequence[str]) -> str:
+def absent(name: str, columns: Sequence[str]) -> str:
+    """What to say to somebody who named a column that is not there: those that are, and the nearest."""
     by_lower = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
     hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
