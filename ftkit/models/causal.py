@@ -10,6 +10,7 @@ from ftkit.models.families import family_of_config
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DECODER_FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
@@ -176,13 +177,14 @@ def refuse_missing(checkpoint: Checkpoint, missing: list[str]) -> None:
         )
 
 
-def refuse_unknown_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a tokenizer with tokens that the model has no embedding for.
 
     Raises:
         UserError: with both sizes.
     """
-    embeddings: Any = model.get_input_embeddings()
+    lm: Any = model
+    embeddings = lm.get_input_embeddings()
     rows = int(embeddings.weight.shape[0])
     largest = max(tokenizer.get_vocab().values())
     if largest >= rows:

@@ -85,8 +85,18 @@ class Checkpoint:
         transformers leaves the names of a classifier of two labels out when they are its own LABEL_0 and LABEL_1.
         """
         names: dict[str, str] = (self._json(LABELS_FILE, missing_ok=True) or self.config).get("id2label") or {}
-        is_classifier = str(self.config.get("architectures")).endswith("ForSequenceClassification']")
-        return names or ({"0": "LABEL_0", "1": "LABEL_1"} if is_classifier else {})
+        return names or ({"0": "LABEL_0", "1": "LABEL_1"} if self._has_classification_head else {})
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the folder holds a finetuned classifier: a whole one, an adapter's, or a pooled head."""
+        beside = (self.folder / LABELS_FILE).is_file()
+        pooled = (self.folder / "modules.json").is_file() and bool(self.labels)
+        return beside or pooled or self._has_classification_head
+
+    @property
+    def _has_classification_head(self) -> bool:
+        return str(self.config.get("architectures")).endswith("ForSequenceClassification']")
 
     @property
     def weight_files(self) -> list[Path]:
@@ -104,11 +114,12 @@ class Checkpoint:
         present = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
         return sha256_texts([f"{name} {sha256_file(self.folder / name)}" for name in present])
 
-    def max_length(self, asked: int | None, *, pooling: Pooling | None = None) -> int:
+    def max_length(self, asked: int | None, *, pooling: Pooling | None = None, longest: int = LONGEST_DEFAULT) -> int:
         """Tokens kept of each example.
 
         Args:
             asked: `data.max_length`.
+            longest: what is kept at most where nothing was asked.
             pooling: when it is the checkpoint's own, the length of its sentence-transformers files counts too.
 
         Raises:
@@ -122,7 +133,7 @@ class Checkpoint:
                     fix=f"set data.max_length to at most {limit}",
                 )
             return asked
-        wishes = [LONGEST_DEFAULT, limit]
+        wishes = [longest, limit]
         if pooling is not None and pooling.kind != "cls":
             wishes.append(self._json("sentence_bert_config.json", missing_ok=True).get("max_seq_length"))
         return min(wish for wish in wishes if wish)

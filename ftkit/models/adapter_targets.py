@@ -1,0 +1,145 @@
+"""Which layers of a language model get adapters, and which modules are trained whole: names checked before anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import nn
+
+from ftkit.errors import UserError
+from ftkit.recipe.schema import LoraMethod
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Targets(NamedTuple):
+    """Full names of the layers that get an adapter, and of the modules that are trained whole instead."""
+
+    layers: list[str]
+    whole: list[str]
+
+
+def choose_targets(model: PreTrainedModel, method: LoraMethod) -> Targets:
+    """Resolve the names of a recipe against the modules of a model.
+
+    `all-linear` is every linear layer but the output head, as in peft (Dettmers et al. 2023, QLoRA, adapt them all).
+    peft itself passes over a name that fits nothing as long as another fits; here each must fit.
+
+    Args:
+        model: a causal language model.
+        method: the recipe's method section.
+
+    Raises:
+        UserError: a name fits no module, a layer's number is too high, or a module shares its weights with another.
+    """
+    linear = linear_layers(model)
+    modules = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
+    tied = tied_modules(model)
+    whole = _resolve(method.modules_to_save or (), modules, key="method.modules_to_save", tied=tied)
+    if method.target_modules == "all-linear":
+        outside = [*whole, output_head(model)]
+        chosen = [name for name in linear if not any(is_inside(name, module) for module in outside)]
+    else:
+        chosen = _resolve(method.target_modules, linear, key="method.target_modules", tied=tied)
+        _refuse_both(chosen, whole)
+    if method.layers_to_transform is not None:
+        chosen = _in_layers(model, chosen, method.layers_to_transform)
+    if not chosen:
+        raise UserError("no linear layer is left for an adapter", fix="name fewer modules in method.modules_to_save")
+    return Targets(chosen, whole)
+
+
+def linear_layers(model: nn.Module) -> list[str]:
+    """Full names of every linear layer; GPT-2's are called Conv1D."""
+    from transformers.pytorch_utils import Conv1D
+
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+
+
+def output_head(model: PreTrainedModel) -> str:
+    """Full name of the layer that gives the logits."""
+    lm: Any = model
+    head = lm.get_output_embeddings()
+    name: str = next(name for name, module in model.named_modules() if module is head)
+    return name
+
+
+def tied_modules(model: PreTrainedModel) -> list[str]:
+    """Full names of the output head and the embeddings where they share one matrix; else none."""
+    lm: Any = model
+    head, embeddings = lm.get_output_embeddings(), lm.get_input_embeddings()
+    if head.weight is not embeddings.weight:
+        return []
+    return [name for name, module in model.named_modules() if module is head or module is embeddings]
+
+
+def is_inside(name: str, module: str) -> bool:
+    """Whether a module is the other, or lies in it."""
+    return name == module or name.startswith(f"{module}.")
+
+
+def fits(name: str, asked: str) -> bool:
+    """Whether a recipe's name means a module: its full name, or the end of it from a dot on, as peft reads it."""
+    return name == asked or name.endswith(f".{asked}")
+
+
+def _resolve(asked: Iterable[str], names: Sequence[str], *, key: str, tied: Sequence[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for word in asked:
+        fitting = [name for name in names if fits(name, word)]
+        if not fitting:
+            raise _unknown(word, names, key=key)
+        if shared := [name for name in fitting if any(is_inside(other, name) for other in tied)]:
+            raise UserError(
+                f"{key}: {word} is {shared[0]}, and this model's output head and embeddings share one matrix "
+                f"({' and '.join(tied)}); trained apart they could not be merged or saved as one model",
+                fix="leave it out, or set method.type: full",
+            )
+        found |= dict.fromkeys(fitting)
+    return list(found)
+
+
+def _unknown(word: str, names: Sequence[str], *, key: str) -> UserError:
+    from rapidfuzz import fuzz, process
+
+    ends = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+    ends = [end for end in ends if not end.isdigit()]
+    near = process.extractOne(word.rpartition(".")[2], ends, scorer=fuzz.ratio, score_cutoff=60)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return UserError(f"{key}: this model has no {word}", fix=f"{hint}names here: {', '.join(ends)}")
+
+
+def _refuse_both(chosen: Sequence[str], whole: Sequence[str]) -> None:
+    for name in chosen:
+        if any(is_inside(name, module) for module in whole):
+            raise UserError(
+                f"{name} would get an adapter and be trained whole",
+                fix="name it in method.target_modules or in method.modules_to_save, not in both",
+            )
+
+
+def _in_layers(model: PreTrainedModel, names: Sequence[str], layers: Sequence[int]) -> list[str]:
+    count = int(model.config.num_hidden_layers)
+    wrong = [layer for layer in layers if not 0 <= layer < count]
+    if wrong:
+        raise UserError(
+            f"method.layers_to_transform: there is no layer {wrong[0]}", fix=f"this model has layers 0 to {count - 1}"
+        )
+    stem = layer_stem(model, count)
+    return [name for name in names if any(is_inside(name, f"{stem}.{layer}") for layer in layers)]
+
+
+def layer_stem(model: nn.Module, count: int) -> str:
+    """Full name of the list of `count` layers (`model.layers`, `transformer.h`).
+
+    Raises:
+        UserError: there is no such list.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return str(name)
+    raise UserError(
+        "method.layers_to_transform: this model has no list of layers", fix="name layers in method.target_modules"
+    )

@@ -1,0 +1,217 @@
+"""A finetuned language model on the disk: written as transformers or peft write it, and loaded back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from ftkit.errors import UserError
+from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
+from ftkit.models.causal_adapters import adapter_start
+from ftkit.models.checkpoint import ADAPTER_FILE, TOKENIZER_FILES, Checkpoint, locate
+from ftkit.recipe.schema import ModelSpec
+from ftkit.storage import write_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+PROMPTING_FILE = "prompting.json"
+METHODS: dict[str, Literal["lora", "prompt_tuning"]] = {"LORA": "lora", "PROMPT_TUNING": "prompt_tuning"}
+
+
+@dataclass(frozen=True)
+class SavedLM:
+    """A finetuned language model, ready to generate.
+
+    Attributes:
+        model: in eval mode, with a cache of keys and values.
+        tokenizer: pads on the right.
+        prompting: what its folder says about the form of its inputs; None where it says nothing.
+        base: the checkpoint under an adapter, or the model itself.
+        method: how it was trained, as far as its files tell.
+    """
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    prompting: dict[str, Any] | None
+    base: Checkpoint
+    method: Literal["full", "lora", "prompt_tuning"]
+
+
+def save_causal_lm(
+    model: PreTrainedModel | PeftModel, target: Path, *, base_name: str, revision: str | None = None
+) -> None:
+    """Write a full model as transformers does, or an adapter as peft does.
+
+    An adapter's folder has no config.json, so that transformers looks for its base; nor embeddings, unless
+    modules_to_save names them. One that began as PiSSA becomes a plain LoRA of the original base, of twice the rank.
+
+    Args:
+        model: a transformers model, or a peft model around one.
+        target: an empty folder.
+        base_name: hub id or absolute folder under which an adapter will find its base again.
+        revision: of a hub id.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        # switched off for training only; whoever generates from the folder wants it
+        model.config.use_cache = True
+        model.save_pretrained(target)
+        model.config.use_cache = False
+        return
+    config = model.peft_config["default"]
+    config.base_model_name_or_path, config.revision = base_name, revision
+    # peft would ask the hub whether the vocabulary has grown
+    model.save_pretrained(str(target), save_embedding_layers=False)
+    if getattr(config, "init_lora_weights", True) == "pissa":
+        write_as_plain_lora(target, adapter_start(model))
+
+
+def write_as_plain_lora(folder: Path, start: dict[str, torch.Tensor]) -> None:
+    """Turn a saved adapter whose start was taken out of the base into one of the original base, in place.
+
+    W - B0 A0 + B A = W + [B, -B0] [A; A0], scaled alike, so the rank doubles.
+
+    Args:
+        folder: an adapter as peft saved it.
+        start: its tensors as they were attached, by parameter name.
+
+    Source:
+        Meng et al. 2024 (PiSSA), appendix on sharing; peft's subtract_mutated_init, which forgets modules_to_save.
+    """
+    from safetensors.torch import load_file, save_file
+
+    first = {name.replace(".default", ""): tensor for name, tensor in start.items()}
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
+    for name, tensor in tensors.items():
+        if ".lora_A." in name:
+            tensors[name] = torch.cat([tensor, first[name]], dim=0)
+        elif ".lora_B." in name:
+            tensors[name] = torch.cat([tensor, -first[name]], dim=1)
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
+    config["lora_alpha"] *= 2**0.5 if config["use_rslora"] else 2
+    config |= {"r": 2 * config["r"], "init_lora_weights": True}
+    write_json(folder / ADAPTER_FILE, config)
+
+
+def load_saved_lm(
+    folder: Path, *, dtype: torch.dtype, device: torch.device, trust_remote_code: bool = False
+) -> SavedLM:
+    """Load a finetuned language model: a full checkpoint, or an adapter on its base.
+
+    Args:
+        folder: `model/` of a run, a checkpoint folder, or an adapter of peft.
+        dtype: of the weights; an adapter's stay float32.
+        device: where to put it.
+        trust_remote_code: allow Python code that comes with the checkpoint.
+
+    Raises:
+        UserError: the folder holds no language model, its base is gone, or the two do not fit.
+    """
+    refuse_other_folders(folder)
+    model: PreTrainedModel | PeftModel
+    if (folder / ADAPTER_FILE).is_file():
+        settings = adapter_settings(folder)
+        base = find_base(folder, settings)
+        model = _with_adapter(folder, base, dtype=dtype, trust_remote_code=trust_remote_code)
+        method: Literal["full", "lora", "prompt_tuning"] = METHODS[settings["peft_type"]]
+    else:
+        base, method = Checkpoint(str(folder), folder), "full"
+        model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
+    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    tokenizer = load_tokenizer_for_lm(
+        Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code
+    )
+    refuse_unknown_tokens(model, tokenizer)
+    model.config.use_cache = True
+    module: nn.Module = model.eval()
+    module.to(device)
+    file = folder / PROMPTING_FILE
+    prompting = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return SavedLM(model, tokenizer, prompting, base, method)
+
+
+def refuse_other_folders(folder: Path) -> None:
+    """Refuse a folder that holds no language model, without loading one.
+
+    Raises:
+        UserError: it holds a classifier, an adapter of another kind, or nothing.
+    """
+    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    if Checkpoint(str(folder), folder).is_classifier:
+        raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
+    if (folder / ADAPTER_FILE).is_file():
+        settings = adapter_settings(folder)
+        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in ("CAUSAL_LM", None):
+            kind = f"{settings.get('peft_type')} for {settings.get('task_type')}"
+            raise UserError(f"the adapter in {folder} is {kind}, not LoRA or prompt tuning of a causal language model")
+
+
+def adapter_settings(folder: Path) -> dict[str, Any]:
+    """Read adapter_config.json.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        settings: dict[str, Any] = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{ADAPTER_FILE} cannot be read: {error}", where=str(folder)) from error
+    return settings
+
+
+def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
+    """The base checkpoint that an adapter names, downloaded when it is a hub id that is not here yet.
+
+    Raises:
+        UserError: it is not where the adapter says, or cannot be had.
+    """
+    name = settings.get("base_model_name_or_path")
+    fix = f"put it back, or write where it is now as base_model_name_or_path in {folder / ADAPTER_FILE}"
+    if not name:
+        raise UserError("this adapter does not name its base model", where=str(folder / ADAPTER_FILE), fix=fix)
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise UserError(
+            f"the base model of this adapter is gone: there is no folder {name}", where=str(folder), fix=fix
+        )
+    try:
+        return locate(ModelSpec(name_or_path=name, revision=settings.get("revision")))
+    except UserError as error:
+        raise UserError(
+            f"the base model of this adapter: {error.problem.removeprefix('model.name_or_path: ')}",
+            where=str(folder),
+            fix=error.fix,
+        ) from error
+
+
+def _with_adapter(folder: Path, base: Checkpoint, *, dtype: torch.dtype, trust_remote_code: bool) -> PeftModel:
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
+    try:
+        adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
+            there = set(weights.keys())
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the adapter does not fit its base model {base.name}: {reason}",
+            where=str(folder),
+            fix="name the base that it was trained on",
+        ) from error
+    # peft only warns of weights that an adapter lacks, and leaves them random
+    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    if lacking := sorted(wanted - there):
+        raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))
+    return adapted
