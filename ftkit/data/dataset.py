@@ -1,4 +1,4 @@
-"""What the data room hands out: splits of texts and labels."""
+"""What the data room hands out: splits of texts, with labels where the task has them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from ftkit.data.arrays import to_int64
-from ftkit.data.duplicates import text_keys
+from ftkit.data.duplicates import prompt_keys, text_columns, text_keys
+from ftkit.data.prompting import Prompting
 from ftkit.storage import sha256_texts
 
 
@@ -21,8 +22,9 @@ class Split:
 
     Attributes:
         name: train, validation or test.
-        table: columns text (string), text_pair (string, only for tasks on pairs), label (int32: index into the
-            label names).
+        table: strings and labels. Classification: text, text_pair (only for tasks on pairs), label (int32: index
+            into the label names). Language models, by the kind of their prompting: text; prompt and completion;
+            messages (a JSON list of objects with role and content).
         source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
     """
 
@@ -58,16 +60,22 @@ class Split:
         return text_keys(self.table)
 
     @cached_property
+    def prompt_keys(self) -> np.ndarray:
+        """The same (N,) for what a language model is given: the prompt, or a chat up to the first answer."""
+        return prompt_keys(self.table)
+
+    @cached_property
     def texts_hash(self) -> str:
-        """SHA-256 over the texts (and second texts), in order."""
-        columns = [self.table[name] for name in ("text", "text_pair") if name in self.table.column_names]
+        """SHA-256 over the texts (of all columns), in order."""
+        columns = [self.table[name] for name in text_columns(self.table)]
         texts = (text for column in columns for chunk in column.chunks for text in chunk.to_pylist())
         return sha256_texts(itertools.chain([str(len(columns))], texts))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over texts and labels, in order."""
-        return hashlib.sha256(self.texts_hash.encode() + self.labels.tobytes()).hexdigest()
+        """SHA-256 over texts and labels, where there are any, in order."""
+        labels = self.labels.tobytes() if "label" in self.table.column_names else b""
+        return hashlib.sha256(self.texts_hash.encode() + labels).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,10 @@ class Splits:
         train: what the model learns from.
         validation: what chooses the best checkpoint.
         test: looked at once, at the end; None when there is none.
-        label_names: name of label 0, 1, ...
+        label_names: name of label 0, 1, ...; none for language models.
         notes: what was assumed, found or split off, one sentence each, for the user.
         skipped: the rows left out, in order.
+        prompting: how rows become what a language model reads; None for the other tasks.
     """
 
     train: Split
@@ -104,6 +113,7 @@ class Splits:
     label_names: tuple[str, ...]
     notes: tuple[str, ...]
     skipped: tuple[SkippedRow, ...]
+    prompting: Prompting | None = None
 
     def all(self) -> tuple[Split, ...]:
         """The splits that are there, train first."""

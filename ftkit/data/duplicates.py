@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
+from itertools import takewhile
 
 import numpy as np
 import pyarrow as pa
@@ -32,14 +34,39 @@ def key_of(*texts: str) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
+def text_columns(table: pa.Table) -> list[str]:
+    """Names of the columns that hold text: all but the labels."""
+    return [field.name for field in table.schema if field.type == pa.string()]
+
+
 def text_keys(table: pa.Table) -> np.ndarray:
-    """Keys (N,), uint64, of a table's rows, from its text and, where there is one, its text_pair column."""
-    names = [name for name in ("text", "text_pair") if name in table.column_names]
+    """Keys (N,), uint64, of a table's rows, from all of its texts."""
+    return _keys(table, text_columns(table), lambda messages: messages)
+
+
+def prompt_keys(table: pa.Table) -> np.ndarray:
+    """Keys (N,), uint64, of what the model is given in each row: the prompt, or a chat up to the first answer.
+
+    A text, which has no prompt, has the key of the whole.
+    """
+    names = ["prompt"] if "prompt" in table.column_names else text_columns(table)
+    return _keys(table, names, lambda messages: takewhile(lambda message: message["role"] != "assistant", messages))
+
+
+Messages = Iterable[dict[str, str]]
+
+
+def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Messages], Messages]) -> np.ndarray:
     keys = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
     for batch in table.select(names).to_batches(max_chunksize=10_000):
         columns: Sequence[list[str]] = [batch.column(name).to_pylist() for name in names]
-        keys[start : start + batch.num_rows] = [key_of(*row) for row in zip(*columns, strict=True)]
+        rows: Iterable[tuple[str, ...]] = zip(*columns, strict=True)
+        if names == ["messages"]:
+            # JSON writes a line break as two letters, which would hide it from the comparison
+            chats = (part(json.loads(row[0])) for row in rows)
+            rows = (tuple(text for message in chat for text in message.values()) for chat in chats)
+        keys[start : start + batch.num_rows] = [key_of(*row) for row in rows]
         start += batch.num_rows
     return keys
 

@@ -191,22 +191,31 @@ def _not_text(row: Row, column: str, value: object) -> BadRow:
     return BadRow(row.line, f"{column} is {kind_of(value)} instead of a string", fix)
 
 
-def refuse_bad_rows(gathered: Gathered) -> None:
-    """Raise UserError that shows the first broken rows and says how many there are; nothing when there are none."""
-    if not gathered.bad:
+def refuse_bad_rows(source: Source, bad: Sequence[BadRow], *, usable: int) -> None:
+    """Raise UserError that shows the first broken rows and says how many there are; nothing when there are none.
+
+    Args:
+        source: where they are.
+        bad: the broken rows.
+        usable: how many others there are.
+    """
+    if not bad:
         return
-    name, bad = gathered.source.name, gathered.bad
-    total = len(bad) + len(gathered.codes)
-    shown = "\n".join(f"  {name}:{row.line} {row.reason}; {row.fix}" for row in bad[:_SHOWN])
+    shown = "\n".join(f"  {source.name}:{row.line} {row.reason}; {row.fix}" for row in bad[:_SHOWN])
     more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     # leaving every row out is no way
-    remedy = "; mend them, or leave them out with data.on_bad_row: skip" if gathered.codes else ""
+    remedy = "; mend them, or leave them out with data.on_bad_row: skip" if usable else ""
     raise UserError(
-        f"{len(bad):,} of {total:,} rows cannot be used{remedy}\n{shown}{more}",
-        where=name,
+        f"{len(bad):,} of {len(bad) + usable:,} rows cannot be used{remedy}\n{shown}{more}",
+        where=source.name,
     )
 
 
-def skipped_rows(gathered: Gathered) -> list[SkippedRow]:
+def skipped_rows(source: Source, bad: Sequence[BadRow]) -> list[SkippedRow]:
     """The broken rows of a source, to be listed in the run."""
-    return [SkippedRow(gathered.source.name, row.line, row.reason) for row in gathered.bad]
+    return [SkippedRow(source.name, row.line, row.reason) for row in bad]
+
+
+def note_skipped(source: Source, bad: Sequence[BadRow], *, usable: int) -> str:
+    """How many rows were left out, for the user."""
+    return f"{len(bad):,} of {len(bad) + usable:,} rows of {source.name} left out (data.on_bad_row: skip)"

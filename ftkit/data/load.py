@@ -10,7 +10,16 @@ import numpy as np
 from ftkit.data import arrays
 from ftkit.data.columns import choose_columns
 from ftkit.data.dataset import SkippedRow, Split, Splits
-from ftkit.data.gather import Columns, Gathered, Source, gather, refuse_bad_rows, skipped_rows, text_schema
+from ftkit.data.gather import (
+    Columns,
+    Gathered,
+    Source,
+    gather,
+    note_skipped,
+    refuse_bad_rows,
+    skipped_rows,
+    text_schema,
+)
 from ftkit.data.labels import Seen, shortened, training_names
 from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
@@ -54,8 +63,8 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
         if gathered is not None:
             read.append(gathered)
             splits[name] = _split(gathered, names, columns)
-    skipped = tuple(row for gathered in read for row in skipped_rows(gathered))
-    notes.extend(_note_skipped(gathered) for gathered in read if gathered.bad)
+    skipped = tuple(row for gathered in read for row in skipped_rows(gathered.source, gathered.bad))
+    notes.extend(note_skipped(data.source, data.bad, usable=len(data.codes)) for data in read if data.bad)
     if "validation" not in splits:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
     splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
@@ -94,7 +103,7 @@ def _first_rows(source: Source) -> list[dict[str, object]]:
 
 
 def _refuse_empty(gathered: Gathered) -> None:
-    refuse_bad_rows(gathered)
+    refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
     raise UserError(
         "there is no row in it", where=gathered.source.name, fix="write rows below the header or name another file"
     )
@@ -103,7 +112,7 @@ def _refuse_empty(gathered: Gathered) -> None:
 def _read(source: Source, columns: Columns, spec: DataSpec, names: Sequence[str] | None, *, stated: bool) -> Gathered:
     gathered = gather(source, columns, names=names, stated=stated)
     if spec.on_bad_row == "error" or not gathered.codes:
-        refuse_bad_rows(gathered)
+        refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
     if not gathered.codes:
         _refuse_empty(gathered)
     return gathered
@@ -157,11 +166,6 @@ def _note_absent(train: Gathered, names: Sequence[str], notes: list[str]) -> Non
     _refuse_one_class(train.seen, Columns("text", "label"), train.source.name)
     if absent := [name for name in names if name not in train.seen]:
         notes.append(f"labels without a training row: {shortened(absent)}")
-
-
-def _note_skipped(gathered: Gathered) -> str:
-    total = len(gathered.bad) + len(gathered.codes)
-    return f"{len(gathered.bad):,} of {total:,} rows of {gathered.source.name} left out (data.on_bad_row: skip)"
 
 
 def _split(gathered: Gathered, names: Sequence[str], columns: Columns) -> Split:

@@ -164,14 +164,14 @@ def fill(pieces: Sequence[Piece], fields: Mapping[str, str]) -> str:
 
 
 def check_fields(fields: Sequence[str], columns: Sequence[str], *, where: str) -> None:
-    """Refuse a template over columns that are not there.
+    """Refuse data without the columns that a template names.
 
     Raises:
         UserError: names the column and the nearest one there is.
     """
     for name in fields:
         if name not in columns:
-            raise UserError(f"no such column: {name} (data.template)", where=where, fix=absent(name, columns))
+            raise UserError(f"no such column: {name}", where=where, fix=absent(name, columns))
 
 
 def short_template(prompt_column: str, completion_column: str, rows: Sequence[Mapping[str, object]]) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from ftkit.data.arrow_rows import class_names
 from ftkit.data.columns import listing
+from ftkit.data.documents import iter_documents
 from ftkit.data.files import file_format, iter_rows
 from ftkit.data.folders import PART, find_in_folder, iter_parts
 from ftkit.data.gather import Source
+from ftkit.data.rows import BadRow, Row
 from ftkit.data.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
@@ -20,8 +22,12 @@ _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 _SPLITS = ("train", "validation", "test")
 
 
-def find_sources(spec: DataSpec) -> tuple[dict[str, Source], list[str]]:
+def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, Source], list[str]]:
     """Sources by split (train always, validation and test where there are any), and notes on how they were found.
+
+    Args:
+        spec: names the data.
+        documents: whether a row of a text file is a document and not a line.
 
     Raises:
         UserError: nothing or two things named, no such file, folder or data set, no training split.
@@ -30,25 +36,31 @@ def find_sources(spec: DataSpec) -> tuple[dict[str, Source], list[str]]:
     if spec.dataset_name is not None:
         if named := [f"data.{split}_file" for split, file in files.items() if file]:
             raise UserError(f"both data.dataset_name and {', '.join(named)} are set", fix="keep one of the two ways")
-        return _from_data_set(spec, spec.dataset_name)
+        return _from_data_set(spec, spec.dataset_name, documents=documents)
     if files["train"] is None:
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
-    return {split: file_source(split, Path(file), spec) for split, file in files.items() if file is not None}, []
+    named_files = {split: Path(file) for split, file in files.items() if file is not None}
+    return {split: file_source(split, path, spec, documents=documents) for split, path in named_files.items()}, []
 
 
-def file_source(split: str, path: Path, spec: DataSpec, *, further: Sequence[Path] = ()) -> Source:
+def file_source(
+    split: str, path: Path, spec: DataSpec, *, further: Sequence[Path] = (), documents: bool = False
+) -> Source:
     """The source of a split that lies in a file, or in several parts of one."""
     check_readable(path)
     classes = class_names(path) if file_format(path) in ("parquet", "arrow") else {}
+    read: Callable[[Path], Iterator[Row | BadRow]]
+    if documents and file_format(path) == "text":
+        read = partial(iter_documents, encoding=spec.encoding, separator=spec.document_separator)
+    else:
+        read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
     if not further:
-        rows = partial(iter_rows, path, encoding=spec.encoding, delimiter=spec.delimiter)
-        return Source(split, shown_path(path), rows, classes)
-    read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
+        return Source(split, shown_path(path), partial(read, path), classes)
     parts = (path, *further)
     return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, parts, read), classes)
 
 
-def _from_data_set(spec: DataSpec, name: str) -> tuple[dict[str, Source], list[str]]:
+def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[str, Source], list[str]]:
     if name.startswith("builtin:"):
         from ftkit.data.builtin import builtin_rows
 
@@ -57,7 +69,9 @@ def _from_data_set(spec: DataSpec, name: str) -> tuple[dict[str, Source], list[s
             split: partial(_renamed, Source(split, f"{name}[{split}]", rows)) for split, rows in available.items()
         }
     elif Path(name).is_dir():
-        makers = {split: partial(_of_files, files, spec) for split, files in find_in_folder(Path(name)).items()}
+        makers = {
+            split: partial(_of_files, files, spec, documents) for split, files in find_in_folder(Path(name)).items()
+        }
     elif Path(name).is_file():
         raise UserError("is a file, not a data set", where=name, fix="name it in data.train_file")
     elif name.startswith((".", "~")) or os.path.isabs(name):
@@ -75,8 +89,8 @@ def _renamed(source: Source, split: str) -> Source:
     return Source(split, source.name, source.rows, source.class_names)
 
 
-def _of_files(files: Sequence[Path], spec: DataSpec, split: str) -> Source:
-    return file_source(split, files[0], spec, further=files[1:])
+def _of_files(files: Sequence[Path], spec: DataSpec, documents: bool, split: str) -> Source:
+    return file_source(split, files[0], spec, further=files[1:], documents=documents)
 
 
 def _pick(

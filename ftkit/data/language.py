@@ -1,0 +1,172 @@
+"""The `data` part of a recipe to splits of texts, completions or chats, for a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+
+from ftkit.data import arrays
+from ftkit.data.chat_rows import Unusable
+from ftkit.data.columns import columns_of
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
+from ftkit.data.language_forms import Form, Record, choose_form
+from ftkit.data.language_split import with_validation
+from ftkit.data.prompting import check_fields
+from ftkit.data.rows import BadRow, Row
+from ftkit.data.sources import find_sources
+from ftkit.data.split import sample
+from ftkit.errors import UserError
+from ftkit.recipe.schema import DataSpec
+
+__all__ = ["load_language_splits"]
+
+_SAMPLE_ROWS = 200
+_BATCH_ROWS = 10_000
+_BATCH_CHARACTERS = 1 << 26
+
+
+def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    """Read, check and split the data of a recipe.
+
+    Args:
+        spec: where the examples are; paths absolute or relative to the working directory.
+        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
+        narrow: makes each source one that is read in part.
+
+    Returns:
+        The splits, with their prompting and with notes on everything that was assumed.
+
+    Raises:
+        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
+    """
+    sources, notes = find_sources(spec, documents=True)
+    if narrow is not None:
+        sources = {name: narrow(source) for name, source in sources.items()}
+    form = _form(sources["train"], spec, notes)
+    splits: dict[str, Split] = {}
+    skipped = []
+    for name in ("train", "validation", "test"):
+        if name not in sources:
+            continue
+        found = _read(sources[name], form, spec, notes)
+        skipped.extend(skipped_rows(found.source, found.bad))
+        if found.num_rows:
+            table = pa.Table.from_batches(found.batches, schema=form.schema)
+            splits[name] = Split(name, table, found.source.name)
+    _note_chats(form, notes)
+    if "validation" not in splits:
+        splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
+    splits = {name: _limited(split, spec, seed, notes) for name, split in splits.items()}
+    return Splits(
+        splits["train"], splits["validation"], splits.get("test"), (), tuple(notes), tuple(skipped), form.prompting
+    )
+
+
+def _form(source: Source, spec: DataSpec, notes: list[str]) -> Form:
+    first = list(islice(source.rows(), _SAMPLE_ROWS))
+    rows = [row.values for row in first if isinstance(row, Row)]
+    bad = [row for row in first if isinstance(row, BadRow)]
+    if not rows:
+        refuse_bad_rows(source, bad, usable=0)
+        raise _empty(source)
+    try:
+        return choose_form(rows, spec, where=source.name, notes=notes)
+    except UserError as error:
+        # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
+        if not bad:
+            raise
+        also = f"also, {source.name}:{bad[0].line} {bad[0].reason}; {bad[0].fix}"
+        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
+
+
+def _empty(source: Source) -> UserError:
+    return UserError("there is no text in it", where=source.name, fix="write some, or name another file")
+
+
+@dataclass
+class _Read:
+    """What was read of a source: the usable rows in batches, the others, and how many texts were blank."""
+
+    source: Source
+    batches: list[pa.RecordBatch]
+    bad: list[BadRow]
+    num_rows: int = 0
+    num_blank: int = 0
+
+
+def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> _Read:
+    if source.split != "train":
+        first = [row.values for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, Row)]
+        check_fields(form.columns, columns_of(first) if first else form.columns, where=source.name)
+    read = _Read(source, [], [])
+    for records in _batches(read, form):
+        columns = [arrays.strings(texts) for texts in zip(*records, strict=True)]
+        read.batches.append(pa.RecordBatch.from_arrays(columns, schema=form.schema))
+        read.num_rows += len(records)
+    if read.num_blank:
+        notes.append(f"{read.num_blank:,} blank texts of {source.name} left out")
+    if not read.num_rows and source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
+        # the answers of a public test set are often kept back
+        notes.append(f"no row of {source.name} can be used ({_first_reason(read)}): there is no test set")
+        return _Read(source, [], [])
+    if spec.on_bad_row == "error" or not read.num_rows:
+        refuse_bad_rows(source, read.bad, usable=read.num_rows)
+    if not read.num_rows:
+        raise _empty(source)
+    if read.bad:
+        notes.append(note_skipped(source, read.bad, usable=read.num_rows))
+    return read
+
+
+def _first_reason(read: _Read) -> str:
+    return read.bad[0].reason if read.bad else "it is blank"
+
+
+def _batches(read: _Read, form: Form) -> Iterator[list[Record]]:
+    records: list[Record] = []
+    size = 0
+    for row in read.source.rows():
+        if isinstance(row, BadRow):
+            read.bad.append(row)
+            continue
+        try:
+            record = form.record(row.values, read.source.class_names)
+        except Unusable as error:
+            read.bad.append(BadRow(row.line, error.reason, error.fix))
+            continue
+        if record is None:
+            read.num_blank += 1
+            continue
+        records.append(record)
+        size += sum(map(len, record))
+        # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
+        if len(records) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records
+
+
+def _note_chats(form: Form, notes: list[str]) -> None:
+    if form.chats is None:
+        return
+    if form.chats.converted:
+        notes.append(
+            f"{form.chats.converted:,} chats in the older form from/value were read as role/content"
+            " (human is user, gpt is assistant)"
+        )
+    if form.chats.left_out:
+        notes.append(f"keys of messages that are not read: {', '.join(list(form.chats.left_out)[:10])}")
+
+
+def _limited(split: Split, spec: DataSpec, seed: int, notes: list[str]) -> Split:
+    key = "max_train_samples" if split.name == "train" else "max_eval_samples"
+    limit: int | None = getattr(spec, key)
+    if limit is None or limit >= len(split):
+        return split
+    notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
+    return Split(split.name, split.table.filter(arrays.mask(sample(len(split), limit, seed=seed))), split.source)
