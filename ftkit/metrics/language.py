@@ -43,40 +43,6 @@ class LanguageScores:
     text_nll: NDArray[np.floating[Any]]
     text_bytes: NDArray[np.integer[Any]]
 
-    @classmethod
-    def of_tokens(
-        cls,
-        documents: NDArray[np.integer[Any]],
-        *,
-        num_documents: int,
-        nll: NDArray[np.floating[Any]],
-        correct: NDArray[np.bool_],
-        num_bytes: NDArray[np.integer[Any]],
-        special: NDArray[np.bool_],
-    ) -> LanguageScores:
-        """Sum over the targets of each document; all arrays (T,), targets only.
-
-        Args:
-            documents: document of each target, in [0, num_documents).
-            num_documents: D; documents without a target get zeros.
-            nll: negative log-likelihood in nats.
-            correct: whether the target was the most probable token.
-            num_bytes: UTF-8 bytes of text that the token stands for.
-            special: whether it is a special token.
-        """
-
-        def total(values: NDArray[Any]) -> NDArray[np.float64]:
-            return np.bincount(documents, weights=values, minlength=num_documents).astype(np.float64, copy=False)
-
-        return cls(
-            nll=total(nll),
-            num_targets=np.bincount(documents, minlength=num_documents),
-            num_correct=total(correct).astype(np.int64),
-            # not a product with ~special: infinity times zero is no number
-            text_nll=total(np.where(special, 0.0, nll)),
-            text_bytes=total(np.where(special, 0, num_bytes)).astype(np.int64),
-        )
-
 
 def evaluate_language(
     scores: LanguageScores, *, metrics: Sequence[str], num_resamples: int, seed: int
