@@ -67,8 +67,8 @@ def document_mask(
     the one before it, so T - 1 entries of the mask are enough to find all.
 
     Args:
-        batch_size, q_length, kv_length, q_offset, kv_offset: of the attention that the mask is for (with a static cache,
-            q_offset is a tensor).
+        batch_size, q_length, kv_length, q_offset, kv_offset: of the attention that the mask is for; q_offset
+            is a tensor with a static cache.
         mask_function: what transformers has put together for this layer type.
         attention_mask: (B, T) padding mask; none in a flat row.
         local_size: tokens that a query may look back at, itself included, where the layer type has such a window.

@@ -1,0 +1,134 @@
+"""Causal language models that compute their loss without holding their logits."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from ftkit.models.chunked_cross_entropy import IGNORED, Head, labelled_positions, summed_cross_entropy, token_losses
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+CHUNK_BYTES = 30 * 2**20
+"""Memory of a chunk's logits in float32: 156 positions of GPT-2's vocabulary. Below 32 MiB, from where on glibc fetches
+memory from the kernel, page by page, each time that a tensor is made."""
+
+MARK = "computes_loss_in_chunks"
+"""True as an attribute of a model whose forward pass was replaced."""
+
+Forward = Callable[..., Any]
+
+
+def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
+    """Let a causal language model compute its loss from the hidden states of labelled positions, a chunk at a time.
+
+    Replaces `forward` of this one object. Called with labels, and with num_items_in_batch or without, it returns the
+    same loss as before, in float32 and with gradients for all that is trained, but `logits=None`: neither the logits
+    of all positions nor their gradients are ever held. Without labels it does what it did.
+
+    With `token_scores=True` beside the labels there are no gradients, and the output has two entries more, each with
+    one number a labelled position, in row-major order: `token_nll` (N,) in nats and `token_correct` (N,), whether the
+    label had the largest logit.
+
+    Args:
+        model: a causal language model, or a peft model around one. Adapters are attached before, not after.
+
+    Returns:
+        False, and the model as it was, where the loss of a small made-up batch is not the model's own: an architecture
+        that does more between hidden states and loss than is known here.
+    """
+    base: Any = cast("Any", model).get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(base, MARK, False):
+        return True
+    own = base.forward
+    chunked = _chunked_forward(base, own)
+    if not _give_the_same_loss(base, own, chunked):
+        return False
+    base.forward = chunked
+    setattr(base, MARK, True)
+    return True
+
+
+def logits_head(base: Any) -> Head:
+    """What a model does from the last hidden states to the logits: its output layer, then what its config names.
+
+    Source:
+        transformers' gemma2 and gemma3 (final_logit_softcapping), granite (logits_scaling), cohere (logit_scale).
+    """
+    config, layer = base.config.get_text_config(), base.get_output_embeddings()
+    softcap = getattr(config, "final_logit_softcapping", None)
+    factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = layer(hidden)
+        if factor != 1.0:
+            logits = logits * factor
+        return logits if softcap is None else torch.tanh(logits / softcap) * softcap
+
+    return head
+
+
+def _chunked_forward(base: Any, own: Forward) -> Forward:
+    from transformers.modeling_outputs import CausalLMOutputWithPast
+
+    chunk_size = max(1, CHUNK_BYTES // (4 * base.config.get_text_config().vocab_size))
+
+    # the signature stays: Trainer and generate read from it which inputs the model takes
+    @functools.wraps(own)
+    def forward(*arguments: Any, token_scores: bool = False, **inputs: Any) -> Any:
+        is_special = arguments or inputs.get("shift_labels") is not None or inputs.get("return_dict") is False
+        if inputs.get("labels") is None or is_special:
+            return own(*arguments, **inputs)
+        labels, num_items = inputs.pop("labels"), inputs.pop("num_items_in_batch", None)
+        # peft passes options as None that not every decoder knows
+        left_out = ("logits_to_keep", "return_dict")
+        decoded = base.base_model(
+            **{name: inputs[name] for name in inputs if inputs[name] is not None and name not in left_out}
+        )
+        labelled = labelled_positions(labels)
+        hidden, head = decoded.last_hidden_state.flatten(0, 1), logits_head(base)
+        losses = token_losses(head, hidden, labelled, chunk_size=chunk_size) if token_scores else None
+        if losses is not None:
+            total = losses.nll.sum()
+        else:
+            layer = base.get_output_embeddings()
+            total = summed_cross_entropy(layer, head, hidden, labelled, chunk_size=chunk_size)
+        num_items = len(labelled.targets) if num_items is None else num_items
+        output = CausalLMOutputWithPast(
+            loss=total / (num_items.to(total.device) if isinstance(num_items, torch.Tensor) else num_items),
+            past_key_values=decoded.get("past_key_values"),
+            hidden_states=decoded.get("hidden_states"),
+            attentions=decoded.get("attentions"),
+        )
+        if losses is not None:
+            output["token_nll"], output["token_correct"] = losses
+        return output
+
+    return forward
+
+
+def _give_the_same_loss(base: Any, own: Forward, chunked: Forward) -> bool:
+    parameter = next(base.parameters())
+    generator = torch.Generator().manual_seed(0)
+    vocab_size = base.config.get_text_config().vocab_size
+    ids = torch.randint(vocab_size, (2, 12), generator=generator)
+    labels = ids.masked_fill(torch.rand(ids.shape, generator=generator) < 0.3, IGNORED)
+    batch = {"input_ids": ids.to(parameter.device), "labels": labels.to(parameter.device), "use_cache": False}
+    was_training = base.training
+    base.eval()
+    try:
+        with torch.no_grad():
+            expected, found = (float(forward(**batch).loss) for forward in (own, chunked))
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
+        # foreign code may fail in any way when it is not called as it expects
+        return False
+    finally:
+        base.train(was_training)
+    # in bfloat16 a logit may round to either side, depending on how many positions are multiplied at once
+    precision = max(1e-5, torch.finfo(parameter.dtype).eps / 4)
+    return abs(found - expected) <= precision * abs(expected)
