@@ -1,0 +1,246 @@
+"""What is saved is what was trained: read back by ftkit, peft, transformers, a new process, and merged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ftkit.errors import UserError
+from ftkit.models.merging import largest_difference, logits_of, merge_saved_lm, probe_tokens
+from ftkit.models.saved_lm import SavedLM, load_saved_lm
+
+Saved = Callable[..., tuple[Path, Any]]
+
+DECODERS = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
+KINDS = ("full", "lora", "prompt_tuning")
+TOKENS = probe_tokens(700)
+CPU = torch.device("cpu")
+
+RELOAD = """
+import sys
+from pathlib import Path
+import torch
+from ftkit.models.merging import logits_of, probe_tokens
+from ftkit.models.saved_lm import load_saved_lm
+for folder in map(Path, sys.argv[1:]):
+    saved = load_saved_lm(folder, dtype=torch.float32, device=torch.device("cpu"))
+    found = logits_of(saved.model, probe_tokens(700))
+    print(folder, saved.method, float((found - torch.load(f"{folder}.pt")).abs().max()))
+"""
+
+
+def load(folder: Path) -> SavedLM:
+    return load_saved_lm(folder, dtype=torch.float32, device=CPU)
+
+
+def prompted(model: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits of the tokens themselves, whatever virtual tokens stand before them."""
+    return logits_of(model, tokens)[:, -tokens.shape[1] :]
+
+
+def test_every_family_by_every_method_has_the_same_logits_in_a_fresh_process(saved: Saved) -> None:
+    folders = []
+    for family in DECODERS:
+        for kind in KINDS:
+            folder, model = saved(family, kind)
+            torch.save(logits_of(model, TOKENS), f"{folder}.pt")
+            folders.append(str(folder))
+    done = subprocess.run([sys.executable, "-c", RELOAD, *folders], capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [(line[0], line[1]) for line in lines] == [(folder, Path(folder).name.split("-")[1]) for folder in folders]
+    assert {line[0]: line[2] for line in lines if not float(line[2]) <= 1e-6} == {}
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("kind", ["lora", "prompt_tuning"])
+def test_peft_alone_and_transformers_alone_load_an_adapter_with_the_logits_that_were_trained(
+    family: str, kind: str, saved: Saved
+) -> None:
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM
+
+    folder, model = saved(family, kind)
+    expected = prompted(model, TOKENS)
+    theirs = AutoPeftModelForCausalLM.from_pretrained(str(folder)).eval()
+    assert largest_difference(prompted(theirs, TOKENS), expected) <= 1e-6
+    if kind == "lora":  # transformers injects layers, and a prompt is none
+        assert (
+            largest_difference(logits_of(AutoModelForCausalLM.from_pretrained(folder).eval(), TOKENS), expected) <= 1e-6
+        )
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_a_full_model_is_loaded_by_transformers_alone_and_its_cache_is_on(family: str, saved: Saved) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder, model = saved(family, "full")
+    assert model.config.use_cache is False
+    theirs: Any = AutoModelForCausalLM.from_pretrained(folder)
+    assert largest_difference(logits_of(theirs.eval(), TOKENS), logits_of(model, TOKENS)) <= 1e-6
+    assert theirs.config.use_cache is True
+
+
+@pytest.mark.parametrize(
+    "settings", [{"init_lora_weights": "pissa"}, {"init_lora_weights": "pissa", "use_rslora": True}]
+)
+@pytest.mark.parametrize("family", ["gpt2", "olmo2"])
+def test_an_adapter_that_began_as_pissa_is_a_plain_one_of_the_original_base(
+    family: str, settings: dict[str, Any], saved: Saved
+) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    whole = {"gpt2": "ln_f", "olmo2": "lm_head"}[family]
+    folder, model = saved(family, "lora", r=4, modules_to_save=[whole], **settings)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["r"], config["init_lora_weights"]) == (8, True)
+    theirs = AutoPeftModelForCausalLM.from_pretrained(str(folder)).eval()
+    assert largest_difference(logits_of(theirs, TOKENS), logits_of(model, TOKENS)) <= 2e-5
+    assert any("modules_to_save" in name or whole in name for name in load_file(folder / "adapter_model.safetensors"))
+
+
+def test_an_adapter_folder_holds_no_embeddings_no_configuration_and_the_place_of_its_base(saved: Saved) -> None:
+    folder, model = saved("olmo2", "lora")
+    assert not (folder / "config.json").exists()
+    assert not [name for name in load_file(folder / "adapter_model.safetensors") if "lora_" not in name]
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert Path(config["base_model_name_or_path"]).is_absolute()
+    assert Path(config["base_model_name_or_path"]).is_dir()
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert model.peft_config["default"].base_model_name_or_path == config["base_model_name_or_path"]
+
+
+def test_what_is_loaded_is_ready_to_generate(saved: Saved) -> None:
+    folder, _ = saved("llama", "lora")
+    (folder / "prompting.json").write_text('{"kind": "text"}')
+    found = load(folder)
+    assert found.model.training is False
+    assert found.model.config.use_cache is True
+    assert found.prompting == {"kind": "text"}
+    assert found.tokenizer.padding_side == "right"
+    assert (found.method, found.base.config["model_type"]) == ("lora", "llama")
+
+
+def test_an_adapter_without_a_tokenizer_of_its_own_takes_that_of_its_base(saved: Saved) -> None:
+    folder, _ = saved("gemma3", "lora")
+    for file in folder.glob("*token*"):
+        file.unlink()
+    assert load(folder).tokenizer("a").input_ids == [2, 327]
+
+
+def test_a_base_that_has_moved_is_one_message_with_the_line_to_change(saved: Saved) -> None:
+    folder, _ = saved("llama", "lora")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = "/somewhere/else"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert "is gone: there is no folder /somewhere/else; put it back, or write where it is now" in str(caught.value)
+    settings["base_model_name_or_path"] = "nobody/no-such-model"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="the base model of this adapter: nobody/no-such-model is neither a folder nor"):
+        load(folder)
+
+
+def test_another_base_of_other_layers_is_refused(saved: Saved) -> None:
+    folder, _ = saved("llama", "lora", target_modules=["up_proj"])
+    other, _ = saved("gpt2", "full")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = str(other)
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        UserError, match=r"the adapter does not fit its base model .*name the base that it was trained on"
+    ):
+        load(folder)
+
+
+def test_an_adapter_that_lacks_weights_is_refused_instead_of_filled_up_at_random(saved: Saved) -> None:
+    folder, _ = saved("llama", "lora")
+    weights = load_file(folder / "adapter_model.safetensors")
+    lost = next(name for name in weights if "layers.1.mlp.up_proj.lora_A" in name)
+    save_file({k: v for k, v in weights.items() if k != lost}, folder / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=f"the adapter lacks weights: {lost}"):
+        load(folder)
+
+
+def test_folders_that_are_no_language_model_are_refused_by_what_they_are(saved: Saved, tmp_path: Path) -> None:
+    folder, _ = saved("gpt2", "full")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"architectures": ["GPT2ForSequenceClassification"]}))
+    with pytest.raises(UserError, match=r"holds a classifier, which writes no text; ask it with .ftkit predict."):
+        load(folder)
+    with pytest.raises(UserError, match=r"holds no model: it has no config.json"):
+        load(tmp_path)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "task_type": "SEQ_2_SEQ_LM"}))
+    with pytest.raises(UserError, match="is LORA for SEQ_2_SEQ_LM, not LoRA or prompt tuning of a causal"):
+        load(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{")
+    with pytest.raises(UserError, match=r"adapter_config.json cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}, {"init_lora_weights": "pissa"}, {"use_rslora": True}])
+def test_a_merged_model_is_one_plain_folder_with_the_logits_of_base_and_adapter(
+    family: str, settings: dict[str, Any], saved: Saved, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder, model = saved(family, "lora", **settings)
+    merged = merge_saved_lm(folder, tmp_path / "merged", dtype=torch.float32)
+    assert merged.difference <= 1e-4
+    assert merged.rounding == 0
+    theirs: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert largest_difference(logits_of(theirs.eval(), TOKENS), logits_of(model, TOKENS)) <= 1e-4
+    names = set(load_file(tmp_path / "merged" / "model.safetensors"))
+    assert not [name for name in names if "lora" in name or "base_layer" in name]
+
+
+def test_a_module_that_was_trained_whole_is_merged_too(saved: Saved, tmp_path: Path) -> None:
+    folder, model = saved("olmo2", "lora", modules_to_save=["lm_head"])
+    assert merge_saved_lm(folder, tmp_path / "merged", dtype=torch.float32).difference <= 1e-4
+    head = load_file(tmp_path / "merged" / "model.safetensors")["lm_head.weight"]
+    assert torch.equal(head, model.base_model.model.lm_head.modules_to_save["default"].weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounding_is_measured_apart_from_merging(dtype: torch.dtype, saved: Saved, tmp_path: Path) -> None:
+    folder, model = saved("llama", "lora")
+    merged = merge_saved_lm(folder, tmp_path / "merged", dtype=dtype)
+    assert merged.difference <= 1e-4 < merged.rounding < 0.5
+    assert {tensor.dtype for tensor in load_file(tmp_path / "merged" / "model.safetensors").values()} == {dtype}
+    again = load_saved_lm(copy_tokenizer(folder, tmp_path / "merged"), dtype=torch.float32, device=CPU)
+    tokens = probe_tokens(len(again.tokenizer))
+    moved = largest_difference(logits_of(again.model, tokens), logits_of(model, tokens))
+    assert moved == pytest.approx(merged.rounding, rel=1e-2)
+
+
+def copy_tokenizer(source: Path, target: Path) -> Path:
+    for file in source.glob("*token*"):
+        shutil.copy(file, target)
+    return target
+
+
+def test_what_cannot_be_merged_is_refused_with_the_reason(saved: Saved, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a tuned prompt cannot be merged: it is vectors before the input"):
+        merge_saved_lm(saved("llama", "prompt_tuning")[0], tmp_path / "merged", dtype=torch.float32)
+    with pytest.raises(UserError, match="there is no adapter to merge: every weight was trained"):
+        merge_saved_lm(saved("llama", "full")[0], tmp_path / "merged", dtype=torch.float32)
+
+
+def test_a_merge_that_goes_wrong_is_refused(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft.tuners.lora.layer import Linear
+
+    folder, _ = saved("llama", "lora")
+    right = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda layer, adapter: 1.01 * right(layer, adapter))
+    with pytest.raises(UserError, match="the merged model is not the model that was trained: its logits differ by"):
+        merge_saved_lm(folder, tmp_path / "merged", dtype=torch.float32)
