@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.recipe.dump import write_value
@@ -60,9 +61,22 @@ class NewRecipe:
     warnings: tuple[str, ...]
 
 
-def starting_points() -> dict[str, str]:
-    """Name of each starting point -> its first comment."""
-    return {path.stem: _summary(path.read_text("utf-8")) for path in sorted(STARTING_POINTS.glob("*.yaml"))}
+class StartingPoint(NamedTuple):
+    """What a list of starting points shows.
+
+    Attributes:
+        task: as the recipe says it.
+        summary: its first comment.
+    """
+
+    task: str
+    summary: str
+
+
+def starting_points() -> dict[str, StartingPoint]:
+    """Name -> starting point."""
+    texts = {path.stem: path.read_text("utf-8") for path in sorted(STARTING_POINTS.glob("*.yaml"))}
+    return {name: StartingPoint(task_of(text), _summary(text)) for name, text in texts.items()}
 
 
 def starting_point(name: str) -> str:
@@ -78,6 +92,13 @@ def starting_point(name: str) -> str:
         fix = f"did you mean {near}?" if near else f"there is {', '.join(known)}"
         raise UserError(f"no starting point is called {name!r}", fix=fix)
     return (STARTING_POINTS / f"{name}.yaml").read_text("utf-8")
+
+
+def task_of(text: str) -> str:
+    """The task of a starting point."""
+    match = re.search(r"^task: (\w+)", text, re.MULTILINE)
+    assert match is not None, "every starting point names its task"
+    return match[1]
 
 
 def compose_recipe(text: str, *, recipe_path: Path, data_file: Path, facts: DataFacts, model: str | None) -> NewRecipe:
@@ -100,11 +121,16 @@ def compose_recipe(text: str, *, recipe_path: Path, data_file: Path, facts: Data
         values["data.text_pair_column"] = facts.text_pair_column
     if model is not None:
         values["model.name_or_path"] = model
-    values.update({f"data.{split}_file": relative(path, folder) for split, path in facts.siblings.items()})
     size = 0.1 if facts.num_rows >= SMALL else 0.2
-    values["data.validation_size"] = None if "validation" in facts.siblings else size
+    values.update(sibling_values(facts.siblings, folder, size=size))
     filled = fill(text, values)
     return NewRecipe(filled, _assumptions(facts, size), _warnings(facts))
+
+
+def sibling_values(siblings: Mapping[str, Path], folder: Path, *, size: float) -> dict[str, object]:
+    """Values of the keys that say what is measured on: files beside the training file, or a part of it."""
+    values: dict[str, object] = {f"data.{split}_file": relative(path, folder) for split, path in siblings.items()}
+    return values | {"data.validation_size": None if "validation" in siblings else size}
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -166,13 +192,15 @@ def _assumptions(facts: DataFacts, size: float) -> tuple[str, ...]:
     labels = ", ".join(f"{name} ({count:,})" for name, count in _by_count(facts)[:6])
     more = f" and {len(facts.label_counts) - 6} more" if len(facts.label_counts) > 6 else ""
     assumed = [*facts.notes, f"{rows} looked at; {len(facts.label_counts)} labels: {labels}{more}"]
-    if "validation" in facts.siblings:
-        assumed.append(f"validation set: {facts.siblings['validation'].name}, which lies beside the training file")
-    else:
-        assumed.append(f"validation set: {size:.0%} of the rows are split off, the same ones for the same seed")
-    if "test" in facts.siblings:
-        assumed.append(f"test set: {facts.siblings['test'].name}, which lies beside the training file")
-    return tuple(assumed)
+    split_off = f"{size:.0%} of the rows are split off, the same ones for the same seed"
+    return (*assumed, *sibling_assumptions(facts.siblings, split_off))
+
+
+def sibling_assumptions(siblings: Mapping[str, Path], split_off: str) -> list[str]:
+    """What is measured on, in words; `split_off` says it of the validation set where no file lies there."""
+    beside = {split: f"{path.name}, which lies beside the training file" for split, path in siblings.items()}
+    assumed = [f"validation set: {beside.get('validation', split_off)}"]
+    return [*assumed, f"test set: {beside['test']}"] if "test" in beside else assumed
 
 
 def _warnings(facts: DataFacts) -> tuple[str, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from new_recipes import run, write_rows
 
-from ftkit.cli.new import new
 from ftkit.errors import UserError
 from ftkit.recipe.new import STARTING_POINTS, fill, starting_point, starting_points
 from ftkit.recipe.parse import load_recipe, parse_recipe
@@ -16,21 +14,14 @@ from ftkit.recipe.parse import load_recipe, parse_recipe
 REPOSITORY = Path(__file__).parents[2]
 SCHEMA_COMMENT = "# yaml-language-server: $schema=ftkit.schema.json\n"
 NAMES = sorted(starting_points())
-app = typer.Typer()
-app.command()(new)
-
-
-def run(*words: object) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def write_rows(path: Path, rows: list[str]) -> Path:
-    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return path
+DATA = {
+    "text-pairs": "pairs.csv",
+    "causal-lm-lora": "harbour.txt",
+    "causal-lm-full": "notes.jsonl",
+    "instruct": "chats.jsonl",
+    "prompt-tuning": "answers.jsonl",
+}
+"""Starting point -> the file in recipes/data that its recipe learns from, where it is not messages.csv."""
 
 
 def reviews(num_rows: int) -> list[str]:
@@ -101,10 +92,13 @@ def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path: Path) -> No
     assert out.read_text() == starting_point("quickstart")
 
 
-def test_the_list_shows_every_starting_point(tmp_path: Path) -> None:
-    said = run("--list")
-    assert [line.split()[0] for line in said.splitlines()] == NAMES
-    assert len(NAMES) >= 5
+def test_the_list_shows_every_starting_point_below_its_task() -> None:
+    lines = run("--list").splitlines()
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert heads == ["task classification", "task causal_lm"]
+    assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == NAMES
+    assert lines.index(heads[1]) < next(n for n, line in enumerate(lines) if line.startswith("  instruct "))
+    assert len(NAMES) >= 10
 
 
 def test_an_unknown_starting_point_names_the_nearest(tmp_path: Path) -> None:
@@ -128,18 +122,34 @@ def test_each_line_that_is_commented_out_is_a_recipe_when_brought_in(tmp_path: P
     for index, line in enumerate(lines):
         if line.startswith("  # ") and ": " in line:
             brought = [*lines[:index], "  " + line.removeprefix("  # "), *lines[index + 1 :]]
-            if "validation_file:" in line:
-                brought = [other for other in brought if "validation_size:" not in other]
+            brought = settle(brought, line.split()[1].removesuffix(":"))
             parse_recipe("\n".join(brought), tmp_path / "r.yaml", check_files=False)
+
+
+def settle(lines: list[str], key: str) -> list[str]:
+    """What else the comments of a starting point ask for when a key is brought in."""
+    instead = {
+        "validation_file": ("validation_size",),
+        "prompt_column": ("messages_column", "chat_template"),
+        "completion_column": ("messages_column", "chat_template"),
+        "template": ("messages_column", "chat_template"),
+    }
+    together = {"prompt_column": "completion_column", "completion_column": "prompt_column"}
+    kept = [line for line in lines if not line.startswith(tuple(f"  {other}:" for other in instead.get(key, ())))]
+    pair = f"  # {together.get(key)}:"
+    return ["  " + line.removeprefix("  # ") if line.startswith(pair) else line for line in kept]
 
 
 def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path) -> None:
     """One source: the starting points in the package; `recipes/` shows them filled in for the data beside it."""
     folder = REPOSITORY / "recipes"
     found = {path.stem: path.read_text("utf-8") for path in folder.glob("*.yaml")}
-    made = {"quickstart": fill(starting_point("quickstart"), {"training.output_dir": "../runs/quickstart"})}
-    for name in set(NAMES) - {"quickstart"}:
-        data = folder / "data" / ("pairs.csv" if name == "text-pairs" else "messages.csv")
+    made = {
+        name: fill(starting_point(name), {"training.output_dir": f"../runs/{name}"})
+        for name in ("quickstart", "smollm2-pydoc")
+    }
+    for name in set(NAMES) - made.keys():
+        data = folder / "data" / DATA.get(name, "messages.csv")
         pair = ("--text-pair-column", "text_pair") if name == "text-pairs" else ()
         out = tmp_path / f"{name}.yaml"
         run(out, "--from", name, "--data", data, *pair)

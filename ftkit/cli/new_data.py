@@ -1,0 +1,212 @@
+"""What `ftkit new` sees in a data file: the task that it is for, and its columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ftkit.errors import UserError
+
+if TYPE_CHECKING:
+    from ftkit.data.columns import ColumnGuess
+    from ftkit.data.language_columns import LanguageColumns
+    from ftkit.recipe.new import DataFacts
+    from ftkit.recipe.new_language import LanguageFacts
+
+MAX_ROWS = 20_000
+"""Rows looked at; enough to tell a label from a text, and quick on any file."""
+SEPARATOR = "<|endoftext|>"
+"""What commonly stands between the documents of a text file."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first rows of a file.
+
+    Attributes:
+        path: the file.
+        rows: column -> value of each row that can be read; there is one.
+        complete: whether these are all rows.
+        num_bad_rows: rows among them that cannot be read.
+        named: columns named on the command line, by `text`, `text_pair`, `label`, `prompt`, `completion`, `messages`.
+    """
+
+    path: Path
+    rows: Sequence[Mapping[str, object]]
+    complete: bool
+    num_bad_rows: int
+    named: Mapping[str, str]
+
+    @property
+    def is_text_file(self) -> bool:
+        """Whether a row is a mere line."""
+        return self.path.suffix.lower() == ".txt"
+
+    def guess(self) -> ColumnGuess:
+        """The columns of a classifier's data."""
+        from ftkit.data.columns import guess_columns
+
+        columns = {f"{kind}_column": self.named.get(kind) for kind in ("text", "text_pair", "label")}
+        return guess_columns(self.rows, **columns)
+
+
+def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
+    """Read the first rows of a file, or of the one called train in a folder.
+
+    Raises:
+        UserError: there is no such file, no row of it can be read, or a named column is not in it.
+    """
+    from ftkit.data.columns import columns_of
+    from ftkit.data.files import BadRow, iter_rows
+
+    data = _training_file(data)
+    seen = list(islice(iter_rows(data, encoding=encoding), MAX_ROWS + 1))
+    complete, seen = len(seen) <= MAX_ROWS, seen[:MAX_ROWS]
+    rows = [row.values for row in seen if not isinstance(row, BadRow)]
+    if not rows:
+        first = next((row for row in seen if isinstance(row, BadRow)), None)
+        where = f"{data}:{first.line}" if first else str(data)
+        raise UserError(
+            first.reason if first else "there is no row in it", where=where, fix=first.fix if first else None
+        )
+    columns = columns_of(rows)
+    for kind, name in named.items():
+        if name not in columns:
+            option = f"--{kind.replace('_', '-')}-column"
+            raise UserError(f"no column {name!r} ({option})", where=str(data), fix=f"columns: {_some(columns)}")
+    return Head(data, rows, complete, len(seen) - len(rows), named)
+
+
+def task_of_data(head: Head) -> tuple[str, str]:
+    """The task that a file is for, and why, in words; empty for a classifier, which is the common case.
+
+    A column with the name of a label decides for a classifier; else messages, or prompts with completions, decide for a
+    language model.
+    """
+    from ftkit.data.columns import LABEL_NAMES
+    from ftkit.data.language_columns import guess_language_columns
+
+    if head.is_text_file:
+        return "causal_lm", "task causal_lm: a text file has no labels"
+    guess, found = head.guess(), guess_language_columns(head.rows)
+    labelled = guess.text is not None and guess.label is not None and guess.label.strip().lower() in LABEL_NAMES
+    if found.kind in ("chat", "completion") and not labelled:
+        what = "messages" if found.kind == "chat" else "prompts and completions"
+        return "causal_lm", f"task causal_lm: the file holds {what}; --task classification would make a classifier"
+    return "classification", ""
+
+
+def classification_facts(head: Head) -> DataFacts:
+    """Find text and label.
+
+    Raises:
+        UserError: a column is not obvious and not named.
+    """
+    from ftkit.data.columns import columns_of
+    from ftkit.recipe.new import DataFacts
+
+    guess = head.guess()
+    if guess.text is None or guess.label is None:
+        kinds = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
+        options = " and ".join(f"--{kind}-column" for kind in kinds)
+        fix = f"say {options}; columns: {_some(columns_of(head.rows))}"
+        if guess.label is None:
+            fix += "; for a language model, which needs no labels, add --task causal_lm"
+        raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
+    labels = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
+    return DataFacts(
+        num_rows=len(head.rows),
+        complete=head.complete,
+        label_counts=labels,
+        text_column=guess.text,
+        text_pair_column=head.named.get("text_pair"),
+        label_column=guess.label,
+        notes=guess.notes,
+        siblings=_siblings(head.path),
+        num_bad_rows=head.num_bad_rows,
+    )
+
+
+def language_facts(head: Head) -> LanguageFacts:
+    """Find messages, prompt and completion, or text.
+
+    Raises:
+        UserError: none of them is obvious or named, or the columns named do not go together.
+    """
+    from ftkit.data.columns import columns_of
+    from ftkit.data.language_columns import LanguageColumns, describe_unclear, guess_language_columns
+    from ftkit.recipe.new_language import LanguageFacts
+
+    found = LanguageColumns("text") if head.is_text_file else _named_columns(head) or guess_language_columns(head.rows)
+    if found.kind is None:
+        columns = columns_of(head.rows)
+        fix = "name it: --text-column, --messages-column, or --prompt-column and --completion-column"
+        raise UserError(describe_unclear(columns, found), where=str(head.path), fix=fix)
+    separated = head.is_text_file and any(SEPARATOR in str(row["text"]) for row in head.rows)
+    return LanguageFacts(
+        kind=found.kind,
+        columns=_form(found),
+        num_rows=len(head.rows),
+        complete=head.complete,
+        separator=SEPARATOR if separated else None,
+        notes=found.notes,
+        siblings=_siblings(head.path),
+        num_bad_rows=head.num_bad_rows,
+    )
+
+
+def _named_columns(head: Head) -> LanguageColumns | None:
+    """The form of which the options name every column; None where they name nothing."""
+    from ftkit.data.language_columns import LanguageColumns
+
+    named = head.named
+    if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):
+        fix = "one of --text-column, --messages-column, or --prompt-column with --completion-column"
+        options = " and ".join(f"--{kind}-column" for kind in named)
+        raise UserError(f"{options} do not say what an example is", fix=fix)
+    if not named:
+        return None
+    kind: Literal["text", "completion", "chat"]
+    kind = "text" if "text" in named else "chat" if "messages" in named else "completion"
+    text, prompt, completion, messages = map(named.get, ("text", "prompt", "completion", "messages"))
+    return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
+
+
+def _form(found: LanguageColumns) -> dict[str, str]:
+    """Keys of the recipe's `data` that say what an example is."""
+    if found.template is not None:
+        return {"template": found.template}
+    named = {kind: getattr(found, kind) for kind in ("text", "prompt", "completion", "messages")}
+    return {f"{kind}_column": column for kind, column in named.items() if column is not None}
+
+
+def _training_file(data: Path) -> Path:
+    """The file itself, or the one called train in a folder."""
+    if not data.is_dir():
+        return data
+    there = sorted(path for path in data.iterdir() if path.stem.lower() == "train" and path.is_file())
+    if len(there) != 1:
+        what = "no file called train" if not there else "more than one file called train"
+        raise UserError(f"{what} in this folder", where=str(data), fix="name the training file: --data FILE")
+    return there[0]
+
+
+def _some(columns: list[str]) -> str:
+    return ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+
+
+def _siblings(data: Path) -> dict[str, Path]:
+    """The validation and test files that lie beside a file called train."""
+    if data.stem.lower() != "train":
+        return {}
+    names = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+    found = {}
+    for split, stems in names.items():
+        there = [data.with_name(f"{stem}{data.suffix}") for stem in stems]
+        if near := next((path for path in there if path.is_file()), None):
+            found[split] = near
+    return found
