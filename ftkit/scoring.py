@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +49,136 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     weights = np.exp(shifted)
     probabilities: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
     return probabilities
+
+
+IGNORED = -100
+"""Label of a token that is not learnt."""
+
+LOGITS_AT_A_TIME = 2**24
+"""Logits whose softmax is held at a time, in float32, where a model gives all of them."""
+
+
+class TokenBatch(NamedTuple):
+    """Token sequences as a language model takes them, one a row or end to end in a single row.
+
+    Attributes:
+        inputs: model inputs (B, T), `labels` among them: the token's own id where it is scored, -100 elsewhere (the
+            model shifts them), and always -100 for the first token of a row.
+        sequences: of each scored token, row by row: the number of its sequence, (n,).
+        special: of each scored token: whether it is a special token, (n,).
+
+    Example:
+        Of `sequences` with rows 4 and 7, however they are laid out::
+
+            taken = sequences.take(rows)
+            TokenBatch(
+                inputs=flat_batch(sequences, rows),
+                sequences=np.repeat(rows, taken.lengths)[taken.learnt],
+                special=taken.special[taken.learnt],
+            )
+    """
+
+    inputs: Mapping[str, npt.NDArray[np.int64]]
+    sequences: npt.NDArray[np.int64]
+    special: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What a language model makes of N sequences.
+
+    Attributes:
+        nll: negative log-likelihood of the learnt tokens in nats, summed, (N,) float64.
+        num_targets: learnt tokens, (N,) int64.
+        num_correct: learnt tokens that have the largest logit, (N,) int64.
+        text_nll: as nll, over the learnt tokens that are not special, (N,) float64.
+        token_nll: of every learnt token by itself, float32, those of sequence n at
+            [num_targets[:n].sum() : num_targets[:n + 1].sum()]; None unless asked for.
+    """
+
+    nll: npt.NDArray[np.float64]
+    num_targets: npt.NDArray[np.int64]
+    num_correct: npt.NDArray[np.int64]
+    text_nll: npt.NDArray[np.float64]
+    token_nll: npt.NDArray[np.float32] | None = None
+
+
+def score_tokens(
+    model: nn.Module,
+    batches: Iterable[TokenBatch],
+    *,
+    num_sequences: int,
+    device: torch.device,
+    per_token: bool = False,
+    advance: Callable[[int], None] = lambda _sequences: None,
+) -> TokenScores:
+    """Score every learnt token once, in eval mode, with log-softmax in float32.
+
+    A model with the attribute `computes_loss_in_chunks` is called with labels and `token_scores=True` and answers with
+    `token_nll` and `token_correct`; any other must give `logits` (B, T or more, V), which cost memory.
+
+    Args:
+        model: a causal language model, perhaps with adapters; each module gets its mode back afterwards.
+        batches: each sequence in one batch, in any order.
+        num_sequences: N.
+        device: where the model lies.
+        per_token: keep each token's nll too.
+        advance: called with the number of sequences just scored.
+
+    Raises:
+        ValueError: a batch has another number of labels than it says, or labels the first token of a row, though
+            nothing stands before it.
+    """
+    owners, nlls = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
+    hits, texts = [np.zeros(0, dtype=np.bool_)], [np.zeros(0, dtype=np.bool_)]
+    with _evaluating(model), torch.inference_mode():
+        for batch in batches:
+            labelled = batch.inputs["labels"] != IGNORED
+            if labelled[:, 0].any() or labelled.sum() != len(batch.sequences):
+                raise ValueError("labels: one for each scored token, and none for the first token of a row")
+            inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()}
+            nll, correct = _token_losses(model, inputs)
+            owners.append(batch.sequences)
+            nlls.append(nll.float().cpu().numpy())
+            hits.append(correct.cpu().numpy())
+            texts.append(~batch.special)
+            advance(len(np.unique(batch.sequences)))
+    owner, token_nll = np.concatenate(owners), np.concatenate(nlls)
+
+    def total(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(owner, weights=values, minlength=num_sequences), dtype=np.float64)
+
+    return TokenScores(
+        nll=total(token_nll),
+        num_targets=np.bincount(owner, minlength=num_sequences),
+        num_correct=total(np.concatenate(hits)).astype(np.int64),
+        text_nll=total(np.where(np.concatenate(texts), token_nll, 0.0)),
+        token_nll=token_nll[np.argsort(owner, kind="stable")] if per_token else None,
+    )
+
+
+def _token_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nll and whether it is the likeliest, for each labelled token in row-major order."""
+    if getattr(model, "computes_loss_in_chunks", False):
+        outputs = model(**inputs, token_scores=True)
+        return outputs.token_nll, outputs.token_correct
+    labels = inputs.pop("labels")[:, 1:]
+    learnt = labels != IGNORED
+    # a learnt prompt puts positions of its own before the row
+    logits = model(**inputs).logits[:, -labels.shape[1] - 1 : -1][learnt]
+    targets = labels[learnt]
+    chunks = torch.split(torch.arange(len(targets)), max(1, LOGITS_AT_A_TIME // logits.shape[1]))
+    nlls = [nn.functional.cross_entropy(logits[rows].float(), targets[rows], reduction="none") for rows in chunks]
+    return torch.cat(nlls), logits.argmax(dim=1) == targets
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; a frozen base inside a model that trains may have been in eval mode before."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
