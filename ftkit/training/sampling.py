@@ -5,9 +5,82 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
+
+
+def epoch_generator(*, seed: int, epoch: int) -> torch.Generator:
+    """Randomness of one epoch, from seed and epoch alone."""
+    # torch's generator on the CPU looks at 32 bits of its seed only, so the two are mixed into as many
+    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1)[0]
+    return torch.Generator().manual_seed(int(mixed))
+
+
+class ShuffledEpochs(torch.utils.data.Sampler[int]):
+    """The numbers below `num_rows`, shuffled anew each epoch; the order depends on seed and epoch alone."""
+
+    def __init__(self, num_rows: int, *, seed: int) -> None:
+        self.num_rows = num_rows
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; the data loader calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __iter__(self) -> Iterator[int]:
+        order: list[int] = torch.randperm(
+            self.num_rows, generator=epoch_generator(seed=self.seed, epoch=self.epoch)
+        ).tolist()
+        return iter(order)
+
+
+class TokenBudgetBatches(torch.utils.data.BatchSampler):
+    """Batches of as many rows as a number of tokens allows, in an order shuffled anew each epoch.
+
+    Which rows share a batch is drawn once, so that every epoch has the same number of steps.
+
+    Args:
+        lengths: tokens of each row.
+        max_tokens: most tokens of a batch; a longer row gets one of its own.
+        seed: of every draw.
+        padded: whether rows are padded to the longest of their batch, which then counts.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, max_tokens: int, seed: int, padded: bool) -> None:
+        order: list[int] = torch.randperm(len(lengths), generator=epoch_generator(seed=seed, epoch=0)).tolist()
+        if padded:
+            # padding costs least where lengths are alike; the shuffle before keeps equal lengths in random order
+            order.sort(key=lambda row: lengths[row])
+        self.batches = list(_fill(order, lengths, max_tokens=max_tokens, padded=padded))
+        super().__init__(ShuffledEpochs(len(self.batches), seed=seed), batch_size=1, drop_last=False)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self.batches[number] for number in self.sampler)
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], *, max_tokens: int, padded: bool) -> Iterator[list[int]]:
+    batch: list[int] = []
+    used = longest = 0
+    for row in order:
+        longest_then = max(longest, lengths[row])
+        used_then = longest_then * (len(batch) + 1) if padded else used + lengths[row]
+        if batch and used_then > max_tokens:
+            yield batch
+            batch, longest_then = [], lengths[row]
+            used_then = lengths[row]
+        batch.append(row)
+        used, longest = used_then, longest_then
+    if batch:
+        yield batch
 
 
 class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
@@ -36,10 +109,8 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        # two halves of one word: no two (seed, epoch) share a state
-        generator = torch.Generator().manual_seed((self.epoch << 32) | self.seed)
         order: list[int] = get_length_grouped_indices(  # type: ignore[no-untyped-call]
-            self.lengths, self.batch_size, generator=generator
+            self.lengths, self.batch_size, generator=epoch_generator(seed=self.seed, epoch=self.epoch)
         )
         return iter(order)
 

@@ -1,0 +1,65 @@
+"""Which rows share a batch, and in which order they come."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
+
+LENGTHS = [random.Random(row).randrange(1, 60) for row in range(500)]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_batches_counted_in_tokens_hold_every_row_once_and_never_too_many_tokens(padded: bool) -> None:
+    batches = list(TokenBudgetBatches(LENGTHS, max_tokens=128, seed=1, padded=padded))
+    assert Counter(row for batch in batches for row in batch) == Counter(range(500))
+    for batch in batches:
+        lengths = [LENGTHS[row] for row in batch]
+        assert (max(lengths) * len(lengths) if padded else sum(lengths)) <= 128
+    # no batch could have taken the first row of the next in the order in which they were filled
+    assert len(batches) <= 2 * sum(LENGTHS) / 128
+
+
+def test_a_row_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
+    batches = list(TokenBudgetBatches([5, 300, 5], max_tokens=20, seed=0, padded=False))
+    assert [1] in batches
+    assert sorted(row for batch in batches for row in batch) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_epochs_have_as_many_batches_in_another_order(padded: bool) -> None:
+    sampler = TokenBudgetBatches(LENGTHS, max_tokens=256, seed=3, padded=padded)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert len(orders[0]) == len(orders[1]) == len(sampler)
+    assert orders[0] != orders[1]
+    assert orders[0] == orders[2]
+    assert sorted(map(tuple, orders[0])) == sorted(map(tuple, orders[1]))
+
+
+def test_a_shuffled_epoch_is_a_permutation_that_seed_and_epoch_alone_decide() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = ShuffledEpochs(200, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert sorted(order(0, 0)) == list(range(200))
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+    assert order(2, 1) == order(2, 1)
+
+
+def test_length_grouped_epochs_put_like_lengths_together() -> None:
+    sampler = LengthGroupedEpochs(LENGTHS, batch_size=10, seed=0)
+    order = list(sampler)
+    spread = [max(part) - min(part) for part in _batches([LENGTHS[row] for row in order])]
+    random_order = _batches(random.Random(0).sample(LENGTHS, 500))
+    assert sum(spread) < 0.5 * sum(max(part) - min(part) for part in random_order)
+
+
+def _batches(lengths: list[int]) -> list[list[int]]:
+    return [lengths[start : start + 10] for start in range(0, len(lengths), 10)]
