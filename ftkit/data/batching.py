@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ftkit.data.sequences import Sequences
+
+IGNORED = -100
+"""Label of a token that is no target, as torch's cross-entropy has it."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -45,3 +52,70 @@ def chunks(num_rows: int, *, size: int) -> Iterator[slice]:
     """
     for start in range(0, num_rows, size):
         yield slice(start, min(start + size, num_rows))
+
+
+def token_budget_batches(lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
+    """Group rows by length, longest first, so that a padded batch has at most max_tokens, padding included.
+
+    Args:
+        lengths: tokens of each row, (N,).
+        max_tokens: most tokens in a padded batch; a single longer row still gets a batch of its own.
+
+    Yields:
+        Row indices, each row in exactly one batch.
+
+    Example:
+        >>> [batch.tolist() for batch in token_budget_batches(np.array([1, 5, 2, 3]), max_tokens=6)]
+        [[1], [3, 2], [0]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + max(1, max_tokens // max(int(lengths[order[start]]), 1))
+        yield order[start:stop]
+        start = stop
+
+
+def flat_batch(sequences: Sequences, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
+    """Sequences end to end in one row, without padding.
+
+    Args:
+        sequences: T tokens in the rows that are chosen.
+        rows: which.
+
+    Returns:
+        input_ids, labels (-100 where a token is no target) and position_ids, each (1, T); positions restart where a
+        document begins, which tells a model where attention may not look back.
+    """
+    chosen = sequences.take(rows)
+    place = np.arange(len(chosen.ids))
+    start = np.maximum.accumulate(np.where(chosen.begins, place, 0))
+    ids = chosen.ids.astype(np.int64)
+    labels = np.where(chosen.learnt, ids, IGNORED)
+    return {"input_ids": ids[None], "labels": labels[None], "position_ids": (place - start)[None]}
+
+
+def padded_batch(sequences: Sequences, rows: Rows, *, pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Sequences one below the other, padded on the right.
+
+    Args:
+        sequences: of which each is one document, or a part of one.
+        rows: which; at least one.
+        pad_id: what to pad with. Labels are masked by position, so that it may be the end token as well.
+
+    Returns:
+        input_ids, attention_mask and labels (-100 where a token is no target), each (B, T).
+
+    Raises:
+        ValueError: a sequence in which a second document begins, which would see the first.
+    """
+    chosen = sequences.take(rows)
+    if int(chosen.begins.sum()) != len(chosen):
+        raise ValueError("blocks of several documents go into flat_batch, where attention keeps them apart")
+    lengths = chosen.lengths
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    labels = np.full(mask.shape, IGNORED, dtype=np.int64)
+    ids[mask] = chosen.ids
+    labels[mask] = np.where(chosen.learnt, chosen.ids, IGNORED)
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}

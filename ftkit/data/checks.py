@@ -215,8 +215,6 @@ def token_statistics(lengths: Mapping[str, np.ndarray], max_length: int) -> dict
 
 def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
     num_rows = len(ordered)
-    # strictly less than 1 % may be longer
-    may_be_longer = -(-num_rows // 100) - 1
     return TokenStatistics(
         mean=float(ordered.mean()),
         p50=int(ordered[(num_rows - 1) // 2]),
@@ -224,5 +222,11 @@ def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
         longest=int(ordered[-1]),
         max_length=max_length,
         percent_truncated=100.0 * float((ordered > max_length).mean()),
-        length_for_99_percent=int(ordered[num_rows - 1 - may_be_longer]),
+        length_for_99_percent=length_for_99_percent(ordered),
     )
+
+
+def length_for_99_percent(ordered: np.ndarray) -> int:
+    """The smallest limit that is exceeded by less than 1 % of some lengths (N,), sorted, N at least 1."""
+    may_be_longer = -(-len(ordered) // 100) - 1
+    return int(ordered[len(ordered) - 1 - may_be_longer])

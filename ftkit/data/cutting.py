@@ -1,0 +1,175 @@
+"""Documents of any length to sequences of a limited one, and what of them is learnt then: arithmetic on flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.data.encoding import Integers, SpecialTokens
+from ftkit.data.spans import Row
+
+Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.int32]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """D documents of T tokens in all, with the special tokens around them.
+
+    Attributes:
+        ids, num_bytes: (T,) int32.
+        learnt: (T,) bool.
+        offsets: (D + 1,) int64.
+    """
+
+    ids: Words
+    num_bytes: Words
+    learnt: Bools
+    offsets: Integers
+
+    def learning_all(self) -> Framed:
+        """The same with every token learnt but a document's first, which nothing predicts."""
+        return replace(self, learnt=_all_but(self.offsets[:-1], len(self.ids)))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sequences of limited length: the fields of `Sequences` but for the special tokens."""
+
+    ids: Words
+    learnt: Bools
+    begins: Bools
+    num_bytes: Words
+    offsets: Integers
+    rows: Integers
+
+
+def frame_documents(
+    ids: Sequence[Words], num_bytes: Sequence[Words], counts: Sequence[Integers], special: SpecialTokens
+) -> Framed:
+    """Set the begin token, where there is one, and the end token around each document, unless it stands there already.
+
+    Args:
+        ids: the tokens of all documents in consecutive parts, (T,) in all.
+        num_bytes: the same for their bytes.
+        counts: tokens of each document in consecutive parts, (D,) in all; each at least 1.
+        special: what to set.
+    """
+    inner, inner_bytes, lengths = _joined(ids, np.int32), _joined(num_bytes, np.int32), _joined(counts, np.int64)
+    starts = np.cumsum(lengths) - lengths
+    before = len(special.prefix) * ~_starts_with(inner, starts, lengths, special.prefix)
+    ends = np.zeros(len(lengths), dtype=bool)
+    ends[lengths > 0] = inner[(starts + lengths - 1)[lengths > 0]] == special.eos
+    framed_lengths = before + lengths + ~ends
+    offsets = np.concatenate([[0], np.cumsum(framed_lengths)])
+    # where nothing else is written there are end tokens
+    framed = np.full(offsets[-1], special.eos, dtype=np.int32)
+    framed_bytes = np.zeros(offsets[-1], dtype=np.int32)
+    for index, token in enumerate(special.prefix):
+        framed[offsets[:-1][before > 0] + index] = token
+    target = ranges(offsets[:-1] + before, lengths)
+    framed[target], framed_bytes[target] = inner, inner_bytes
+    return Framed(framed, framed_bytes, _all_but(offsets[:-1], len(framed)), offsets)
+
+
+def frame_rows(rows: Sequence[Row], prefix: Sequence[int]) -> Framed:
+    """Lay rows end to end, each with the begin tokens before it unless they stand there already."""
+    tokens = np.asarray(prefix, dtype=np.int32)
+    head = Row(tokens, np.zeros_like(tokens), np.zeros(len(tokens), dtype=bool))
+    headed = [len(tokens) > 0 and not np.array_equal(row.ids[: len(tokens)], tokens) for row in rows]
+    parts = [part for row, added in zip(rows, headed, strict=True) for part in ([head, row] if added else [row])]
+    lengths = [len(row.ids) + len(tokens) * added for row, added in zip(rows, headed, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+    ids, num_bytes = _joined([part.ids for part in parts], np.int32), _joined([p.num_bytes for p in parts], np.int32)
+    learnt = _joined([part.learnt for part in parts], np.bool_) & _all_but(offsets[:-1], len(ids))
+    return Framed(ids, num_bytes, learnt, offsets)
+
+
+def into_blocks(framed: Framed, max_length: int) -> Cut:
+    """All documents end to end, in blocks of max_length; nothing is left out.
+
+    A last block of a single token would teach nothing, so the one before it gives it one of its own.
+    """
+    total = len(framed.ids)
+    offsets = np.append(np.arange(0, total, max_length), total)
+    if total > max_length and total % max_length == 1:
+        offsets[-2] -= 1
+    begins = ~_all_but(np.concatenate([framed.offsets[:-1], offsets[:-1]]), total)
+    rows = np.searchsorted(framed.offsets, offsets[:-1], side="right") - 1
+    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+
+
+def into_pieces(framed: Framed, max_length: int) -> Cut:
+    """Each document by itself, in pieces of max_length; a last piece of one token takes a second from its neighbour."""
+    lengths = np.diff(framed.offsets)
+    rows, within = _pieces(np.maximum(1, -(-lengths // max_length)))
+    starts = framed.offsets[rows] + within * max_length
+    starts -= (within > 0) & (framed.offsets[rows + 1] - starts == 1)
+    begins = ~_all_but(starts, len(framed.ids))
+    offsets = np.append(starts, len(framed.ids))
+    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+
+
+def into_overlapping(framed: Framed, max_length: int) -> Cut:
+    """Each document by itself, in pieces that begin with the last token of the one before, as context.
+
+    So every token but the first of a document is a target once. The token that is there for context counts no bytes.
+    """
+    lengths = np.diff(framed.offsets)
+    rows, within = _pieces(np.maximum(1, -(-(lengths - 1) // (max_length - 1))))
+    starts = framed.offsets[rows] + within * (max_length - 1)
+    counts = np.minimum(max_length, framed.offsets[rows + 1] - starts)
+    cut = _chosen(framed, starts, counts, rows)
+    cut.num_bytes[cut.offsets[:-1][within > 0]] = 0
+    return cut
+
+
+def cut_short(framed: Framed, max_length: int) -> Cut:
+    """The beginning of each document, max_length tokens of it at most."""
+    counts = np.minimum(np.diff(framed.offsets), max_length)
+    return _chosen(framed, framed.offsets[:-1], counts, np.arange(len(counts)))
+
+
+def ranges(starts: Integers, counts: Integers) -> Integers:
+    """The numbers from each start on, as many as its count, one range after the other.
+
+    Example:
+        >>> ranges(np.array([5, 0]), np.array([3, 2])).tolist()
+        [5, 6, 7, 0, 1]
+    """
+    before = np.cumsum(counts) - counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - before, counts), dtype=np.int64)
+
+
+def _chosen(framed: Framed, starts: Integers, counts: Integers, rows: Integers) -> Cut:
+    index = ranges(starts, counts)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    begins = ~_all_but(offsets[:-1], len(index))
+    return Cut(framed.ids[index], framed.learnt[index] & ~begins, begins, framed.num_bytes[index], offsets, rows)
+
+
+def _pieces(counts: Integers) -> tuple[Integers, Integers]:
+    """For each piece the document that it is of, and its number within that."""
+    return np.repeat(np.arange(len(counts)), counts), ranges(np.zeros_like(counts), counts)
+
+
+def _all_but(places: Integers, total: int) -> Bools:
+    mask = np.ones(total, dtype=bool)
+    mask[places[places < total]] = False
+    return mask
+
+
+def _starts_with(ids: Words, starts: Integers, lengths: Integers, prefix: Sequence[int]) -> Bools:
+    found = lengths >= len(prefix)
+    for index, token in enumerate(prefix):
+        found[found] = ids[starts[found] + index] == token
+    return found
+
+
+def _joined(parts: Sequence[npt.NDArray[Scalar]], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)

@@ -1,0 +1,159 @@
+"""Many texts to token ids in flat arrays, with the place and the bytes of the text that each token stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Integers = npt.NDArray[np.int64]
+
+_BATCH_TEXTS = 5_000
+_BATCH_CHARACTERS = 1 << 21
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """What a tokenizer adds, and which of its tokens stand for no text.
+
+    Attributes:
+        prefix: ids that it sets before a text: its begin token, or none.
+        eos: id of the end token.
+        table: (V,) bool: whether an id is a special token (begin, end, chat marks; the unknown token is none of them,
+            since it stands for text).
+    """
+
+    prefix: tuple[int, ...]
+    eos: int
+    table: npt.NDArray[np.bool_]
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """Read them off a tokenizer.
+
+    Raises:
+        UserError: a tokenizer without an end token, or without offsets.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(f"{type(tokenizer).__name__} has no fast form", fix="use a checkpoint with a tokenizer.json")
+    eos = tokenizer.eos_token_id
+    if not isinstance(eos, int):
+        raise UserError(
+            "the tokenizer has no end token, so a model could not learn to stop",
+            fix="name one as eos_token in its tokenizer_config.json",
+        )
+    bare, whole = (_ids(tokenizer, "a", add_special_tokens=added) for added in (False, True))
+    starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
+    prefix = tuple(whole[: next(starts, 0)])
+    marked = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    unknown = {tokenizer.unk_token_id} - {eos, tokenizer.bos_token_id, tokenizer.pad_token_id}
+    ids = ({*marked, *tokenizer.all_special_ids, eos} - unknown) - {None}
+    table = np.zeros(max(len(tokenizer), *(index + 1 for index in ids)), dtype=bool)
+    table[list(ids)] = True
+    return SpecialTokens(prefix, eos, table)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_tokens: bool) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+    return ids
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N texts as T tokens, without anything that a tokenizer adds.
+
+    Attributes:
+        ids: (T,) int32.
+        num_bytes: (T,) int32, UTF-8 bytes that a token stands for; over a text they add up to its own, but for those
+            of special tokens that are spelt out in it, which count none.
+        starts: (T,) the character of its text at which a token starts.
+        ends: (T,) how many characters of its text it and the tokens before it reach.
+        offsets: (N + 1,): the tokens of text n are those from offsets[n] up to offsets[n + 1].
+    """
+
+    ids: npt.NDArray[np.int32]
+    num_bytes: npt.NDArray[np.int32]
+    starts: Integers
+    ends: Integers
+    offsets: Integers
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: SpecialTokens) -> Encoded:
+    """Tokenize texts, as they are, in one call.
+
+    Args:
+        tokenizer: a fast one.
+        texts: N texts, a few megabytes in all: see `batches`.
+        special: of the tokenizer.
+    """
+    # no warning that a text is longer than the model takes: it is cut afterwards
+    found: Any = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    counts = np.fromiter(map(len, found["input_ids"]), dtype=np.int64, count=len(texts))
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    total = int(offsets[-1])
+    ids = np.fromiter(chain.from_iterable(found["input_ids"]), dtype=np.int32, count=total)
+    flat = chain.from_iterable(chain.from_iterable(found["offset_mapping"]))
+    places = np.fromiter(flat, dtype=np.int64, count=2 * total).reshape(total, 2)
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    starts, ends = places[:, 0], places[:, 1]
+    begin = np.repeat(np.cumsum(lengths) - lengths, counts)
+    ends = _reach(ends + begin, offsets, np.cumsum(lengths))
+    num_bytes = _bytes(ends, offsets, np.cumsum(lengths) - lengths, "".join(texts))
+    num_bytes[special.table[ids]] = 0
+    return Encoded(ids, num_bytes, starts, ends - begin, offsets)
+
+
+def _reach(ends: Integers, offsets: Integers, text_ends: Integers) -> Integers:
+    """The furthest character that each token and those before it cover, in the texts laid end to end.
+
+    Some tokenizers leave a space out of every token's place, give all parts of a character the whole of it, or none
+    to the last white space: what is left over belongs to the next token, and at the end of a text to its last.
+    """
+    filled = offsets[1:] > offsets[:-1]
+    ends[offsets[1:][filled] - 1] = text_ends[filled]
+    return np.maximum.accumulate(ends)
+
+
+def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) -> npt.NDArray[np.int32]:
+    """UTF-8 bytes between where each token's predecessor and itself end."""
+    before = np.empty_like(ends)
+    before[1:] = ends[:-1]
+    filled = offsets[1:] > offsets[:-1]
+    before[offsets[:-1][filled]] = text_starts[filled]
+    if text.isascii():
+        return (ends - before).astype(np.int32)
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)
+    position = np.concatenate([[0], np.cumsum(widths)])
+    return np.asarray(position[ends] - position[before], dtype=np.int32)
+
+
+def batches(texts: Sequence[str]) -> Iterator[slice]:
+    """Cut a list of texts into consecutive parts of a few megabytes, each of at least one text."""
+    start, size = 0, 0
+    for index, text in enumerate(texts):
+        if index > start and (index - start == _BATCH_TEXTS or size + len(text) > _BATCH_CHARACTERS):
+            yield slice(start, index)
+            start, size = index, 0
+        size += len(text)
+    if start < len(texts):
+        yield slice(start, len(texts))
