@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.compat import StringIO
-
-from ftkit.data.load import Splits
+from ftkit.data.dataset import Splits
 from ftkit.recipe.schema import Recipe
+from ftkit.report.card_parts import fenced, folder_kind, metadata, training_section
+from ftkit.report.language_card import language_card
 from ftkit.runs import Run
 from ftkit.storage import write_text
 from ftkit.version import __version__
@@ -48,16 +47,17 @@ def write_model_card(
         metrics: as in metrics.json.
         facts: of the training, as in the manifest.
     """
-    write_text(run.model_dir / "README.md", model_card(run, recipe, splits=splits, metrics=metrics, facts=facts))
+    make = {"classification": classification_card, "causal_lm": language_card}[recipe.task]
+    write_text(run.model_dir / "README.md", make(run, recipe, splits=splits, metrics=metrics, facts=facts))
 
 
-def model_card(
+def classification_card(
     run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> str:
-    """The text of the card, Markdown with the metadata that the hub reads."""
+    """The text of a classifier's card, Markdown with the metadata that the hub reads."""
     rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
     parts = [
-        "---\n" + _metadata(recipe, run) + "---",
+        metadata(recipe, run, pipeline_tag="text-classification"),
         f"# {run.path.name}",
         f"A text classifier with {len(splits.label_names)} labels, finetuned by ftkit {__version__} from "
         f"`{recipe.model.name_or_path}` (method `{recipe.method.type}`).",
@@ -67,10 +67,8 @@ def model_card(
         "checkpoint, so its scores lean to the good side; the test set, where there is one, did not."
         if recipe.training.load_best_model_at_end
         else "Intervals are 95 % bootstrap intervals over rows.",
-        "## How to load it\n\n```python\n" + LOADING[_kind(run)].format(folder=run.model_dir.name) + "\n```",
-        "## How it was trained\n\n"
-        + "\n".join(f"- {name}: {value}" for name, value in facts.items() if isinstance(value, str | int)),
-        "The whole recipe:\n\n```yaml\n" + run.recipe_file.read_text(encoding="utf-8") + "```",
+        "## How to load it\n\n" + fenced(LOADING[folder_kind(run)].format(folder=run.model_dir.name), "python"),
+        training_section(run, ((name, value) for name, value in facts.items() if isinstance(value, str | int))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -85,21 +83,3 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
                 interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
                 lines.append(f"| {split} | {name} | {entry['value']:.4f} | {interval} | {entry['n']} |")
     return "\n".join(lines)
-
-
-def _kind(run: Run) -> str:
-    if (run.model_dir / "modules.json").is_file():
-        return "pooled"
-    return "adapter" if (run.model_dir / "adapter_config.json").is_file() else "full"
-
-
-def _metadata(recipe: Recipe, run: Run) -> str:
-    kind = _kind(run)
-    library = {"pooled": "sentence-transformers", "adapter": "peft", "full": "transformers"}[kind]
-    values: dict[str, Any] = {"library_name": library, "pipeline_tag": "text-classification", "tags": ["ftkit"]}
-    if not recipe.model.name_or_path.startswith(("/", "builtin:")):
-        values["base_model"] = recipe.model.name_or_path
-    stream = StringIO()
-    YAML(typ="safe", pure=True).dump(values, stream)
-    text: str = stream.getvalue()
-    return text

@@ -5,31 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+BASE = "base_"
+"""Before the name of a split whose scores are those of the untrained base."""
+WIDTH, WIDTH_BESIDE_BASE = 12, 14
+"""Characters for the name of a metric: those of classifiers, those of language models."""
 WIDEST_MATRIX = 12
 """Confusion matrices of more labels than this are left to metrics.json."""
 
 
 def metrics_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Each split's scores, one a line, with interval and number of rows; a small confusion matrix whole."""
+    """Each split's scores, one a line, with interval and number of rows; a small confusion matrix whole.
+
+    The scores of a language model stand beside those of its untrained base (`base_validation`, `base_test`).
+    """
     for split, entries in metrics.items():
-        rows = next(iter(entries.values()))["n"]
-        yield f"{split} ({rows:,} rows)"
+        if split.startswith(BASE):
+            continue
+        yield f"{split} ({_size(next(iter(entries.values())))})"
+        base = metrics.get(BASE + split, {})
         for name, entry in entries.items():
             if name == "confusion":
                 yield from _confusion_lines(entry)
             else:
-                yield _score_line(name, entry)
+                yield _score_line(name, entry, base.get(name))
 
 
-def _score_line(name: str, entry: Mapping[str, Any]) -> str:
+def _size(entry: Mapping[str, Any]) -> str:
+    if "num_targets" in entry:
+        return f"{entry['n']:,} texts, {entry['num_targets']:,} tokens predicted"
+    return f"{entry['n']:,} rows"
+
+
+def _score_line(name: str, entry: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
+    width = WIDTH if base is None else WIDTH_BESIDE_BASE
     value = entry["value"]
     if value is None:
-        return f"  {name:<12} undefined: {entry.get('reason', '')}"
+        return f"  {name:<{width}} undefined: {entry.get('reason', '')}"
     interval = ""
     if entry.get("low") is not None and entry.get("high") is not None:
-        interval = f"  95 % {entry['low']:.4f} to {entry['high']:.4f}"
+        interval = f"  95 % {_number(entry['low'])} to {_number(entry['high'])}"
+    before = f"  base {_number(base['value'])}" if base is not None and base["value"] is not None else ""
     about = f"  {entry['note']}" if entry.get("note") else ""
-    return f"  {name:<12} {value:.4f}{interval}{about}"
+    return f"  {name:<{width}} {_number(value)}{interval}{before}{about}"
+
+
+def _number(value: float) -> str:
+    # the perplexity of a broken model has hundreds of digits
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _confusion_lines(entry: Mapping[str, Any]) -> Iterator[str]:

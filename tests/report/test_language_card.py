@@ -1,0 +1,193 @@
+"""The card of a language model: its lines run as they stand, and it says how the model is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from ftkit import runs
+from ftkit.data.chat_templates import CHAT_TEMPLATES
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.prompting import Prompting
+from ftkit.models.builtin import resolve
+from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
+from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.saved_lm import save_causal_lm
+from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
+from ftkit.report.language_card import find_example
+from ftkit.report.model_card import write_model_card
+from ftkit.report.terminal import metrics_lines
+
+PLAIN = CHAT_TEMPLATES["plain"]
+TURNS = [
+    {"role": "system", "content": "You are brief."},
+    {"role": "user", "content": 'How far is the "pier"?'},
+    {"role": "assistant", "content": "Two miles."},
+    {"role": "user", "content": "And back?"},
+    {"role": "assistant", "content": "The same."},
+]
+ROWS: dict[str, list[dict[str, str]]] = {
+    "text": [{"text": "The ferry calls on Tuesdays and Fridays, and brings flour, paper and paint."}],
+    "completion": [{"prompt": "Q: How far is it?\nA:", "completion": " Two miles."}],
+    "chat": [{"messages": json.dumps(TURNS)}],
+}
+PROMPTINGS = {
+    "text": Prompting("text"),
+    "completion": Prompting("completion", "Q: {question}\nA:<learn> {answer}"),
+    "chat": Prompting("chat", chat_template=PLAIN),
+}
+ENTRY = {"value": 12.5, "low": 11.0, "high": 14.25, "n": 3, "num_targets": 99}
+METRICS = {"validation": {"perplexity": ENTRY}, "base_validation": {"perplexity": ENTRY | {"value": 40.125}}}
+
+
+def splits_of(kind: str, rows: list[dict[str, str]] | None = None) -> Splits:
+    table = pa.Table.from_pylist(rows or ROWS[kind])
+    train, validation = (Split(name, table, "harbour.jsonl") for name in ("train", "validation"))
+    return Splits(train, validation, None, (), (), (), PROMPTINGS[kind])
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str]]:
+    """Save a tiny model as a run does and write its card; gives the run and the card."""
+
+    def make(kind: str, method: str, *, metrics: Any = METRICS, **settings: Any) -> tuple[runs.Run, str]:
+        base = Checkpoint("builtin:tiny-llama", Path(resolve("builtin:tiny-llama")))
+        model: Any = load_causal_lm(base, dtype=torch.float32)
+        tokenizer: Any = load_tokenizer_for_lm(base)
+        if method == "lora":
+            model = attach_causal_lora(model, LoraMethod(type="lora", **settings))
+        if method == "prompt_tuning":
+            model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning"), tokenizer)
+        recipe = parse_recipe(
+            "task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-llama'}\n"
+            f"method: {{type: {method}}}\ndata: {{train_file: harbour.jsonl}}\n",
+            tmp_path / "r.yaml",
+            check_files=False,
+        ).recipe
+        run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})
+        save_causal_lm(model, run.model_dir, base_name=str(base.folder))
+        if kind == "chat":
+            tokenizer.chat_template = PLAIN
+        tokenizer.save_pretrained(run.model_dir)
+        facts = {"placement": "cpu", "packing": True, "fit": {"num_steps": 2, "best_score": 0.25}, "list": [1]}
+        write_model_card(run, recipe, splits=splits_of(kind), metrics=metrics, facts=facts)
+        return run, (run.model_dir / "README.md").read_text(encoding="utf-8")
+
+    return make
+
+
+def code_of(card: str) -> str:
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block is not None
+    return block.group(1)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning"])
+@pytest.mark.parametrize("kind", ["text", "completion", "chat"])
+def test_the_lines_of_the_card_load_the_model_and_let_it_answer(
+    card: Callable[..., tuple[runs.Run, str]], kind: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text = card(kind, method)
+    monkeypatch.chdir(run.path)
+    said, names = io.StringIO(), dict[str, Any]()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code_of(text), "card", "exec"), names)
+    assert len(said.getvalue()) > 20, "a random model writes something, if not words"
+    expected = {"text": "The ferry calls on Tuesdays and Fridays, and", "completion": "Q: How far is it?\nA:"}
+    assert names["prompt"] == expected.get(kind, TURNS[:2])
+
+
+def test_the_card_says_how_a_prompt_is_made_and_shows_one(card: Callable[..., tuple[runs.Run, str]]) -> None:
+    _, text = card("completion", "lora")
+    assert "```text\nQ: {question}\nA:<learn> {answer}\n```" in text
+    assert "A prompt is made of `question`" in text
+    assert "```text\nQ: How far is it?\nA:\n```" in text
+    assert "```text\n Two miles.\n```" in text
+
+
+def test_the_card_of_a_chat_shows_its_template_and_the_turns_before_an_answer(
+    card: Callable[..., tuple[runs.Run, str]],
+) -> None:
+    _, text = card("chat", "full")
+    assert PLAIN.rstrip("\n") in text
+    assert 'system: You are brief.\nuser: How far is the "pier"?\n' in text
+    assert "```text\nTwo miles.\n```" in text
+
+
+def test_scores_stand_beside_those_of_the_base(card: Callable[..., tuple[runs.Run, str]]) -> None:
+    _, text = card("text", "lora")
+    assert "| validation | perplexity | 12.5000 | 11.0000 to 14.2500 | 40.1250 | 3 |" in text
+    assert "base_validation" not in text
+    lines = list(metrics_lines(METRICS))
+    assert lines == [
+        "validation (3 texts, 99 tokens predicted)",
+        "  perplexity     12.5000  95 % 11.0000 to 14.2500  base 40.1250",
+    ]
+
+
+def test_a_score_without_a_value_is_left_empty_in_the_card_and_explained_on_the_terminal(
+    card: Callable[..., tuple[runs.Run, str]],
+) -> None:
+    undefined = ENTRY | {"value": None, "low": None, "high": None, "reason": "too large"}
+    metrics = {"validation": {"perplexity": undefined}, "base_validation": {"perplexity": undefined}}
+    _, text = card("text", "full", metrics=metrics)
+    assert "| validation | perplexity |  |  |  | 3 |" in text
+    assert list(metrics_lines(metrics))[1] == "  perplexity     undefined: too large"
+
+
+def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[runs.Run, str]]) -> None:
+    run, text = card("text", "lora")
+    for line in ("- placement: cpu", "- packing: yes", "- fit.num_steps: 2", "- fit.best_score: 0.25"):
+        assert f"{line}\n" in text
+    assert run.recipe_file.read_text(encoding="utf-8") in text
+    assert "pipeline_tag: text-generation\n" in text
+    assert "library_name: peft\n" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "served"),
+    [
+        ({"r": 8}, "--enable-lora --lora-modules harbour=model\n"),
+        ({"r": 24}, "--enable-lora --max-lora-rank 32 --lora-modules harbour=model\n"),
+        ({"use_dora": True}, None),
+    ],
+)
+def test_vllm_is_named_for_the_adapters_that_it_serves(
+    card: Callable[..., tuple[runs.Run, str]], settings: dict[str, Any], served: str | None
+) -> None:
+    _, text = card("text", "lora", **settings)
+    if served is None:
+        assert "vllm serve" not in text
+    else:
+        assert re.search(r"# served: vllm serve /\S+ " + re.escape(served), text)
+
+
+def test_a_served_chat_gets_the_template_that_it_was_trained_with(card: Callable[..., tuple[runs.Run, str]]) -> None:
+    run, text = card("chat", "lora")
+    assert " --chat-template model/chat_template.jinja " in text
+    assert (run.model_dir / "chat_template.jinja").is_file()
+
+
+def test_an_example_with_fences_of_its_own_stays_one_block(
+    card: Callable[..., tuple[runs.Run, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROWS, "text", [{"text": "Write\n```python\nprint()\n```\nand run it."}])
+    _, text = card("text", "full")
+    assert "````text\nWrite\n```python\nprint()\n```\nand run it.\n````" in text
+
+
+def test_a_chat_that_begins_with_an_answer_is_cut_before_the_next_one() -> None:
+    greeting = [{"role": "assistant", "content": "Welcome."}, *TURNS[1:3]]
+    example = find_example(splits_of("chat", [{"messages": json.dumps(greeting)}]).validation, PROMPTINGS["chat"])
+    assert example == (greeting[:2], "Two miles.")
