@@ -45,7 +45,7 @@ class BuiltinStatus:
     Attributes:
         model: the entry of `BUILTIN_MODELS`.
         ready: whether using it now neither builds nor installs anything.
-        state: `installed`, `cached`, `made on first use`, or the command that installs it.
+        state: `installed`, `cached`, what its first use does, or the command that installs it.
     """
 
     model: BuiltinModel
@@ -77,6 +77,10 @@ def resolve(name_or_path: str) -> Path | str:
         raise UserError(f"no built-in model {name_or_path}", fix=f"{nearest_name(name)}`ftkit builtin` lists them")
     if name == "minilm":
         return minilm_folder()
+    if name == "smollm2":
+        from ftkit.models.smollm2 import smollm2_folder
+
+        return smollm2_folder()[0]
     return tiny_folder(BUILTIN_MODELS[name].family)
 
 
@@ -164,6 +168,10 @@ def describe_model(model: BuiltinModel) -> BuiltinStatus:
     if model.name == "minilm":
         ready = find_minilm() is not None
         return BuiltinStatus(model, ready, "installed" if ready else MINILM_INSTALL)
+    if model.name == "smollm2":
+        from ftkit.models.smollm2 import smollm2_state
+
+        return BuiltinStatus(model, *smollm2_state())
     ready = (storage.cache_root() / tiny_name(model.family)).is_dir()
     return BuiltinStatus(model, ready, "cached" if ready else "made on first use")
 
@@ -193,10 +201,13 @@ TINY_MODELS = {
 MINILM = BuiltinModel(
     "minilm", "bert", "all-MiniLM-L6-v2: a trained English sentence encoder, 22.7M parameters", 91_500_000
 )
+SMOLLM2 = BuiltinModel(
+    "smollm2", "llama", "SmolLM2-135M-Instruct: a trained English decoder with a chat template", 542_000_000
+)
 TINY = [
     BuiltinModel(f"tiny-{family}", family, f"random weights: {description}", kilobytes * 1000)
     for family, (description, kilobytes) in TINY_MODELS.items()
 ]
 
-BUILTIN_MODELS: Mapping[str, BuiltinModel] = MappingProxyType({model.name: model for model in [MINILM, *TINY]})
+BUILTIN_MODELS: Mapping[str, BuiltinModel] = MappingProxyType({model.name: model for model in [MINILM, SMOLLM2, *TINY]})
 """Every built-in model by its name without the prefix."""

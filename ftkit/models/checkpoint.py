@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any, Literal
 
 from ftkit.errors import UserError
 from ftkit.models.builtin import resolve as resolve_builtin
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, what_instead
+from ftkit.models.gguf import convert_gguf, find_gguf
+from ftkit.models.smollm2 import SMOLLM2_NAME, smollm2_folder
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import sha256_file, sha256_texts
 
@@ -19,25 +21,8 @@ PoolingKind = Literal["cls", "mean", "max", "first_token"]
 LONGEST_DEFAULT = 512
 """Tokens kept of an example when neither the recipe nor the checkpoint asks for fewer."""
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-    "chat_template.jinja",
-)
-ADAPTER_FILE = "adapter_config.json"
-"""What makes a folder an adapter of peft."""
 LABELS_FILE = "label_names.json"
 """Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
-HUB_FILES = ("config.json", "modules.json", "*_Pooling/config.json", "sentence_bert_config.json", *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -68,10 +53,19 @@ class Checkpoint:
     Attributes:
         name: as the recipe writes it.
         folder: where its files lie.
+        from_hub: the name is a hub id, and the files are as the hub has them.
+        note: what was done to get it and should be said.
     """
 
     name: str
     folder: Path
+    from_hub: bool = False
+    note: str | None = None
+
+    @property
+    def base_name(self) -> str:
+        """The name under which an adapter finds its base again: a hub id, or the absolute folder of anything else."""
+        return self.name if self.from_hub else str(self.folder.absolute())
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -219,26 +213,24 @@ def resolve_pooling(checkpoint: Checkpoint, asked: str) -> Pooling:
         own = checkpoint.own_pooling()
     except UserError:
         own = None
-    kind: PoolingKind = asked  # type: ignore[assignment]
-    return own if own is not None and own.kind == kind else Pooling(kind)
+    return own if own is not None and own.kind == asked else Pooling(asked)  # type: ignore[arg-type]
 
 
 def locate(spec: ModelSpec) -> Checkpoint:
-    """Find a checkpoint on this machine, downloading it from the hub when the recipe names one that is not there.
+    """Find a checkpoint on this machine; it is fetched from the hub, or converted from GGUF, on its first use.
 
     Raises:
         UserError: there is no such checkpoint, or it has no safetensors weights.
     """
+    if spec.gguf_file is not None:
+        return _locate_gguf(spec, spec.gguf_file)
+    if spec.name_or_path == SMOLLM2_NAME:
+        return _converted(SMOLLM2_NAME, *smollm2_folder())
     resolved = resolve_builtin(spec.name_or_path)
-    if isinstance(resolved, Path) or Path(resolved).is_dir():
-        folder = Path(resolved)
-    elif Path(resolved).is_absolute():
-        raise UserError(f"model.name_or_path: there is no folder {resolved}", fix="check the path")
-    else:
-        folder = _download(spec)
+    folder = Path(resolved) if isinstance(resolved, Path) or is_local(resolved) else download(spec)
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is no checkpoint: it has no config.json", fix="name a transformers model folder")
-    checkpoint = Checkpoint(spec.name_or_path, folder)
+        raise UserError(f"{folder} is no checkpoint: it has no config.json", fix=what_instead(folder))
+    checkpoint = Checkpoint(spec.name_or_path, folder, from_hub=folder != Path(resolved))
     if not checkpoint.weight_files:
         raise UserError(
             f"{spec.name_or_path} has no safetensors weights, and pickled ones can run code, so they are not read",
@@ -247,28 +239,11 @@ def locate(spec: ModelSpec) -> Checkpoint:
     return checkpoint
 
 
-def _download(spec: ModelSpec) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _locate_gguf(spec: ModelSpec, name: str) -> Checkpoint:
+    folder = Path(spec.name_or_path) if is_local(spec.name_or_path) else download(spec, patterns=[name])
+    return _converted(f"{spec.name_or_path}/{name}", *convert_gguf(find_gguf(folder, name)))
 
-    patterns = [*HUB_FILES, "*.safetensors", "*.safetensors.index.json"]
-    if spec.trust_remote_code:
-        patterns.append("*.py")
-    offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    try:
-        return Path(
-            snapshot_download(
-                spec.name_or_path, revision=spec.revision, allow_patterns=patterns, local_files_only=offline
-            )
-        )
-    except LocalEntryNotFoundError as error:
-        reason = "and the hub is switched off" if offline else "and the hub cannot be reached"
-        raise UserError(
-            f"model.name_or_path: {spec.name_or_path} is neither a folder nor in the local hub cache, {reason}",
-            fix="name a folder, download it where there is a network, or use a builtin: model (`ftkit builtin`)",
-        ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise UserError(
-            f"model.name_or_path: cannot get {spec.name_or_path} from the hub: {str(error).splitlines()[0]}",
-            fix="check the name and model.revision, or name a folder",
-        ) from error
+
+def _converted(name: str, folder: Path, is_new: bool) -> Checkpoint:
+    note = f"{name} was converted to an ordinary checkpoint, once, in {folder}"
+    return Checkpoint(name, folder, note=note if is_new else None)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.models.checkpoint import ADAPTER_FILE, Checkpoint
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.frozen import pool
 from ftkit.models.pooled import PooledFolder, read_pooled
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.models.builtin import BUILTIN_MODELS, PREFIX, TINY_MODELS
+from ftkit.models.gguf import architecture_of
 
 FAMILIES = tuple(TINY_MODELS)
 """Every family with a tiny checkpoint: encoders, then decoders, then encoder-decoders."""
 
 
-def family_of(name_or_path: str) -> str | None:
+def family_of(name_or_path: str, *, gguf_file: str | None = None) -> str | None:
     """The family whose tiny checkpoint stands for a model.
 
     Asked in this order: the configuration in the folder, the configuration in the hub's cache on this machine, the
@@ -23,6 +24,7 @@ def family_of(name_or_path: str) -> str | None:
 
     Args:
         name_or_path: folder, hub id or `builtin:NAME`; a folder or hub id of an adapter stands for its base model.
+        gguf_file: a file in the folder, whose first bytes name its architecture.
 
     Returns:
         One of `FAMILIES`, or None when the model is not of any.
@@ -35,13 +37,16 @@ def family_of(name_or_path: str) -> str | None:
         model = BUILTIN_MODELS.get(name_or_path.removeprefix(PREFIX))
         return model.family if model else None
     for folder in config_folders(name_or_path):
+        if gguf_file is not None:
+            architecture = architecture_of(folder / gguf_file)
+            return family_of_config({"model_type": architecture}) if architecture else family_of_name(gguf_file)
         config = read_object(folder / "config.json")
         if config:
             return family_of_config(config)
         base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
         if isinstance(base, str) and base != name_or_path:
             return family_of(base)
-    return family_of_name(name_or_path)
+    return family_of_name(name_or_path) or (family_of_name(gguf_file) if gguf_file else None)
 
 
 def config_folders(name_or_path: str) -> Iterator[Path]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from ftkit.models.checkpoint import TOKENIZER_FILES, Checkpoint, Pooling
+from ftkit.models.checkpoint import Checkpoint, Pooling
+from ftkit.models.download import TOKENIZER_FILES
 from ftkit.storage import write_json
 
 POOLING_MODES = {"first_token": "cls", "mean": "mean", "max": "max"}

@@ -13,7 +13,8 @@ from torch import nn
 from ftkit.errors import UserError
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.causal_adapters import adapter_start
-from ftkit.models.checkpoint import ADAPTER_FILE, TOKENIZER_FILES, Checkpoint, locate
+from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 

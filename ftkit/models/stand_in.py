@@ -10,7 +10,8 @@ from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.models.builtin import find_minilm, is_builtin, resolve, tiny_folder
 from ftkit.models.checkpoint import Checkpoint, locate
-from ftkit.models.families import FAMILIES, config_folders, family_of
+from ftkit.models.families import FAMILIES, config_folders, family_of, read_object
+from ftkit.models.smollm2 import SMOLLM2_NAME, converted_smollm2
 from ftkit.recipe.schema import ModelSpec
 
 
@@ -41,6 +42,20 @@ class StandIn:
             return bool(self.real.config.get("model_type") == model_type)
         return model_type.split("-")[0].split("_")[0] in self.model.lower()
 
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether its tokenizer knows how a chat is written."""
+        folder = self.checkpoint.folder
+        if (folder / "chat_template.jinja").is_file():
+            return True
+        return "chat_template" in read_object(folder / "tokenizer_config.json")
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of its decoder or encoder."""
+        config = self.checkpoint.config
+        return int(config.get("num_hidden_layers") or config.get("n_layer") or config.get("num_layers") or 0)
+
     def has_layer(self, names: Sequence[str]) -> bool:
         """Whether a layer is called by one of the names, or ends in `.name`, as peft looks for them."""
         from safetensors import safe_open
@@ -63,7 +78,7 @@ def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
         UserError: no family is known for the model, or its folder is no checkpoint.
     """
     real = _on_this_machine(spec)
-    family = family_of(spec.name_or_path)
+    family = family_of(spec.name_or_path, gguf_file=spec.gguf_file)
     if family is None:
         told = f"its model_type is {real.config.get('model_type')}" if real else "its name tells none"
         raise UserError(
@@ -83,6 +98,12 @@ def _on_this_machine(spec: ModelSpec) -> Checkpoint | None:
         # asked for without a check of its weights, which are not used
         found = find_minilm()
         return None if found is None else Checkpoint(name, found)
+    if name == SMOLLM2_NAME:
+        # not converted for a trial that does not read it
+        found = converted_smollm2()
+        return None if found is None else Checkpoint(name, found)
+    if spec.gguf_file is not None:
+        return None
     if is_builtin(name):
         return Checkpoint(name, Path(resolve(name)))
     if Path(name).is_dir():

@@ -1,0 +1,95 @@
+"""Where a model that a recipe names lies: in a folder here, or on the hub, from which it is fetched once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ftkit.errors import UserError
+from ftkit.recipe.schema import ModelSpec
+
+ADAPTER_FILE = "adapter_config.json"
+"""What makes a folder an adapter of peft."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+HUB_FILES = (
+    "config.json",
+    "generation_config.json",
+    "modules.json",
+    "*_Pooling/config.json",
+    "sentence_bert_config.json",
+    *TOKENIZER_FILES,
+    "*.safetensors",
+    "*.safetensors.index.json",
+)
+
+
+def download(spec: ModelSpec, *, patterns: Sequence[str] = HUB_FILES) -> Path:
+    """The folder of a hub model in the local hub cache, with the files that fit the patterns.
+
+    Raises:
+        UserError: the hub has no such model, or it is neither cached nor to be reached.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = [*patterns, "*.py"] if spec.trust_remote_code else list(patterns)
+    offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    try:
+        return Path(
+            snapshot_download(
+                spec.name_or_path, revision=spec.revision, allow_patterns=wanted, local_files_only=offline
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        reason = "and the hub is switched off" if offline else "and the hub cannot be reached"
+        raise UserError(
+            f"model.name_or_path: {spec.name_or_path} is neither a folder nor in the local hub cache, {reason}",
+            fix="name a folder, download it where there is a network, or use a builtin: model (`ftkit builtin`)",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise UserError(
+            f"model.name_or_path: cannot get {spec.name_or_path} from the hub: {str(error).splitlines()[0]}",
+            fix="check the name and model.revision, or name a folder",
+        ) from error
+
+
+def is_local(name: str) -> bool:
+    """Whether a name means a folder here, not a hub id.
+
+    Raises:
+        UserError: it means a file, or a folder that does not exist.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return True
+    if path.is_file():
+        is_gguf = path.suffix == ".gguf"
+        fix = f"set model.name_or_path: {path.parent} and model.gguf_file: {path.name}" if is_gguf else None
+        raise UserError(f"model.name_or_path: {name} is a file", fix=fix or "name its folder")
+    if path.is_absolute():
+        raise UserError(f"model.name_or_path: there is no folder {name}", fix="check the path")
+    return False
+
+
+def what_instead(folder: Path) -> str:
+    """What to do about a folder that is named as a checkpoint and has no config.json."""
+    if (folder / ADAPTER_FILE).is_file():
+        return "it is an adapter: name the base model, or merge the two with `ftkit export --merge`"
+    if files := sorted(path.name for path in folder.glob("*.gguf")):
+        return f"set model.gguf_file: {files[0]}"
+    return "name a transformers model folder"
