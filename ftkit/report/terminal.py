@@ -13,7 +13,7 @@ WIDEST_MATRIX = 12
 """Confusion matrices of more labels than this are left to metrics.json."""
 
 
-def metrics_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterator[str]:
     """Each split's scores, one a line, with interval and number of rows; a small confusion matrix whole.
 
     The scores of a language model stand beside those of its untrained base (`base_validation`, `base_test`).
@@ -21,18 +21,26 @@ def metrics_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
     for split, entries in metrics.items():
         if split.startswith(BASE):
             continue
-        yield f"{split} ({_size(next(iter(entries.values())))})"
+        shared = _shared_note(entries)
+        about = f": {shared}" if shared else ""
+        yield f"{split} ({_size(next(iter(entries.values())))}){about}"
         base = metrics.get(BASE + split, {})
         for name, entry in entries.items():
             if name == "confusion":
                 yield from _confusion_lines(entry)
             else:
-                yield _score_line(name, entry, base.get(name))
+                yield _score_line(name, entry | {"note": ""} if shared else entry, base.get(name))
+
+
+def _shared_note(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is to be said of all metrics of a split alike, and so once."""
+    notes = {entry.get("note", "") for entry in entries.values()}
+    return str(notes.pop()) if len(notes) == 1 and len(entries) > 1 else ""
 
 
 def _size(entry: Mapping[str, Any]) -> str:
     if "num_targets" in entry:
-        return f"{entry['n']:,} texts, {entry['num_targets']:,} tokens predicted"
+        return f"{entry['n']:,} text{'' if entry['n'] == 1 else 's'}, {entry['num_targets']:,} tokens predicted"
     return f"{entry['n']:,} rows"
 
 
