@@ -6,16 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 SECONDS = 300
@@ -30,27 +29,36 @@ class ReadBack:
     """What a saved model says.
 
     Attributes:
-        logits: (N, K).
-        labels: the predicted label of each text, N.
-        label_names: K names.
+        outputs: logits (N, K) of a classifier; nats a target of each row (N,) of a language model.
+        said: the predicted label of each row; what a language model writes after the first row's prompt.
+        label_names: K names; none of a language model.
     """
 
-    logits: npt.NDArray[np.float32]
-    labels: list[str]
+    outputs: npt.NDArray[Any]
+    said: list[str]
     label_names: list[str]
 
 
-def read_back(model: Path, texts: Sequence[str], pairs: Sequence[str] | None = None) -> ReadBack:
-    """Load a saved classifier and predict.
+def read_back(task: str, model: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
+    """Load a saved model and ask it about some rows.
 
     Args:
+        task: of the recipe that it was trained by.
         model: a run or a model folder.
-        texts: N texts.
-        pairs: N second texts, or None.
+        rows: N rows, their columns as in the table of a split.
+        max_length: tokens kept of each row; a classifier knows its own.
 
     Raises:
         UserError: there is no model that can be loaded.
     """
+    if task == "classification":
+        return _read_classifier(model, rows)
+    from ftkit.reloading_language import read_language_model
+
+    return read_language_model(model, rows, max_length=max_length)
+
+
+def _read_classifier(model: Path, rows: Sequence[Mapping[str, str]]) -> ReadBack:
     import torch
 
     from ftkit.data.batching import exact_length_batches
@@ -58,19 +66,19 @@ def read_back(model: Path, texts: Sequence[str], pairs: Sequence[str] | None = N
     from ftkit.prediction import TOKENS_A_BATCH, TextRow, open_classifier, predict_rows
     from ftkit.scoring import score_logits
 
+    texts = [row["text"] for row in rows]
+    pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
     classifier = open_classifier(model, use_cpu=True)
     tokens = tokenize_texts(classifier.tokenizer, texts, pairs, max_length=classifier.max_length)
     logits = score_logits(
         classifier.module,
-        ((rows, tokens.stack(rows)) for rows in exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)),
+        ((batch, tokens.stack(batch)) for batch in exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)),
         num_rows=len(texts),
         num_labels=len(classifier.label_names),
         device=torch.device("cpu"),
     )
-    seconds: Sequence[str | None] = pairs or [None] * len(texts)
-    rows = (TextRow(text, pair, {}) for text, pair in zip(texts, seconds, strict=True))
-    labels = [prediction["label"] for prediction in predict_rows(classifier, rows)]
-    return ReadBack(logits, labels, list(classifier.label_names))
+    predictions = predict_rows(classifier, (TextRow(row["text"], row.get("text_pair"), {}) for row in rows))
+    return ReadBack(logits, [prediction["label"] for prediction in predictions], list(classifier.label_names))
 
 
 class NewProcess:
@@ -103,7 +111,7 @@ class NewProcess:
         self.process.kill()
         self.process.communicate()
 
-    def read_back(self, model: Path, texts: Sequence[str], pairs: Sequence[str] | None = None) -> ReadBack:
+    def read_back(self, task: str, model: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
         """As the function of this name, in the new process.
 
         Raises:
@@ -111,11 +119,7 @@ class NewProcess:
         """
         import numpy as np
 
-        request = {
-            "model": str(model.absolute()),
-            "texts": list(texts),
-            "pairs": None if pairs is None else list(pairs),
-        }
+        request = {"task": task, "model": str(model.absolute()), "rows": list(rows), "max_length": max_length}
         (self.folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         try:
             self.process.communicate(f"{self.folder}\n", timeout=SECONDS)
@@ -125,7 +129,7 @@ class NewProcess:
             said = self.errors.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason given"]
             raise UserError(f"the saved model cannot be read back in a new process: {said[-1]}")
         answer = json.loads((self.folder / "answer.json").read_text(encoding="utf-8"))
-        return ReadBack(np.load(self.folder / "logits.npy"), answer["labels"], answer["label_names"])
+        return ReadBack(np.load(self.folder / "outputs.npy"), answer["said"], answer["label_names"])
 
 
 def answer() -> None:
@@ -142,7 +146,7 @@ def answer() -> None:
         return
     folder = Path(line)
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    found = read_back(Path(request["model"]), request["texts"], request["pairs"])
-    np.save(folder / "logits.npy", found.logits)
-    said = {"labels": found.labels, "label_names": found.label_names}
+    found = read_back(request["task"], Path(request["model"]), request["rows"], max_length=int(request["max_length"]))
+    np.save(folder / "outputs.npy", found.outputs)
+    said = {"said": found.said, "label_names": found.label_names}
     (folder / "answer.json").write_text(json.dumps(said), encoding="utf-8")

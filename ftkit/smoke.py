@@ -72,7 +72,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
         stack.enter_context(_one_thread())
         try:
             result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
-            read = _read_back(result, splits, other)
+            read = _read_back(recipe, result, splits, other)
             difference = _compare(read, result, splits)
         except UserError as error:
             raise UserError(error.problem, where=error.where, fix=_with_context(error.fix, stand_in)) from error
@@ -80,28 +80,39 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
             error.add_note(_context(stand_in))
             raise
     where = "in a new process" if new_process else "in the same process"
-    predicted = ", ".join(f"{label} {count}" for label, count in Counter(read.labels).most_common(6))
     return [
         f"model: {_told(stand_in)}",
         f"data: {described}",
         f"trained: method {recipe.method.type}, {_steps(result)}",
-        f"saved and read back {where}: {len(read.labels)} texts get the logits that the trained model gave them "
-        f"(largest difference {difference:.0e})",
-        f"predicted: {predicted}",
+        f"saved and read back {where}: {len(read.outputs)} {_same(asked.task)} (largest difference {difference:.0e})",
+        _shown_answers(asked.task, read),
         *([f"otherwise than in the recipe: {'; '.join(changes)}"] if changes else []),
         f"not checked: {NOT_CHECKED}",
     ]
 
 
+def _same(task: str) -> str:
+    if task == "classification":
+        return "texts get the logits that the trained model gave them"
+    return "examples get the losses that were written into the run"
+
+
+def _shown_answers(task: str, read: ReadBack) -> str:
+    if task == "classification":
+        counted = Counter(read.said).most_common(6)
+        return f"predicted: {', '.join(f'{label} {count}' for label, count in counted)}"
+    return f"generated: {read.said[0]!r}"
+
+
 def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
     """A few rows of the recipe's data, and what they are."""
-    from ftkit.data.load import load_splits
+    from ftkit.training.tasks import TASKS
     from ftkit.data.specimen import FirstRows, few_rows
 
     spec, missing = _data_spec(recipe, folder)
     first = FirstRows(spec)
     try:
-        splits = load_splits(spec, seed=recipe.training.seed, narrow=first)
+        splits = TASKS[recipe.task].load_splits(spec, seed=recipe.training.seed, narrow=first)
     except UserError as error:
         if not first.cut:
             raise
@@ -147,7 +158,8 @@ def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) ->
     if first.cut:
         source += f" (the first {first.limit:,} rows of {'each file' if len(first.cut) > 1 else 'it'})"
     skipped = f", {len(splits.skipped):,} rows left out (data.on_bad_row: skip)" if splits.skipped else ""
-    return f"{source}: {counts}{skipped}; {len(few.label_names)} labels: {shortened(few.label_names)}"
+    labels = f"; {len(few.label_names)} labels: {shortened(few.label_names)}" if few.label_names else ""
+    return f"{source}: {counts}{skipped}{labels}"
 
 
 def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, reporter: Reporter) -> TrainResult:
@@ -168,25 +180,30 @@ def _steps(result: TrainResult) -> str:
     return f"{steps} step{'s' if steps > 1 else ''}, loss {', '.join(losses)}; measured: {measured}"
 
 
-def _read_back(result: TrainResult, splits: Splits, other: NewProcess | None) -> ReadBack:
+def _read_back(recipe: Recipe, result: TrainResult, splits: Splits, other: NewProcess | None) -> ReadBack:
     read = read_back if other is None else other.read_back
-    return read(result.run.path, splits.validation.texts, splits.validation.pairs)
+    table = splits.validation.table
+    rows = table.select([name for name in table.column_names if name != "label"]).to_pylist()
+    return read(recipe.task, result.run.path, rows, max_length=int(result.facts["max_length"]))
 
 
 def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
-    """The largest difference between the logits of the saved and of the trained model."""
+    """The largest difference between what the saved and what the trained model gave."""
     import numpy as np
 
-    if tuple(read.label_names) != splits.label_names:
-        raise UserError(f"the saved model names its labels {read.label_names} instead of {list(splits.label_names)}")
-    trained = result.logits["validation"]
-    difference = float(np.abs(read.logits - trained).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(trained).max())):
+    trained = result.outputs["validation"]
+    difference = float(np.nanmax(np.abs(read.outputs - trained)))
+    if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):
+        what = "logits" if splits.label_names else "losses"
         raise UserError(
-            f"the saved model gives other logits than the trained one: they differ by up to {difference:.1e}",
+            f"the saved model gives other {what} than the trained one: they differ by up to {difference:.1e}",
             fix="this is a bug of ftkit or of a library: please report it with the recipe",
         )
-    if read.labels != [splits.label_names[index] for index in read.logits.argmax(axis=1)]:
+    if not splits.label_names:
+        return difference
+    if tuple(read.label_names) != splits.label_names:
+        raise UserError(f"the saved model names its labels {read.label_names} instead of {list(splits.label_names)}")
+    if read.said != [splits.label_names[index] for index in read.outputs.argmax(axis=1)]:
         raise UserError("predictions of the saved model are not the labels of its largest logits", fix="report this")
     return difference
 

@@ -48,8 +48,8 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
         UserError: data.max_length is more than the real model takes.
     """
     changes: list[str] = []
-    model = {"name_or_path": stand_in.checkpoint.name, "revision": None, "dtype": "float32", "trust_remote_code": False}
-    data = {"max_length": _max_length(recipe, stand_in, changes)}
+    model = _model(recipe, stand_in, changes)
+    data = {"max_length": _max_length(recipe, stand_in, changes)} | _chat_template(recipe, stand_in, changes)
     method = _method(recipe, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
     metrics = _metrics(recipe, changes)
@@ -79,16 +79,53 @@ def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> int | 
         return lowered
 
 
+def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    values = {
+        "name_or_path": stand_in.checkpoint.name,
+        "revision": None,
+        "dtype": "float32",
+        "trust_remote_code": False,
+        "gguf_file": None,
+    }
+    if recipe.model.attn_implementation == "flash_attention_2":
+        values["attn_implementation"] = "auto"
+        changes.append("attn_implementation auto instead of flash_attention_2")
+    return values
+
+
+def _chat_template(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    """Chats need a template; the stand-in may have none where the real tokenizer has one."""
+    data = recipe.data
+    if data.messages_column is None or data.chat_template is not None or stand_in.has_chat_template:
+        return {}
+    changes.append(
+        f"chat_template plain instead of the tokenizer's own, which {stand_in.checkpoint.name} does not have"
+    )
+    return {"chat_template": "plain"}
+
+
 def _method(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
-    """Names of layers are those of the real architecture, which the stand-in may not have."""
+    """Names and numbers of layers are those of the real architecture, which the stand-in may not have."""
     method = recipe.method
-    if not isinstance(method, LoraMethod) or isinstance(method.target_modules, str):
-        return {}
-    if stand_in.same_architecture or stand_in.has_layer(method.target_modules):
-        return {}
-    layers = ", ".join(method.target_modules)
-    changes.append(f"target_modules all-linear instead of {layers}, which {stand_in.checkpoint.name} does not have")
-    return {"target_modules": "all-linear"}
+    values: dict[str, Any] = {}
+    if not isinstance(method, LoraMethod):
+        return values
+    other = stand_in.checkpoint.name
+    if isinstance(method.target_modules, list) and not _has(stand_in, method.target_modules):
+        layers = ", ".join(method.target_modules)
+        changes.append(f"target_modules all-linear instead of {layers}, which {other} does not have")
+        values["target_modules"] = "all-linear"
+    if method.modules_to_save and not _has(stand_in, method.modules_to_save):
+        changes.append(f"without modules_to_save {', '.join(method.modules_to_save)}, which {other} does not have")
+        values["modules_to_save"] = None
+    if method.layers_to_transform and max(method.layers_to_transform) >= stand_in.num_layers:
+        changes.append(f"layers_to_transform [0]: {other} has {stand_in.num_layers} layers")
+        values["layers_to_transform"] = [0]
+    return values
+
+
+def _has(stand_in: StandIn, names: list[str]) -> bool:
+    return stand_in.same_architecture or stand_in.has_layer(names)
 
 
 def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
@@ -123,6 +160,7 @@ def _metrics(recipe: Recipe, changes: list[str]) -> list[str]:
     fetched = [name for name in asked if name.startswith("evaluate:") and name[len("evaluate:")] not in "./~"]
     if fetched:
         changes.append(f"without {', '.join(fetched)}, which the hub would be asked for")
+    # only classifiers have such metrics
     return [name for name in asked if name not in fetched] or ["accuracy"]
 
 

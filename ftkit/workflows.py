@@ -18,7 +18,6 @@ from ftkit.runs import Run
 from ftkit.storage import sha256_texts
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from ftkit.data.load import Splits
@@ -32,13 +31,14 @@ class TrainResult:
     Attributes:
         run: its directory.
         metrics: by split, as in metrics.json.
-        logits: (N, K) of validation and test by the model that was kept; empty for a run that was finished before.
+        outputs: of validation and test by the model that was kept: logits (N, K) of a classifier, nats a target of each
+            row (N,) of a language model; empty for a run that was finished before.
         facts: of the training, as in the manifest.
     """
 
     run: Run
     metrics: dict[str, Any]
-    logits: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    outputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,11 +76,11 @@ def train_recipe(loaded: LoadedRecipe, *, overwrite: bool, resume: bool, reporte
         runs.refuse_taken(path, overwrite=overwrite)
     stay_offline_unless_remote(recipe)
 
-    from ftkit.data.load import load_splits
     from ftkit.models.checkpoint import locate
+    from ftkit.training.tasks import TASKS
 
     checkpoint = locate(recipe.model)
-    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
     for note in splits.notes:
         reporter.say(note)
     if resume and runs.is_run(path):
@@ -195,4 +195,4 @@ def _train_into(
         run.update_manifest(state="failed", error=f"{type(error).__name__}: {error}")
         raise
     run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
-    return TrainResult(run, finished.metrics, finished.logits, finished.facts)
+    return TrainResult(run, finished.metrics, finished.outputs, finished.facts)

@@ -183,12 +183,12 @@ def test_long_texts_are_cut_for_prediction_where_they_were_cut_in_training(tmp_p
 def test_a_saved_model_that_differs_from_the_trained_one_fails(tmp_path, monkeypatch):
     from safetensors.torch import load_file, save_file
 
-    def damaged(run, *arguments):
+    def damaged(task, run, *arguments, **options):
         file = run / "model" / "model.safetensors"
         weights = load_file(file)
         weights["classifier.weight"] = weights["classifier.weight"] * 2
         save_file(weights, file, metadata={"format": "pt"})
-        return read_back(run, *arguments)
+        return read_back(task, run, *arguments, **options)
 
     read_back = smoke.read_back
     monkeypatch.setattr(smoke, "read_back", damaged)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
+from ftkit.models.placement import choose_device, computes_in_bfloat16
 from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 
@@ -26,7 +27,6 @@ SAME_NAME = (
     "save_total_limit",
     "load_best_model_at_end",
     "seed",
-    "bf16",
     "fp16",
     "dataloader_num_workers",
     "use_cpu",
@@ -40,9 +40,17 @@ SCORES = {"loss": "eval_nll", "accuracy": "eval_accuracy", "f1_macro": "eval_f1_
 and label smoothing in it."""
 
 
+def mixes_bfloat16(recipe: Recipe) -> bool:
+    """Whether products are made in bfloat16: as the recipe says, `auto` by what the processor can do."""
+    spec = recipe.training
+    if spec.bf16 != "auto":
+        return spec.bf16
+    return not spec.fp16 and computes_in_bfloat16(choose_device(use_cpu=spec.use_cpu))
+
+
 def training_precision(recipe: Recipe) -> str:
-    """How full finetuning and LoRA compute, in words."""
-    if recipe.training.bf16:
+    """How Trainer computes with weights that are kept in float32, in words."""
+    if mixes_bfloat16(recipe):
         return "float32 weights, bfloat16 products"
     return "float32 weights, float16 products" if recipe.training.fp16 else "float32"
 
@@ -79,6 +87,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         "save_steps": spec.eval_steps or 500,
         "metric_for_best_model": SCORES[spec.metric_for_best_model],
         "greater_is_better": spec.metric_for_best_model != "loss",
+        "bf16": mixes_bfloat16(recipe),
         "activation_checkpointing": spec.gradient_checkpointing,
         "train_sampling_strategy": "group_by_length",
         "restore_callback_states_from_checkpoint": True,

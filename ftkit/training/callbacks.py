@@ -18,9 +18,18 @@ HISTORY_NAMES = {
     "grad_norm": "gradient_norm",
     "eval_nll": "validation_loss",
     "eval_accuracy": "validation_accuracy",
+    "eval_token_accuracy": "validation_token_accuracy",
     "eval_f1_macro": "validation_f1_macro",
 }
 """Trainer's names of what goes into history.jsonl -> ours."""
+
+
+NOT_FINITE_FIX = (
+    "lower training.learning_rate, lengthen training.warmup_steps, or compute in float32 (training.bf16: false and "
+    "model.dtype: float32)"
+)
+MOVED_AFTER = 2
+"""Steps after which every adapter must have moved."""
 
 
 class HistoryCallback(TrainerCallback):
@@ -76,10 +85,66 @@ class StopOnNonFinite(TrainerCallback):
         assert model is not None
         if args.fp16:
             return
-        for name, parameter in model.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+        found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+        # one norm over everything says whether to look closer: a sum is finite only if all its parts are
+        if not found or bool(torch.isfinite(torch.stack(torch._foreach_norm(list(found.values()))).sum())):
+            return
+        for name, gradient in found.items():
+            if not bool(torch.isfinite(gradient).all()):
                 raise UserError(
                     f"the gradient of {name} is not finite at step {state.global_step + 1}; "
                     "nothing was updated with it",
-                    fix="lower training.learning_rate, lengthen training.warmup_steps, or use float32 (model.dtype)",
+                    fix=NOT_FINITE_FIX,
                 )
+
+
+def refuse_bad_loss(loss: torch.Tensor, *, step: int, rows: str) -> None:
+    """Stop before the backward pass when a loss is NaN or infinite.
+
+    Args:
+        loss: a scalar.
+        step: number of the step it belongs to, from 1.
+        rows: what was in the batch, in words.
+
+    Raises:
+        UserError: it is not finite.
+    """
+    if not bool(torch.isfinite(loss)):
+        raise UserError(
+            f"the loss is {float(loss):g} at step {step} ({rows}); nothing was updated with it", fix=NOT_FINITE_FIX
+        )
+
+
+class AdaptersMove(TrainerCallback):
+    """Ends a run whose adapters stay at their start: it would train for hours and change nothing.
+
+    Args:
+        unmoved: model -> names of trained tensors that are exactly as they were before the first step.
+    """
+
+    def __init__(self, unmoved: Callable[[Any], list[str]]) -> None:
+        self.unmoved = unmoved
+        self.steps = 0
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: torch.nn.Module | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        """Look once, after the second step: the first may have had a learning rate of 0 (warm-up).
+
+        Raises:
+            UserError: naming the adapters that did not move.
+        """
+        assert model is not None
+        self.steps += 1
+        if self.steps != MOVED_AFTER or not (still := self.unmoved(model)):
+            return
+        shown = ", ".join(still[:3]) + (f" and {len(still) - 3} more" if len(still) > 3 else "")
+        raise UserError(
+            f"after {MOVED_AFTER} steps {len(still)} adapters are exactly where they began: {shown}",
+            fix="no gradient reaches them: leave these layers out of method.target_modules or layers_to_transform",
+        )

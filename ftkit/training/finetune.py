@@ -25,6 +25,7 @@ from ftkit.training.features import load_tokenizer, token_chunks
 from ftkit.training.head import score
 from ftkit.training.optimization import class_weight_vector
 from ftkit.training.outcome import Trained
+from ftkit.training.running import run_trainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -84,7 +85,7 @@ def finetune(
     tokens = {split.name: _tokenize(tokenizer, split, max_length=max_length) for split in splits.all()}
     _say_truncation(tokens, max_length=max_length, reporter=reporter)
     trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
-    _run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+    run_trainer(trainer, reporter=reporter, resume_from=resume_from)
 
     logits = _score(model, splits, tokenizer, max_length=max_length, device=trainer.args.device)
     _save(model, tokenizer, run, checkpoint=checkpoint, max_length=max_length)
@@ -218,18 +219,3 @@ def _make_trainer(
         preprocess_logits_for_metrics=lambda logits, _labels: logits[0] if isinstance(logits, tuple) else logits,
         callbacks=callbacks,
     )
-
-
-def _run_trainer(trainer: Trainer, *, reporter: Reporter, resume_from: Path | None) -> None:
-    from transformers import PrinterCallback
-
-    from ftkit.training.callbacks import ProgressCallback
-
-    trainer.remove_callback(PrinterCallback)
-    steps = trainer.args.max_steps
-    if steps <= 0:
-        per_epoch = len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps
-        steps = max(1, int(max(1, per_epoch) * trainer.args.num_train_epochs))
-    with reporter.track("finetuning", total=steps) as advance:
-        trainer.add_callback(ProgressCallback(advance))
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +30,10 @@ class Finished:
     Attributes:
         metrics: by split, as in metrics.json.
         facts: of the training, as in the manifest.
-        logits: (N, K) of validation and test.
+        outputs: by split, of validation and test: logits (N, K) of a classifier, nats a target of each row (N,) of a
+            language model.
     """
 
     metrics: dict[str, Any]
     facts: dict[str, Any]
-    logits: dict[str, npt.NDArray[np.float32]]
+    outputs: Mapping[str, npt.NDArray[Any]]

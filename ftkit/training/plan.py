@@ -12,7 +12,7 @@ from ftkit.models.adapters import attach_lora, count_parameters
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.placement import place
 from ftkit.recipe.schema import FrozenMethod, LoraMethod, Recipe
-from ftkit.training.arguments import training_precision
+from ftkit.training.arguments import mixes_bfloat16, training_precision
 from ftkit.training.features import TOKENS_A_BATCH
 from ftkit.training.optimization import count_steps
 
@@ -72,7 +72,8 @@ def make_plan(recipe: Recipe, checkpoint: Checkpoint, *, num_rows: int, num_labe
     counted = count_parameters(model)
     config = model.config
     tokens = recipe.training.per_device_train_batch_size * min(length or max_length, max_length)
-    bytes_a_unit = ACTIVATION_BYTES * (1 if recipe.training.bf16 or recipe.training.fp16 else 2)
+    mixed = recipe.training.fp16 or mixes_bfloat16(recipe)
+    bytes_a_unit = ACTIVATION_BYTES * (1 if mixed else 2)
     layers = 1 if recipe.training.gradient_checkpointing else config.num_hidden_layers
     placement = place("float32", use_cpu=recipe.training.use_cpu)
     updates = math.ceil(num_rows / recipe.training.per_device_train_batch_size)

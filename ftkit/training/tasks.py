@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.training.outcome import Finished
+
+if TYPE_CHECKING:
+    from ftkit.data.dataset import Splits
 
 
 class Task(NamedTuple):
     """What a task of a recipe does.
 
     Attributes:
+        load_splits: (data section, *, seed, narrow=None) -> Splits.
         rehearse: (recipe, splits) -> None; refuses, before a run directory is made, what would fail at the end.
         train: (recipe, splits, run, *, checkpoint, reporter, resume_from) -> Finished.
     """
 
+    load_splits: Callable[..., Splits]
     rehearse: Callable[..., None]
     train: Callable[..., Finished]
+
+
+def _load_labelled(*args: Any, **kwargs: Any) -> Splits:
+    from ftkit.data.load import load_splits
+
+    return load_splits(*args, **kwargs)
 
 
 def _rehearse_classification(*args: Any) -> None:
@@ -32,5 +43,26 @@ def _train_classification(*args: Any, **kwargs: Any) -> Finished:
     return train_classification(*args, **kwargs)
 
 
-TASKS: dict[str, Task] = {"classification": Task(_rehearse_classification, _train_classification)}
+def _load_texts(*args: Any, **kwargs: Any) -> Splits:
+    from ftkit.data.language import load_language_splits
+
+    return load_language_splits(*args, **kwargs)
+
+
+def _rehearse_causal_lm(*args: Any) -> None:
+    from ftkit.training.causal_lm import rehearse_causal_lm
+
+    rehearse_causal_lm(*args)
+
+
+def _train_causal_lm(*args: Any, **kwargs: Any) -> Finished:
+    from ftkit.training.causal_lm import train_causal_lm
+
+    return train_causal_lm(*args, **kwargs)
+
+
+TASKS: dict[str, Task] = {
+    "classification": Task(_load_labelled, _rehearse_classification, _train_classification),
+    "causal_lm": Task(_load_texts, _rehearse_causal_lm, _train_causal_lm),
+}
 """`task` of a recipe -> what it does."""

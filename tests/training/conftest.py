@@ -1,8 +1,9 @@
-"""Small classification data and runs shared by the tests of this folder."""
+"""Small data and runs shared by the tests of this folder."""
 
 from __future__ import annotations
 
 import csv
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -58,5 +59,62 @@ def train(rows: tuple[Path, Path], tmp_path: Path) -> Callable[..., workflows.Tr
         )
         overrides = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
         return workflows.train(recipe, overrides, overwrite=overwrite, resume=resume)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Data of language models in each of its forms: texts, pairs, chats (48 rows each) and a plain text file."""
+    folder = tmp_path_factory.mktemp("texts")
+    generator = random.Random(0)
+    sentences = []
+    for _ in range(48):
+        place = generator.choice(sorted(SUBJECTS))
+        one, two = generator.sample(SUBJECTS[place], 2)
+        tail = " and so on" * generator.randrange(5)
+        sentences.append((one, f"{generator.choice(VERBS)} {two}{tail} in the {place}."))
+    rows: dict[str, list[dict[str, Any]]] = {
+        "texts": [{"text": f"{one} {rest}"} for one, rest in sentences],
+        "pairs": [{"prompt": f"What of {one}?", "completion": f"It {rest}"} for one, rest in sentences],
+        "chats": [
+            {
+                "messages": [
+                    {"role": "user", "content": f"What of {one}?"},
+                    {"role": "assistant", "content": f"It {rest}"},
+                ]
+            }
+            for one, rest in sentences
+        ],
+    }
+    files = {}
+    for name, lines in rows.items():
+        files[name] = folder / f"{name}.jsonl"
+        files[name].write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    files["plain"] = folder / "plain.txt"
+    files["plain"].write_text("\n".join(f"{one} {rest}" for one, rest in sentences) + "\n", encoding="utf-8")
+    return files
+
+
+@pytest.fixture
+def train_lm(texts: dict[str, Path], tmp_path: Path) -> Callable[..., workflows.TrainResult]:
+    """Train a language model by a recipe given as dotted keys, in a folder of its own."""
+
+    def run(
+        name: str = "run", *, data: str = "pairs", resume: bool = False, reporter: Any = None, **settings: Any
+    ) -> Any:
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(
+            "task: causal_lm\n"
+            "model: {name_or_path: 'builtin:tiny-llama', dtype: float32}\n"
+            "method: {type: lora}\n"
+            f"data: {{train_file: {texts[data]}}}\n"
+            f"training: {{output_dir: {tmp_path / name}, bf16: false}}\n"
+            "evaluation: {num_resamples: 100}\n"
+        )
+        if "data__validation_file" not in settings:
+            settings["data__validation_size"] = 0.25
+        overrides = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
+        return workflows.train(recipe, overrides, resume=resume, reporter=reporter)
 
     return run

@@ -36,6 +36,7 @@ def spec(**values: Any) -> TrainingSpec:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0,
         "weight_decay": "auto",
+        "bf16": False,
     }
     return TrainingSpec(**(defaults | values))
 

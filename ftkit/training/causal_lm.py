@@ -1,0 +1,181 @@
+"""task: causal_lm, from splits to a finished run: tokenize, train, save, and measure what was saved."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ftkit.data.dataset import Splits
+from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.metrics.language import LanguageScores, evaluate_language
+from ftkit.models.causal import load_tokenizer_for_lm
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.placement import DTYPES, choose_device
+from ftkit.models.saved_lm import load_saved_lm, save_causal_lm
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import Recipe
+from ftkit.runs import Run
+from ftkit.storage import write_json
+from ftkit.training.finetune import base_name
+from ftkit.training.language_model import Prepared, make_scorable, make_trainer, prepare_model
+from ftkit.training.language_scoring import Scorer, loss_of_rows, prediction_rows
+from ftkit.training.language_tokens import LONGEST_DEFAULT, TokenizedSplits, say_tokens, tokenize_splits
+from ftkit.training.language_trainer import LanguageTrainer
+from ftkit.training.outcome import Finished
+from ftkit.training.running import run_trainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Scores = dict[str, LanguageScores]
+"""By split: validation and, where there is one, test."""
+
+
+def rehearse_causal_lm(recipe: Recipe, splits: Splits) -> None:
+    """Score made-up documents as the real ones will be scored, so that nothing is trained in vain."""
+    assert splits.prompting is not None, "the data room says how examples are written"
+    one = np.ones(2)
+    _measure(recipe, LanguageScores(one, one.astype(int), one.astype(int), one, one.astype(int)))
+
+
+def train_causal_lm(
+    recipe: Recipe,
+    splits: Splits,
+    run: Run,
+    *,
+    checkpoint: Checkpoint,
+    reporter: Reporter,
+    resume_from: Path | None = None,
+) -> Finished:
+    """Finetune a language model and write model/, metrics.json and predictions/.
+
+    Args:
+        recipe: with task causal_lm.
+        splits: texts, prompts with completions, or chats.
+        run: an empty run, or one to go on with.
+        checkpoint: the base model.
+        reporter: hears what was chosen, cut and left out.
+        resume_from: a checkpoint of HF Trainer to go on from.
+
+    Returns:
+        The metrics by split, as in metrics.json, and facts of the training.
+    """
+    prompting = splits.prompting
+    assert prompting is not None, "the data room says how examples are written"
+    tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    max_length = checkpoint.max_length(recipe.data.max_length, longest=LONGEST_DEFAULT)
+    prepared = prepare_model(recipe, checkpoint, tokenizer, reporter=reporter)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed)
+    say_tokens(tokens, splits, max_length=max_length, reporter=reporter)
+
+    device = choose_device(use_cpu=recipe.training.use_cpu)
+    base: Scores = {}
+    if recipe.method.type == "full":
+        # the only moment at which the untrained weights are there
+        scorer = Scorer(prepared.batching, device, reporter)
+        prepared.model.to(device)
+        base = _score(prepared.model, tokens, splits, scorer=scorer, what="scoring the base on")
+    trainer = _fit(recipe, splits, run, prepared=prepared, tokens=tokens, reporter=reporter, resume_from=resume_from)
+    facts = _facts(trainer, prepared, tokens, max_length=max_length)
+    _save(prepared.model, tokenizer, prompting, run, checkpoint=checkpoint)
+    del trainer, prepared
+    gc.collect()
+
+    final, adapted_base = _score_saved(recipe, run, tokens, splits, reporter=reporter)
+    base = base or adapted_base
+    metrics = {name: _measure(recipe, scores) for name, scores in final.items()}
+    metrics |= {f"base_{name}": _measure(recipe, scores) for name, scores in base.items()}
+    for split in splits.all()[1:]:
+        run.write_jsonl(run.predictions_file(split.name), prediction_rows(split, final[split.name], base[split.name]))
+    write_json(run.metrics_file, metrics)
+    run.update_manifest(training=facts)
+    return Finished(metrics, facts, {name: loss_of_rows(scores) for name, scores in final.items()})
+
+
+def _fit(
+    recipe: Recipe,
+    splits: Splits,
+    run: Run,
+    *,
+    prepared: Prepared,
+    tokens: TokenizedSplits,
+    reporter: Reporter,
+    resume_from: Path | None,
+) -> LanguageTrainer:
+    scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
+    trainer = make_trainer(
+        recipe,
+        run,
+        prepared=prepared,
+        sequences=tokens.train.sequences,
+        score=lambda model: scorer.split(model, splits.validation, tokens.evaluation["validation"]),
+    )
+    run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+    return trainer
+
+
+def _score(model: Any, tokens: TokenizedSplits, splits: Splits, *, scorer: Scorer, what: str) -> Scores:
+    return {
+        split.name: scorer.split(model, split, tokens.evaluation[split.name], what=what) for split in splits.all()[1:]
+    }
+
+
+def _score_saved(
+    recipe: Recipe, run: Run, tokens: TokenizedSplits, splits: Splits, *, reporter: Reporter
+) -> tuple[Scores, Scores]:
+    """Score the model as it lies in the run, read back from the disk, and its base where an adapter can be lifted off.
+
+    So what is measured is what was saved; in float32 unless model.dtype says otherwise.
+    """
+    device = choose_device(use_cpu=recipe.training.use_cpu)
+    dtype = DTYPES.get(recipe.model.dtype, torch.float32)
+    saved = load_saved_lm(run.model_dir, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
+    scorer = Scorer(make_scorable(saved.model, saved.tokenizer), device, reporter)
+    final = _score(saved.model, tokens, splits, scorer=scorer, what="scoring the saved model on")
+    if recipe.method.type == "full":
+        return final, {}
+    adapted: Any = saved.model
+    with adapted.disable_adapter():
+        return final, _score(saved.model, tokens, splits, scorer=scorer, what="scoring the base on")
+
+
+def _measure(recipe: Recipe, scores: LanguageScores) -> dict[str, dict[str, object]]:
+    return evaluate_language(
+        scores,
+        metrics=recipe.evaluation.metrics,
+        num_resamples=recipe.evaluation.num_resamples,
+        seed=recipe.training.seed,
+    )
+
+
+def _facts(trainer: LanguageTrainer, prepared: Prepared, tokens: TokenizedSplits, *, max_length: int) -> dict[str, Any]:
+    state = trainer.state
+    return {
+        "max_length": max_length,
+        "placement": prepared.precision,
+        "packing": prepared.batching.packed,
+        "trained_parameters": prepared.parameters.trained,
+        "tokens": tokens.facts(),
+        "fit": {
+            "num_steps": state.global_step,
+            "best_step": state.best_global_step,
+            "best_score": state.best_metric,
+        },
+    }
+
+
+def _save(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompting: Prompting, run: Run, *, checkpoint: Checkpoint
+) -> None:
+    staging = run.staging_dir()
+    save_causal_lm(model, staging, base_name=base_name(checkpoint))
+    if prompting.chat_template is not None:
+        # whoever loads the model writes chats as it was taught them
+        tokenizer.chat_template = prompting.chat_template
+    tokenizer.save_pretrained(staging)
+    write_json(staging / PROMPTING_FILE, prompting.to_dict())
+    run.replace_model(staging)

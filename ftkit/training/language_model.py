@@ -1,0 +1,182 @@
+"""A language model made ready to be trained, and the Trainer that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ftkit.data.sequences import Sequences
+from ftkit.errors import UserError
+from ftkit.metrics.language import LanguageScores
+from ftkit.models.adapters import ParameterCount, count_parameters
+from ftkit.models.causal import load_causal_lm, refuse_unknown_tokens
+from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning, unmoved_adapters
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
+from ftkit.models.lora_plus import loraplus_parameter_groups
+from ftkit.models.placement import Placement, place
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
+from ftkit.runs import Run
+from ftkit.training.arguments import mixes_bfloat16, training_arguments
+from ftkit.training.language_trainer import Batching, LanguageTrainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A language model ready to be trained.
+
+    Attributes:
+        model: a transformers model, or a peft model around one, on the CPU still.
+        batching: how sequences become batches.
+        precision: in which it computes, in words.
+        parameters: how many there are, and how many are trained.
+    """
+
+    model: Any
+    batching: Batching
+    precision: str
+    parameters: ParameterCount
+
+
+def prepare_model(
+    recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter
+) -> Prepared:
+    """Load the base, attach what is trained, and choose precision, attention and layout of batches.
+
+    Raises:
+        UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
+    """
+    placement = language_placement(recipe)
+    torch.manual_seed(recipe.training.seed)
+    model = load_causal_lm(
+        checkpoint,
+        dtype=placement.dtype,
+        attn_implementation=_attention(recipe),
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+    refuse_unknown_tokens(model, tokenizer)
+    trainable = _attach(model, recipe, tokenizer)
+    if not compute_loss_in_chunks(trainable):
+        reporter.say(
+            f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"
+        )
+    packed = _packed(recipe, trainable, name=checkpoint.name, reporter=reporter)
+    assert isinstance(tokenizer.pad_token_id, int), "the tokenizer is loaded with a pad token"
+    batching = Batching(packed=packed, pad_id=tokenizer.pad_token_id, max_tokens=recipe.training.max_tokens_per_batch)
+    counted = count_parameters(trainable)
+    precision = precision_in_words(recipe, placement)
+    reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
+    reporter.say(precision)
+    reporter.say(
+        "documents lie end to end, attention within each" if packed else "examples are padded, like lengths together"
+    )
+    return Prepared(trainable, batching, precision, counted)
+
+
+def language_placement(recipe: Recipe) -> Placement:
+    """Device and precision of the base: what is trained whole is kept in float32."""
+    full = recipe.method.type == "full"
+    return place("float32" if full else recipe.model.dtype, use_cpu=recipe.training.use_cpu)
+
+
+def precision_in_words(recipe: Recipe, placement: Placement) -> str:
+    """Where and how precisely a language model is trained."""
+    mixed = "bfloat16" if mixes_bfloat16(recipe) else "float16" if recipe.training.fp16 else ""
+    device = placement.device.type
+    if recipe.method.type == "full":
+        return f"{device}, float32 weights" + (f", {mixed} products (training.bf16: auto)" if mixed else "")
+    products = f", {mixed} products" if mixed else ""
+    return f"base on {placement.reason}; what is trained is float32{products}"
+
+
+def _attention(recipe: Recipe) -> str:
+    asked = recipe.model.attn_implementation
+    if asked != "auto":
+        return asked
+    if not _may_pack(recipe):
+        return "sdpa"
+    register_document_attention()
+    return DOCUMENTS
+
+
+def _may_pack(recipe: Recipe) -> bool:
+    return recipe.data.packing is not False and recipe.method.type != "prompt_tuning"
+
+
+def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> bool:
+    if not _may_pack(recipe):
+        return False
+    if packing_is_exact(model, vocab_size=int(model.get_input_embeddings().weight.shape[0])):
+        return True
+    if recipe.data.packing is True:
+        raise UserError(
+            f"data.packing: {name} sees across documents that lie end to end, so packing would change what it learns",
+            fix="set data.packing: auto or false",
+        )
+    reporter.say(f"{name} sees across documents that lie end to end: examples are padded instead")
+    return False
+
+
+def _attach(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
+    torch.manual_seed(recipe.training.seed)
+    if isinstance(recipe.method, LoraMethod):
+        return attach_causal_lora(model, recipe.method)
+    if isinstance(recipe.method, PromptTuningMethod):
+        return attach_prompt_tuning(model, recipe.method, tokenizer)
+    return model
+
+
+def make_scorable(model: Any, tokenizer: PreTrainedTokenizerBase) -> Batching:
+    """Let a model that was read back score without holding its logits; examples are padded."""
+    compute_loss_in_chunks(model)
+    assert isinstance(tokenizer.pad_token_id, int), "a saved tokenizer has a pad token"
+    return Batching(packed=False, pad_id=tokenizer.pad_token_id)
+
+
+def make_trainer(
+    recipe: Recipe,
+    run: Run,
+    *,
+    prepared: Prepared,
+    sequences: Sequences,
+    score: Callable[[Any], LanguageScores],
+) -> LanguageTrainer:
+    """HF Trainer with the callbacks of a language model's training."""
+    from transformers import EarlyStoppingCallback
+
+    from ftkit.training.callbacks import AdaptersMove, HistoryCallback, StopOnNonFinite
+
+    args = training_arguments(recipe, run)
+    callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
+    if recipe.method.type != "full":
+        callbacks.append(AdaptersMove(unmoved_adapters))
+    if recipe.training.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
+    return LanguageTrainer(
+        model=prepared.model,
+        args=args,
+        sequences=sequences,
+        batching=prepared.batching,
+        score=score,
+        eval_dataset=[],
+        callbacks=callbacks,
+        optimizers=(_lora_plus(recipe, prepared.model, args), None),
+    )
+
+
+def _lora_plus(recipe: Recipe, model: Any, args: TrainingArguments) -> torch.optim.Optimizer | None:
+    method = recipe.method
+    if not isinstance(method, LoraMethod) or method.lora_plus_ratio is None:
+        return None
+    groups = loraplus_parameter_groups(
+        model, learning_rate=args.learning_rate, ratio=method.lora_plus_ratio, weight_decay=args.weight_decay
+    )
+    return torch.optim.AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon)

@@ -1,0 +1,107 @@
+"""What the training of a language model will cost, before a weight is read."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ftkit.data.sequences import Sequences
+from ftkit.models.adapters import count_parameters
+from ftkit.models.causal import refuse_other_kinds
+from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
+from ftkit.training.arguments import mixes_bfloat16
+from ftkit.training.language_model import language_placement, precision_in_words
+from ftkit.training.plan import ACTIVATION_BYTES, Plan
+from ftkit.training.sampling import TokenBudgetBatches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def make_language_plan(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    tokenizer: PreTrainedTokenizerBase,
+    sequences: Sequences,
+    *,
+    max_length: int,
+    packed: bool,
+) -> Plan:
+    """Estimate a run from the checkpoint's configuration and the tokenized training set.
+
+    Args:
+        recipe: of task causal_lm.
+        checkpoint: its base model.
+        tokenizer: of the base model.
+        sequences: the training set.
+        max_length: tokens of an example.
+        packed: whether examples will lie end to end.
+    """
+    model = _skeleton(recipe, checkpoint, tokenizer)
+    counted = count_parameters(model)
+    placement = language_placement(recipe)
+    config = model.config
+    half = placement.dtype.itemsize == 2 or mixes_bfloat16(recipe) or recipe.training.fp16
+    layers = 1 if recipe.training.gradient_checkpointing else config.num_hidden_layers
+    tokens = _tokens_of_a_step(recipe, sequences, max_length=max_length, packed=packed)
+    return Plan(
+        parameters=counted.total,
+        trained_parameters=counted.trained,
+        steps=_steps(recipe, sequences, packed=packed),
+        weights_bytes=placement.dtype.itemsize * (counted.total - counted.trained) + 4 * counted.trained,
+        training_bytes=12 * counted.trained
+        + tokens * config.hidden_size * layers * ACTIVATION_BYTES * (1 if half else 2),
+        features_bytes=0,
+        placement=precision_in_words(recipe, placement),
+        max_length=max_length,
+        pooling="",
+    )
+
+
+def _skeleton(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model without its numbers."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    refuse_other_kinds(checkpoint)
+    trust = recipe.model.trust_remote_code
+    config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
+        if isinstance(recipe.method, LoraMethod):
+            # every start makes tensors of one shape, and pissa would need the numbers
+            return attach_causal_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
+        if isinstance(recipe.method, PromptTuningMethod):
+            method = recipe.method.model_copy(update={"prompt_tuning_init": "random", "prompt_tuning_init_text": None})
+            return attach_prompt_tuning(model, method, tokenizer)
+    return model
+
+
+def _tokens_of_a_step(recipe: Recipe, sequences: Sequences, *, max_length: int, packed: bool) -> int:
+    """Tokens that go through the model at once, in the worst batch."""
+    training = recipe.training
+    if training.max_tokens_per_batch is not None:
+        return training.max_tokens_per_batch
+    longest = sorted(sequences.lengths.tolist(), reverse=True)[: training.per_device_train_batch_size]
+    return sum(longest) if packed else len(longest) * min(longest[0], max_length)
+
+
+def _steps(recipe: Recipe, sequences: Sequences, *, packed: bool) -> int:
+    training = recipe.training
+    if training.max_steps is not None:
+        return training.max_steps
+    if training.max_tokens_per_batch is not None:
+        batches = len(
+            TokenBudgetBatches(
+                sequences.lengths.tolist(),
+                max_tokens=training.max_tokens_per_batch,
+                seed=training.seed,
+                padded=not packed,
+            )
+        )
+    else:
+        batches = math.ceil(len(sequences) / training.per_device_train_batch_size)
+    return max(1, math.ceil(math.ceil(batches / training.gradient_accumulation_steps) * training.num_train_epochs))

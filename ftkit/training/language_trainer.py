@@ -1,0 +1,139 @@
+"""HF Trainer for language models: batches made of flat token sequences, validation scored as everything else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from ftkit.data.batching import flat_batch, padded_batch
+from ftkit.data.sequences import Sequences
+from ftkit.errors import UserError
+from ftkit.metrics.language import LanguageScores
+from ftkit.training.callbacks import refuse_bad_loss
+from ftkit.training.sampling import LengthGroupedEpochs, ResumableTrainer, ShuffledEpochs, TokenBudgetBatches
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How sequences become batches.
+
+    Attributes:
+        packed: laid end to end in one row instead of padded.
+        pad_id: token that fills the ends of padded rows; its id is never looked at.
+        max_tokens: tokens of a batch, or None for a number of examples.
+    """
+
+    packed: bool
+    pad_id: int
+    max_tokens: int | None = None
+
+    def arrays(self, sequences: Sequences, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+        """The model inputs of some sequences, with their labels."""
+        if self.packed:
+            return flat_batch(sequences, rows)
+        return padded_batch(sequences, rows, pad_id=self.pad_id)
+
+
+class RowNumbers(torch.utils.data.Dataset[int]):
+    """0, 1, ..., N - 1: a batch is made from the numbers of its sequences, whose tokens lie in flat arrays."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+class LanguageTrainer(ResumableTrainer):
+    """Trainer over `Sequences`.
+
+    Args:
+        sequences: the training set.
+        batching: how its sequences become batches.
+        score: model -> scores of the validation set.
+        arguments: what Trainer takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        sequences: Sequences,
+        batching: Batching,
+        score: Callable[[Any], LanguageScores],
+        **arguments: Any,
+    ) -> None:
+        super().__init__(train_dataset=RowNumbers(len(sequences)), **arguments)
+        self.sequences = sequences
+        self.batching = batching
+        self.score = score
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches of one epoch; which and in which order depends on seed and epoch alone."""
+        args = self.args
+        seed = args.data_seed if args.data_seed is not None else args.seed
+        options: dict[str, Any] = {
+            "collate_fn": self._collate,
+            "num_workers": args.dataloader_num_workers,
+            "pin_memory": args.dataloader_pin_memory,
+        }
+        lengths: list[int] = self.sequences.lengths.tolist()
+        if self.batching.max_tokens is not None:
+            if args.world_size > 1:
+                raise UserError(
+                    "training.max_tokens_per_batch does not work with several processes",
+                    fix="use training.per_device_train_batch_size",
+                )
+            options["batch_sampler"] = TokenBudgetBatches(
+                lengths, max_tokens=self.batching.max_tokens, seed=seed, padded=not self.batching.packed
+            )
+        else:
+            options["batch_size"] = args.train_batch_size
+            options["drop_last"] = args.dataloader_drop_last
+            options["sampler"] = self._order(lengths, seed=seed)
+        loader: DataLoader[Any] = self.accelerator.prepare(DataLoader(self.train_dataset, **options))  # type: ignore[arg-type]
+        return loader
+
+    def _order(self, lengths: Sequence[int], *, seed: int) -> torch.utils.data.Sampler[int]:
+        if self.batching.packed:
+            # nothing is padded, so lengths need not be alike and every order is as cheap
+            return ShuffledEpochs(len(lengths), seed=seed)
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedEpochs(lengths, batch_size=batch_size, seed=seed)
+
+    def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        arrays = self.batching.arrays(self.sequences, np.asarray(rows, dtype=np.int64))
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's, but a loss that is not finite stops the run before its backward pass."""
+        found = super().compute_loss(model, inputs, *args, **kwargs)
+        loss = found[0] if isinstance(found, tuple) else found
+        refuse_bad_loss(loss.detach(), step=self.state.global_step + 1, rows=f"{inputs['input_ids'].numel():,} tokens")
+        return found
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,  # noqa: ARG002
+        ignore_keys: list[str] | None = None,  # noqa: ARG002
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
+        with self.accelerator.autocast():
+            scores = self.score(self.model)
+        num_targets = max(1, int(scores.num_targets.sum()))
+        found = {
+            f"{metric_key_prefix}_nll": float(scores.nll.sum()) / num_targets,
+            f"{metric_key_prefix}_token_accuracy": float(scores.num_correct.sum()) / num_targets,
+        }
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found

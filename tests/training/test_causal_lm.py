@@ -1,0 +1,261 @@
+"""Language models: what moves, what stays, that batches do not change what is learnt, and that figures are true."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ftkit.errors import UserError
+from ftkit.models.builtin import resolve
+from ftkit.progress import Silent
+from ftkit.workflows import TrainResult
+
+DECODERS = ["gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3"]
+SHORT = {
+    "training__max_steps": 4,
+    "training__learning_rate": 5e-3,
+    "training__eval_strategy": "steps",
+    "training__eval_steps": 2,
+    "training__load_best_model_at_end": "false",
+}
+WHOLE_SET = {
+    "training__per_device_train_batch_size": 64,
+    "training__max_steps": 2,
+    "training__eval_strategy": "steps",
+    "training__eval_steps": 2,
+    "training__warmup_steps": 0,
+    "training__learning_rate": 0.1,
+    # Adam would make whole steps of gradients that are rounding errors
+    "training__optim": "sgd",
+    "method__type": "full",
+}
+"""Every step sees all rows, so that their order in it is all that batching can change."""
+
+RELOAD = """
+import json, math, sys
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+for run in map(Path, sys.argv[1:]):
+    model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    worst = 0.0
+    for line in (run / "predictions" / "validation.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        prompt = tokenizer(row["prompt"])["input_ids"]
+        whole = tokenizer(row["prompt"] + row["completion"])["input_ids"]
+        whole = whole + [tokenizer.eos_token_id]
+        labels = [-100] * len(prompt) + whole[len(prompt):]
+        with torch.no_grad():
+            loss = model(torch.tensor([whole]), labels=torch.tensor([labels])).loss.item()
+        worst = max(worst, abs(loss - row["loss"]))
+    prompt = tokenizer(row["prompt"], return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=4, do_sample=False)
+    print(json.dumps({"run": str(run), "worst": worst, "written": written.shape[1] - prompt["input_ids"].shape[1]}))
+"""
+
+
+def test_every_family_reloads_by_transformers_alone_in_a_fresh_process_with_the_losses_that_were_written(
+    train_lm: Callable[..., TrainResult],
+) -> None:
+    runs = [
+        train_lm(f"{family}-{method}", model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run
+        for family in DECODERS
+        for method in ("full", "lora")
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", RELOAD, *(str(run.path) for run in runs)], capture_output=True, text=True, check=True
+    )
+    seen = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [Path(line["run"]).name for line in seen] == [run.path.name for run in runs]
+    assert {line["run"]: line["worst"] for line in seen if line["worst"] > 2e-5} == {}
+    assert all(line["written"] >= 1 for line in seen)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
+def test_prompt_tuning_trains_the_prompt_alone_and_lowers_the_loss(
+    family: str, train_lm: Callable[..., TrainResult]
+) -> None:
+    settings = SHORT | {"training__max_steps": 30, "training__eval_steps": 15, "training__learning_rate": 0.1}
+    result = train_lm(
+        model__name_or_path=f"builtin:tiny-{family}",
+        method__type="prompt_tuning",
+        method__num_virtual_tokens=4,
+        **settings,
+    )
+    saved = load_file(result.run.model_dir / "adapter_model.safetensors")
+    assert sum(tensor.numel() for tensor in saved.values()) == 4 * 32
+    assert result.facts["trained_parameters"] == 4 * 32
+    assert result.metrics["validation"]["loss"]["value"] < result.metrics["base_validation"]["loss"]["value"]
+
+
+def test_lora_leaves_the_base_bit_for_bit_as_it_was_and_moves_every_adapter(
+    train_lm: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftkit.training import causal_lm
+
+    trained = {}
+    save = causal_lm._save
+
+    def keep(model: torch.nn.Module, *args: object, **kwargs: object) -> None:
+        trained.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        save(model, *args, **kwargs)
+
+    monkeypatch.setattr(causal_lm, "_save", keep)
+    train_lm(model__name_or_path="builtin:tiny-gpt2", **SHORT)
+    base = load_file(Path(resolve("builtin:tiny-gpt2")) / "model.safetensors")
+    kept = {
+        name.removeprefix("base_model.model.").replace(".base_layer", ""): tensor for name, tensor in trained.items()
+    }
+    assert all(torch.equal(kept[name], tensor) for name, tensor in base.items())
+    adapters = {name: tensor for name, tensor in trained.items() if "lora_B" in name}
+    # attention and its projection, and the two layers of the feed-forward part, in two blocks
+    assert len(adapters) == 2 * 4
+    assert all(bool((tensor != 0).any()) for tensor in adapters.values())
+
+
+@pytest.mark.parametrize("family", ["llama", "olmo2"])
+def test_one_batch_of_eight_gives_the_weights_of_eight_batches_of_one(
+    family: str, train_lm: Callable[..., TrainResult]
+) -> None:
+    settings = WHOLE_SET | {"model__name_or_path": f"builtin:tiny-{family}", "data__max_train_samples": 8}
+    one = train_lm("one", **settings).run
+    parts = {"training__per_device_train_batch_size": 1, "training__gradient_accumulation_steps": 8}
+    eight = train_lm("eight", **(settings | parts)).run
+    first, second = (load_file(run.model_dir / "model.safetensors") for run in (one, eight))
+    for name, weight in first.items():
+        torch.testing.assert_close(weight, second[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", DECODERS[1:])
+def test_packing_padding_and_batches_counted_in_tokens_learn_the_same(
+    family: str, train_lm: Callable[..., TrainResult]
+) -> None:
+    settings = WHOLE_SET | {"model__name_or_path": f"builtin:tiny-{family}"}
+    packed = train_lm("packed", **settings, data__packing="true").run
+    base = load_file(Path(resolve(f"builtin:tiny-{family}")) / "model.safetensors")
+    weights = load_file(packed.model_dir / "model.safetensors")
+    assert any(not torch.allclose(base[name], weights[name]) for name in weights if name in base)
+    by_tokens = {"training__max_tokens_per_batch": 100_000, "training__per_device_train_batch_size": 8}
+    others = {
+        "padded": settings | {"data__packing": "false"},
+        "eager": settings | {"model__attn_implementation": "eager"},
+        "tokens": settings | by_tokens,
+    }
+    for name, changed in others.items():
+        other = load_file(train_lm(name, **changed).run.model_dir / "model.safetensors")
+        for key, weight in weights.items():
+            torch.testing.assert_close(weight, other[key], rtol=0, atol=2e-5, msg=f"{name}: {key}")
+
+
+@pytest.mark.parametrize("data", ["plain", "texts"])
+def test_the_perplexity_and_the_bits_per_byte_are_those_of_a_few_independent_lines(
+    data: str, train_lm: Callable[..., TrainResult], texts: dict[str, Path]
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    result = train_lm(data=data, data__validation_file=texts[data], data__max_length=128, method__type="full", **SHORT)
+    folder = result.run.model_dir
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    content = texts[data].read_text()
+    documents = [content] if data == "plain" else [json.loads(line)["text"] for line in content.splitlines()]
+    total = text_total = tokens = size = 0.0
+    for document in documents:
+        ids = [*tokenizer(document)["input_ids"], tokenizer.eos_token_id]
+        for start in range(0, len(ids) - 1, 127):
+            piece = torch.tensor(ids[start : start + 128])
+            with torch.no_grad():
+                losses = model(piece[None]).logits[0, :-1].log_softmax(-1).gather(1, piece[1:, None])[:, 0].neg()
+            total += losses.sum().item()
+            tokens += len(losses)
+            text_total += losses[piece[1:] != tokenizer.eos_token_id].sum().item()
+        size += len(document.encode())
+    measured = result.metrics["validation"]
+    assert measured["perplexity"]["value"] == pytest.approx(math.exp(total / tokens), rel=1e-4)
+    assert measured["bits_per_byte"]["value"] == pytest.approx(text_total / math.log(2) / size, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method__type": "full"},
+        {"method__type": "lora", "method__lora_dropout": 0.1},
+        {"method__type": "lora", "method__lora_plus_ratio": 8},
+        {"method__type": "prompt_tuning"},
+        {"method__type": "lora", "training__max_tokens_per_batch": 200, "training__gradient_accumulation_steps": 2},
+        {"method__type": "full", "training__gradient_checkpointing": "true", "data__packing": "false"},
+    ],
+    ids=lambda settings: " ".join(str(value) for value in settings.values()),
+)
+def test_a_run_resumed_in_a_later_epoch_ends_with_the_same_bytes(
+    settings: dict[str, object], train_lm: Callable[..., TrainResult]
+) -> None:
+    settings = SHORT | {"training__max_steps": 12, "training__eval_steps": 4, "training__logging_steps": 4} | settings
+    whole = train_lm("whole", **settings).run
+    stopped = train_lm("stopped", **settings).run
+    (stopped.checkpoints_dir / "checkpoint-12" / "optimizer.pt").write_bytes(b"cut short")
+    stopped.update_manifest(state="failed")
+    weights = next(stopped.model_dir.glob("*model.safetensors")).name
+    (stopped.model_dir / weights).unlink()
+    resumed = train_lm("stopped", resume=True, **settings).run
+    assert (resumed.model_dir / weights).read_bytes() == (whole.model_dir / weights).read_bytes()
+    assert resumed.history_file.read_text() == whole.history_file.read_text()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_nothing_is_saved(
+    train_lm: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    wild = SHORT | {"training__learning_rate": 1e30, "training__warmup_steps": 0, "training__eval_steps": 4}
+    with pytest.raises(UserError, match=r"(loss is (nan|inf)|gradient of .* is not finite).* at step [234]"):
+        train_lm(method__type="full", **wild)
+    assert not (tmp_path / "run" / "model").exists()
+    assert list((tmp_path / "run" / "checkpoints").glob("*")) == []
+
+
+def test_adapters_that_nothing_moves_stop_the_run_and_are_named(train_lm: Callable[..., TrainResult]) -> None:
+    # a rate below the smallest float32 is zero to the weights
+    with pytest.raises(UserError, match=r"after 2 steps 14 adapters are exactly where they began: .*lora_B"):
+        train_lm(**(SHORT | {"training__learning_rate": 1e-60}))
+
+
+def test_a_completion_that_is_cut_off_is_counted_and_none_left_is_refused(train_lm: Callable[..., TrainResult]) -> None:
+    reporter = Silent()
+    train_lm(data__max_length=24, reporter=reporter, **SHORT)
+    said = "\n".join(reporter.messages)
+    assert "were cut; data.max_length: " in said
+    with pytest.raises(UserError, match="is left to learn"):
+        train_lm("none", data__max_length=8, **SHORT)
+
+
+def test_chats_train_and_the_template_is_kept_beside_the_model(train_lm: Callable[..., TrainResult]) -> None:
+    run = train_lm(data="chats", data__chat_template="plain", **SHORT).run
+    assert json.loads((run.model_dir / "prompting.json").read_text())["kind"] == "chat"
+    from transformers import AutoTokenizer
+
+    text = AutoTokenizer.from_pretrained(run.model_dir).apply_chat_template(
+        [{"role": "user", "content": "What of the ship?"}], tokenize=False, add_generation_prompt=True
+    )
+    assert "What of the ship?" in text
+
+
+def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Callable[..., TrainResult]) -> None:
+    settings = SHORT | {"training__max_steps": 120, "training__eval_steps": 60, "training__learning_rate": 1e-2}
+    run = train_lm(method__type="full", data__packing="false", model__name_or_path="builtin:tiny-gpt2", **settings).run
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(run.model_dir, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(run.model_dir)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    prompt = tokenizer("What of the ship?\n", return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=100, do_sample=False)[0]
+    assert len(written) < 100
+    assert written[-1] == tokenizer.eos_token_id
