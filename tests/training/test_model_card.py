@@ -35,3 +35,27 @@ def test_the_lines_of_the_card_load_the_model_and_name_a_label(
         exec(compile(block.group(1), "card", "exec"), {})
     assert any(name in said.getvalue() for name in ("garden", "harbour", "kitchen"))
     assert "validation | accuracy" in card
+
+
+@pytest.mark.parametrize(
+    ("method", "data"),
+    [("full", "pairs"), ("full", "chats"), ("lora", "chats"), ("lora", "plain"), ("prompt_tuning", "pairs")],
+)
+def test_the_lines_of_a_language_models_card_load_it_and_let_it_write(
+    method: str, data: str, train_lm: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = {"data__chat_template": "plain"} if data == "chats" else {}
+    run = train_lm(data=data, method__type=method, training__max_steps=2, **chat).run
+    card = (run.model_dir / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(run.path)
+    said, names = io.StringIO(), dict[str, object]()
+    with contextlib.redirect_stdout(said):
+        exec(compile(block.group(1), "card", "exec"), names)
+    assert said.getvalue().strip(), "a random model writes something, if not words"
+    assert names["prompt"]
+    scores = run.metrics()
+    for name in ("loss", "perplexity"):
+        finetuned, base = (f"{scores[split][name]['value']:.4f}" for split in ("validation", "base_validation"))
+        assert re.search(rf"\| validation \| {name} \| {finetuned} \|[^|]*\| {base} \|", card)
