@@ -1,0 +1,1 @@
+"""Token ids in, new text out."""

@@ -1,0 +1,175 @@
+"""A model writes on behind prompts: in batches, reproducibly, up to a token that ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.text import NewText, Pieces
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a model wrote.
+
+    Attributes:
+        text: new text, without special tokens.
+        num_tokens: new tokens, without the one that ended it.
+        stopped: the model ended by itself; else the limit cut it.
+    """
+
+    text: str
+    num_tokens: int
+    stopped: bool
+
+
+def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, *more: int | None) -> frozenset[int]:
+    """Ids that end a continuation: the tokenizer's end token, the checkpoint's, and others such as a turn's end."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    own = named if isinstance(named, list) else [named]
+    return frozenset(int(index) for index in (tokenizer.eos_token_id, *own, *more) if isinstance(index, int))
+
+
+def position_limit(model: Any) -> int | None:
+    """Tokens that the model has positions for, a tuned prompt taken off; None when its configuration does not say."""
+    config = model.config
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    adapter = getattr(model, "active_peft_config", None)
+    taken = getattr(adapter, "num_virtual_tokens", None) or 0
+    return int(limit) - taken if limit else None
+
+
+def continue_prompts(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    *,
+    stop_ids: Collection[int],
+    max_batch_tokens: int = 8_192,
+    write: Callable[[str], None] | None = None,
+) -> list[Continuation]:
+    """Let a model write on.
+
+    Prompts of about one length run together, padded on the left. The same prompts, decoding and versions give the same
+    samples; torch's global generator is left as it was.
+
+    Args:
+        model: a causal language model in eval mode, or a peft model around one.
+        tokenizer: decodes, and names the pad token.
+        prompts: N prompts as token ids, none of them empty.
+        decoding: how.
+        stop_ids: tokens that end a continuation.
+        max_batch_tokens: of prompts and new tokens together, padding included.
+        write: called with each new piece of text, for one prompt and one beam; else never.
+
+    Returns:
+        N continuations, in the order of the prompts.
+
+    Raises:
+        ValueError: a prompt is empty, or fills all positions of the model.
+    """
+    limit = position_limit(model)
+    for prompt in prompts:
+        if not prompt or (limit is not None and len(prompt) >= limit):
+            raise ValueError(f"a prompt of {len(prompt)} tokens; the model has positions for {limit}")
+    found: list[Continuation | None] = [None] * len(prompts)
+    streams = write is not None and len(prompts) == 1 and decoding.num_beams == 1
+    for number, rows in enumerate(_batches(prompts, decoding, limit, max_batch_tokens, padded=not _has_prompt(model))):
+        room = min(decoding.max_new_tokens, *(limit - len(prompts[row]) for row in rows if limit is not None), 1 << 30)
+        config = decoding.generation_config(stop_ids=stop_ids, pad_id=_pad_id(tokenizer), max_new_tokens=room)
+        texts = [NewText(tokenizer, prompts[row]) for row in rows]
+        streamer = Pieces(texts[0], write) if streams and write is not None else None
+        with _seeded(model.device, decoding.seed, number):
+            batch = _generate(model, [prompts[row] for row in rows], config, streamer)
+        for row, text, ids in zip(rows, texts, batch, strict=True):
+            found[row] = _continuation(text, ids, stop_ids)
+    return [continuation for continuation in found if continuation is not None]
+
+
+def _has_prompt(model: Any) -> bool:
+    """Whether a tuned prompt stands before the input: peft puts it before the padding, where no training put it."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    pad: Any = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    return int(pad)
+
+
+def _batches(
+    prompts: Sequence[Sequence[int]], decoding: Decoding, limit: int | None, max_tokens: int, *, padded: bool
+) -> Iterator[list[int]]:
+    """Rows in batches of similar length, longest first; one that comes near the limit of positions runs alone.
+
+    With `padded` false, all prompts of a batch have one length.
+    """
+    batch: list[int] = []
+    for row in sorted(range(len(prompts)), key=lambda row: -len(prompts[row])):
+        width = len(prompts[batch[0] if batch else row]) + decoding.max_new_tokens
+        alone = limit is not None and len(prompts[row]) + decoding.max_new_tokens > limit
+        other = not padded and bool(batch) and len(prompts[row]) != len(prompts[batch[0]])
+        if batch and (alone or other or (len(batch) + 1) * width * decoding.num_beams > max_tokens):
+            yield batch
+            batch = []
+        batch.append(row)
+        if alone:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _generate(
+    model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig, streamer: Pieces | None
+) -> list[list[int]]:
+    """New ids of each prompt, what follows an end token included."""
+    width = max(map(len, prompts))
+    pad = config.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    with torch.inference_mode(), _only(model, config), warnings.catch_warnings():
+        # peft says so at every step with a tuned prompt, whose positions transformers then counts itself
+        warnings.filterwarnings("ignore", message="Position ids are not supported")
+        written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, streamer=streamer)
+    new: list[list[int]] = written[:, width:].tolist()
+    return new
+
+
+@contextlib.contextmanager
+def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
+    """Take the checkpoint's own generation settings away for a while: transformers fills every gap from them."""
+    holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
+    own = [holder.generation_config for holder in holders]
+    for holder in holders:
+        holder.generation_config = config
+    try:
+        yield
+    finally:
+        for holder, settings in zip(holders, own, strict=True):
+            holder.generation_config = settings
+
+
+@contextlib.contextmanager
+def _seeded(device: torch.device, seed: int, batch: int) -> Iterator[None]:
+    """Seed torch for one batch; its state is put back. transformers has no generator of its own to seed."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)[0]))
+        yield
+
+
+def _continuation(text: NewText, ids: list[int], stop_ids: Collection[int]) -> Continuation:
+    end = next((place for place, index in enumerate(ids) if index in stop_ids), None)
+    kept = ids if end is None else ids[:end]
+    return Continuation(text.of(kept), len(kept), end is not None)
