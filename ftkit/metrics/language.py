@@ -124,9 +124,9 @@ def _ratio(name: str, columns: NDArray[np.float64], resampled: NDArray[np.float6
     ratios = np.divide(resampled[:, above], sizes, out=np.full(len(sizes), np.nan), where=sizes > 0)
     entry = with_interval(float(factor * totals[above] / totals[below]), factor * ratios, num_rows=len(columns))
     if len(columns) == 1:
-        entry["note"] = "a single document, which has no interval: nothing tells how much another would differ"
+        entry["note"] = "a single text, which has no interval: nothing tells how much another would differ"
     elif len(columns) < FEW_DOCUMENTS:
-        entry["note"] = f"{len(columns)} documents are few: the interval is narrower than it should be"
+        entry["note"] = f"{len(columns)} texts are few: the interval is narrower than it should be"
     return entry | {"num_targets": int(totals[_TARGETS])}
 
 

@@ -160,7 +160,7 @@ def test_a_single_document_has_no_interval_and_few_have_one_with_a_warning():
     single = evaluate(by_document(draw(1)))
     for entry in single.values():
         assert (entry["low"], entry["high"], entry["n"]) == (None, None, 1)
-        assert "a single document" in entry["note"]
+        assert "a single text" in entry["note"]
     few, enough = (evaluate(by_document(draw(num)))["loss"] for num in (FEW_DOCUMENTS - 1, FEW_DOCUMENTS))
     assert few["low"] < few["value"] < few["high"]
     assert "are few" in few["note"]

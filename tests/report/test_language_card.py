@@ -137,12 +137,12 @@ def test_scores_stand_beside_those_of_the_base(card: Callable[..., tuple[runs.Ru
 
 
 def test_what_is_to_be_said_of_every_score_is_said_once() -> None:
-    entry = ENTRY | {"low": None, "high": None, "n": 1, "note": "a single document"}
+    entry = ENTRY | {"low": None, "high": None, "n": 1, "note": "a single text"}
     lines = list(metrics_lines({"test": {"loss": entry, "perplexity": entry}}))
-    assert lines[0] == "test (1 text, 99 tokens predicted): a single document"
+    assert lines[0] == "test (1 text, 99 tokens predicted): a single text"
     assert [line.split() for line in lines[1:]] == [["loss", "12.5000"], ["perplexity", "12.5000"]]
     lines = list(metrics_lines({"test": {"loss": entry, "perplexity": ENTRY}}))
-    assert [line.endswith("a single document") for line in lines] == [False, True, False]
+    assert [line.endswith("a single text") for line in lines] == [False, True, False]
 
 
 def test_a_score_without_a_value_is_left_empty_in_the_card_and_explained_on_the_terminal(
