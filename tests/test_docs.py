@@ -1,0 +1,47 @@
+"""The guides name keys that recipes have, and rows that are read as they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ftkit.cli.app import app
+from ftkit.data.language_columns import guess_language_columns
+from ftkit.recipe import schema
+from ftkit.recipe.methods import FullMethod, LoraMethod, PromptTuningMethod
+
+GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+SECTIONS = [schema.ModelSpec, schema.DataSpec, schema.TrainingSpec, schema.EvaluationSpec]
+KEYS = {name for section in (*SECTIONS, FullMethod, LoraMethod, PromptTuningMethod) for name in section.model_fields}
+KEYS |= set(schema.Recipe.model_fields)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_every_key_in_a_guide_is_one_of_the_recipe(guide):
+    spans = re.findall(r"`([^`\n]+)`", guide.read_text(encoding="utf-8"))
+    keys = {match[1] for span in spans if (match := re.match(r"(?:[a-z]+\.)?([a-z_0-9]+): \S", span))}
+    assert len(keys) > 8, "the reader of keys has gone blind"
+    assert keys - KEYS == set()
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_every_command_in_a_guide_is_there_with_its_options(guide):
+    text = guide.read_text(encoding="utf-8")
+    commands = re.findall(r"^ftkit (\w+)(.*?)(?:  #.*)?$", text, re.MULTILINE)
+    assert commands
+    for name, words in commands:
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+        assert shown.exit_code == 0, f"ftkit {name}"
+        for option in re.findall(r"--\w[\w-]*", words):
+            assert option in shown.output, f"ftkit {name} {option}"
+
+
+def test_the_rows_of_the_guide_to_language_models_are_of_the_forms_that_it_says():
+    text = (GUIDES[0].parent / "causal-lm.md").read_text(encoding="utf-8")
+    block = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    rows = [json.loads(line) for line in block[1].splitlines()]
+    assert [guess_language_columns([row]).kind for row in rows] == ["text", "completion", "chat"]
