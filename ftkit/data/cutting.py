@@ -9,11 +9,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.encoding import Integers, SpecialTokens
+from ftkit.data.encoding import Bools, Encoded, Integers, SpecialTokens, Words
 from ftkit.data.spans import Row
 
-Bools = npt.NDArray[np.bool_]
-Words = npt.NDArray[np.int32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -49,32 +47,47 @@ class Cut:
     rows: Integers
 
 
-def frame_documents(
-    ids: Sequence[Words], num_bytes: Sequence[Words], counts: Sequence[Integers], special: SpecialTokens
-) -> Framed:
-    """Set the begin token, where there is one, and the end token around each document, unless it stands there already.
+def frame_documents(parts: Sequence[tuple[Words, Words]], lengths: Integers) -> Framed:
+    """Documents of which all is learnt.
 
     Args:
-        ids: the tokens of all documents in consecutive parts, (T,) in all.
-        num_bytes: the same for their bytes.
-        counts: tokens of each document in consecutive parts, (D,) in all; each at least 1.
-        special: what to set.
+        parts: ids and bytes of all documents, in consecutive parts, T tokens in all.
+        lengths: tokens of each document, (D,).
     """
-    inner, inner_bytes, lengths = _joined(ids, np.int32), _joined(num_bytes, np.int32), _joined(counts, np.int64)
-    starts = np.cumsum(lengths) - lengths
-    before = len(special.prefix) * ~_starts_with(inner, starts, lengths, special.prefix)
-    ends = np.zeros(len(lengths), dtype=bool)
-    ends[lengths > 0] = inner[(starts + lengths - 1)[lengths > 0]] == special.eos
-    framed_lengths = before + lengths + ~ends
-    offsets = np.concatenate([[0], np.cumsum(framed_lengths)])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids, num_bytes = _joined([ids for ids, _ in parts], np.int32), _joined([found for _, found in parts], np.int32)
+    return Framed(ids, num_bytes, _all_but(offsets[:-1], len(ids)), offsets)
+
+
+def with_special_tokens(
+    encoded: Encoded, *, first: Bools, last: Bools, special: SpecialTokens
+) -> tuple[Words, Words, Integers]:
+    """Set the begin and the end token around documents, unless they stand there already.
+
+    Args:
+        encoded: N pieces of documents.
+        first: (N,) whether a piece begins its document, and so gets the begin token, where there is one.
+        last: (N,) whether it ends it, and so gets the end token.
+        special: what to set.
+
+    Returns:
+        Ids and bytes of all pieces end to end, and the tokens of each piece (N,).
+    """
+    starts, lengths = encoded.offsets[:-1], np.diff(encoded.offsets)
+    before = len(special.prefix) * (first & ~_starts_with(encoded.ids, starts, lengths, special.prefix))
+    after = last.copy()
+    filled = lengths > 0
+    after[filled] &= encoded.ids[(starts + lengths - 1)[filled]] != special.eos
+    framed_lengths = before + lengths + after
+    begin = np.cumsum(framed_lengths) - framed_lengths
     # where nothing else is written there are end tokens
-    framed = np.full(offsets[-1], special.eos, dtype=np.int32)
-    framed_bytes = np.zeros(offsets[-1], dtype=np.int32)
+    ids = np.full(framed_lengths.sum(), special.eos, dtype=np.int32)
+    num_bytes = np.zeros(len(ids), dtype=np.int32)
     for index, token in enumerate(special.prefix):
-        framed[offsets[:-1][before > 0] + index] = token
-    target = ranges(offsets[:-1] + before, lengths)
-    framed[target], framed_bytes[target] = inner, inner_bytes
-    return Framed(framed, framed_bytes, _all_but(offsets[:-1], len(framed)), offsets)
+        ids[begin[before > 0] + index] = token
+    target = ranges(begin + before, lengths)
+    ids[target], num_bytes[target] = encoded.ids, encoded.num_bytes
+    return ids, num_bytes, framed_lengths
 
 
 def frame_rows(rows: Sequence[Row], prefix: Sequence[int]) -> Framed:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Integers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.int32]
 
 _BATCH_TEXTS = 5_000
-_BATCH_CHARACTERS = 1 << 21
+_BATCH_CHARACTERS = 1 << 20
+_ANCHOR = "\n"
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,14 @@ class SpecialTokens:
         eos: id of the end token.
         table: (V,) bool: whether an id is a special token (begin, end, chat marks; the unknown token is none of them,
             since it stands for text).
+        marks_beginnings: whether a text begins otherwise than it goes on: SentencePiece sets a space before the first
+            word.
     """
 
     prefix: tuple[int, ...]
     eos: int
-    table: npt.NDArray[np.bool_]
+    table: Bools
+    marks_beginnings: bool
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
@@ -51,19 +57,21 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
             "the tokenizer has no end token, so a model could not learn to stop",
             fix="name one as eos_token in its tokenizer_config.json",
         )
-    bare, whole = (_ids(tokenizer, "a", add_special_tokens=added) for added in (False, True))
+    bare, whole = token_ids(tokenizer, "a"), token_ids(tokenizer, "a", add_special_tokens=True)
     starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
     prefix = tuple(whole[: next(starts, 0)])
     marked = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    unknown = {tokenizer.unk_token_id} - {eos, tokenizer.bos_token_id, tokenizer.pad_token_id}
+    unknown = {tokenizer.unk_token_id} - {eos, tokenizer.bos_token_id}
     ids = ({*marked, *tokenizer.all_special_ids, eos} - unknown) - {None}
     table = np.zeros(max(len(tokenizer), *(index + 1 for index in ids)), dtype=bool)
     table[list(ids)] = True
-    return SpecialTokens(prefix, eos, table)
+    joined = token_ids(tokenizer, f"{_ANCHOR}a")
+    return SpecialTokens(prefix, eos, table, joined != token_ids(tokenizer, _ANCHOR) + bare)
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_tokens: bool) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_tokens: bool = False) -> list[int]:
+    """The ids of one text, without a warning when they are more than the model takes: they are cut afterwards."""
+    ids: list[int] = tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
     return ids
 
 
@@ -80,8 +88,8 @@ class Encoded:
         offsets: (N + 1,): the tokens of text n are those from offsets[n] up to offsets[n + 1].
     """
 
-    ids: npt.NDArray[np.int32]
-    num_bytes: npt.NDArray[np.int32]
+    ids: Words
+    num_bytes: Words
     starts: Integers
     ends: Integers
     offsets: Integers
@@ -98,7 +106,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: Sp
         texts: N texts, a few megabytes in all: see `batches`.
         special: of the tokenizer.
     """
-    # no warning that a text is longer than the model takes: it is cut afterwards
     found: Any = tokenizer(
         list(texts),
         add_special_tokens=False,
@@ -133,7 +140,7 @@ def _reach(ends: Integers, offsets: Integers, text_ends: Integers) -> Integers:
     return np.maximum.accumulate(ends)
 
 
-def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) -> npt.NDArray[np.int32]:
+def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) -> Words:
     """UTF-8 bytes between where each token's predecessor and itself end."""
     before = np.empty_like(ends)
     before[1:] = ends[:-1]
@@ -145,6 +152,40 @@ def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) 
     widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)
     position = np.concatenate([[0], np.cumsum(widths)])
     return np.asarray(position[ends] - position[before], dtype=np.int32)
+
+
+def encode_parts(
+    tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], begins: Bools, special: SpecialTokens
+) -> Encoded:
+    """Tokenize parts of texts: one that begins no text gets none of what a tokenizer puts before the first word.
+
+    Args:
+        tokenizer: a fast one.
+        parts: N parts.
+        begins: (N,) whether a part is the first of its text.
+        special: of the tokenizer.
+    """
+    # such a part is tokenized behind a line break, whose tokens are dropped; where those reach into it, by itself
+    anchored = ~begins & special.marks_beginnings
+    while True:
+        texts = [_ANCHOR + part if anchor else part for part, anchor in zip(parts, anchored.tolist(), strict=True)]
+        encoded = encode(tokenizer, texts, special)
+        owners = np.repeat(anchored, np.diff(encoded.offsets))
+        astride = owners & (encoded.starts < len(_ANCHOR)) & (encoded.ends > len(_ANCHOR))
+        if not astride.any():
+            break
+        anchored &= ~_any_of(astride, encoded.offsets)
+    kept = ~(owners & (encoded.ends <= len(_ANCHOR)))
+    offsets = np.concatenate([[0], np.cumsum(kept)])[encoded.offsets]
+    shift = len(_ANCHOR) * owners[kept]
+    return Encoded(
+        encoded.ids[kept], encoded.num_bytes[kept], encoded.starts[kept] - shift, encoded.ends[kept] - shift, offsets
+    )
+
+
+def _any_of(marks: Bools, offsets: Integers) -> Bools:
+    counted = np.concatenate([[0], np.cumsum(marks)])
+    return np.asarray(counted[offsets[1:]] > counted[offsets[:-1]])
 
 
 def batches(texts: Sequence[str]) -> Iterator[slice]:

@@ -15,8 +15,8 @@ from ftkit.data.chat import ChatRenderer
 from ftkit.data.checks import length_for_99_percent
 from ftkit.data.cutting import Cut, Framed
 from ftkit.data.dataset import Split
-from ftkit.data.encoding import SpecialTokens, batches, encode, special_tokens
-from ftkit.data.long_texts import cut_exactly
+from ftkit.data.encoding import SpecialTokens, batches, encode_parts, special_tokens
+from ftkit.data.long_texts import Cutter
 from ftkit.data.prompting import Prompting
 from ftkit.data.spans import Marked, Row, encode_marked
 from ftkit.errors import UserError
@@ -63,8 +63,8 @@ class Sequences:
     @property
     def num_learnt(self) -> npt.NDArray[np.int64]:
         """Targets in each sequence (N,)."""
-        counted = np.concatenate([[0], np.cumsum(self.learnt)])
-        return np.asarray(counted[self.offsets[1:]] - counted[self.offsets[:-1]], dtype=np.int64)
+        # every sequence has a token, which reduceat relies on
+        return np.add.reduceat(self.learnt, self.offsets[:-1], dtype=np.int64)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Sequences:
         """Some of the sequences, in the order of `rows`."""
@@ -176,19 +176,23 @@ def _tokenized(
 
 
 def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: SpecialTokens) -> Framed:
-    ids, num_bytes, counts = [], [], []
+    cutter = Cutter(tokenizer, special)
+    parts, lengths = [], []
     for (texts,) in _columns(split, "text"):
-        pieces = [cut_exactly(tokenizer, text) for text in texts]
+        pieces = [cutter.cut(text) for text in texts]
         flat = [piece for text in pieces for piece in text]
-        lengths = []
-        for part in batches(flat):
-            encoded = encode(tokenizer, flat[part], special)
-            ids.append(encoded.ids)
-            num_bytes.append(encoded.num_bytes)
-            lengths.append(np.diff(encoded.offsets))
         owners = np.repeat(np.arange(len(texts)), [len(text) for text in pieces])
-        counts.append(np.bincount(owners, weights=np.concatenate(lengths), minlength=len(texts)).astype(np.int64))
-    return cutting.frame_documents(ids, num_bytes, counts, special)
+        first, last = np.diff(owners, prepend=-1) > 0, np.diff(owners, append=len(texts)) > 0
+        counted = np.zeros(len(texts))
+        for part in batches(flat):
+            encoded = encode_parts(tokenizer, flat[part], first[part], special)
+            ids, num_bytes, counts = cutting.with_special_tokens(
+                encoded, first=first[part], last=last[part], special=special
+            )
+            parts.append((ids, num_bytes))
+            counted += np.bincount(owners[part], weights=counts, minlength=len(texts))
+        lengths.append(counted.astype(np.int64))
+    return cutting.frame_documents(parts, np.concatenate(lengths))
 
 
 def _columns(split: Split, *names: str) -> Iterator[Sequence[list[str]]]:

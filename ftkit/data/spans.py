@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from ftkit.data.encoding import Encoded, SpecialTokens, batches, encode
+from ftkit.data.encoding import Bools, Encoded, SpecialTokens, Words, batches, encode, encode_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_ANCHOR = "\n"
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,9 @@ class Marked:
 class Row:
     """The tokens of one such text: ids and bytes (int32) and whether each is learnt, all (T,)."""
 
-    ids: npt.NDArray[np.int32]
-    num_bytes: npt.NDArray[np.int32]
-    learnt: npt.NDArray[np.bool_]
+    ids: Words
+    num_bytes: Words
+    learnt: Bools
 
 
 def encode_marked(
@@ -104,50 +101,15 @@ def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Marked], speci
             position = stop
         parts.append((marked.text[position:], False))
         counts.append(len(parts) - before)
-    first_ones = np.zeros(len(parts), dtype=bool)
-    first_ones[np.cumsum(counts) - counts] = True
-    pieces = _encode_parts(tokenizer, [text for text, _ in parts], first_ones, special)
+    begins = np.zeros(len(parts), dtype=bool)
+    begins[np.cumsum(counts) - counts] = True
     rows = []
+    encoded = encode_parts(tokenizer, [text for text, _ in parts], begins, special)
+    learnt = np.repeat([learnt for _, learnt in parts], np.diff(encoded.offsets))
     for end, count in zip(np.cumsum(counts).tolist(), counts, strict=True):
-        chosen = range(end - count, end)
-        learnt = [np.full(len(pieces[index].ids), parts[index][1]) for index in chosen]
-        rows.append(
-            Row(
-                np.concatenate([pieces[index].ids for index in chosen]),
-                np.concatenate([pieces[index].num_bytes for index in chosen]),
-                np.concatenate(learnt),
-            )
-        )
+        piece = slice(int(encoded.offsets[end - count]), int(encoded.offsets[end]))
+        rows.append(Row(encoded.ids[piece], encoded.num_bytes[piece], learnt[piece]))
     return rows
-
-
-def _encode_parts(
-    tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], begins: npt.NDArray[np.bool_], special: SpecialTokens
-) -> list[Row]:
-    """Tokens of each part; one that begins no text gets none of what a tokenizer puts at the beginning of a text."""
-    needed = _marks_beginnings(tokenizer)
-    anchored = [_ANCHOR if needed and not begin else "" for begin in begins.tolist()]
-    encoded = encode(tokenizer, [anchor + part for anchor, part in zip(anchored, parts, strict=True)], special)
-    rows = []
-    for index, (part, anchor) in enumerate(zip(parts, anchored, strict=True)):
-        piece = slice(int(encoded.offsets[index]), int(encoded.offsets[index + 1]))
-        row = _row(encoded, piece, Marked(anchor + part, ()))
-        if anchor and _is_whole(encoded, piece, Marked(anchor + part, ((len(anchor), len(anchor + part)),))):
-            behind = int(np.searchsorted(encoded.ends[piece], len(anchor), side="right"))
-            row = Row(row.ids[behind:], row.num_bytes[behind:], row.learnt[behind:])
-        elif anchor:
-            alone = encode(tokenizer, [part], special)
-            row = _row(alone, slice(None), Marked(part, ()))
-        rows.append(row)
-    return rows
-
-
-def _marks_beginnings(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a text begins otherwise than it goes on: SentencePiece sets a space before the first word."""
-    joined, anchor, word = (
-        tokenizer(text, add_special_tokens=False)["input_ids"] for text in (f"{_ANCHOR}a", _ANCHOR, "a")
-    )
-    return bool(joined != anchor + word)
 
 
 def _ended(row: Row, special: SpecialTokens) -> Row:
