@@ -17,8 +17,8 @@ LEVELS = (
     {"errors", "version", "progress"},
     {"recipe", "runs", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
-    {"training", "report"},
-    {"workflows", "checking", "prediction", "reloading", "smoke", "smoke_recipe"},
+    {"training", "report", "prompts"},
+    {"workflows", "checking", "prediction", "generation", "reloading", "reloading_language", "smoke", "smoke_recipe"},
     {"cli"},
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -30,6 +30,9 @@ SIDEWAYS = {
     ("smoke", "smoke_recipe"): "a smoke test swaps the model and the data of the recipe",
     ("smoke", "reloading"): "a smoke test reads what it saved back in a new process",
     ("reloading", "prediction"): "what was saved is read back as the user would",
+    ("reloading", "reloading_language"): "a language model is read back by its losses and by what it writes",
+    ("reloading_language", "reloading"): "in the form in which a classifier's answer comes too",
+    ("reloading_language", "generation"): "what was saved is read back as the user would",
     ("smoke", "workflows"): "a smoke test trains as the user would",
     ("smoke", "prediction"): "a smoke test predicts as the user would",
 }

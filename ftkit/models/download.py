@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftkit.errors import UserError
+from ftkit.models.families import config_folders, read_object
 from ftkit.recipe.schema import ModelSpec
 
 ADAPTER_FILE = "adapter_config.json"
@@ -66,6 +67,14 @@ def download(spec: ModelSpec, *, patterns: Sequence[str] = HUB_FILES) -> Path:
             f"model.name_or_path: cannot get {spec.name_or_path} from the hub: {str(error).splitlines()[0]}",
             fix="check the name and model.revision, or name a folder",
         ) from error
+
+
+def needs_hub(folder: Path) -> bool:
+    """Whether a model folder is an adapter whose base, by its hub id, is not on this machine yet."""
+    base = read_object(folder / ADAPTER_FILE).get("base_model_name_or_path")
+    if not isinstance(base, str) or Path(base).is_absolute() or Path(base).is_dir():
+        return False
+    return not any((cached / "config.json").is_file() for cached in config_folders(base))
 
 
 def is_local(name: str) -> bool:

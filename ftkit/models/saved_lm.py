@@ -15,6 +15,7 @@ from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_un
 from ftkit.models.causal_adapters import adapter_start
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.models.saved_folder import METHODS, adapter_settings, refuse_other_folders
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PROMPTING_FILE = "prompting.json"
-METHODS: dict[str, Literal["lora", "prompt_tuning"]] = {"LORA": "lora", "PROMPT_TUNING": "prompt_tuning"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,12 @@ def write_as_plain_lora(folder: Path, start: dict[str, torch.Tensor]) -> None:
 
 
 def load_saved_lm(
-    folder: Path, *, dtype: torch.dtype, device: torch.device, trust_remote_code: bool = False
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    with_adapter: bool = True,
+    trust_remote_code: bool = False,
 ) -> SavedLM:
     """Load a finetuned language model: a full checkpoint, or an adapter on its base.
 
@@ -113,18 +118,23 @@ def load_saved_lm(
         folder: `model/` of a run, a checkpoint folder, or an adapter of peft.
         dtype: of the weights; an adapter's stay float32.
         device: where to put it.
+        with_adapter: else the base alone, with the tokenizer of the adapter's folder.
         trust_remote_code: allow Python code that comes with the checkpoint.
 
     Raises:
-        UserError: the folder holds no language model, its base is gone, or the two do not fit.
+        UserError: the folder holds no language model, its base is gone, or the two do not fit; or there is no adapter
+            to leave out.
     """
     refuse_other_folders(folder)
     model: PreTrainedModel | PeftModel
     if (folder / ADAPTER_FILE).is_file():
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
-        model = _with_adapter(folder, base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = _with_adapter(model, folder, base) if with_adapter else model
         method: Literal["full", "lora", "prompt_tuning"] = METHODS[settings["peft_type"]]
+    elif not with_adapter:
+        raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
     else:
         base, method = Checkpoint(str(folder), folder), "full"
         model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
@@ -139,36 +149,6 @@ def load_saved_lm(
     file = folder / PROMPTING_FILE
     prompting = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     return SavedLM(model, tokenizer, prompting, base, method)
-
-
-def refuse_other_folders(folder: Path) -> None:
-    """Refuse a folder that holds no language model, without loading one.
-
-    Raises:
-        UserError: it holds a classifier, an adapter of another kind, or nothing.
-    """
-    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
-    if Checkpoint(str(folder), folder).is_classifier:
-        raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
-    if (folder / ADAPTER_FILE).is_file():
-        settings = adapter_settings(folder)
-        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in ("CAUSAL_LM", None):
-            kind = f"{settings.get('peft_type')} for {settings.get('task_type')}"
-            raise UserError(f"the adapter in {folder} is {kind}, not LoRA or prompt tuning of a causal language model")
-
-
-def adapter_settings(folder: Path) -> dict[str, Any]:
-    """Read adapter_config.json.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        settings: dict[str, Any] = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{ADAPTER_FILE} cannot be read: {error}", where=str(folder)) from error
-    return settings
 
 
 def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
@@ -195,11 +175,10 @@ def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
         ) from error
 
 
-def _with_adapter(folder: Path, base: Checkpoint, *, dtype: torch.dtype, trust_remote_code: bool) -> PeftModel:
+def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> PeftModel:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
-    model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
     try:
         adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
         with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:

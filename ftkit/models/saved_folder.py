@@ -1,0 +1,68 @@
+"""What the folder of a saved language model is, told from its files alone, without torch or transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import ADAPTER_FILE
+from ftkit.models.families import read_object
+from ftkit.runs import Run, is_run
+
+METHODS: dict[str, Literal["lora", "prompt_tuning"]] = {"LORA": "lora", "PROMPT_TUNING": "prompt_tuning"}
+"""peft's name of what an adapter is -> the recipe's."""
+
+
+def language_model_folder(path: Path) -> Path:
+    """The folder of the language model of a run, or the folder itself.
+
+    Raises:
+        UserError: there is none, or the model is no language model.
+    """
+    if is_run(path) and not Run(path).model_dir.is_dir():
+        raise UserError(f"the run {path} has no model yet ({Run(path).manifest().get('state')})", fix="train it first")
+    folder = Run(path).model_dir if is_run(path) else path
+    if not folder.is_dir():
+        raise UserError(f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
+    refuse_other_folders(folder)
+    return folder
+
+
+def refuse_other_folders(folder: Path) -> None:
+    """Refuse a folder that holds no language model, without loading one.
+
+    Raises:
+        UserError: it holds a classifier, an adapter of another kind, or nothing.
+    """
+    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    if Checkpoint(str(folder), folder).is_classifier:
+        raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
+    if (folder / ADAPTER_FILE).is_file():
+        settings = adapter_settings(folder)
+        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in ("CAUSAL_LM", None):
+            kind = f"{settings.get('peft_type')} for {settings.get('task_type')}"
+            raise UserError(f"the adapter in {folder} is {kind}, not LoRA or prompt tuning of a causal language model")
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer in a model folder knows how a chat is written."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    return bool(read_object(folder / "tokenizer_config.json").get("chat_template"))
+
+
+def adapter_settings(folder: Path) -> dict[str, Any]:
+    """Read adapter_config.json.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        settings: dict[str, Any] = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{ADAPTER_FILE} cannot be read: {error}", where=str(folder)) from error
+    return settings
