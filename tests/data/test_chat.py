@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ftkit.data.chat import ChatRenderer, end_of_turn
+from ftkit.data.chat_templates import CHAT_TEMPLATES
+from ftkit.data.dataset import Split
+from ftkit.data.prompting import Prompting
+from ftkit.data.sequences import Tokenized, training_sequences
+from ftkit.errors import UserError
+
+Turns = list[tuple[str, str]]
+
+ONE = [("user", "How far?"), ("assistant", "Two miles 🙂.")]
+SEVERAL = [
+    ("system", "Be brief."),
+    ("user", "Hi"),
+    ("assistant", "Hello\nyou"),
+    ("user", "And?"),
+    ("assistant", "  Bye "),
+]
+PLAIN = Prompting("chat", chat_template=CHAT_TEMPLATES["plain"])
+
+# The templates of three well-known models in short: Llama 3 (a header, an end-of-turn token that is not the end of a
+# text), Mistral (nothing before an answer), Qwen 3 (an empty thought before the last answer).
+HEADER = (
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n\n{{ m.content | trim }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
+)
+INST = (
+    "{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}{{ eos_token }}"
+    "{% else %}[INST] {{ m.content }} [/INST]{% endif %}{% endfor %}"
+)
+THINKS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def messages_of(turns: Turns) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+def tokenized(tokenizer: Any, prompting: Prompting, *chats: Turns, max_length: int = 512) -> Tokenized:
+    table = pa.table({"messages": pa.array([json.dumps(messages_of(turns)) for turns in chats], pa.string())})
+    split = Split("train", table, "a.jsonl")
+    return training_sequences(tokenizer, split, prompting, max_length=max_length, packing=False)
+
+
+def runs(tokenizer: Any, found: Tokenized) -> list[list[str]]:
+    """The learnt stretches of each sequence, decoded."""
+    sequences = found.sequences
+    texts = []
+    for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
+        stretches: list[list[int]] = []
+        before = False
+        for token, learnt in zip(sequences.ids[start:stop].tolist(), sequences.learnt[start:stop], strict=True):
+            if learnt and not before:
+                stretches.append([])
+            if learnt:
+                stretches[-1].append(token)
+            before = bool(learnt)
+        texts.append([tokenizer.decode(ids) for ids in stretches])
+    return texts
+
+
+def test_of_a_plain_chat_the_answers_and_their_end_tokens_are_learnt(tokenizer, tokenizer_of):
+    eos = tokenizer.eos_token
+    expected = [[f" Two miles 🙂.{eos}"], [f" Hello\nyou{eos}", f"   Bye {eos}"]]
+    # decoding drops the space that this kind sets before every text
+    if tokenizer is tokenizer_of("sentencepiece"):
+        expected = [[text[1:] for text in texts] for texts in expected]
+    assert runs(tokenizer, tokenized(tokenizer, PLAIN, ONE, SEVERAL)) == expected
+
+
+@pytest.mark.parametrize("family", ["qwen3", "smollm3"])
+def test_a_template_with_marks_and_one_without_teach_the_same(family, tokenizer_of):
+    tokenizer = tokenizer_of(family)
+    own, ours = Prompting("chat"), Prompting("chat", chat_template=CHAT_TEMPLATES["chatml"])
+    assert "generation" not in tokenizer.chat_template.replace("add_generation_prompt", "")
+    first, second = (tokenized(tokenizer, prompting, ONE, SEVERAL).sequences for prompting in (own, ours))
+    assert first.ids.tolist() == second.ids.tolist()
+    assert first.learnt.tolist() == second.learnt.tolist()
+    expected = [["Two miles 🙂.<|im_end|>"], ["Hello\nyou<|im_end|>", "  Bye <|im_end|>"]]
+    assert runs(tokenizer, tokenized(tokenizer, own, ONE, SEVERAL)) == expected
+
+
+@pytest.mark.parametrize("prompting", [PLAIN, Prompting("chat", chat_template=CHAT_TEMPLATES["chatml"])])
+@pytest.mark.parametrize("family", ["qwen3", "smollm3"])
+def test_a_sequence_begins_with_the_tokens_that_generation_sends(family, prompting, tokenizer_of):
+    tokenizer = tokenizer_of(family)
+    found = tokenized(tokenizer, prompting, SEVERAL).sequences
+    renderer = ChatRenderer(tokenizer, prompting)
+    for count in (2, 4):
+        sent = renderer.text(messages_of(SEVERAL)[:count], generation=True)
+        ids = tokenizer(sent, add_special_tokens=False)["input_ids"]
+        assert found.ids[: len(ids)].tolist() == ids
+        assert found.learnt[len(ids)]
+        assert not found.learnt[len(ids) - 1]
+
+
+def test_a_begin_token_stands_once_where_the_model_wants_one(tokenizer):
+    ids = tokenized(tokenizer, PLAIN, ONE).sequences.ids
+    wanted = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    assert int((ids == tokenizer.bos_token_id).sum()) == (
+        1 if wanted else int(tokenizer.bos_token == tokenizer.eos_token)
+    )
+
+
+def test_the_token_that_ends_a_turn_is_learnt_though_it_is_not_the_end_token(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    prompting = Prompting("chat", chat_template=HEADER.replace("{{ bos_token }}", ""))
+    before = tokenizer.eos_token
+    tokenizer.eos_token = "<|endoftext|>"
+    try:
+        assert runs(tokenizer, tokenized(tokenizer, prompting, ONE)) == [["Two miles 🙂.<|im_end|>"]]
+        assert end_of_turn(tokenizer, prompting) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    finally:
+        tokenizer.eos_token = before
+
+
+def test_a_template_that_writes_nothing_before_an_answer_can_be_followed(tokenizer_of):
+    tokenizer = tokenizer_of("llama")
+    found = tokenized(tokenizer, Prompting("chat", chat_template=INST), SEVERAL[1:])
+    assert runs(tokenizer, found) == [[" Hello\nyou<|end_of_text|>", "   Bye <|end_of_text|>"]]
+
+
+def test_what_a_template_sets_before_an_answer_is_learnt_with_it(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    found = tokenized(tokenizer, Prompting("chat", chat_template=THINKS), SEVERAL)
+    answers = ["Hello\nyou<|im_end|>", "<think>\n\n</think>\n\n  Bye <|im_end|>"]
+    assert runs(tokenizer, found) == [answers]
+
+
+def test_where_no_special_token_ends_a_turn_the_end_token_does(tokenizer_of):
+    tokenizer = tokenizer_of("gpt2")
+    bare = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    found = tokenized(tokenizer, Prompting("chat", chat_template=bare), ONE)
+    assert runs(tokenizer, found) == [[" Two miles 🙂.<|endoftext|>"]]
+    assert found.sequences.ids[-1] == tokenizer.eos_token_id
+    assert end_of_turn(tokenizer, Prompting("chat", chat_template=bare)) is None
+
+
+def test_a_last_word_of_the_user_is_read_and_ends_nothing(tokenizer_of):
+    tokenizer = tokenizer_of("gpt2")
+    found = tokenized(tokenizer, PLAIN, [*ONE, ("user", "Thanks")])
+    assert tokenizer.decode(found.sequences.ids).endswith("User: Thanks\n")
+    assert runs(tokenizer, found) == [[" Two miles 🙂.<|endoftext|>"]]
+
+
+def test_every_token_but_the_first_is_learnt_when_asked_for(tokenizer_of):
+    prompting = Prompting("chat", chat_template=CHAT_TEMPLATES["plain"], completion_only_loss=False)
+    found = tokenized(tokenizer_of("gpt2"), prompting, ONE).sequences
+    assert found.learnt.tolist() == [False] + [True] * (len(found.ids) - 1)
+
+
+def test_bytes_of_a_chat_are_those_of_its_text_without_the_marks(tokenizer_of):
+    found = tokenized(tokenizer_of("qwen3"), Prompting("chat"), ONE).sequences
+    assert int(found.num_bytes.sum()) == len("user\nHow far?\nassistant\nTwo miles 🙂.\n".encode())
+    assert int(found.num_bytes[found.learnt].sum()) == len("Two miles 🙂.".encode())
+
+
+def test_a_chat_whose_answers_are_cut_off_is_left_out_and_counted(tokenizer_of):
+    found = tokenized(tokenizer_of("gpt2"), PLAIN, ONE, [("user", "long " * 50), ("assistant", "x")], max_length=40)
+    assert (len(found.sequences), found.num_unlearnt, found.num_truncated) == (1, 1, 1)
+
+
+def refusal(tokenizer: Any, prompting: Prompting, turns: Turns = ONE) -> UserError:
+    with pytest.raises(UserError) as caught:
+        tokenized(tokenizer, prompting, turns)
+    return caught.value
+
+
+def test_chatml_is_refused_where_its_marks_are_no_tokens(tokenizer_of):
+    error = refusal(tokenizer_of("gpt2"), Prompting("chat", chat_template=CHAT_TEMPLATES["chatml"]))
+    assert "<|im_start|> and <|im_end|>" in error.problem
+    assert "data.chat_template: plain" in str(error.fix)
+
+
+def test_a_tokenizer_without_a_template_asks_for_one(tokenizer_of):
+    error = refusal(tokenizer_of("gpt2"), Prompting("chat"))
+    assert "no chat template" in error.problem
+    assert "data.chat_template: plain" in str(error.fix)
+
+
+def test_a_template_that_changes_its_prompt_with_the_answer_is_refused(tokenizer_of):
+    fickle = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    error = refusal(tokenizer_of("gpt2"), Prompting("chat", chat_template=fickle))
+    assert "generation" in error.problem
+    assert "data.chat_template" in str(error.fix)
+
+
+def test_what_a_template_says_when_it_refuses_a_chat_is_passed_on_with_the_chats_number(tokenizer_of):
+    strict = "{{ raise_exception('no system role, please') if messages[0].role == 'system' }}" + INST
+    error = refusal(tokenizer_of("gpt2"), Prompting("chat", chat_template=strict), SEVERAL)
+    assert "no system role, please" in error.problem
+    assert error.where == "a.jsonl: train chat 1"
