@@ -1,0 +1,214 @@
+"""`ftkit generate` as it is typed: what it prints, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit import workflows
+
+RECIPE = """\
+task: causal_lm
+model:
+  name_or_path: builtin:tiny-llama
+method:
+  type: lora
+data:
+  train_file: rows.jsonl
+  {columns}
+  max_length: 64
+training:
+  max_steps: 2
+  learning_rate: 1e-2
+  output_dir: {output}
+"""
+
+COLUMNS = {
+    "completion": 'template: "{question}\\n<learn>{answer}"',
+    "fields": 'template: "{question} ({place})\\n<learn>{answer}"',
+    "chat": "messages_column: talk\n  chat_template: plain",
+    "text": "text_column: words",
+}
+
+
+@pytest.fixture(scope="session")
+def language_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A run for each form of data, trained when it is first asked for, only looked at."""
+    folder = tmp_path_factory.mktemp("language")
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(40):
+            question, answer = f"How far is pier {number}?", f"{number} miles by the sea."
+            talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            row = {"question": question, "place": "sea", "answer": answer, "talk": talk, "words": question + answer}
+            file.write(json.dumps(row) + "\n")
+
+    def run(kind: str) -> Path:
+        output = folder / kind
+        if not output.exists():
+            recipe = folder / f"{kind}.yaml"
+            recipe.write_text(RECIPE.replace("{columns}", COLUMNS[kind]).replace("{output}", str(output)))
+            workflows.train(recipe)
+        return output
+
+    return run
+
+
+Runs = Callable[[str], Path]
+
+
+def test_a_prompt_is_answered_on_stdout_and_the_limit_is_told_on_stderr(ftkit: Any, language_runs: Runs) -> None:
+    outcome = ftkit("generate", language_runs("completion"), "--prompt", "How far?", "--max-new-tokens", 4)
+    assert outcome.code == 0, outcome
+    assert outcome.out.endswith("\n")
+    assert "How far?" not in outcome.out
+    assert "cut at 4 new tokens (--max-new-tokens)" in outcome.err
+
+
+def test_json_says_the_same_with_the_number_of_tokens(ftkit: Any, language_runs: Runs) -> None:
+    words = ("generate", language_runs("completion"), "--prompt", "How far?", "--max-new-tokens", 4)
+    row = json.loads(ftkit(*words, "--json").out)
+    assert row == {"prompt": "How far?", "generated": ftkit(*words).out[:-1], "new_tokens": 4, "stopped": False}
+
+
+def test_several_prompts_are_told_apart(ftkit: Any, language_runs: Runs) -> None:
+    outcome = ftkit("generate", language_runs("text"), "--prompt", "a", "--prompt", "b", "--max-new-tokens", 3)
+    lines = outcome.out.splitlines()
+    assert "--- a" in lines
+    assert "--- b" in lines
+    assert "2 of 2 were cut at 3 new tokens" in outcome.err
+
+
+def test_the_same_seed_gives_the_same_samples_and_each_sample_is_another(ftkit: Any, language_runs: Runs) -> None:
+    words = ("generate", language_runs("text"), "--prompt", "the", "--sample", "--num-samples", 3, "--json")
+    first, again = (ftkit(*words, "--seed", 5, "--max-new-tokens", 6).out for _ in range(2))
+    assert first == again
+    assert len(set(first.splitlines())) == 3
+    assert ftkit(*words, "--seed", 6, "--max-new-tokens", 6).out != first
+
+
+def test_a_file_is_answered_row_by_row_beside_its_columns(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    (workplace / "ask.csv").write_text("id,question,place\n1,How far?,sea\n2,How deep?,lake\n")
+    run = language_runs("fields")
+    outcome = ftkit("generate", run, "--file", "ask.csv", "--out", "said.jsonl", "--max-new-tokens", 3)
+    assert outcome.code == 0, outcome
+    assert outcome.out == ""
+    assert "2 rows in said.jsonl" in outcome.err
+    rows = [json.loads(line) for line in (workplace / "said.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["question"], row["place"]) for row in rows] == [
+        ("1", "How far?", "sea"),
+        ("2", "How deep?", "lake"),
+    ]
+    alone = ftkit(
+        "generate", run, "--field", "question=How far?", "--field", "place=sea", "--max-new-tokens", 3, "--json"
+    )
+    assert json.loads(alone.out)["generated"] == rows[0]["generated"]
+
+
+def test_rows_of_the_training_data_are_asked_as_they_stand(ftkit: Any, language_runs: Runs) -> None:
+    for kind in ("completion", "chat", "text", "fields"):
+        rows = language_runs(kind).parent / "rows.jsonl"
+        outcome = ftkit("generate", language_runs(kind), "--file", rows, "--max-new-tokens", 1)
+        assert outcome.code == 0, outcome
+        assert len(outcome.out.splitlines()) == 40
+
+
+def test_a_chat_takes_a_systems_turn(ftkit: Any, language_runs: Runs) -> None:
+    words = ("generate", language_runs("chat"), "--prompt", "How far?", "--max-new-tokens", 5, "--json")
+    plain, told = (json.loads(ftkit(*words, *more).out) for more in ((), ("--system", "Be terse.")))
+    assert told["system"] == "Be terse."
+    assert plain["prompt"] == told["prompt"] == "How far?"
+
+
+def test_the_base_alone_is_asked_with_the_same_prompt(ftkit: Any, language_runs: Runs) -> None:
+    words = ("generate", language_runs("completion"), "--prompt", "How far is pier 3?", "--max-new-tokens", 12)
+    assert ftkit(*words).out != ftkit(*words, "--no-adapter").out
+
+
+def test_a_model_folder_that_does_not_say_its_form_is_asked_as_it_is_and_that_is_said(
+    ftkit: Any, workplace: Path
+) -> None:
+    from ftkit.models.builtin import resolve
+
+    outcome = ftkit("generate", resolve("builtin:tiny-llama"), "--prompt", "the", "--max-new-tokens", 2)
+    assert "does not say how it was trained: prompts are sent as they are" in outcome.err
+    outcome = ftkit("generate", resolve("builtin:tiny-qwen3"), "--prompt", "the", "--max-new-tokens", 2)
+    assert "prompts are the user's turn in its chat template (--raw: as they are)" in outcome.err
+    outcome = ftkit("generate", resolve("builtin:tiny-qwen3"), "--prompt", "the", "--max-new-tokens", 2, "--raw")
+    assert "template" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "needs either --prompt or --file"),
+        (("--prompt", "x", "--file", "y"), "needs either --prompt or --file"),
+        (("--prompt", "x", "--temperature", "0.5"), "--temperature acts only where tokens are drawn; add --sample"),
+        (("--prompt", "x", "--top-k", "5"), "--top-k acts only where tokens are drawn"),
+        (("--prompt", "x", "--top-p", "0.5"), "--top-p acts only where"),
+        (("--prompt", "x", "--min-p", "0.5"), "--min-p acts only where"),
+        (("--prompt", "x", "--seed", "5"), "--seed acts only where"),
+        (("--prompt", "x", "--num-samples", "2"), "--num-samples acts only where"),
+        (("--prompt", "x", "--sample", "--temperature", "0"), "--temperature is above 0"),
+        (("--prompt", "x", "--sample", "--top-p", "0"), "--top-p is above 0 and at most 1"),
+        (("--prompt", "x", "--repetition-penalty", "0"), "--repetition-penalty is above 0"),
+        (("--prompt", "x", "--raw", "--system", "y"), "--raw sends a prompt as it is"),
+        (("--field", "question=x", "--raw"), "--raw sends a prompt as it is"),
+        (("--file", "x", "--system", "y"), "--system goes with --prompt"),
+        (("--prompt", "x", "--delimiter", ";"), "--delimiter is about a --file"),
+        (("--prompt", "x", "--overwrite"), "--overwrite is about an --out"),
+        (("--prompt", "x", "--out", "recipe.yaml"), "recipe.yaml exists already"),
+        (("--prompt", ""), "the prompt is empty"),
+        (("--field", "question"), "--field question: there is no name"),
+        (("--field", "question=a", "--field", "question=b"), "--field question is given twice"),
+        (("--field", "colour=a"), "the prompt has no field colour; ask with --field question=..."),
+        (("--prompt", "x", "--system", "y"), "have no system's turn"),
+        (("--file", "absent.csv"), "absent.csv"),
+        (("--file", "messages.csv"), "there is no column question, nor one called prompt"),
+        (("--prompt", "x", "--max-new-tokens", "0"), "Invalid value"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message(
+    words: tuple[str, ...], message: str, refused: Any, language_runs: Runs, workplace: Path
+) -> None:
+    (workplace / "messages.csv").write_text("a,b\nc,d\n")
+    assert message in refused("generate", language_runs("completion"), *words)
+
+
+def test_a_prompt_of_several_columns_names_them(refused: Any, language_runs: Runs) -> None:
+    assert "--field question=... --field place=..." in refused("generate", language_runs("fields"), "--prompt", "x")
+
+
+def test_a_classifier_is_sent_to_predict_and_a_run_without_a_model_is_told(
+    refused: Any, finished_run: Path, workplace: Path
+) -> None:
+    assert "holds a classifier, which writes no text; ask it with `ftkit predict`" in refused(
+        "generate", finished_run, "--prompt", "x"
+    )
+    assert "there is neither a run nor a model folder at nowhere" in refused("generate", "nowhere", "--prompt", "x")
+    (workplace / "half").mkdir()
+    (workplace / "half" / "manifest.json").write_text(json.dumps({"ftkit_run_format": 1, "state": "failed"}))
+    assert "the run half has no model yet (failed)" in refused("generate", "half", "--prompt", "x")
+
+
+def test_an_adapter_whose_base_is_gone_is_one_message(refused: Any, language_runs: Runs, workplace: Path) -> None:
+    shutil.copytree(language_runs("completion"), workplace / "moved")
+    file = workplace / "moved" / "model" / "adapter_config.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps(settings | {"base_model_name_or_path": "/gone/base"}))
+    message = refused("generate", "moved", "--prompt", "x")
+    assert "the base model of this adapter is gone: there is no folder /gone/base" in message
+    assert "adapter_config.json" in message
+
+
+def test_a_file_is_read_whole_before_the_first_row_is_answered(
+    refused: Any, language_runs: Runs, workplace: Path
+) -> None:
+    (workplace / "ask.jsonl").write_text('{"question": "x"}\n{"question": null}\n')
+    message = refused("generate", language_runs("completion"), "--file", "ask.jsonl", "--out", "said.jsonl")
+    assert "ask.jsonl:2 question is null" in message
+    assert not (workplace / "said.jsonl").exists()
