@@ -18,7 +18,17 @@ LEVELS = (
     {"recipe", "runs", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
     {"training", "report", "prompts"},
-    {"workflows", "checking", "prediction", "generation", "reloading", "reloading_language", "smoke", "smoke_recipe"},
+    {
+        "workflows",
+        "checking",
+        "checking_language",
+        "prediction",
+        "generation",
+        "reloading",
+        "reloading_language",
+        "smoke",
+        "smoke_recipe",
+    },
     {"cli"},
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -27,6 +37,7 @@ SIDEWAYS = {
     ("report", "training"): "the plan that `ftkit check` shows, by its type alone",
     ("runs", "storage"): "a run's files are written atomically",
     ("checking", "workflows"): "a check goes offline by the same rule as training",
+    ("checking", "checking_language"): "texts are checked apart from labelled rows, behind one command",
     ("smoke", "smoke_recipe"): "a smoke test swaps the model and the data of the recipe",
     ("smoke", "reloading"): "a smoke test reads what it saved back in a new process",
     ("reloading", "prediction"): "what was saved is read back as the user would",

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.recipe.defaults import DEFAULTS
 from ftkit.recipe.parse import load_recipe
 from ftkit.smoke import smoke_test
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 
 
-def test_there_are_recipes_for_every_method():
-    methods = {load_recipe(path).recipe.method.type for path in RECIPES}
-    assert methods == {"frozen", "full", "lora"}
+def test_there_are_recipes_for_every_method_of_every_task():
+    recipes = [load_recipe(path).recipe for path in RECIPES]
+    assert {(recipe.task, recipe.method.type) for recipe in recipes} == set(DEFAULTS)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
