@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
+from itertools import combinations
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,7 +16,7 @@ from ftkit.data.labels import shortened, spelling_groups
 SMALL_CLASS = 10
 """Training rows below which a class is named in the warnings."""
 _MAJORITY = 0.8
-_WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
+WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
 """A replacement character, or UTF-8 that was read as cp1252 or latin-1: `Ã©` for `é`, `â€™` for an apostrophe."""
 
 
@@ -96,9 +98,9 @@ def audit(splits: Splits) -> DataAudit:
         label_counts={name: dict(zip(names, map(int, count), strict=True)) for name, count in counts.items()},
         duplicates={name: duplicates for name, (duplicates, _) in repeats.items()},
         conflicts={name: conflicts for name, (_, conflicts) in repeats.items()},
-        leaks=_leaks(present),
-        empty_texts={split.name: _matching(split, r"^\s*$") for split in present},
-        wrongly_decoded={split.name: _matching(split, _WRONGLY_DECODED) for split in present},
+        leaks=leaks({split.name: split.keys for split in present}),
+        empty_texts={split.name: rows_matching(split, r"^\s*$", ["text"]) for split in present},
+        wrongly_decoded={split.name: rows_matching(split, WRONGLY_DECODED, ["text"]) for split in present},
         majority_label=names[majority],
         majority_share={name: float(count[majority] / max(1, count.sum())) for name, count in counts.items()},
         small_classes={
@@ -122,13 +124,21 @@ def _repeats(split: Split) -> tuple[int, int]:
     return len(keys) - len(starts), int(differing.sum())
 
 
-def _leaks(splits: Sequence[Split]) -> dict[str, int]:
-    pairs = [(a, b) for index, a in enumerate(splits) for b in splits[index + 1 :]]
-    return {f"{a.name}/{b.name}": int(np.isin(b.keys, a.keys).sum()) for a, b in pairs}
+def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """`first/second` -> rows of the second split whose key is in the first, for every pair of splits.
+
+    Args:
+        keys: split -> keys of its rows (N,), in the order of the splits.
+    """
+    return {
+        f"{first}/{second}": int(np.isin(keys[second], keys[first]).sum()) for first, second in combinations(keys, 2)
+    }
 
 
-def _matching(split: Split, pattern: str) -> int:
-    return int(pc.sum(pc.match_substring_regex(split.table.column("text"), pattern)).as_py() or 0)
+def rows_matching(split: Split, pattern: str, columns: Sequence[str]) -> int:
+    """How many rows match a regular expression (RE2) in at least one of some text columns."""
+    found = [pc.match_substring_regex(split.table.column(name), pattern) for name in columns]
+    return int(pc.sum(reduce(pc.or_, found)).as_py() or 0)
 
 
 def _warnings(figures: DataAudit) -> list[str]:
@@ -137,27 +147,27 @@ def _warnings(figures: DataAudit) -> list[str]:
     for pair, count in figures.leaks.items():
         if count:
             first, second = pair.split("/")
-            share = _percent(count, figures.rows[second])
+            share = percent_of(count, figures.rows[second])
             found.append(
-                f"{_number(count, f'{second} row')} ({share}) with a text that is also in {first}:"
+                f"{number_of(count, f'{second} row')} ({share}) with a text that is also in {first}:"
                 " scores will be too high."
             )
     for split, count in figures.conflicts.items():
         if count:
             found.append(
-                f"{_number(count, 'text')} in {split} with different labels: at most one of them can be right."
+                f"{number_of(count, 'text')} in {split} with different labels: at most one of them can be right."
             )
     if figures.label_spellings:
         groups = "; ".join(" = ".join(map(repr, group)) for group in figures.label_spellings[:5])
         found.append(f"Labels that differ in case or spaces only: {groups}.")
     for split, count in figures.empty_texts.items():
         if count:
-            found.append(f"{_number(count, f'{split} row')} without text.")
+            found.append(f"{number_of(count, f'{split} row')} without text.")
     for split, count in figures.wrongly_decoded.items():
         if count:
-            share = _percent(count, figures.rows[split])
+            share = percent_of(count, figures.rows[split])
             found.append(
-                f"{_number(count, f'{split} row')} ({share}) with the marks of a wrong encoding (such as Ã© for é):"
+                f"{number_of(count, f'{split} row')} ({share}) with the marks of a wrong encoding (such as Ã© for é):"
                 " was the file read and written with the wrong one?"
             )
     return found + _class_warnings(figures) + _repeat_warnings(figures)
@@ -185,17 +195,25 @@ def _class_warnings(figures: DataAudit) -> list[str]:
 
 def _repeat_warnings(figures: DataAudit) -> list[str]:
     return [
-        f"{_number(count, f'{split} row')} ({_percent(count, figures.rows[split])}) with the text of an earlier row."
+        f"{number_of(count, f'{split} row')} ({percent_of(count, figures.rows[split])}) with the text of an earlier"
+        " row."
         for split, count in figures.duplicates.items()
         if count
     ]
 
 
-def _number(count: int, noun: str) -> str:
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun, for a message.
+
+    Example:
+        >>> number_of(1, "row"), number_of(2000, "row")
+        ('1 row', '2,000 rows')
+    """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _percent(count: int, total: int) -> str:
+def percent_of(count: int, total: int) -> str:
+    """A share of a whole, for a message."""
     return f"{count / total:.1%}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftkit.data import arrays
@@ -37,14 +38,16 @@ class FirstRows:
 
     Args:
         spec: what is read; a validation set of so many rows needs more rows to be split off from.
+        labelled: whether the rows have labels to be searched for.
 
     Attributes:
         limit: rows of each source that are read in full.
         cut: names of the sources that have more rows.
     """
 
-    def __init__(self, spec: DataSpec) -> None:
+    def __init__(self, spec: DataSpec, *, labelled: bool = True) -> None:
         self.spec = spec
+        self.labelled = labelled
         self.limit = max(ROWS_READ, 2 * int(spec.validation_size))
         self.cut: set[str] = set()
 
@@ -68,6 +71,8 @@ class FirstRows:
                 return
 
     def _label_column(self, sample: list[Row | BadRow]) -> str | None:
+        if not self.labelled:
+            return None
         return guess_columns(
             [row.values for row in sample if isinstance(row, Row)],
             text_column=self.spec.text_column,
@@ -77,7 +82,7 @@ class FirstRows:
 
 
 def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
-    """The first rows of each label, in their order, long texts cut short.
+    """The first rows (of each label, where there are labels), in their order, long texts cut short.
 
     Args:
         splits: any data.
@@ -93,14 +98,19 @@ def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
 
 
 def _few(split: Split, wanted: int) -> Split:
+    table = _first_of_labels(split, wanted) if "label" in split.table.column_names else split.table.slice(0, wanted)
+    # a chat is JSON, which cannot be cut anywhere
+    for index, name in enumerate(table.column_names):
+        if name not in ("label", "messages"):
+            table = table.set_column(index, name, pc.utf8_slice_codeunits(table[name], 0, CHARACTERS_KEPT))
+    return Split(split.name, table, split.source)
+
+
+def _first_of_labels(split: Split, wanted: int) -> pa.Table:
     labels = split.labels
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     rank = np.empty(len(labels), dtype=np.int64)
     rank[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
     each = max(1, wanted // max(1, len(np.unique(labels))))
-    table = split.table.filter(arrays.mask(rank < each))
-    for index, name in enumerate(table.column_names):
-        if name != "label":
-            table = table.set_column(index, name, pc.utf8_slice_codeunits(table[name], 0, CHARACTERS_KEPT))
-    return Split(split.name, table, split.source)
+    return split.table.filter(arrays.mask(rank < each))

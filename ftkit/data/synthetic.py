@@ -1,11 +1,13 @@
-"""Made-up rows with the columns and labels that a recipe names, for a data set that is not on this machine."""
+"""Made-up rows with the columns that a recipe names, for a data set that is not on this machine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from ftkit.data.prompting import parse_template
 from ftkit.recipe.schema import DataSpec
 
 ROWS = 64
@@ -27,11 +29,22 @@ def write_made_up(spec: DataSpec, folder: Path, *, labels: Sequence[str]) -> Dat
         The same `spec` with files in place of the data set.
     """
     names = [str(name) for name in spec.label_names] if spec.label_names else list(labels)
+    return _write(
+        spec, folder, _rows(names), lambda index, shift: _row(spec, index, shift=shift, label=names[index % len(names)])
+    )
+
+
+def write_made_up_language(spec: DataSpec, folder: Path) -> DataSpec:
+    """The same for a language model: chats, prompts with completions or texts, in the columns that `spec` names."""
+    return _write(spec, folder, ROWS, lambda index, shift: _language_row(spec, index, shift=shift))
+
+
+def _write(spec: DataSpec, folder: Path, num_rows: int, row: Callable[[int, int], dict[str, Any]]) -> DataSpec:
     splits = ["train", "validation", *(["test"] if spec.test_split else [])]
     files = {f"{split}_file": folder / f"{split}.jsonl" for split in splits}
-    for number, file in enumerate(files.values()):
-        rows = (_row(spec, index, shift=number, label=names[index % len(names)]) for index in range(_rows(names)))
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for shift, file in enumerate(files.values()):
+        lines = (json.dumps(row(index, shift)) + "\n" for index in range(num_rows))
+        file.write_text("".join(lines), encoding="utf-8")
     changes: dict[str, object] = {key: str(file) for key, file in files.items()}
     return spec.model_copy(update={**changes, "dataset_name": None, "encoding": "utf-8"})
 
@@ -41,8 +54,24 @@ def _rows(names: Sequence[str]) -> int:
 
 
 def _row(spec: DataSpec, index: int, *, shift: int, label: str) -> dict[str, str]:
-    subject = _SUBJECTS[(index + shift) % len(_SUBJECTS)]
-    verb = _VERBS[(index * 5 + shift) % len(_VERBS)]
-    text = " ".join([f"{subject} {verb}, said number {index} of {label}."] * (_LONG if index == 0 else 1))
-    pair = {spec.text_pair_column: f"{subject} {verb}."} if spec.text_pair_column else {}
+    sentence = _sentence(index, shift)
+    text = " ".join([f"{sentence}, said number {index} of {label}."] * (_LONG if index == 0 else 1))
+    pair = {spec.text_pair_column: f"{sentence}."} if spec.text_pair_column else {}
     return {spec.text_column or "text": text, **pair, spec.label_column or "label": label}
+
+
+def _language_row(spec: DataSpec, index: int, *, shift: int) -> dict[str, Any]:
+    sentence = _sentence(index, shift)
+    text = " ".join([f"{sentence}, said number {index}."] * (_LONG if index == 0 else 1))
+    if spec.messages_column is not None:
+        turns = [("user", f"Is it true that {sentence}?"), ("assistant", text)]
+        return {spec.messages_column: [{"role": role, "content": content} for role, content in turns]}
+    if spec.template is not None:
+        return dict.fromkeys(parse_template(spec.template).fields, text)
+    if spec.prompt_column is not None and spec.completion_column is not None:
+        return {spec.prompt_column: f"{sentence}, is it?", spec.completion_column: text}
+    return {spec.text_column or "text": text}
+
+
+def _sentence(index: int, shift: int) -> str:
+    return f"{_SUBJECTS[(index + shift) % len(_SUBJECTS)]} {_VERBS[(index * 5 + shift) % len(_VERBS)]}"
