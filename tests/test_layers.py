@@ -24,6 +24,7 @@ LEVELS = (
         "checking_language",
         "prediction",
         "generation",
+        "exporting",
         "reloading",
         "reloading_language",
         "smoke",

@@ -8,6 +8,7 @@ import typer
 
 from ftkit.cli.builtin import builtin
 from ftkit.cli.check import check
+from ftkit.cli.export import export
 from ftkit.cli.generate import generate
 from ftkit.cli.new import new
 from ftkit.cli.predict import predict
@@ -26,7 +27,7 @@ app = typer.Typer(
     # rich's help doubles the time of `ftkit --help`
     rich_markup_mode=None,
 )
-for command in (new, check, train, predict, generate, runs, builtin, schema):
+for command in (new, check, train, predict, generate, export, runs, builtin, schema):
     app.command()(command)
 
 

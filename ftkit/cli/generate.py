@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ftkit.generation import Writer
     from ftkit.prompts import Ask
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
 SHOWN_CHARACTERS = 60
 OUT = "where the model has no more positions"
 
@@ -51,9 +53,7 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="Above 1: what is there comes less again.")] = 1.0,
     encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision of the weights.")
-    ] = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
 ) -> None:
     """Let a language model write, in the form in which it was trained.
@@ -80,13 +80,9 @@ def generate(
         asks = prompts.typed_prompts(form.prompting, prompt or [], _pairs(field or []), system=system)
     from ftkit import generation
 
+    trusted = recipe is not None and recipe.model.trust_remote_code
     writer = generation.open_writer(
-        folder,
-        form.prompting,
-        use_cpu=use_cpu,
-        dtype=dtype,
-        with_adapter=not no_adapter,
-        trust_remote_code=recipe is not None and recipe.model.trust_remote_code,
+        folder, form.prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=not no_adapter, trust_remote_code=trusted
     )
     asks = [ask for ask in asks for _ in range(copies)]
     _answer(writer, asks, decoding, as_json=as_json or file is not None or out is not None, out=out)

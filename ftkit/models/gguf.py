@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import struct
 from pathlib import Path
@@ -92,7 +93,8 @@ def _convert(file: Path, folder: Path) -> None:
 
     auto: Any = AutoModelForCausalLM
     try:
-        with no_progress_bar():
+        # what it draws on stderr cannot be switched off otherwise
+        with no_progress_bar(), contextlib.redirect_stderr(io.StringIO()):
             tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
             model, loading = auto.from_pretrained(
                 file.parent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,15 @@ import torch
 from ftkit.errors import UserError
 from ftkit.models.causal import load_causal_lm
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.classifier import load_classifier
 from ftkit.models.saved_lm import load_saved_lm
+from ftkit.models.tiny import no_progress_bar
+
+Probe = Mapping[str, Any]
+"""Keyword arguments of a model."""
+
+CPU = torch.device("cpu")
+PROBE_TEXTS = ("the ship lies at the pier", "a", "Is 2 + 2 = 4? Nobody knows; ask again later.", "SALT water!")
 
 NUM_TEXTS, NUM_TOKENS = 4, 32
 LOGIT_TOLERANCE = 1e-4
@@ -31,6 +40,14 @@ class Merged(NamedTuple):
     largest: float
 
 
+class Written(NamedTuple):
+    """Logits of one batch before merging, after it, and after rounding the weights too."""
+
+    expected: torch.Tensor
+    merged: torch.Tensor
+    rounded: torch.Tensor
+
+
 def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_code: bool = False) -> Merged:
     """Fold a LoRA adapter into its base and write one plain checkpoint, without tokenizer.
 
@@ -38,35 +55,74 @@ def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_
     after rounding is reported, not refused: that is the precision asked for.
 
     Args:
-        folder: an adapter of peft on a causal language model.
+        folder: an adapter of peft on a causal language model, or a whole model, which is written as it is.
         out: an empty folder; what it holds after an error is of no use.
         dtype: of the weights written.
         trust_remote_code: allow the base's own Python code.
 
     Raises:
-        UserError: there is no LoRA adapter, or the merged logits are not those of base and adapter.
+        UserError: it is a tuned prompt, or the merged logits are not those of base and adapter.
     """
-    saved = load_saved_lm(folder, dtype=torch.float32, device=torch.device("cpu"), trust_remote_code=trust_remote_code)
+    saved = load_saved_lm(folder, dtype=torch.float32, device=CPU, trust_remote_code=trust_remote_code)
     refuse_unmergeable(saved.method)
-    adapted: Any = saved.model
-    probe = probe_tokens(int(adapted.get_input_embeddings().weight.shape[0]))
-    expected = logits_of(adapted, probe)
-    merged: Any = adapted.merge_and_unload()
-    difference = largest_difference(logits_of(merged, probe), expected)
-    round_parameters(merged, dtype)
-    merged.save_pretrained(out)
-    rounded = logits_of(merged.float(), probe)
-    again: Any = load_causal_lm(Checkpoint(str(out), out), dtype=torch.float32, trust_remote_code=trust_remote_code)
-    found = logits_of(again.eval(), probe)
-    largest = float(expected.abs().max())
-    worst = max(difference, largest_difference(found, rounded))
+    model: Any = saved.model
+    tokens = probe_tokens(int(model.get_input_embeddings().weight.shape[0]))
+    probe = {"input_ids": tokens, "use_cache": False}
+    written = write_merged(model, out, probe, dtype=dtype)
+    del saved, model
+    again = load_causal_lm(Checkpoint(str(out), out), dtype=torch.float32, trust_remote_code=trust_remote_code)
+    return compare(again, probe, written, dtype=dtype)
+
+
+def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype) -> Merged:
+    """As `merge_saved_lm`, for a classifier; compared on a few texts, and the names of the labels stay.
+
+    Raises:
+        UserError: there is no adapter, or the merged logits are not those of base and adapter.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    saved = load_classifier(folder, device=CPU)
+    model: Any = saved.module.model
+    if not hasattr(model, "merge_and_unload"):
+        raise UserError("there is no adapter to merge: every weight was trained")
+    model.config.label2id = {name: index for index, name in model.config.id2label.items()}
+    probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
+    written = write_merged(model, out, probe, dtype=dtype)
+    del saved, model
+    again = AutoModelForSequenceClassification.from_pretrained(out, dtype=torch.float32)
+    return compare(again, probe, written, dtype=dtype)
+
+
+def write_merged(model: Any, out: Path, probe: Probe, *, dtype: torch.dtype) -> Written:
+    """Merge a model in place, cast it and write it; says what it answered at each stage."""
+    expected = answer(model, probe)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    merged = answer(model, probe)
+    round_parameters(model, dtype)
+    with no_progress_bar():
+        model.save_pretrained(out)
+    return Written(expected, merged, answer(model.float(), probe))
+
+
+def compare(again: Any, probe: Probe, written: Written, *, dtype: torch.dtype) -> Merged:
+    """Hold a model that was read back against what was written and what was trained.
+
+    Raises:
+        UserError: the logits differ by more than LOGIT_TOLERANCE.
+    """
+    found = answer(again.eval(), probe)
+    largest = float(written.expected.abs().max())
+    worst = max(largest_difference(written.merged, written.expected), largest_difference(found, written.rounded))
     if not worst <= LOGIT_TOLERANCE * max(1.0, largest):
         raise UserError(
             f"the merged model is not the model that was trained: its logits differ by {worst:.1e}, the largest is "
             f"{largest:.1f}, so nothing was written",
             fix="export the adapter as it is, without --merge",
         )
-    return Merged(worst, 0.0 if dtype == torch.float32 else largest_difference(found, expected), largest)
+    rounding = 0.0 if dtype == torch.float32 else largest_difference(found, written.expected)
+    return Merged(worst, rounding, largest)
 
 
 def round_parameters(model: Any, dtype: torch.dtype) -> None:
@@ -76,18 +132,16 @@ def round_parameters(model: Any, dtype: torch.dtype) -> None:
 
 
 def refuse_unmergeable(method: str) -> None:
-    """Refuse what has nothing to be folded into weights.
+    """Refuse what cannot be folded into weights.
 
     Raises:
-        UserError: the method is prompt tuning, or there is no adapter.
+        UserError: the method is prompt tuning.
     """
     if method == "prompt_tuning":
         raise UserError(
             "a tuned prompt cannot be merged: it is vectors before the input, which no weight of the model can hold",
             fix="export it without --merge and load it with peft",
         )
-    if method != "lora":
-        raise UserError("there is no adapter to merge: every weight was trained")
 
 
 def probe_tokens(vocabulary: int) -> torch.Tensor:
@@ -98,8 +152,13 @@ def probe_tokens(vocabulary: int) -> torch.Tensor:
 
 def logits_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Logits (B, T, V) in float32, without a cache."""
+    return answer(model, {"input_ids": tokens, "use_cache": False})
+
+
+def answer(model: Any, probe: Probe) -> torch.Tensor:
+    """Logits of a model's inputs, in float32."""
     with torch.inference_mode():
-        logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
+        logits: torch.Tensor = model(**probe).logits
     return logits.float()
 
 

@@ -16,17 +16,29 @@ METHODS: dict[str, Literal["lora", "prompt_tuning"]] = {"LORA": "lora", "PROMPT_
 """peft's name of what an adapter is -> the recipe's."""
 
 
-def language_model_folder(path: Path) -> Path:
-    """The folder of the language model of a run, or the folder itself.
+def model_folder(path: Path) -> Path:
+    """The folder of the model of a run, or the folder itself.
 
     Raises:
-        UserError: there is none, or the model is no language model.
+        UserError: there is none.
     """
     if is_run(path) and not Run(path).model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({Run(path).manifest().get('state')})", fix="train it first")
     folder = Run(path).model_dir if is_run(path) else path
     if not folder.is_dir():
         raise UserError(f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
+    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    return folder
+
+
+def language_model_folder(path: Path) -> Path:
+    """As `model_folder`, for a language model.
+
+    Raises:
+        UserError: there is none, or the model is no language model.
+    """
+    folder = model_folder(path)
     refuse_other_folders(folder)
     return folder
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,7 +49,12 @@ class SavedLM:
 
 
 def save_causal_lm(
-    model: PreTrainedModel | PeftModel, target: Path, *, base_name: str, revision: str | None = None
+    model: PreTrainedModel | PeftModel,
+    target: Path,
+    *,
+    base_name: str,
+    revision: str | None = None,
+    stop_ids: Collection[int] = (),
 ) -> None:
     """Write a full model as transformers does, or an adapter as peft does.
 
@@ -59,10 +66,14 @@ def save_causal_lm(
         target: an empty folder.
         base_name: hub id or absolute folder under which an adapter will find its base again.
         revision: of a hub id.
+        stop_ids: tokens that end what the model writes, for the generation_config.json of a full model; none: as the
+            checkpoint has it.
     """
     from peft import PeftModel
 
     if not isinstance(model, PeftModel):
+        if stop_ids and model.generation_config is not None:
+            model.generation_config.eos_token_id = sorted(stop_ids)
         # switched off for training only; whoever generates from the folder wants it
         model.config.use_cache = True
         model.save_pretrained(target)
@@ -180,7 +191,10 @@ def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> Pef
     from safetensors import safe_open
 
     try:
-        adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
+        with warnings.catch_warnings():
+            # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
         with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
             there = set(weights.keys())
     except (RuntimeError, ValueError, OSError) as error:
@@ -190,7 +204,6 @@ def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> Pef
             where=str(folder),
             fix="name the base that it was trained on",
         ) from error
-    # peft only warns of weights that an adapter lacks, and leaves them random
     wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     if lacking := sorted(wanted - there):
         raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -110,3 +111,50 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     write_workplace(folder)
     return workflows.train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
+
+
+LANGUAGE_RECIPE = """\
+task: causal_lm
+model:
+  name_or_path: builtin:tiny-llama
+method:
+  type: lora
+data:
+  train_file: rows.jsonl
+  {columns}
+  max_length: 64
+training:
+  max_steps: 2
+  learning_rate: 1e-2
+  output_dir: {output}
+"""
+
+LANGUAGE_COLUMNS = {
+    "completion": 'template: "{question}\\n<learn>{answer}"',
+    "fields": 'template: "{question} ({place})\\n<learn>{answer}"',
+    "chat": "messages_column: talk\n  chat_template: plain",
+    "text": "text_column: words",
+}
+
+
+@pytest.fixture(scope="session")
+def language_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A run for each form of data and method, trained when it is first asked for, only looked at."""
+    folder = tmp_path_factory.mktemp("language")
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(40):
+            question, answer = f"How far is pier {number}?", f"{number} miles by the sea."
+            talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            row = {"question": question, "place": "sea", "answer": answer, "talk": talk, "words": question + answer}
+            file.write(json.dumps(row) + "\n")
+
+    def run(kind: str, method: str = "lora", family: str = "llama") -> Path:
+        output = folder / f"{kind}-{method}-{family}"
+        if not output.exists():
+            recipe = folder / f"{output.name}.yaml"
+            columns = LANGUAGE_COLUMNS[kind]
+            recipe.write_text(LANGUAGE_RECIPE.replace("{columns}", columns).replace("{output}", str(output)))
+            workflows.train(recipe, [f"method.type={method}", f"model.name_or_path=builtin:tiny-{family}"])
+        return output
+
+    return run

@@ -10,54 +10,6 @@ from typing import Any
 
 import pytest
 
-from ftkit import workflows
-
-RECIPE = """\
-task: causal_lm
-model:
-  name_or_path: builtin:tiny-llama
-method:
-  type: lora
-data:
-  train_file: rows.jsonl
-  {columns}
-  max_length: 64
-training:
-  max_steps: 2
-  learning_rate: 1e-2
-  output_dir: {output}
-"""
-
-COLUMNS = {
-    "completion": 'template: "{question}\\n<learn>{answer}"',
-    "fields": 'template: "{question} ({place})\\n<learn>{answer}"',
-    "chat": "messages_column: talk\n  chat_template: plain",
-    "text": "text_column: words",
-}
-
-
-@pytest.fixture(scope="session")
-def language_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A run for each form of data, trained when it is first asked for, only looked at."""
-    folder = tmp_path_factory.mktemp("language")
-    with (folder / "rows.jsonl").open("w") as file:
-        for number in range(40):
-            question, answer = f"How far is pier {number}?", f"{number} miles by the sea."
-            talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            row = {"question": question, "place": "sea", "answer": answer, "talk": talk, "words": question + answer}
-            file.write(json.dumps(row) + "\n")
-
-    def run(kind: str) -> Path:
-        output = folder / kind
-        if not output.exists():
-            recipe = folder / f"{kind}.yaml"
-            recipe.write_text(RECIPE.replace("{columns}", COLUMNS[kind]).replace("{output}", str(output)))
-            workflows.train(recipe)
-        return output
-
-    return run
-
-
 Runs = Callable[[str], Path]
 
 

@@ -229,11 +229,17 @@ def copy_tokenizer(source: Path, target: Path) -> Path:
     return target
 
 
-def test_what_cannot_be_merged_is_refused_with_the_reason(saved: Saved, tmp_path: Path) -> None:
+def test_a_whole_model_is_written_as_it_is(saved: Saved, tmp_path: Path) -> None:
+    folder, _ = saved("smollm3", "full")
+    assert merge_saved_lm(folder, tmp_path / "copied", dtype=torch.float32).difference == 0
+    weights, copied = (load_file(place / "model.safetensors") for place in (folder, tmp_path / "copied"))
+    assert set(copied) == set(weights)
+    assert all(torch.equal(copied[name], weights[name]) for name in weights)
+
+
+def test_a_tuned_prompt_cannot_be_merged_and_the_reason_is_told(saved: Saved, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a tuned prompt cannot be merged: it is vectors before the input"):
         merge_saved_lm(saved("llama", "prompt_tuning")[0], tmp_path / "merged", dtype=torch.float32)
-    with pytest.raises(UserError, match="there is no adapter to merge: every weight was trained"):
-        merge_saved_lm(saved("llama", "full")[0], tmp_path / "merged", dtype=torch.float32)
 
 
 def test_a_merge_that_goes_wrong_is_refused(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

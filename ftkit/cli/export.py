@@ -1,0 +1,44 @@
+"""`ftkit export RUN_OR_MODEL [OUT]`: a model to take along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run directory or a model folder.")],
+    out: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="The new folder; default: beside it, with -merged.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Fold a LoRA adapter into its base.")] = False,
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Precision of the weights; default: as trained, float32 when merged."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that is there.")] = False,
+) -> None:
+    """Write the model of a run as one folder.
+
+    With --merge it is a plain checkpoint, which transformers and vllm load without peft; its logits are compared with
+    those of base and adapter, and nothing is written where they differ.
+    """
+    quiet_libraries()
+    from ftkit.models.download import needs_hub
+    from ftkit.models.saved_folder import model_folder
+
+    if not needs_hub(model_folder(model)):
+        go_offline()
+    from ftkit import exporting
+    from ftkit.prompts import recipe_of
+
+    recipe = recipe_of(model)
+    trusted = recipe is not None and recipe.model.trust_remote_code
+    exported = exporting.export(model, out, merge=merge, dtype=dtype, overwrite=overwrite, trust_remote_code=trusted)
+    for note in exported.notes:
+        ConsoleReporter().say(note)
+    typer.echo(f"model: {exported.folder}")

@@ -1,0 +1,183 @@
+"""`ftkit export` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Runs = Callable[..., Path]
+
+WITHOUT_PEFT = """
+import sys
+sys.modules["peft"] = None
+from transformers import pipeline
+generate = pipeline("text-generation", model=sys.argv[1])
+print(generate(sys.argv[2], max_new_tokens=6, do_sample=False, return_full_text=False)[0]["generated_text"], end="")
+assert not [name for name in sys.modules if name.startswith("ftkit")]
+"""
+
+
+def test_a_merged_run_is_a_folder_that_a_pipeline_loads_without_peft_and_ftkit(
+    ftkit: Any, language_runs: Runs, workplace: Path
+) -> None:
+    run = language_runs("completion")
+    outcome = ftkit("export", run, "plain", "--merge")
+    assert outcome.code == 0, outcome
+    assert outcome.out == f"model: {workplace / 'plain'}\n"
+    assert "its logits differ from those of base and adapter by" in outcome.err
+    files = {path.name for path in (workplace / "plain").iterdir()}
+    assert {"config.json", "generation_config.json", "model.safetensors", "prompting.json", "README.md"} <= files
+    assert not [name for name in files if "adapter" in name]
+    said = ftkit("generate", run, "--prompt", "How far?", "--max-new-tokens", 6).out
+    again = ftkit("generate", "plain", "--prompt", "How far?", "--max-new-tokens", 6).out
+    assert said == again
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PEFT, str(workplace / "plain"), "How far?\n"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout + "\n" == said
+
+
+def test_without_an_out_the_folder_lies_beside_the_run(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    shutil.copytree(language_runs("text"), workplace / "tune")
+    assert ftkit("export", "tune", "--merge").out == f"model: {workplace / 'tune-merged'}\n"
+    assert ftkit("export", "tune").out == f"model: {workplace / 'tune-exported'}\n"
+    assert {path.name for path in workplace.iterdir()} >= {"tune", "tune-merged", "tune-exported"}
+    assert not [path for path in workplace.iterdir() if path.name.startswith(".")]
+
+
+def test_an_adapter_is_exported_with_its_base_named_and_the_way_to_serve_it(
+    ftkit: Any, language_runs: Runs, workplace: Path
+) -> None:
+    run = language_runs("chat")
+    outcome = ftkit("export", run, "adapter")
+    base = json.loads((run / "model" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert f"peft and transformers load it with its base, {base}" in outcome.err
+    served = f"served: vllm serve {base} --enable-lora --chat-template {workplace}/adapter/chat_template.jinja"
+    assert served in outcome.err
+    assert {path.name for path in (workplace / "adapter").iterdir()} == {p.name for p in (run / "model").iterdir()}
+
+
+def test_rounding_is_measured_and_said(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    from safetensors.torch import load_file
+
+    for run, words in ((language_runs("text"), ("--merge",)), (language_runs("text", "full"), ())):
+        outcome = ftkit("export", run, "half", "--dtype", "bfloat16", "--overwrite", *words)
+        assert outcome.code == 0, outcome
+        assert "rounding to bfloat16 moved the logits by" in outcome.err
+        kinds = {str(tensor.dtype) for tensor in load_file(workplace / "half" / "model.safetensors").values()}
+        assert kinds == {"torch.bfloat16"}
+
+
+def test_a_whole_model_is_copied_and_merge_is_said_to_be_idle(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    run = language_runs("text", "full")
+    outcome = ftkit("export", run, "whole", "--merge")
+    assert "every weight was trained, so there is nothing to merge" in outcome.err
+    for path in (run / "model").iterdir():
+        assert (workplace / "whole" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_classifier_is_exported_too_its_adapter_merged_with_its_labels(
+    ftkit: Any, finished_run: Path, workplace: Path
+) -> None:
+    for method in ("lora", "full"):
+        words = (f"method.type={method}", f"training.output_dir={method}", "training.max_steps=2")
+        assert ftkit("train", "recipe.yaml", *words).code == 0
+    assert ftkit("export", "lora", "plain", "--merge").code == 0
+    said, again = (json.loads(ftkit("predict", name, "--text", "win a prize").out) for name in ("lora", "plain"))
+    assert said["scores"] == pytest.approx(again["scores"], abs=1e-5)
+    assert not (workplace / "plain" / "adapter_config.json").exists()
+    for run, out in ((finished_run, "frozen-out"), ("full", "full-out"), ("lora", "lora-out")):
+        assert ftkit("export", run, out).code == 0
+        said, again = (json.loads(ftkit("predict", name, "--text", "win a prize").out) for name in (run, out))
+        assert said == again
+
+
+def test_files_get_the_permissions_that_the_umask_asks_for(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        ftkit("export", language_runs("text"), "plain", "--merge")
+    finally:
+        os.umask(before)
+    assert {oct(path.stat().st_mode & 0o777) for path in (workplace / "plain").iterdir()} == {"0o644"}
+
+
+def test_the_end_of_a_turn_ends_what_every_library_writes(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    shutil.copytree(language_runs("chat"), workplace / "tune")
+    file = workplace / "tune" / "model" / "prompting.json"
+    template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|begin_of_text|>\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": template}))
+    ftkit("export", "tune", "plain", "--merge")
+    assert json.loads((workplace / "plain" / "generation_config.json").read_text())["eos_token_id"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere",), "there is neither a run nor a model folder at nowhere"),
+        (("{run}", "recipe.yaml", "--merge"), "recipe.yaml is a file; name a new folder"),
+        (("{run}", "notes", "--merge", "--overwrite"), "notes is not empty and holds no model, so it is left alone"),
+        (("{run}", "taken", "--merge"), "taken exists already; name a new folder, or add --overwrite"),
+        (("{run}", "{run}", "--merge", "--overwrite"), "holds what is exported or another run"),
+        (("{run}/model", "{run}/model", "--overwrite"), "holds what is exported or another run"),
+        (("{run}", "out", "--dtype", "bfloat16"), "--dtype is about a model that is written whole; add --merge"),
+        (("{classifier}", "out", "--dtype", "bfloat16"), "--dtype rounds language models and merged ones"),
+        (("{prompt}", "out", "--merge"), "a tuned prompt cannot be merged: it is vectors before the input"),
+        (("{run}", "out", "--merge", "--dtype", "int8"), "Invalid value"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_message_and_leaves_nothing(
+    words: tuple[str, ...], message: str, refused: Any, language_runs: Runs, finished_run: Path, workplace: Path
+) -> None:
+    (workplace / "notes").mkdir()
+    (workplace / "notes" / "mine.txt").write_text("x")
+    (workplace / "taken").mkdir()
+    (workplace / "taken" / "config.json").write_text("{}")
+    before = sorted(path.name for path in workplace.iterdir())
+    places = {"run": str(language_runs("text")), "classifier": str(finished_run)}
+    if "{prompt}" in words:
+        places["prompt"] = str(language_runs("text", "prompt_tuning"))
+    assert message in refused("export", *(word.format(**places) for word in words))
+    assert sorted(path.name for path in workplace.iterdir()) == before
+
+
+def test_a_merge_that_goes_wrong_leaves_nothing(
+    refused: Any, language_runs: Runs, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft.tuners.lora.layer import Linear
+
+    right = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda layer, adapter: right(layer, adapter) + 0.1)
+    before = sorted(path.name for path in workplace.iterdir())
+    message = refused("export", language_runs("text"), "plain", "--merge")
+    assert "the merged model is not the model that was trained" in message
+    assert sorted(path.name for path in workplace.iterdir()) == before
+
+
+def test_a_tuned_prompt_is_exported_for_peft(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    outcome = ftkit("export", language_runs("text", "prompt_tuning"), "prompt")
+    assert "vllm serves no tuned prompts: peft loads it" in outcome.err
+    assert AutoPeftModelForCausalLM.from_pretrained(str(workplace / "prompt")) is not None
+
+
+@pytest.mark.parametrize("family", ["gpt2", "olmo2", "gemma3", "qwen3", "smollm3"])
+def test_every_family_is_merged(family: str, ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    run = language_runs("completion", "lora", family)
+    assert ftkit("export", run, "plain", "--merge").code == 0
+    words = ("--prompt", "How far?", "--max-new-tokens", 5)
+    assert ftkit("generate", "plain", *words).out == ftkit("generate", run, *words).out
