@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
 from ftkit.report.check import DataCheck
+from ftkit.report.language_check import LanguageCheck
 
 if TYPE_CHECKING:
     from ftkit.data.load import Splits
@@ -18,7 +19,16 @@ ROWS_TOKENIZED = 20_000
 
 def resolved_values(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
     """Every value of a recipe as (dotted key, value, where it came from), in the order of the schema."""
-    return [(key, value, loaded.sources.get(key, "")) for key, value in _leaves(loaded.recipe.model_dump(), "")]
+    return [
+        (key, value, found) for key, value in _leaves(loaded.recipe.model_dump(), "") if (found := _source(loaded, key))
+    ]
+
+
+def _source(loaded: LoadedRecipe, key: str) -> str:
+    """Where a value came from; a value below a key of its own, such as a class's weight, from where that did."""
+    while key not in loaded.sources and "." in key:
+        key = key.rpartition(".")[0]
+    return loaded.sources.get(key, "")
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
@@ -38,21 +48,30 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return load_recipe(path, overrides)
 
 
-def check_data(loaded: LoadedRecipe) -> DataCheck:
+def check_data(loaded: LoadedRecipe) -> DataCheck | LanguageCheck:
     """Read the data of a recipe, audit it and plan the run.
 
     Raises:
         UserError: the data or the base model cannot be had.
     """
+    from ftkit.workflows import stay_offline_unless_remote
+
+    stay_offline_unless_remote(loaded.recipe)
+    if loaded.recipe.task == "causal_lm":
+        from ftkit.checking_language import check_language_data
+
+        return check_language_data(loaded)
+    return _check_labelled_data(loaded)
+
+
+def _check_labelled_data(loaded: LoadedRecipe) -> DataCheck:
     from ftkit.data.checks import audit, token_statistics
     from ftkit.data.load import load_splits
     from ftkit.models.checkpoint import locate, resolve_pooling
     from ftkit.training.features import load_tokenizer
     from ftkit.training.plan import make_plan
-    from ftkit.workflows import stay_offline_unless_remote
 
     recipe = loaded.recipe
-    stay_offline_unless_remote(recipe)
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if recipe.method.type == "frozen" else None

@@ -106,8 +106,8 @@ def _shown_answers(task: str, read: ReadBack) -> str:
 
 def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
     """A few rows of the recipe's data, and what they are."""
-    from ftkit.training.tasks import TASKS
     from ftkit.data.specimen import FirstRows, few_rows
+    from ftkit.training.tasks import TASKS
 
     spec, missing = _data_spec(recipe, folder)
     first = FirstRows(spec)
@@ -131,12 +131,15 @@ def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
     if name is None or name.startswith("builtin:") or Path(name).exists():
         return spec, ""
     from ftkit.data.hub import hub_rows
-    from ftkit.data.synthetic import write_made_up
+    from ftkit.data.synthetic import write_made_up, write_made_up_language
 
     try:
         hub_rows(name, spec.dataset_config_name)
     except UserError:
-        return write_made_up(spec, _made(folder / "data"), labels=_labels_named(recipe)), name
+        made = _made(folder / "data")
+        if recipe.task == "causal_lm":
+            return write_made_up_language(spec, made), name
+        return write_made_up(spec, made, labels=_labels_named(recipe)), name
     return spec, ""
 
 

@@ -172,7 +172,7 @@ def _remember_start(model: PeftModel, parts: tuple[str, ...]) -> None:
     start = {
         name: parameter.detach().to("cpu", copy=True)
         for name, parameter in model.named_parameters()
-        if any(part in name for part in parts) and bool(parameter.detach().any())
+        if any(part in name for part in parts) and not parameter.is_meta and bool(parameter.detach().any())
     }
     setattr(model, START, start)
 

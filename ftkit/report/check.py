@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftkit.report.language_check import LanguageCheck, language_data_lines
+
 if TYPE_CHECKING:
     from ftkit.data.checks import DataAudit, TokenStatistics
     from ftkit.training.plan import Plan
@@ -36,6 +38,17 @@ class DataCheck:
     examples: tuple[dict[str, str], ...]
     plan: Plan
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it, without the plan."""
+        return {
+            "notes": list(self.notes),
+            "skipped": self.skipped,
+            "audit": self.audit.to_dict(),
+            "tokens": {split: found.to_dict() for split, found in self.tokens.items()},
+            "rows_tokenized": self.rows_tokenized,
+            "examples": list(self.examples),
+        }
+
 
 def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     """Every value of the recipe with where it came from; what the user wrote stands out by its line number."""
@@ -48,8 +61,12 @@ def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     yield f"  not set: {', '.join(unset)}"
 
 
-def data_lines(check: DataCheck) -> Iterator[str]:
-    """Notes, counts, token lengths, two examples and the plan."""
+def data_lines(check: DataCheck | LanguageCheck) -> Iterator[str]:
+    """Notes, counts, token lengths and two examples."""
+    return language_data_lines(check) if isinstance(check, LanguageCheck) else _labelled_lines(check)
+
+
+def _labelled_lines(check: DataCheck) -> Iterator[str]:
     yield "data"
     yield from (f"  {note}" for note in check.notes)
     if check.skipped:
@@ -97,7 +114,7 @@ def _token_lines(check: DataCheck) -> Iterator[str]:
         )
 
 
-def plan_lines(check: DataCheck) -> Iterator[str]:
+def plan_lines(check: DataCheck | LanguageCheck) -> Iterator[str]:
     """Parameters, steps and memory."""
     plan = check.plan
     share = plan.trained_parameters / plan.parameters
@@ -109,23 +126,12 @@ def plan_lines(check: DataCheck) -> Iterator[str]:
         yield f"  {_mib(plan.features_bytes)} on disk for the stored features of the training set"
 
 
-def check_json(values: Sequence[tuple[str, Any, str]], check: DataCheck | None) -> dict[str, Any]:
+def check_json(values: Sequence[tuple[str, Any, str]], check: DataCheck | LanguageCheck | None) -> dict[str, Any]:
     """The same as one JSON object."""
     recipe = {key: {"value": value, "source": source} for key, value, source in values}
     if check is None:
         return {"recipe": recipe}
-    return {
-        "recipe": recipe,
-        "data": {
-            "notes": list(check.notes),
-            "skipped": check.skipped,
-            "audit": check.audit.to_dict(),
-            "tokens": {split: found.to_dict() for split, found in check.tokens.items()},
-            "rows_tokenized": check.rows_tokenized,
-            "examples": list(check.examples),
-        },
-        "plan": check.plan.to_dict(),
-    }
+    return {"recipe": recipe, "data": check.to_dict(), "plan": check.plan.to_dict()}
 
 
 def _short(value: Any) -> str:

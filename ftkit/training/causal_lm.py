@@ -23,7 +23,7 @@ from ftkit.storage import write_json
 from ftkit.training.finetune import base_name
 from ftkit.training.language_model import Prepared, make_scorable, make_trainer, prepare_model
 from ftkit.training.language_scoring import Scorer, loss_of_rows, prediction_rows
-from ftkit.training.language_tokens import LONGEST_DEFAULT, TokenizedSplits, say_tokens, tokenize_splits
+from ftkit.training.language_tokens import TokenizedSplits, example_length, say_tokens, tokenize_splits
 from ftkit.training.language_trainer import LanguageTrainer
 from ftkit.training.outcome import Finished
 from ftkit.training.running import run_trainer
@@ -67,7 +67,7 @@ def train_causal_lm(
     prompting = splits.prompting
     assert prompting is not None, "the data room says how examples are written"
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    max_length = checkpoint.max_length(recipe.data.max_length, longest=LONGEST_DEFAULT)
+    max_length = example_length(recipe, checkpoint)
     prepared = prepare_model(recipe, checkpoint, tokenizer, reporter=reporter)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed)
     say_tokens(tokens, splits, max_length=max_length, reporter=reporter)

@@ -101,18 +101,19 @@ def _attention(recipe: Recipe) -> str:
     asked = recipe.model.attn_implementation
     if asked != "auto":
         return asked
-    if not _may_pack(recipe):
+    if not may_pack(recipe):
         return "sdpa"
     register_document_attention()
     return DOCUMENTS
 
 
-def _may_pack(recipe: Recipe) -> bool:
+def may_pack(recipe: Recipe) -> bool:
+    """Whether a recipe lets examples lie end to end, if the model does not mind."""
     return recipe.data.packing is not False and recipe.method.type != "prompt_tuning"
 
 
 def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> bool:
-    if not _may_pack(recipe):
+    if not may_pack(recipe):
         return False
     if packing_is_exact(model, vocab_size=int(model.get_input_embeddings().weight.shape[0])):
         return True

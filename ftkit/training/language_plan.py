@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ftkit.data.sequences import Sequences
-from ftkit.models.adapters import count_parameters
+from ftkit.models.adapters import ParameterCount, count_parameters
 from ftkit.models.causal import refuse_other_kinds
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
+from ftkit.models.causal_adapters import attach_causal_lora
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.training.arguments import mixes_bfloat16
@@ -18,14 +18,10 @@ from ftkit.training.language_model import language_placement, precision_in_words
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
 from ftkit.training.sampling import TokenBudgetBatches
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 
 def make_language_plan(
     recipe: Recipe,
     checkpoint: Checkpoint,
-    tokenizer: PreTrainedTokenizerBase,
     sequences: Sequences,
     *,
     max_length: int,
@@ -36,13 +32,12 @@ def make_language_plan(
     Args:
         recipe: of task causal_lm.
         checkpoint: its base model.
-        tokenizer: of the base model.
         sequences: the training set.
         max_length: tokens of an example.
         packed: whether examples will lie end to end.
     """
-    model = _skeleton(recipe, checkpoint, tokenizer)
-    counted = count_parameters(model)
+    model = _skeleton(recipe, checkpoint)
+    counted = _counted(recipe, model)
     placement = language_placement(recipe)
     config = model.config
     half = placement.dtype.itemsize == 2 or mixes_bfloat16(recipe) or recipe.training.fp16
@@ -62,7 +57,7 @@ def make_language_plan(
     )
 
 
-def _skeleton(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Any:
+def _skeleton(recipe: Recipe, checkpoint: Checkpoint) -> Any:
     """The model without its numbers."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -74,10 +69,15 @@ def _skeleton(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedToken
         if isinstance(recipe.method, LoraMethod):
             # every start makes tensors of one shape, and pissa would need the numbers
             return attach_causal_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
-        if isinstance(recipe.method, PromptTuningMethod):
-            method = recipe.method.model_copy(update={"prompt_tuning_init": "random", "prompt_tuning_init_text": None})
-            return attach_prompt_tuning(model, method, tokenizer)
     return model
+
+
+def _counted(recipe: Recipe, model: Any) -> ParameterCount:
+    counted = count_parameters(model)
+    if isinstance(recipe.method, PromptTuningMethod):
+        prompt = recipe.method.num_virtual_tokens * model.get_input_embeddings().weight.shape[1]
+        return ParameterCount(counted.total + prompt, prompt)
+    return counted
 
 
 def _tokens_of_a_step(recipe: Recipe, sequences: Sequences, *, max_length: int, packed: bool) -> int:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.dataset import Splits
 from ftkit.data.sequences import Tokenized, evaluation_sequences, training_sequences
 from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
+from ftkit.recipe.schema import PromptTuningMethod, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,6 +46,25 @@ class TokenizedSplits:
             }
             for name, found in {"train": self.train, **self.evaluation}.items()
         }
+
+
+def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
+    """Tokens of an example at most; a trained prompt takes its positions before it.
+
+    Raises:
+        UserError: more was asked than the model has positions for.
+    """
+    prompt = recipe.method.num_virtual_tokens if isinstance(recipe.method, PromptTuningMethod) else 0
+    asked = recipe.data.max_length
+    found = checkpoint.max_length(asked, longest=LONGEST_DEFAULT)
+    whole = checkpoint.max_length(None, longest=found + prompt)
+    if asked is not None and whole < asked + prompt:
+        raise UserError(
+            f"data.max_length is {asked} and method.num_virtual_tokens {prompt}, but {checkpoint.name} has positions "
+            f"for {whole} tokens",
+            fix=f"set data.max_length to at most {whole - prompt}",
+        )
+    return whole - prompt
 
 
 def tokenize_splits(

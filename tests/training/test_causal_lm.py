@@ -236,6 +236,18 @@ def test_a_completion_that_is_cut_off_is_counted_and_none_left_is_refused(train_
         train_lm("none", data__max_length=8, **SHORT)
 
 
+def test_a_prompt_takes_its_positions_from_the_examples(train_lm: Callable[..., TrainResult]) -> None:
+    tuned = {
+        "method__type": "prompt_tuning",
+        "method__num_virtual_tokens": 24,
+        "model__name_or_path": "builtin:tiny-gpt2",
+    }
+    # this model has 1,024 positions, each with an embedding of its own
+    assert train_lm(**tuned, **SHORT).facts["max_length"] == 1024 - 24
+    with pytest.raises(UserError, match="at most 1000"):
+        train_lm("more", **tuned, **SHORT, data__max_length=1001)
+
+
 def test_chats_train_and_the_template_is_kept_beside_the_model(train_lm: Callable[..., TrainResult]) -> None:
     run = train_lm(data="chats", data__chat_template="plain", **SHORT).run
     assert json.loads((run.model_dir / "prompting.json").read_text())["kind"] == "chat"
