@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from ftkit.data.encoding import Bools, Encoded, SpecialTokens, Words, batches, e
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_WINDOW = 32
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,10 @@ def encode_marked(
         pieces = [
             slice(*pair) for pair in zip(encoded.offsets[:-1].tolist(), encoded.offsets[1:].tolist(), strict=True)
         ]
-        whole = [_is_whole(encoded, piece, marked) for piece, marked in zip(pieces, chosen, strict=True)]
+        whole = [
+            _is_whole(encoded, piece, marked) and _keeps_characters(tokenizer, marked)
+            for piece, marked in zip(pieces, chosen, strict=True)
+        ]
         parted = iter(_in_parts(tokenizer, [m for m, ok in zip(chosen, whole, strict=True) if not ok], special))
         num_parted += whole.count(False)
         for marked, piece, ok in zip(chosen, pieces, whole, strict=True):
@@ -73,6 +79,18 @@ def _is_whole(encoded: Encoded, piece: slice, marked: Marked) -> bool:
         behind = int(np.searchsorted(ends, first, side="right"))
         # the characters before are covered to the last, and no token that covers some of them reaches further
         if first and (behind == 0 or ends[behind - 1] != first or (behind < len(starts) and starts[behind] < first)):
+            return False
+    return True
+
+
+def _keeps_characters(tokenizer: PreTrainedTokenizerBase, marked: Marked) -> bool:
+    """Whether no span begins with an accent that the tokenizer's normalizer would set upon the character before it."""
+    normalizer: Any = tokenizer.backend_tokenizer.normalizer
+    if normalizer is None:
+        return True
+    for first, _ in marked.spans:
+        before, after = marked.text[max(0, first - _WINDOW) : first], marked.text[first : first + _WINDOW]
+        if not normalizer.normalize_str(before + after).startswith(normalizer.normalize_str(before)):
             return False
     return True
 

@@ -149,6 +149,16 @@ def test_where_no_special_token_ends_a_turn_the_end_token_does(tokenizer_of):
     assert end_of_turn(tokenizer, Prompting("chat", chat_template=bare)) is None
 
 
+def test_the_mark_that_begins_the_next_turn_is_not_taken_for_the_end_of_an_answer(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    headed = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
+    )
+    found = tokenized(tokenizer, Prompting("chat", chat_template=headed), SEVERAL)
+    assert runs(tokenizer, found) == [[" Hello\nyou", "   Bye<|im_end|>"]]
+
+
 def test_a_last_word_of_the_user_is_read_and_ends_nothing(tokenizer_of):
     tokenizer = tokenizer_of("gpt2")
     found = tokenized(tokenizer, PLAIN, [*ONE, ("user", "Thanks")])

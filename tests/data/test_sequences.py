@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftkit.data import long_texts
 from ftkit.data.dataset import Split
+from ftkit.data.encoding import special_tokens
+from ftkit.data.long_texts import Cutter
 from ftkit.data.prompting import Prompting
 from ftkit.data.sequences import Sequences, Tokenized, evaluation_sequences, training_sequences
 
@@ -26,7 +30,7 @@ PAIRS = [
     ("Question: how far?\nAnswer:", " Two miles 🙂"),
     ("the end of the prompt is a space ", "yes"),
     ("a line break\n", "\nanother"),
-    ("café", "\u0301 combining"),
+    ("cafe", "\u0301 combining"),
     ("ends in fo", "ur letters"),
     ("spaces  ", "  both"),
 ]
@@ -127,6 +131,14 @@ def test_bytes_of_documents_add_up_to_theirs(tokenizer):
         assert sums.tolist() == expected
 
 
+def test_the_unknown_token_stands_for_text_though_it_is_the_pad_token(tokenizer_of):
+    tokenizer = tokenizer_of("sentencepiece")
+    assert tokenizer.pad_token_id == tokenizer.unk_token_id
+    found = train(tokenizer, documents(["the <unk> end"]), TEXT).sequences
+    assert tokenizer.unk_token_id in found.ids
+    assert found.num_bytes.sum() == len("the <unk> end")
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(TOKENIZERS),
@@ -201,7 +213,8 @@ def test_what_is_learnt_of_a_completion_is_the_completion_and_the_end_token(toke
         given = tokenizer(prompt)["input_ids"]
         read = tokenizer.decode(given + ids[:-1], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         wanted = tokenizer.decode(tokenizer(prompt + completion)["input_ids"], skip_special_tokens=True)
-        assert read == wanted
+        # Qwen's tokenizer composes accents, which it cannot do across the end of a prompt
+        assert unicodedata.normalize("NFC", read) == unicodedata.normalize("NFC", wanted)
 
 
 @settings(max_examples=150, deadline=None)
@@ -235,6 +248,23 @@ def test_prompts_that_would_merge_with_their_completions_are_counted(tokenizer_o
     assert train(tokenizer, completions(pairs), COMPLETION).num_merged_boundaries == 1
 
 
+def test_a_token_of_the_last_byte_of_one_character_and_the_first_of_the_next_is_not_split_over_prompt_and_completion():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {token: index for index, token in enumerate(["<end>", *letters, "©Ã"])}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[("©", "Ã")]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
+    assert tokenizer.convert_ids_to_tokens(tokenizer("éè")["input_ids"]) == ["Ã", "©Ã", "¨"]
+    found = train(tokenizer, completions([("é", "è")]), COMPLETION)
+    assert tokenizer.convert_ids_to_tokens(found.sequences.ids.tolist()) == ["Ã", "©", "Ã", "¨", "<end>"]
+    assert found.sequences.learnt.tolist() == [False, False, True, True, True]
+    assert found.num_merged_boundaries == 1
+
+
 def test_everything_but_the_first_token_is_learnt_when_the_loss_is_not_on_completions_only(tokenizer):
     found = train(tokenizer, completions(PAIRS), Prompting("completion", "{p}<learn>{c}", None, False)).sequences
     firsts = found.offsets[:-1]
@@ -260,29 +290,48 @@ def test_when_every_completion_is_cut_off_no_sequence_is_left(tokenizer_of):
 
 
 def test_a_long_document_has_the_same_tokens_in_pieces_as_whole(tokenizer, monkeypatch):
-    from ftkit.data import long_texts
-
     monkeypatch.setattr(long_texts, "_WINDOW", 16)
     lines = [f"the line {index % 7} of a long text, " + "and so on " * (index % 5) + "🙂." for index in range(200)]
     text = "\n".join(lines) + "\n\n  the end"
-    from ftkit.data.encoding import special_tokens
-
-    pieces = long_texts.Cutter(tokenizer, special_tokens(tokenizer), characters=500).cut(text)
+    pieces = Cutter(tokenizer, special_tokens(tokenizer), characters=500).cut(text)
     assert "".join(pieces) == text
     assert len(pieces) > 5
-    monkeypatch.setattr(long_texts.Cutter.__init__, "__kwdefaults__", {"characters": 500})
+    monkeypatch.setattr(Cutter.__init__, "__kwdefaults__", {"characters": 500})
     found = train(tokenizer, documents([text]), TEXT, max_length=10**6).sequences
     assert found.ids.tolist() == whole(tokenizer, text)
     assert found.num_bytes.sum() == len(text.encode())
 
 
 def test_a_text_without_a_safe_place_stays_whole(tokenizer_of):
-    from ftkit.data.encoding import special_tokens
-    from ftkit.data.long_texts import Cutter
-
     tokenizer = tokenizer_of("gpt2")
     text = "x" * 5000
     assert Cutter(tokenizer, special_tokens(tokenizer), characters=500).cut(text) == [text]
+
+
+def cut(tokenizer: Any, text: str) -> list[str]:
+    return Cutter(tokenizer, special_tokens(tokenizer), characters=50).cut(text)
+
+
+def test_no_text_is_cut_where_a_token_of_the_vocabulary_could_reach_across(monkeypatch):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    monkeypatch.setattr(long_texts, "_WINDOW", 16)
+    vocab = {token: index for index, token in enumerate(["<end>", "\n", "a", "b", "c", "ab", "\na"])}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[("a", "b"), ("\n", "a")]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>")
+    # here `\na` is never made, yet only a vocabulary without it proves that
+    assert cut(tokenizer, "abc\n" * 60) == ["abc\n" * 60]
+    assert len(cut(tokenizer, "bca\n" * 60)) > 2
+
+
+def test_no_text_is_cut_before_a_mark_that_swallows_the_space_in_front_of_it(tokenizer_of, monkeypatch):
+    monkeypatch.setattr(long_texts, "_WINDOW", 16)
+    tokenizer = tokenizer_of("roberta")
+    assert tokenizer.decode(tokenizer("a\n<mask>")["input_ids"]) == "<s>a<mask></s>"
+    pieces = cut(tokenizer, "word\n<mask>\n" * 30)
+    assert len(pieces) > 2
+    assert all(piece.startswith("word") for piece in pieces)
 
 
 def test_taken_sequences_are_those_that_were_asked_for(tokenizer_of):
