@@ -202,3 +202,49 @@ def test_nothing_of_the_tiny_model_is_stored_in_the_cache(tmp_path, monkeypatch)
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
     tried(path)
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["builtin"]
+
+
+def write_language_recipe(folder: Path, *, model: str, data: str, method: str = "type: lora") -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(f"task: causal_lm\nmodel: {{name_or_path: {model}}}\nmethod: {{{method}}}\ndata: {{{data}}}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "dataset_name: someone/answers, prompt_column: q, completion_column: a",
+        "dataset_name: someone/stories, text_column: story",
+        "dataset_name: someone/chats, messages_column: turns",
+        "dataset_name: someone/tables, template: '{place} in {year}:<learn> {people}'",
+    ],
+)
+def test_a_hub_data_set_of_a_language_model_is_made_up_in_the_columns_that_the_recipe_names(tmp_path, data):
+    said = tried(write_language_recipe(tmp_path, model="Qwen/Qwen3-0.6B", data=data))
+    assert "builtin:tiny-qwen3 in place of Qwen/Qwen3-0.6B" in said
+    assert "so rows were made up for it" in said
+    assert "examples get the losses that were written into the run" in said
+    assert "generated: " in said
+
+
+def test_chats_get_a_plain_template_where_the_stand_in_has_none_and_layers_that_it_has(tmp_path):
+    data = "dataset_name: someone/chats, messages_column: turns"
+    method = "type: lora, target_modules: [c_attn], layers_to_transform: [11]"
+    said = tried(write_language_recipe(tmp_path, model="openai-community/gpt2", data=data, method=method))
+    assert "chat_template plain instead of the tokenizer's own" in said
+    assert "layers_to_transform [0]" in said
+
+
+def test_a_saved_language_model_that_differs_from_what_was_measured_fails(tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    def damaged(task, run, *arguments, **options):
+        file = run / "model" / "model.safetensors"
+        save_file({name: weight * 1.5 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+        return read_back(task, run, *arguments, **options)
+
+    read_back = smoke.read_back
+    monkeypatch.setattr(smoke, "read_back", damaged)
+    data = "dataset_name: 'builtin:pydoc'"
+    with pytest.raises(UserError, match="gives other losses than the trained one"):
+        tried(write_language_recipe(tmp_path, model="builtin:tiny-llama", data=data, method="type: full"))

@@ -80,3 +80,23 @@ def test_a_broken_row_is_named_with_its_line(ftkit, workplace):
     assert done.code == 2
     assert "messages.csv:26" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_language_model_s_data_are_shown_as_the_model_will_see_them(ftkit, workplace):
+    rows = [{"q": f"What is {number}?", "a": f"The number {number}."} for number in range(20)]
+    (workplace / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (workplace / "tune.yaml").write_text(
+        "task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-olmo2'}\n"
+        "data: {train_file: pairs.jsonl, template: 'Q: {q} A:<learn> {a}'}\n"
+    )
+    done = ftkit("check", "tune.yaml")
+    assert done.code == 0, done.err
+    shown = done.out[done.out.index("the first examples") : done.out.index("plan")]
+    assert shown.count("⟦ The number ") == 2
+    assert shown.count("<|endoftext|>⟧") == 2
+    assert "label_column" not in done.out
+    told = json.loads(ftkit("check", "tune.yaml", "--json", "method.type=prompt_tuning").out)
+    assert told["plan"]["trained_parameters"] == 20 * 32
+    assert told["data"]["audit"]["kind"] == "completion"
+    assert sum(told["data"]["audit"]["rows"].values()) == 20
+    assert 0 < told["data"]["tokens"]["train"]["percent_learnt"] < 60
