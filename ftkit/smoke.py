@@ -110,7 +110,7 @@ def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, 
     from ftkit.training.tasks import TASKS
 
     spec, missing = _data_spec(recipe, folder)
-    first = FirstRows(spec)
+    first = FirstRows(spec, labelled=recipe.task == "classification")
     try:
         splits = TASKS[recipe.task].load_splits(spec, seed=recipe.training.seed, narrow=first)
     except UserError as error:

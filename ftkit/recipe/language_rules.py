@@ -50,7 +50,7 @@ def _documents(facts: Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     if not facts.has("data.document_separator"):
         return
-    if data.train_file is not None and not data.train_file.lower().endswith((".txt", ".text")):
+    if data.train_file is not None and not data.train_file.lower().endswith(".txt"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
     if data.dataset_name is not None and data.dataset_name.startswith("builtin:"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
