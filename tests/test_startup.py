@@ -49,7 +49,9 @@ def test_help_loads_neither_the_stack_nor_pydantic_nor_rich(tmp_path):
     assert loaded & (STACK | {"pydantic", "ruamel", "rich", "rapidfuzz"}) == set()
 
 
-@pytest.mark.parametrize("command", ["train", "check", "predict", "runs", "new", "builtin", "schema"])
+@pytest.mark.parametrize(
+    "command", ["train", "check", "predict", "generate", "export", "runs", "new", "builtin", "schema"]
+)
 def test_the_help_of_a_command_loads_nothing_of_the_stack(command, tmp_path):
     assert loaded_by(command, "--help", cwd=tmp_path) & STACK == set()
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,23 @@ def resolve(name_or_path: str) -> Path | str:
 
         return smollm2_folder()[0]
     return tiny_folder(BUILTIN_MODELS[name].family)
+
+
+def remake(folder: Path) -> Path | None:
+    """A built-in model that a cache once held in this folder, found or made again in the cache of today.
+
+    An adapter names the folder of its base; caches are cleared, and are elsewhere on another machine.
+
+    Returns:
+        The folder of the same weights; None when the name is not that of a built-in model.
+    """
+    from ftkit.models.smollm2 import SMOLLM2_NAME, SMOLLM2_SHA256
+
+    if folder.parent.name == "gguf" and folder.name.startswith(SMOLLM2_SHA256[:32]):
+        return Path(resolve(SMOLLM2_NAME))
+    found = re.fullmatch(rf"tiny-(.+?)-v{TINY_LAYOUT_VERSION}-.+", folder.name)
+    is_tiny = folder.parent.name == "builtin" and found is not None and found[1] in TINY_MODELS
+    return tiny_folder(found[1]) if found is not None and is_tiny else None
 
 
 def nearest_name(name: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.models.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.causal_adapters import adapter_start
 from ftkit.models.checkpoint import Checkpoint, locate
@@ -173,6 +174,8 @@ def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
     if not name:
         raise UserError("this adapter does not name its base model", where=str(folder / ADAPTER_FILE), fix=fix)
     if Path(name).is_absolute() and not Path(name).is_dir():
+        if (again := remake(Path(name))) is not None:
+            return Checkpoint(name, again)
         raise UserError(
             f"the base model of this adapter is gone: there is no folder {name}", where=str(folder), fix=fix
         )

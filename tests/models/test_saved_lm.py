@@ -150,6 +150,24 @@ def test_a_base_that_has_moved_is_one_message_with_the_line_to_change(saved: Sav
         load(folder)
 
 
+def test_a_built_in_base_is_made_again_where_the_cache_is_now(
+    saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = saved("qwen3", "lora")
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    name = Path(settings["base_model_name_or_path"]).name
+    settings["base_model_name_or_path"] = f"/elsewhere/ftkit/builtin/{name}"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
+    found = load(folder)
+    assert found.base.folder == tmp_path / "cache" / "builtin" / name
+    assert largest_difference(logits_of(found.model, TOKENS), logits_of(model, TOKENS)) == 0
+    settings["base_model_name_or_path"] = f"/elsewhere/ftkit/builtin/{name.replace('-v2-', '-v1-')}"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="is gone: there is no folder /elsewhere"):
+        load(folder)
+
+
 def test_another_base_of_other_layers_is_refused(saved: Saved) -> None:
     folder, _ = saved("llama", "lora", target_modules=["up_proj"])
     other, _ = saved("gpt2", "full")
