@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.parse import LoadedRecipe
@@ -44,7 +45,10 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
         notes=splits.notes,
         skipped=len(splits.skipped),
         audit=audit_language(splits),
-        tokens={name: token_report(found) for name, found in {"train": tokens.train, **tokens.evaluation}.items()},
+        tokens={
+            name: token_report(found, limit=checkpoint.max_length(None, longest=sys.maxsize))
+            for name, found in {"train": tokens.train, **tokens.evaluation}.items()
+        },
         examples=marked_examples(tokenizer, tokens.train.sequences),
         plan=plan,
     )

@@ -178,13 +178,11 @@ def _take_along(source: Source, staging: Path, *, name: str) -> None:
     """Put everything but the weights into a folder of new weights."""
     from ftkit.prompts import form_of
 
-    # an adapter's folder may have no tokenizer of its own
-    homes = [source.folder]
-    if source.settings is not None:
-        homes.append(Path(str(source.settings.get("base_model_name_or_path"))))
-    home = next((home for home in homes if any((home / file).is_file() for file in TOKENIZER_FILES)), None)
-    if home is None:
-        raise UserError(f"there is no tokenizer in {source.folder}", fix="copy the one of the base there")
+    home = source.folder
+    if source.settings is not None and not any((home / file).is_file() for file in TOKENIZER_FILES):
+        from ftkit.models.saved_lm import find_base
+
+        home = find_base(source.folder, source.settings).folder
     for file in (*(home / file for file in TOKENIZER_FILES), source.folder / "prompting.json"):
         if file.is_file():
             shutil.copyfile(file, staging / file.name)

@@ -169,8 +169,13 @@ def _warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
     return found
 
 
-def token_report(tokenized: Tokenized) -> TokenReport:
-    """Count the tokens of a split that was made into sequences; of at least one example."""
+def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:
+    """Count the tokens of a split that was made into sequences.
+
+    Args:
+        tokenized: of at least one example.
+        limit: tokens that the model has positions for; None: any number.
+    """
     lengths = token_statistics({"": tokenized.lengths}, tokenized.max_length)[""]
     sequences = tokenized.sequences
     num_tokens, num_learnt = len(sequences.ids), int(sequences.learnt.sum())
@@ -191,11 +196,11 @@ def token_report(tokenized: Tokenized) -> TokenReport:
         num_merged_boundaries=tokenized.num_merged_boundaries,
         warnings=[],
     )
-    report.warnings.extend(_token_warnings(report))
+    report.warnings.extend(_token_warnings(report, limit))
     return report
 
 
-def _token_warnings(report: TokenReport) -> list[str]:
+def _token_warnings(report: TokenReport, limit: int | None) -> list[str]:
     found: list[str] = []
     if report.num_unlearnt:
         share = percent_of(report.num_unlearnt, report.num_examples)
@@ -204,9 +209,12 @@ def _token_warnings(report: TokenReport) -> list[str]:
             f" {report.max_length:,} tokens."
         )
     if report.percent_truncated > 1:
+        wanted = report.length_for_99_percent
+        advice = f"data.max_length: {wanted} would cut less than 1%."
+        if limit is not None and wanted > limit:
+            advice = f"less than 1% would need {wanted:,}, and the model has positions for {limit:,}."
         found.append(
-            f"{report.percent_truncated:.1f}% of the examples are cut at {report.max_length:,} tokens:"
-            f" data.max_length: {report.length_for_99_percent} would cut less than 1%."
+            f"{report.percent_truncated:.1f}% of the examples are cut at {report.max_length:,} tokens: {advice}"
         )
     if report.num_merged_boundaries > _MANY_MERGED * report.num_examples:
         share = percent_of(report.num_merged_boundaries, report.num_examples)

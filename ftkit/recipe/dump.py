@@ -11,6 +11,7 @@ from ftkit.recipe.defaults import is_read
 from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import Recipe, Section
 
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*")
 
 
@@ -81,8 +82,8 @@ def _quoted(value: str) -> str:
     """Double quotes, with everything outside printable ASCII and common letters escaped."""
     escaped = []
     for character in value:
-        if character in '"\\':
-            escaped.append("\\" + character)
+        if character in _ESCAPES:
+            escaped.append(_ESCAPES[character])
         elif character.isprintable() and ord(character) != 0xFEFF:
             escaped.append(character)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ def train_causal_lm(
     max_length = example_length(recipe, checkpoint)
     prepared = prepare_model(recipe, checkpoint, tokenizer, reporter=reporter)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed)
-    say_tokens(tokens, splits, max_length=max_length, reporter=reporter)
+    limit = checkpoint.max_length(None, longest=sys.maxsize)
+    say_tokens(tokens, splits, limit=limit, reporter=reporter)
 
     device = choose_device(use_cpu=recipe.training.use_cpu)
     base: Scores = {}

@@ -97,8 +97,15 @@ def tokenize_splits(
     return TokenizedSplits(train, evaluation)
 
 
-def say_tokens(tokens: TokenizedSplits, splits: Splits, *, max_length: int, reporter: Reporter) -> None:
-    """Tell what is learnt, and everything that was cut or left out."""
+def say_tokens(tokens: TokenizedSplits, splits: Splits, *, limit: int, reporter: Reporter) -> None:
+    """Tell what is learnt, and everything that was cut or left out.
+
+    Args:
+        tokens: of the splits.
+        splits: what they were made of.
+        limit: tokens that the model has positions for.
+        reporter: hears of it.
+    """
     assert splits.prompting is not None, "the data room says how examples are written"
     facts = tokens.facts()
     about = LEARNT[splits.prompting.kind] if splits.prompting.completion_only_loss else ""
@@ -106,15 +113,18 @@ def say_tokens(tokens: TokenizedSplits, splits: Splits, *, max_length: int, repo
         f"{facts['train']['learnt_tokens']:,} of {facts['train']['tokens']:,} training tokens are learnt{about}"
     )
     for name, found in {"train": tokens.train, **tokens.evaluation}.items():
-        for line in _lines(name, found, max_length=max_length):
+        for line in _lines(name, found, limit=limit):
             reporter.say(line)
 
 
-def _lines(name: str, found: Tokenized, *, max_length: int) -> list[str]:
-    lines = []
+def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:
+    lines, max_length = [], found.max_length
     percent = 100 * found.num_truncated / max(1, found.num_examples)
     if found.num_truncated:
-        advice = f"; data.max_length: {found.length_for_99_percent} would cut less than 1 %"
+        wanted = found.length_for_99_percent
+        advice = f"; data.max_length: {wanted} would cut less than 1 %"
+        if wanted > limit:
+            advice = f"; less than 1 % would need {wanted}, and the model has positions for {limit}"
         lines.append(
             f"{'warning: ' if percent > MUCH_PERCENT else ''}{found.num_truncated:,} of {found.num_examples:,} {name} "
             f"examples ({percent:.1f} %) are longer than {max_length} tokens and were cut"

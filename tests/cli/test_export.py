@@ -112,6 +112,17 @@ def test_files_get_the_permissions_that_the_umask_asks_for(ftkit: Any, language_
     assert {oct(path.stat().st_mode & 0o777) for path in (workplace / "plain").iterdir()} == {"0o644"}
 
 
+def test_an_adapter_without_a_tokenizer_is_merged_with_that_of_its_base(
+    ftkit: Any, language_runs: Runs, workplace: Path
+) -> None:
+    shutil.copytree(language_runs("text") / "model", workplace / "bare")
+    for file in (workplace / "bare").glob("tokenizer*"):
+        file.unlink()
+    assert ftkit("export", "bare", "plain", "--merge").code == 0
+    words = ("--prompt", "the", "--max-new-tokens", 4)
+    assert ftkit("generate", "plain", *words).out == ftkit("generate", language_runs("text"), *words).out
+
+
 def test_the_end_of_a_turn_ends_what_every_library_writes(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
     shutil.copytree(language_runs("chat"), workplace / "tune")
     file = workplace / "tune" / "model" / "prompting.json"

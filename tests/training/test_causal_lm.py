@@ -271,3 +271,18 @@ def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Ca
     written = model.generate(**prompt, max_new_tokens=100, do_sample=False)[0]
     assert len(written) < 100
     assert written[-1] == tokenizer.eos_token_id
+
+
+def test_a_length_that_the_model_cannot_take_is_never_advised(
+    train_lm: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    long = tmp_path / "long.jsonl"
+    rows = [{"prompt": f"{row} " + "so it went on " * 500, "completion": "and on " * 100} for row in range(8)]
+    long.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reporter = Silent()
+    with pytest.raises(UserError, match="is left to learn"):
+        train_lm(data__train_file=long, model__name_or_path="builtin:tiny-gpt2", reporter=reporter, **SHORT)
+    rows = [row | {"prompt": f"{row['prompt'][:40]}"} for row in rows]
+    long.write_text("".join(json.dumps(row | {"completion": "and on " * 800}) + "\n" for row in rows))
+    train_lm("cut", data__train_file=long, model__name_or_path="builtin:tiny-gpt2", reporter=reporter, **SHORT)
+    assert "and the model has positions for 1024" in "\n".join(reporter.messages)
