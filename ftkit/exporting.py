@@ -167,10 +167,10 @@ def _write_plain(source: Source, staging: Path, *, dtype: str, trust_remote_code
     else:
         merged = merge_saved_lm(source.folder, staging, dtype=precision, trust_remote_code=trust_remote_code)
     made_of = "base and adapter" if source.settings is not None else "the model"
-    notes = [f"read back, its logits differ from those of {made_of} by {merged.difference:.1e} at most"]
+    differ = f"read back, its logits differ from those of {made_of} by {merged.difference:.1e} at most"
+    notes = [f"{differ}; the largest is {merged.largest:.1f}"]
     if dtype != "float32":
-        moved = f"rounding to {dtype} moved the logits by {merged.rounding:.1e} at most"
-        notes.append(f"{moved}; the largest is {merged.largest:.1f}")
+        notes.append(f"rounding to {dtype} moved the logits by {merged.rounding:.1e} at most")
     return notes
 
 
