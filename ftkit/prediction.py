@@ -12,6 +12,7 @@ from ftkit.data.batching import exact_length_batches
 from ftkit.data.columns import guess_columns
 from ftkit.data.files import iter_rows
 from ftkit.data.json_rows import kind_of
+from ftkit.data.prompting import PROMPTING_FILE
 from ftkit.data.rows import BadRow, Row
 from ftkit.data.tokenize import tokenize_texts
 from ftkit.errors import UserError
@@ -62,6 +63,8 @@ def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: boo
     if not folder.is_dir():
         what = f"the run {path} has no model yet ({Run(path).manifest().get('state')})" if is_run(path) else None
         raise UserError(what or f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
+    if (folder / PROMPTING_FILE).is_file():
+        raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
     return load_classifier(folder, device=device, trust_remote_code=trust_remote_code)
 
 

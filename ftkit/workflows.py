@@ -80,6 +80,8 @@ def train_recipe(loaded: LoadedRecipe, *, overwrite: bool, resume: bool, reporte
     from ftkit.training.tasks import TASKS
 
     checkpoint = locate(recipe.model)
+    if checkpoint.note is not None:
+        reporter.say(checkpoint.note)
     splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
     for note in splits.notes:
         reporter.say(note)

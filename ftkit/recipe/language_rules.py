@@ -10,6 +10,8 @@ from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 LEARN = "<learn>"
 """The mark in a template before what is learnt."""
 
+FLOAT32_STARTS = ("orthogonal", "pissa")
+"""Starts of adapters that leave the model as it was up to rounding, which 16 bits make too coarse."""
 _FORMS = ("text_column", "prompt_column", "messages_column", "template")
 """Keys of which each says on its own what an example is."""
 
@@ -82,6 +84,9 @@ def _lora(facts: Facts) -> Iterator[Finding]:
             if getattr(method, name):
                 fix = "remove it, or init_lora_weights: pissa"
                 yield Finding(f"method.{name}", "pissa adapters are saved as plain ones, which have none", fix)
+    if method.init_lora_weights in FLOAT32_STARTS and facts.recipe.model.dtype in ("bfloat16", "float16"):
+        fix = f"let the base be float32, or remove init_lora_weights: {method.init_lora_weights}"
+        yield Finding("model.dtype", f"{method.init_lora_weights} adapters begin at the base only in float32", fix)
     optimizer = facts.recipe.training.optim
     if method.lora_plus_ratio is not None and not optimizer.startswith("adamw_torch"):
         yield Finding(

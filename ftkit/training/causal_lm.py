@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.decoding.continuing import stop_tokens
 from ftkit.metrics.language import LanguageScores, evaluate_language
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
@@ -21,8 +23,7 @@ from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 from ftkit.storage import write_json
-from ftkit.training.finetune import base_name
-from ftkit.training.language_model import Prepared, make_scorable, make_trainer, prepare_model
+from ftkit.training.language_model import Prepared, language_placement, make_scorable, make_trainer, prepare_model
 from ftkit.training.language_scoring import Scorer, loss_of_rows, prediction_rows
 from ftkit.training.language_tokens import TokenizedSplits, example_length, say_tokens, tokenize_splits
 from ftkit.training.language_trainer import LanguageTrainer
@@ -83,7 +84,7 @@ def train_causal_lm(
         base = _score(prepared.model, tokens, splits, scorer=scorer, what="scoring the base on")
     trainer = _fit(recipe, splits, run, prepared=prepared, tokens=tokens, reporter=reporter, resume_from=resume_from)
     facts = _facts(trainer, prepared, tokens, max_length=max_length)
-    _save(prepared.model, tokenizer, prompting, run, checkpoint=checkpoint)
+    _save(prepared.model, tokenizer, prompting, run, checkpoint=checkpoint, revision=recipe.model.revision)
     del trainer, prepared
     gc.collect()
 
@@ -131,10 +132,11 @@ def _score_saved(
 ) -> tuple[Scores, Scores]:
     """Score the model as it lies in the run, read back from the disk, and its base where an adapter can be lifted off.
 
-    So what is measured is what was saved; in float32 unless model.dtype says otherwise.
+    So what is measured is what was saved.
     """
     device = choose_device(use_cpu=recipe.training.use_cpu)
-    dtype = DTYPES.get(recipe.model.dtype, torch.float32)
+    dtype = _scoring_dtype(recipe, device)
+    reporter.say(f"reading the saved model back in {str(dtype).removeprefix('torch.')}")
     saved = load_saved_lm(run.model_dir, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
     scorer = Scorer(make_scorable(saved.model, saved.tokenizer), device, reporter)
     final = _score(saved.model, tokens, splits, scorer=scorer, what="scoring the saved model on")
@@ -143,6 +145,14 @@ def _score_saved(
     adapted: Any = saved.model
     with adapted.disable_adapter():
         return final, _score(saved.model, tokens, splits, scorer=scorer, what="scoring the base on")
+
+
+def _scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """float32, in which others will compute its figures anew; on an accelerator what it was trained in, for a base that
+    just fitted in 16 bits would not fit in 32."""
+    if recipe.model.dtype in DTYPES or device.type == "cpu":
+        return DTYPES.get(recipe.model.dtype, torch.float32)
+    return language_placement(recipe).dtype
 
 
 def _measure(recipe: Recipe, scores: LanguageScores) -> dict[str, dict[str, object]]:
@@ -171,13 +181,26 @@ def _facts(trainer: LanguageTrainer, prepared: Prepared, tokens: TokenizedSplits
 
 
 def _save(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompting: Prompting, run: Run, *, checkpoint: Checkpoint
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompting: Prompting,
+    run: Run,
+    *,
+    checkpoint: Checkpoint,
+    revision: str | None,
 ) -> None:
-    staging = run.staging_dir()
-    save_causal_lm(model, staging, base_name=base_name(checkpoint))
     if prompting.chat_template is not None:
         # whoever loads the model writes chats as it was taught them
         tokenizer.chat_template = prompting.chat_template
+    ends = [end_of_turn(tokenizer, prompting)] if prompting.kind == "chat" else []
+    staging = run.staging_dir()
+    save_causal_lm(
+        model,
+        staging,
+        base_name=checkpoint.base_name,
+        revision=revision if checkpoint.from_hub else None,
+        stop_ids=stop_tokens(model, tokenizer, *ends),
+    )
     tokenizer.save_pretrained(staging)
     write_json(staging / PROMPTING_FILE, prompting.to_dict())
     run.replace_model(staging)

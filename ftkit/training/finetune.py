@@ -133,17 +133,11 @@ def _save(
     max_length: int,
 ) -> None:
     staging = run.staging_dir()
-    save_classifier(model, staging, base_name=base_name(checkpoint))
+    save_classifier(model, staging, base_name=checkpoint.base_name)
     # whoever loads the model cuts where it was cut in training
     tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(staging)
     run.replace_model(staging)
-
-
-def base_name(checkpoint: Checkpoint) -> str:
-    """The name under which an adapter finds its base again: the folder, or the hub id of what was downloaded."""
-    is_hub = not Path(checkpoint.name).exists() and not checkpoint.name.startswith("builtin:")
-    return checkpoint.name if is_hub else str(checkpoint.folder)
 
 
 def _trainable(loaded: LoadedClassifier, recipe: Recipe) -> PreTrainedModel | PeftModel:

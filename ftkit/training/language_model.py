@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from ftkit.models.document_attention import DOCUMENTS, packing_is_exact, registe
 from ftkit.models.lora_plus import loraplus_parameter_groups
 from ftkit.models.placement import Placement, place
 from ftkit.progress import Reporter
+from ftkit.recipe.language_rules import FLOAT32_STARTS
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.runs import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
@@ -75,6 +77,8 @@ def prepare_model(
     precision = precision_in_words(recipe, placement)
     reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
     reporter.say(precision)
+    if (idle := torch.accelerator.device_count() - 1) > 0 and "LOCAL_RANK" not in os.environ:
+        reporter.say(f"{idle} more accelerators stay idle: one process uses one")
     reporter.say(
         "documents lie end to end, attention within each" if packed else "examples are padded, like lengths together"
     )
@@ -83,8 +87,12 @@ def prepare_model(
 
 def language_placement(recipe: Recipe) -> Placement:
     """Device and precision of the base: what is trained whole is kept in float32."""
-    full = recipe.method.type == "full"
-    return place("float32" if full else recipe.model.dtype, use_cpu=recipe.training.use_cpu)
+    method, asked = recipe.method, recipe.model.dtype
+    start = method.init_lora_weights if isinstance(method, LoraMethod) else None
+    if start in FLOAT32_STARTS and asked == "auto":
+        placement = place("float32", use_cpu=recipe.training.use_cpu)
+        return placement._replace(reason=f"{placement.device.type}, float32 ({start} adapters begin at it only so)")
+    return place("float32" if method.type == "full" else asked, use_cpu=recipe.training.use_cpu)
 
 
 def precision_in_words(recipe: Recipe, placement: Placement) -> str:
@@ -156,6 +164,8 @@ def make_trainer(
     from ftkit.training.callbacks import AdaptersMove, HistoryCallback, StopOnNonFinite
 
     args = training_arguments(recipe, run)
+    # several accelerators in one process would tear a row of documents apart; each wants a process of its own
+    args._n_gpu = min(1, args.n_gpu)
     callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
     if recipe.method.type != "full":
         callbacks.append(AdaptersMove(unmoved_adapters))

@@ -63,6 +63,7 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
         (TEXT, ["method.type=lora", "method.init_lora_weights=false"], "changes the model before the first step"),
         (TEXT, ["method.type=lora", "method.init_lora_weights=orthogonal", "method.r=3"], "need an even rank"),
         (TEXT, ["method.type=lora", "method.init_lora_weights=pissa", "method.use_dora=true"], "saved as plain ones"),
+        (TEXT, ["method.type=lora", "method.init_lora_weights=pissa", "model.dtype=bfloat16"], "only in float32"),
         (TEXT, ["method.type=lora", "method.lora_plus_ratio=4", "training.optim=adafactor"], "LoRA+ runs with adamw"),
         (TEXT, ["method.type=lora", "method.modules_to_save=[]"], "nothing is named"),
         (TEXT, ["method.type=lora", "method.layers_to_transform=[-1]"], "counted from 0"),

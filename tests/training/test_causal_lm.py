@@ -248,6 +248,20 @@ def test_a_prompt_takes_its_positions_from_the_examples(train_lm: Callable[..., 
         train_lm("more", **tuned, **SHORT, data__max_length=1001)
 
 
+@pytest.mark.parametrize("start", ["gaussian", "orthogonal", "pissa"])
+def test_adapters_of_every_start_train_and_reload_with_the_losses_that_were_measured(
+    start: str, train_lm: Callable[..., TrainResult]
+) -> None:
+    reporter = Silent()
+    result = train_lm(method__init_lora_weights=start, model__dtype="auto", reporter=reporter, **SHORT)
+    # what was measured is what was read back; the last validation of the training itself must say the same
+    history = [json.loads(line) for line in result.run.history_file.read_text().splitlines()]
+    last = [line["validation_loss"] for line in history if "validation_loss" in line][-1]
+    assert result.metrics["validation"]["loss"]["value"] == pytest.approx(
+        last, rel=2e-3 if start == "gaussian" else 1e-5
+    )
+
+
 def test_chats_train_and_the_template_is_kept_beside_the_model(train_lm: Callable[..., TrainResult]) -> None:
     run = train_lm(data="chats", data__chat_template="plain", **SHORT).run
     assert json.loads((run.model_dir / "prompting.json").read_text())["kind"] == "chat"
@@ -257,6 +271,17 @@ def test_chats_train_and_the_template_is_kept_beside_the_model(train_lm: Callabl
         [{"role": "user", "content": "What of the ship?"}], tokenize=False, add_generation_prompt=True
     )
     assert "What of the ship?" in text
+
+
+def test_a_finetuned_chat_model_stops_at_the_end_of_a_turn_for_whoever_loads_it(
+    train_lm: Callable[..., TrainResult],
+) -> None:
+    from transformers import AutoTokenizer, GenerationConfig
+
+    run = train_lm(data="chats", model__name_or_path="builtin:tiny-qwen3", method__type="full", **SHORT).run
+    tokenizer = AutoTokenizer.from_pretrained(run.model_dir)
+    ends = GenerationConfig.from_pretrained(run.model_dir).eos_token_id
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in (ends if isinstance(ends, list) else [ends])
 
 
 def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Callable[..., TrainResult]) -> None:
