@@ -31,7 +31,7 @@ smollm2: $(STAMP) ## finetune a real decoder on the reference of your own Python
 	$(BIN)/ftkit generate runs/smollm2-pydoc --max-new-tokens 60 --prompt 'The "with" statement'
 
 test: $(STAMP) ## the whole test suite but the slow ones, offline
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n logical --dist loadfile
 
 test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
 	$(BIN)/python -m pytest -m slow
