@@ -11,6 +11,9 @@ from torch import nn
 IGNORED = -100
 """Label of a position that is not learnt."""
 
+CACHED_LOGITS = 2**18
+"""Logits that a processor's cache holds in float32, twice over: 1 MiB."""
+
 Head = Callable[[torch.Tensor], torch.Tensor]
 """Hidden states (N, D) -> logits (N, V), soft-capped or scaled as the model does."""
 
@@ -65,9 +68,11 @@ def token_losses(head: Head, hidden: torch.Tensor, labelled: LabelledPositions, 
     correct = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
     with torch.no_grad():
         for chunk in _chunks(len(targets), chunk_size):
-            logits = head(hidden[positions[chunk]]).float()
-            nll[chunk] = torch.logsumexp(logits, dim=1) - logits.gather(1, targets[chunk, None])[:, 0]
-            correct[chunk] = logits.argmax(dim=1) == targets[chunk]
+            logits, wanted = head(hidden[positions[chunk]]), targets[chunk]
+            correct[chunk] = logits.argmax(dim=1) == wanted
+            for group in _groups(logits):
+                some = logits[group].float()
+                nll[chunk][group] = torch.logsumexp(some, dim=1) - some.gather(1, wanted[group, None])[:, 0]
     return TokenLosses(nll, correct)
 
 
@@ -120,8 +125,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
             with torch.enable_grad():
                 states = hidden[positions[chunk]].detach().requires_grad_(wants_hidden)
                 logits = head(states)
-            loss, gradient = _loss_and_gradient(logits.detach(), targets[chunk])
-            total += loss
+            gradient = logits.detach()
+            total += _loss_with_gradient_in_place(gradient, targets[chunk])
             found = list(torch.autograd.grad(logits, [*([states] if wants_hidden else []), *parameters], gradient))
             if wants_hidden:
                 rows[chunk] = found.pop(0)
@@ -142,20 +147,29 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return None, None, hidden, None, None, *(gradient * scale.to(gradient.dtype) for gradient in sums)
 
 
-def _loss_and_gradient(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Summed cross-entropy in float32 and its gradient by the logits (N, V), in their own type.
+def _loss_with_gradient_in_place(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Summed cross-entropy in float32; the logits (N, V) are replaced by its gradient, in their own type.
 
-    In place and with one exponential a logit, since memory traffic is what this costs.
+    Neither nn.Linear nor what may follow it here needs its output for its own gradient; autograd would notice if not.
     """
-    rows = torch.arange(len(targets), device=logits.device)
-    weights = logits.to(torch.float32, copy=True)
-    weights -= weights.amax(dim=1, keepdim=True)
-    picked = weights[rows, targets]
-    sums = weights.exp_().sum(dim=1, keepdim=True)
-    loss = (sums.log()[:, 0] - picked).sum()
-    weights /= sums
-    weights[rows, targets] -= 1.0
-    return loss, weights.to(logits.dtype)
+    total = torch.zeros((), dtype=torch.float32, device=logits.device)
+    for group in _groups(logits):
+        weights = logits[group].to(torch.float32, copy=True)
+        rows = torch.arange(len(weights), device=logits.device)
+        weights -= weights.amax(dim=1, keepdim=True)
+        picked = weights[rows, targets[group]]
+        sums = weights.exp_().sum(dim=1, keepdim=True)
+        total += (sums.log()[:, 0] - picked).sum()
+        weights /= sums
+        weights[rows, targets[group]] -= 1.0
+        logits[group] = weights
+    return total
+
+
+def _groups(logits: torch.Tensor) -> Iterator[slice]:
+    """Rows whose softmax is computed together: on a CPU as few as stay in its cache from one operation to the next."""
+    num_rows, vocab_size = logits.shape
+    yield from _chunks(num_rows, max(1, CACHED_LOGITS // vocab_size) if logits.device.type == "cpu" else num_rows)
 
 
 def _chunks(num_positions: int, chunk_size: int) -> Iterator[slice]:

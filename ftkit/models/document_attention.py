@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ftkit.models.blockwise_attention import blockwise_attention
+from ftkit.models.softcapped_attention import softcapped_attention
+
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
 DOCUMENTS = "ftkit_documents"
 """Name of the attention for `attn_implementation`, once `register_document_attention` has run."""
+
+SHORT = 512
+"""Mean length in tokens up to which training in bfloat16 on a CPU is faster without torch's fused kernel: its backward
+pass costs about as much for a short document as for a long one."""
 
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(batch, head, query, key) indices, broadcast together -> bool: may this query look at this key."""
@@ -155,58 +162,34 @@ def document_attention(
     Returns:
         (B, T, H, D), and None for the weights, which are never held.
     """
-    attend = _softcapped(softcap) if softcap is not None else _sdpa()
+    attend = softcapped_attention(softcap) if softcap is not None else _sdpa()
     if not isinstance(attention_mask, Documents):
         return attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
-    lengths = attention_mask.lengths
+    lengths, masks = attention_mask.lengths, attention_mask.masks
+    if softcap is None and _is_faster_in_blocks(query, lengths, dropout):
+        settings: dict[str, Any] = {"lengths": lengths, "masks": masks, "scaling": scaling, "dropout": dropout}
+        return blockwise_attention(query, key, value, **settings), None
     # split and not slices: its gradient is one concatenation, where each slice's would be a row of zeros of full length
     parts = zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), strict=True)
     outputs = [
-        attend(module, *part, attention_mask.masks.get(document), dropout=dropout, scaling=scaling, **options)[0]
+        attend(module, *part, masks.get(document), dropout=dropout, scaling=scaling, **options)[0]
         for document, part in enumerate(parts)
     ]
     return torch.cat(outputs, dim=1), None
+
+
+def _is_faster_in_blocks(query: torch.Tensor, lengths: list[int], dropout: float) -> bool:
+    if query.device.type != "cpu":
+        return False
+    is_training = torch.is_grad_enabled() and query.requires_grad
+    is_short = query.shape[2] <= SHORT * len(lengths)
+    return dropout > 0 or (is_training and is_short and query.dtype == torch.bfloat16)
 
 
 def _sdpa() -> Callable[..., tuple[torch.Tensor, None]]:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     return sdpa_attention_forward
-
-
-def _softcapped(softcap: float) -> Callable[..., tuple[torch.Tensor, None]]:
-    """Attention in plain tensor operations, for layers with soft-capped products.
-
-    Source:
-        transformers' gemma2 eager_attention_forward; Gemma Team 2024 (Gemma 2), section 2.
-    """
-
-    def attend(
-        module: nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        *,
-        dropout: float,
-        scaling: float | None,
-        **_options: Any,
-    ) -> tuple[torch.Tensor, None]:
-        groups = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        products = torch.tanh(query @ key.transpose(2, 3) * scaling / softcap) * softcap
-        if mask is None:
-            shape = products.shape[-2:]
-            mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(diagonal=shape[1] - shape[0])
-        if mask.dtype == torch.bool:
-            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
-        products = products + mask
-        weights = nn.functional.softmax(products, dim=-1, dtype=torch.float32).to(query.dtype)
-        weights = nn.functional.dropout(weights, p=dropout, training=module.training)
-        return (weights @ value).transpose(1, 2).contiguous(), None
-
-    return attend
 
 
 def packing_is_exact(model: PreTrainedModel | PeftModel, *, vocab_size: int) -> bool:

@@ -28,7 +28,7 @@ FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Five positions a chunk or so, so that a batch of the tests takes several and the last one is short."""
-    monkeypatch.setattr(chunked_loss, "CHUNK_BYTES", 4 * 5 * 300)
+    monkeypatch.setattr(chunked_loss, "LOGITS_AT_A_TIME", 5 * 300)
 
 
 def load(family, **settings):

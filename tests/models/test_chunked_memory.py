@@ -33,7 +33,7 @@ class LargestTensor(TorchDispatchMode):
 
 @pytest.mark.parametrize("method", CONFIGS)
 def test_no_tensor_is_as_large_as_the_logits_of_the_labelled_positions(method, monkeypatch):
-    monkeypatch.setattr(chunked_loss, "CHUNK_BYTES", 4 * 5 * 300)
+    monkeypatch.setattr(chunked_loss, "LOGITS_AT_A_TIME", 5 * 300)
     model = AutoModelForCausalLM.from_pretrained(resolve("builtin:tiny-llama"))
     vocab_size = model.config.vocab_size
     model = get_peft_model(model, CONFIGS[method])
