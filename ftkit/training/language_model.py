@@ -18,6 +18,7 @@ from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tunin
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.chunked_loss import compute_loss_in_chunks
 from ftkit.models.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
+from ftkit.models.fused import use_fused_operations
 from ftkit.models.lora_plus import loraplus_parameter_groups
 from ftkit.models.placement import Placement, place
 from ftkit.progress import Reporter
@@ -66,6 +67,7 @@ def prepare_model(
     )
     refuse_unknown_tokens(model, tokenizer)
     trainable = _attach(model, recipe, tokenizer)
+    use_fused_operations(trainable)
     if not compute_loss_in_chunks(trainable):
         reporter.say(
             f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"
