@@ -39,7 +39,7 @@ def blockwise_attention(
     """Each document of a flat row attends to itself: (1, H, T, D) and twice (1, G, T, D) -> (1, T, H, D).
 
     Args:
-        query: H heads of all documents end to end.
+        query: H heads of all documents end to end, in the same precision as key and value.
         key, value: G heads, each for H / G of the query's.
         lengths: tokens of each document.
         masks: document -> bool (1, 1, L, L), where more is hidden than the future.
@@ -51,7 +51,8 @@ def blockwise_attention(
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     settings = _Settings(lengths, masks, scaling, DropoutMask(dropout) if dropout else None)
-    output: torch.Tensor = _BlockwiseAttention.apply(query, key, value, settings)  # type: ignore[no-untyped-call]
+    with torch.autocast("cpu", enabled=False):
+        output: torch.Tensor = _BlockwiseAttention.apply(query, key, value, settings)  # type: ignore[no-untyped-call]
     return output
 
 

@@ -167,6 +167,9 @@ def document_attention(
         return attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
     lengths, masks = attention_mask.lengths, attention_mask.masks
     if softcap is None and _is_faster_in_blocks(query, lengths, dropout):
+        if torch.is_autocast_enabled("cpu"):
+            # norms and rotations of float32 weights give float32; the fused kernel would be cast likewise
+            query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
         settings: dict[str, Any] = {"lengths": lengths, "masks": masks, "scaling": scaling, "dropout": dropout}
         return blockwise_attention(query, key, value, **settings), None
     # split and not slices: its gradient is one concatenation, where each slice's would be a row of zeros of full length
@@ -183,7 +186,8 @@ def _is_faster_in_blocks(query: torch.Tensor, lengths: list[int], dropout: float
         return False
     is_training = torch.is_grad_enabled() and query.requires_grad
     is_short = query.shape[2] <= SHORT * len(lengths)
-    return dropout > 0 or (is_training and is_short and query.dtype == torch.bfloat16)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+    return dropout > 0 or (is_training and is_short and dtype == torch.bfloat16)
 
 
 def _sdpa() -> Callable[..., tuple[torch.Tensor, None]]:

@@ -70,6 +70,25 @@ def test_gradients_are_those_of_the_masked_attention(family):
         torch.testing.assert_close(gradient, gradients["eager"][name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_in_mixed_precision_goes_where_float32_goes(family, dropout):
+    """Of float32 weights under autocast, norms and rotations give queries and keys in float32, and values are bfloat16."""
+    gradients = []
+    for autocast in (False, True):
+        names = {"attn_pdrop": dropout} if family == "gpt2" else {"attention_dropout": dropout}
+        off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0} if family == "gpt2" else {}
+        model = load(family, DOCUMENTS, **names, **off).train()
+        batch = flat(made_up_documents(model))
+        torch.manual_seed(4)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = model(**batch, labels=batch["input_ids"]).loss
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    # with dropout, float32 is computed in blocks too, from the same seeds
+    assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 0.1
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("family", ["gpt2", "gemma3"])
 def test_activation_checkpointing_keeps_the_documents_apart(family, reentrant):
