@@ -73,7 +73,7 @@ def test_gradients_are_those_of_the_masked_attention(family):
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_in_mixed_precision_goes_where_float32_goes(family, dropout):
-    """Of float32 weights under autocast, norms and rotations give queries and keys in float32, and values are bfloat16."""
+    """Over float32 weights, norms and rotations give queries and keys in float32, while values come in bfloat16."""
     gradients = []
     for autocast in (False, True):
         names = {"attn_pdrop": dropout} if family == "gpt2" else {"attention_dropout": dropout}
