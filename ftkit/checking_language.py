@@ -27,7 +27,7 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     """
     from ftkit.data.language import load_language_splits
     from ftkit.data.language_checks import audit_language, token_report
-    from ftkit.models.causal import load_tokenizer_for_lm
+    from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate
     from ftkit.training.language_model import may_pack
     from ftkit.training.language_plan import make_language_plan
@@ -36,17 +36,19 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     recipe = loaded.recipe
     checkpoint = locate(recipe.model)
     splits = load_language_splits(recipe.data, seed=recipe.training.seed)
+    refuse_other_kinds(checkpoint)
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     max_length = example_length(recipe, checkpoint)
     packed = may_pack(recipe)
-    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed)
+    limit = checkpoint.max_length(None, longest=sys.maxsize)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
     plan = make_language_plan(recipe, checkpoint, tokens.train.sequences, max_length=max_length, packed=packed)
     return LanguageCheck(
         notes=splits.notes,
         skipped=len(splits.skipped),
         audit=audit_language(splits),
         tokens={
-            name: token_report(found, limit=checkpoint.max_length(None, longest=sys.maxsize))
+            name: token_report(found, limit=limit)
             for name, found in {"train": tokens.train, **tokens.evaluation}.items()
         },
         examples=marked_examples(tokenizer, tokens.train.sequences),

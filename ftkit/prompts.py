@@ -92,6 +92,9 @@ def typed_prompts(
     Raises:
         UserError: they do not make a prompt of this form.
     """
+    for text in (*prompts, *fields.values(), system or ""):
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError("a prompt holds bytes that are no text in this terminal's encoding", fix="type it in UTF-8")
     names = prompting.prompt_fields
     if fields and not names:
         raise UserError(f"this model reads {_form(prompting)}, which have no fields", fix="use --prompt")

@@ -98,7 +98,7 @@ def train_splits(
     assert recipe.training.output_dir is not None, "load_recipe fills it"
     from ftkit.training.tasks import TASKS
 
-    TASKS[recipe.task].rehearse(recipe, splits)
+    TASKS[recipe.task].rehearse(recipe, splits, checkpoint)
     hashes = _hashes(recipe, checkpoint, splits)
     run = _start(Path(recipe.training.output_dir), recipe, splits, hashes=hashes, overwrite=overwrite)
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter)

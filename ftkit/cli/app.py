@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -46,6 +47,10 @@ def options(
 
 def main() -> None:
     """Run the command line; a UserError becomes one message and exit code 2, a bug keeps its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal or pipe of another encoding than UTF-8 shows what it can
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

@@ -26,6 +26,9 @@ class ChatRenderer:
         tokenizer: whose template it is, where the recipe names none.
         prompting: of kind chat.
 
+    Attributes:
+        num_open_turns: chats rendered so far in which an answer before the last ends without a special token.
+
     Raises:
         UserError: there is no template, or its marks are no tokens of this vocabulary.
     """
@@ -36,6 +39,8 @@ class ChatRenderer:
         self.has_marks = _GENERATION.search(self.template) is not None
         texts = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         self.special = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
+        self.num_open_turns = 0
+        self._asks_as_it_writes = not self.has_marks
 
     def render(self, messages: Messages) -> Marked:
         """A chat as text, with the assistant's turns marked, each up to the token that ends it.
@@ -45,6 +50,7 @@ class ChatRenderer:
         """
         text, found = self._by_marks(messages) if self.has_marks else self._by_prefixes(messages)
         spans = tuple((start, stop) for start, stop in found if stop > start)
+        self.num_open_turns += any(not self.ends_special(text[slice(*span)]) for span in spans[:-1])
         answers = messages[-1]["role"] == "assistant" and len(spans) > 0
         return Marked(text, spans, open_end=answers and not self.ends_special(text[slice(*spans[-1])]))
 
@@ -66,7 +72,24 @@ class ChatRenderer:
         except Exception as error:
             raise _refused(error) from error
         texts, spans = rendered
-        return texts[0], [(int(start), int(stop)) for start, stop in spans[0]]
+        found = [(int(start), int(stop)) for start, stop in spans[0]]
+        if not self._asks_as_it_writes:
+            self._refuse_other_question(messages, texts[0], found)
+        return texts[0], found
+
+    def _refuse_other_question(self, messages: Messages, whole: str, spans: list[tuple[int, int]]) -> None:
+        """What is sent to get an answer must be what stood before answers in training; looked at in the first chat."""
+        turn = next((index for index, message in enumerate(messages) if message["role"] == "assistant"), 0)
+        if turn == 0 or not spans:
+            return
+        given = self.text(messages[:turn], generation=True)
+        if not whole.startswith(given) or len(given) < spans[0][0]:
+            raise UserError(
+                f"the chat template asks for an answer by {given[-40:]!r}, but writes {whole[: spans[0][0]][-40:]!r} "
+                "before one, so the model would be asked otherwise than it was taught",
+                fix="let what add_generation_prompt adds be what the template writes before {% generation %}",
+            )
+        self._asks_as_it_writes = True
 
     def _by_prefixes(self, messages: Messages) -> tuple[str, list[tuple[int, int]]]:
         """Find each answer between what the model is given for it and the next message."""

@@ -54,6 +54,11 @@ def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source]
             continue
         found = _read(sources[name], form, spec, notes)
         skipped.extend(skipped_rows(found.source, found.bad))
+        if name == "train" and spec.document_separator is not None and found.num_rows == 1:
+            notes.append(
+                f"warning: data.document_separator, {spec.document_separator!r}, occurs nowhere between texts of "
+                f"{found.source.name}: it is one document"
+            )
         if found.num_rows:
             table = pa.Table.from_batches(found.batches, schema=form.schema)
             splits[name] = Split(name, table, found.source.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +95,7 @@ class Tokenized:
             its end.
         lengths: (num_examples,) int64: tokens of each example before anything was cut.
         max_length: tokens of a sequence at most.
+        num_open_turns: chats in which an answer before the last ends without a special token.
     """
 
     sequences: Sequences
@@ -105,6 +106,7 @@ class Tokenized:
     num_merged_boundaries: int
     lengths: npt.NDArray[np.int64]
     max_length: int
+    num_open_turns: int = 0
 
 
 def training_sequences(
@@ -206,7 +208,8 @@ def _examples(
     """One sequence for each completion or chat."""
     rows: list[Row] = []
     num_merged = 0
-    marked = _completions(split) if prompting.kind == "completion" else _chats(tokenizer, split, prompting)
+    renderer = ChatRenderer(tokenizer, prompting) if prompting.kind == "chat" else None
+    marked = _completions(split) if renderer is None else _chats(renderer, split)
     for batch in marked:
         found, merged = encode_marked(tokenizer, batch, special)
         rows += found
@@ -217,7 +220,7 @@ def _examples(
     if not prompting.completion_only_loss:
         framed = framed.learning_all()
     sequences = _sequences(cutting.cut_short(framed, max_length), special)
-    return _tokenized(
+    tokenized = _tokenized(
         sequences,
         framed,
         max_length,
@@ -225,6 +228,7 @@ def _examples(
         num_unlearnt=len(rows) - len(sequences),
         num_merged_boundaries=num_merged,
     )
+    return replace(tokenized, num_open_turns=renderer.num_open_turns) if renderer is not None else tokenized
 
 
 def _completions(split: Split) -> Iterator[list[Marked]]:
@@ -235,8 +239,7 @@ def _completions(split: Split) -> Iterator[list[Marked]]:
         ]
 
 
-def _chats(tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting) -> Iterator[list[Marked]]:
-    renderer = ChatRenderer(tokenizer, prompting)
+def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
     number = 0
     for (texts,) in _columns(split, "messages"):
         marked = []

@@ -13,6 +13,7 @@ from ftkit.models.builtin import resolve as resolve_builtin
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, what_instead
 from ftkit.models.gguf import convert_gguf, find_gguf
 from ftkit.models.smollm2 import SMOLLM2_NAME, smollm2_folder
+from ftkit.models.weight_files import refuse_damaged
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import sha256_file, sha256_texts
 
@@ -236,6 +237,7 @@ def locate(spec: ModelSpec) -> Checkpoint:
             f"{spec.name_or_path} has no safetensors weights, and pickled ones can run code, so they are not read",
             fix="use a revision with safetensors, or convert it with transformers' save_pretrained",
         )
+    refuse_damaged(folder)
     return checkpoint
 
 

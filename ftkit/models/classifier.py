@@ -15,6 +15,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.frozen import pool
 from ftkit.models.pooled import PooledFolder, read_pooled
+from ftkit.models.weight_files import refuse_damaged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -85,6 +86,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
 
     if not (folder / "config.json").is_file() and not (folder / ADAPTER_FILE).is_file():
         raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    refuse_damaged(folder)
     checkpoint = Checkpoint(str(folder), folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)

@@ -19,6 +19,7 @@ from ftkit.models.causal_adapters import adapter_start
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
 from ftkit.models.saved_folder import METHODS, adapter_settings, refuse_other_folders
+from ftkit.models.weight_files import refuse_damaged
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 
@@ -138,6 +139,7 @@ def load_saved_lm(
             to leave out.
     """
     refuse_other_folders(folder)
+    refuse_damaged(folder)
     model: PreTrainedModel | PeftModel
     if (folder / ADAPTER_FILE).is_file():
         settings = adapter_settings(folder)

@@ -16,7 +16,11 @@ STARTING_POINT = {"text": "causal-lm-lora", "completion": "instruct", "chat": "i
 FORM_KEYS = ("text_column", "prompt_column", "completion_column", "messages_column", "template")
 """Keys of `data` that say what an example is: a recipe has those of one form."""
 
-_TAUGHT_TO_CHAT = re.compile(r"instruct|chat|(^|[-_/])(it|sft|dpo|rlhf)($|[-_])|^builtin:smollm2$", re.IGNORECASE)
+_TAUGHT_TO_CHAT = re.compile(
+    r"instruct|chat|(^|[-_/])(it|sft|dpo|rlhf)($|[-_])|qwen3-[0-9.]+b$|smollm3-3b$"
+    r"|^builtin:(smollm2|tiny-qwen3|tiny-smollm3)$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

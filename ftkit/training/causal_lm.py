@@ -15,7 +15,7 @@ from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.metrics.language import LanguageScores, evaluate_language
-from ftkit.models.causal import load_tokenizer_for_lm
+from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import DTYPES, choose_device
 from ftkit.models.saved_lm import load_saved_lm, save_causal_lm
@@ -37,8 +37,14 @@ Scores = dict[str, LanguageScores]
 """By split: validation and, where there is one, test."""
 
 
-def rehearse_causal_lm(recipe: Recipe, splits: Splits) -> None:
-    """Score made-up documents as the real ones will be scored, so that nothing is trained in vain."""
+def rehearse_causal_lm(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+    """Refuse a base that does not fit, and score made-up documents as the real ones will be scored.
+
+    Raises:
+        UserError: the base is no causal language model, or has no positions for examples of that length.
+    """
+    refuse_other_kinds(checkpoint)
+    example_length(recipe, checkpoint)
     assert splits.prompting is not None, "the data room says how examples are written"
     one = np.ones(2)
     _measure(recipe, LanguageScores(one, one.astype(int), one.astype(int), one, one.astype(int)))
@@ -71,8 +77,8 @@ def train_causal_lm(
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     max_length = example_length(recipe, checkpoint)
     prepared = prepare_model(recipe, checkpoint, tokenizer, reporter=reporter)
-    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed, limit=limit)
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
 
     device = choose_device(use_cpu=recipe.training.use_cpu)
@@ -91,6 +97,7 @@ def train_causal_lm(
     final, adapted_base = _score_saved(recipe, run, tokens, splits, reporter=reporter)
     base = base or adapted_base
     metrics = {name: _measure(recipe, scores) for name, scores in final.items()}
+    _say_failure(final["validation"], base["validation"], fit=facts["fit"], reporter=reporter)
     metrics |= {f"base_{name}": _measure(recipe, scores) for name, scores in base.items()}
     for split in splits.all()[1:]:
         run.write_jsonl(run.predictions_file(split.name), prediction_rows(split, final[split.name], base[split.name]))
@@ -116,6 +123,7 @@ def _fit(
         prepared=prepared,
         sequences=tokens.train.sequences,
         score=lambda model: scorer.split(model, splits.validation, tokens.evaluation["validation"]),
+        say=reporter.say,
     )
     run_trainer(trainer, reporter=reporter, resume_from=resume_from)
     return trainer
@@ -147,6 +155,14 @@ def _score_saved(
         return final, _score(saved.model, tokens, splits, scorer=scorer, what="scoring the base on")
 
 
+def _say_failure(final: LanguageScores, base: LanguageScores, *, fit: dict[str, Any], reporter: Reporter) -> None:
+    """A word where training did nothing or did harm, before the figures are shown."""
+    if fit["num_steps"] <= fit["warmup_steps"]:
+        reporter.say(f"warning: all {fit['num_steps']} steps were warm-up; nothing was learnt to speak of")
+    elif not float(np.sum(final.nll)) < float(np.sum(base.nll)):
+        reporter.say("warning: the validation loss is no better than the base's: lower training.learning_rate")
+
+
 def _scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
     """float32, in which others will compute its figures anew; on an accelerator what it was trained in, for a base that
     just fitted in 16 bits would not fit in 32."""
@@ -174,6 +190,7 @@ def _facts(trainer: LanguageTrainer, prepared: Prepared, tokens: TokenizedSplits
         "tokens": tokens.facts(),
         "fit": {
             "num_steps": state.global_step,
+            "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
             "best_step": state.best_global_step,
             "best_score": state.best_metric,
         },

@@ -21,7 +21,7 @@ from ftkit.training.optimization import class_weight_vector
 from ftkit.training.outcome import Finished, Trained
 
 
-def rehearse_classification(recipe: Recipe, splits: Splits) -> None:
+def rehearse_classification(recipe: Recipe, splits: Splits, _checkpoint: Checkpoint) -> None:
     """Score made-up predictions as the real ones will be scored, so that nothing is trained in vain.
 
     Raises:

@@ -159,6 +159,7 @@ def make_trainer(
     prepared: Prepared,
     sequences: Sequences,
     score: Callable[[Any], LanguageScores],
+    say: Callable[[str], None],
 ) -> LanguageTrainer:
     """HF Trainer with the callbacks of a language model's training."""
     from transformers import EarlyStoppingCallback
@@ -179,6 +180,7 @@ def make_trainer(
         sequences=sequences,
         batching=prepared.batching,
         score=score,
+        say=say,
         eval_dataset=[],
         callbacks=callbacks,
         optimizers=(_lora_plus(recipe, prepared.model, args), None),

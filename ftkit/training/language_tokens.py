@@ -68,7 +68,7 @@ def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
 
 
 def tokenize_splits(
-    tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, packed: bool
+    tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, packed: bool, limit: int
 ) -> TokenizedSplits:
     """Every split as tokens.
 
@@ -77,6 +77,7 @@ def tokenize_splits(
         splits: texts, prompts with completions, or chats.
         max_length: tokens of an example.
         packed: whether training documents lie end to end.
+        limit: tokens that the model has positions for.
 
     Raises:
         UserError: no token of a split is left to learn.
@@ -90,9 +91,12 @@ def tokenize_splits(
     }
     for name, found in {"train": train, **evaluation}.items():
         if not found.sequences.learnt.any():
+            wanted = found.length_for_99_percent
+            longer = f"set data.max_length: {wanted}, or " if wanted <= limit else ""
             raise UserError(
                 f"nothing of the {name} set is left to learn: within {max_length} tokens no example has a target",
-                fix=f"set data.max_length: {found.length_for_99_percent}, or shorten the prompts",
+                fix=f"{longer}shorten the prompts"
+                + ("" if longer else f": the model has positions for {limit:,} tokens"),
             )
     return TokenizedSplits(train, evaluation)
 
@@ -134,6 +138,11 @@ def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:
         lines.append(
             f"warning: {found.num_unlearnt:,} {name} examples are left out: none of their targets is within "
             f"{max_length} tokens"
+        )
+    if found.num_open_turns:
+        lines.append(
+            f"warning: in {found.num_open_turns:,} of {found.num_examples:,} {name} chats an answer before the last "
+            "has no end token, so stopping there is not learnt; let data.chat_template write eos_token after each"
         )
     if found.num_merged_boundaries:
         lines.append(

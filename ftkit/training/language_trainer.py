@@ -60,6 +60,7 @@ class LanguageTrainer(ResumableTrainer):
         sequences: the training set.
         batching: how its sequences become batches.
         score: model -> scores of the validation set.
+        say: hears what each evaluation found.
         arguments: what Trainer takes.
     """
 
@@ -69,12 +70,14 @@ class LanguageTrainer(ResumableTrainer):
         sequences: Sequences,
         batching: Batching,
         score: Callable[[Any], LanguageScores],
+        say: Callable[[str], None],
         **arguments: Any,
     ) -> None:
         super().__init__(train_dataset=RowNumbers(len(sequences)), **arguments)
         self.sequences = sequences
         self.batching = batching
         self.score = score
+        self.say = say
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of one epoch; which and in which order depends on seed and epoch alone."""
@@ -134,6 +137,11 @@ class LanguageTrainer(ResumableTrainer):
             f"{metric_key_prefix}_nll": float(scores.nll.sum()) / num_targets,
             f"{metric_key_prefix}_token_accuracy": float(scores.num_correct.sum()) / num_targets,
         }
+        learnt = [line["loss"] for line in self.state.log_history if "loss" in line]
+        self.say(
+            f"step {self.state.global_step:,}: validation loss {found[f'{metric_key_prefix}_nll']:.4f}"
+            + (f", training loss {learnt[-1]:.4f}" if learnt else "")
+        )
         self.log(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found

@@ -16,7 +16,7 @@ class Task(NamedTuple):
 
     Attributes:
         load_splits: (data section, *, seed, narrow=None) -> Splits.
-        rehearse: (recipe, splits) -> None; refuses, before a run directory is made, what would fail at the end.
+        rehearse: (recipe, splits, checkpoint) -> None; refuses, before a run directory is made, what would fail later.
         train: (recipe, splits, run, *, checkpoint, reporter, resume_from) -> Finished.
     """
 

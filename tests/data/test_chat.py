@@ -213,3 +213,28 @@ def test_what_a_template_says_when_it_refuses_a_chat_is_passed_on_with_the_chats
     error = refusal(tokenizer_of("gpt2"), Prompting("chat", chat_template=strict), SEVERAL)
     assert "no system role, please" in error.problem
     assert error.where == "a.jsonl: train chat 1"
+
+
+MARKED = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}<A>{% generation %}{{ m.content }}{{ eos_token }}"
+    "{% endgeneration %}{% else %}<U>{{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+ASKS = "{% if add_generation_prompt %}<A>{% endif %}"
+
+
+@pytest.mark.parametrize("asked", ["", "{% if add_generation_prompt %}<B>{% endif %}"])
+def test_a_template_that_asks_otherwise_than_it_writes_is_refused(asked, tokenizer_of):
+    tokenizer = tokenizer_of("olmo2")
+    with pytest.raises(UserError, match="asked otherwise than it was taught"):
+        tokenized(tokenizer, Prompting("chat", chat_template=MARKED + asked), ONE)
+    right = Prompting("chat", chat_template=MARKED + ASKS)
+    assert runs(tokenizer, tokenized(tokenizer, right, ONE)) == [[f"Two miles 🙂.{tokenizer.eos_token}"]]
+
+
+def test_answers_before_the_last_that_end_in_no_token_are_counted(tokenizer_of):
+    tokenizer = tokenizer_of("olmo2")
+    open_ends = Prompting("chat", chat_template=MARKED.replace("{{ eos_token }}", "") + ASKS)
+    assert tokenized(tokenizer, open_ends, SEVERAL, ONE).num_open_turns == 1
+    assert tokenized(tokenizer, Prompting("chat", chat_template=MARKED + ASKS), SEVERAL, ONE).num_open_turns == 0

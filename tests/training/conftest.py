@@ -101,7 +101,13 @@ def train_lm(texts: dict[str, Path], tmp_path: Path) -> Callable[..., workflows.
     """Train a language model by a recipe given as dotted keys, in a folder of its own."""
 
     def run(
-        name: str = "run", *, data: str = "pairs", resume: bool = False, reporter: Any = None, **settings: Any
+        name: str = "run",
+        *,
+        data: str = "pairs",
+        overwrite: bool = False,
+        resume: bool = False,
+        reporter: Any = None,
+        **settings: Any,
     ) -> Any:
         recipe = tmp_path / f"{name}.yaml"
         recipe.write_text(
@@ -115,6 +121,6 @@ def train_lm(texts: dict[str, Path], tmp_path: Path) -> Callable[..., workflows.
         if "data__validation_file" not in settings:
             settings["data__validation_size"] = 0.25
         overrides = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
-        return workflows.train(recipe, overrides, resume=resume, reporter=reporter)
+        return workflows.train(recipe, overrides, overwrite=overwrite, resume=resume, reporter=reporter)
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -311,3 +312,41 @@ def test_a_length_that_the_model_cannot_take_is_never_advised(
     long.write_text("".join(json.dumps(row | {"completion": "and on " * 800}) + "\n" for row in rows))
     train_lm("cut", data__train_file=long, model__name_or_path="builtin:tiny-gpt2", reporter=reporter, **SHORT)
     assert "and the model has positions for 1024" in "\n".join(reporter.messages)
+
+
+def test_weights_that_are_cut_short_are_one_message_before_anything_is_made(
+    train_lm: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(resolve("builtin:tiny-llama"), base)
+    with (base / "model.safetensors").open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(UserError, match="the weights are damaged"):
+        train_lm(model__name_or_path=base, **SHORT)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_does_not_fit_costs_no_run(train_lm: Callable[..., TrainResult], tmp_path: Path) -> None:
+    kept = train_lm(**SHORT).run.model_dir / "adapter_model.safetensors"
+    for wrong in ({"model__name_or_path": "builtin:tiny-bert"}, {"data__max_length": 5000}):
+        with pytest.raises(UserError, match=r"is an encoder|has positions for"):
+            train_lm(overwrite=True, **SHORT, **wrong)
+    assert kept.is_file()
+
+
+def test_every_evaluation_says_the_losses_and_a_run_that_harms_is_called_so(
+    train_lm: Callable[..., TrainResult],
+) -> None:
+    reporter = Silent()
+    wild = SHORT | {"training__learning_rate": 10, "training__warmup_steps": 0, "training__logging_steps": 1}
+    train_lm(method__type="full", reporter=reporter, **wild)
+    said = "\n".join(reporter.messages)
+    assert "step 2: validation loss " in said
+    assert ", training loss " in said
+    assert "no better than the base's: lower training.learning_rate" in said
+
+
+def test_a_run_that_is_all_warm_up_is_called_so(train_lm: Callable[..., TrainResult]) -> None:
+    reporter = Silent()
+    train_lm(reporter=reporter, **(SHORT | {"training__max_steps": 2, "training__warmup_steps": 2}))
+    assert "all 2 steps were warm-up" in "\n".join(reporter.messages)
