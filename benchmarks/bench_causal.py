@@ -86,6 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=96, help="training examples; 8 of them are a step")
     parser.add_argument("--held-out", type=int, default=24, help="examples of which the loss is taken")
+    parser.add_argument("--dropout", type=float, default=0.1, help="of the model; 0.1 is GPT-2's")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=num_processors())
@@ -174,7 +175,13 @@ def main() -> None:
     arms = chosen_arms(options.arms)
     with tempfile.TemporaryDirectory(prefix="bench-causal-") as name:
         folder = Path(name)
-        material = write_material(folder, num_train=options.examples, num_validation=options.held_out, seed=SEED)
+        material = write_material(
+            folder,
+            num_train=options.examples,
+            num_validation=options.held_out,
+            dropout=options.dropout,
+            seed=SEED,
+        )
         recipe = write_recipe(folder, material, learning_rate=options.learning_rate)
         shared = {
             "model": str(material.model),

@@ -38,14 +38,14 @@ class Material(NamedTuple):
     facts: dict[str, Any]
 
 
-def write_material(folder: Path, *, num_train: int, num_validation: int, seed: int) -> Material:
+def write_material(folder: Path, *, num_train: int, num_validation: int, dropout: float, seed: int) -> Material:
     """Train the tokenizer, make the model, choose the functions.
 
     Rows are ordered by a hash of their text, so that a smaller benchmark is a part of a larger one.
     """
     sources, rows = _read_standard_library()
     model = folder / "model"
-    tokenizer = write_model(model, sources, seed=seed)
+    tokenizer = write_model(model, sources, dropout=dropout, seed=seed)
     rows.sort(key=lambda row: hashlib.sha256("".join(row).encode()).digest())
     chosen: list[tuple[str, str]] = []
     counts: list[tuple[int, int]] = []
@@ -72,7 +72,7 @@ def write_material(folder: Path, *, num_train: int, num_validation: int, seed: i
     )
 
 
-def write_model(folder: Path, sources: list[str], *, seed: int) -> Any:
+def write_model(folder: Path, sources: list[str], *, dropout: float, seed: int) -> Any:
     """GPT-2 small's shape with random weights, and a tokenizer; returns the tokenizer."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
@@ -83,7 +83,8 @@ def write_model(folder: Path, sources: list[str], *, seed: int) -> Any:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, eos_token=END)
     end = tokenizer.eos_token_id
     torch.manual_seed(seed)
-    GPT2LMHeadModel(GPT2Config(bos_token_id=end, eos_token_id=end)).save_pretrained(folder)
+    shares = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), dropout)
+    GPT2LMHeadModel(GPT2Config(bos_token_id=end, eos_token_id=end, **shares)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
