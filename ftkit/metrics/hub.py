@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,64 @@ def evaluate_from_hub(name: str, predictions: Predictions) -> Entry:
         UserError: the metric is nowhere to be had, would be something else than its name says, or fails.
     """
     metric = _load(name)
-    inputs = _inputs(name, metric, predictions)
+    return _compute(name, metric, _inputs(name, metric, predictions), predictions.num_rows)
+
+
+def evaluate_texts_from_hub(name: str, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Entry:
+    """Compute one metric of the `evaluate` library on generated texts; no interval, as in `evaluate_from_hub`.
+
+    Args:
+        name: as in `evaluate_from_hub`.
+        outputs: (N,), at least one.
+        references: of each row at least one (N,). A metric that takes lists of references gets them; one that takes a
+            text a row gets the first of each, which the entry notes where there were more.
+
+    Returns:
+        As `evaluate_from_hub`.
+
+    Raises:
+        UserError: as there, and for a metric that asks for something else than texts.
+    """
+    metric = _load(name)
+    options = metric.features if isinstance(metric.features, list) else [metric.features]
+    if unknown := sorted({feature for option in options for feature in option} - {"predictions", "references"}):
+        raise UserError(
+            f"evaluate:{name} asks for {', '.join(unknown)}, which generated texts do not give",
+            fix="metrics that take predictions and references can be used",
+        )
+    forms = {form for option in options if (form := _form_of_references(option))}
+    if not forms:
+        raise UserError(
+            f"evaluate:{name} asks for {' or '.join(str(option) for option in options)}, not for texts",
+            fix="metrics can be used whose predictions are strings, and whose references are strings or lists of them",
+        )
+    known: dict[str, Any] = {"predictions": list(outputs)}
+    known["references"] = (
+        [list(row) for row in references] if "lists" in forms else [candidates[0] for candidates in references]
+    )
+    inputs = {feature: known[feature] for feature in options[0]}
+    entry = _compute(name, metric, inputs, len(outputs))
+    if "references" in inputs and "lists" not in forms and any(len(candidates) > 1 for candidates in references):
+        entry["note"] = "it takes one reference a row, and got the first of each"
+    return entry
+
+
+def _form_of_references(option: Mapping[str, Any]) -> str | None:
+    """`lists` or `texts`, for a metric of texts; None for another one. What takes no references takes either."""
+    predictions, references = option.get("predictions"), option.get("references")
+    if not _is_text(predictions):
+        return None
+    if references is None or _is_text(references):
+        return "texts"
+    items = references[0] if isinstance(references, list) and references else getattr(references, "feature", None)
+    return "lists" if _is_text(items) else None
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _compute(name: str, metric: Any, inputs: dict[str, Any], num_rows: int) -> Entry:
     try:
         results = metric.compute(**inputs)
     except Exception as error:
@@ -44,7 +102,7 @@ def evaluate_from_hub(name: str, predictions: Predictions) -> Entry:
             f"evaluate:{name} failed: {type(error).__name__}: {error}",
             fix="take it out of evaluation.metrics, or use one of ftkit's own metrics",
         ) from error
-    return _entry(results if isinstance(results, dict) else {name: results}, predictions.num_rows)
+    return _entry(results if isinstance(results, dict) else {name: results}, num_rows)
 
 
 def _load(name: str) -> Any:
