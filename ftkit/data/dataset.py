@@ -24,7 +24,8 @@ class Split:
         name: train, validation or test.
         table: strings and labels. Classification: text, text_pair (only for tasks on pairs), label (int32: index
             into the label names). Language models, by the kind of their prompting: text; prompt and completion;
-            messages (a JSON list of objects with role and content).
+            messages (a JSON list of objects with role and content). Sources and targets: prompt and completion, and in
+            all splits or none references (a JSON list of texts that are right) or label.
         source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
     """
 
@@ -62,7 +63,7 @@ class Split:
     @cached_property
     def prompt_keys(self) -> np.ndarray:
         """The same (N,) for what a language model is given: the prompt, or a chat up to the first answer."""
-        return prompt_keys(self.table)
+        return self.keys if "text" in self.table.column_names else prompt_keys(self.table)
 
     @cached_property
     def texts_hash(self) -> str:

@@ -39,9 +39,14 @@ def text_columns(table: pa.Table) -> list[str]:
     return [field.name for field in table.schema if field.type == pa.string()]
 
 
+def example_columns(table: pa.Table) -> list[str]:
+    """Names of the columns of text that make an example: all but further right answers, which training rows lack."""
+    return [name for name in text_columns(table) if name != "references"]
+
+
 def text_keys(table: pa.Table) -> np.ndarray:
-    """Keys (N,), uint64, of a table's rows, from all of its texts."""
-    return _keys(table, text_columns(table), lambda messages: messages)
+    """Keys (N,), uint64, of a table's rows, from all texts of their examples."""
+    return _keys(table, example_columns(table), lambda messages: messages)
 
 
 def prompt_keys(table: pa.Table) -> np.ndarray:

@@ -60,13 +60,18 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     bare, whole = token_ids(tokenizer, "a"), token_ids(tokenizer, "a", add_special_tokens=True)
     starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
     prefix = tuple(whole[: next(starts, 0)])
+    joined = token_ids(tokenizer, f"{_ANCHOR}a")
+    return SpecialTokens(prefix, eos, special_table(tokenizer), joined != token_ids(tokenizer, _ANCHOR) + bare)
+
+
+def special_table(tokenizer: PreTrainedTokenizerBase) -> Bools:
+    """Whether an id (V,) is a special token: as `SpecialTokens.table`."""
     marked = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    unknown = {tokenizer.unk_token_id} - {eos, tokenizer.bos_token_id}
-    ids = ({*marked, *tokenizer.all_special_ids, eos} - unknown) - {None}
+    unknown = {tokenizer.unk_token_id} - {tokenizer.eos_token_id, tokenizer.bos_token_id}
+    ids = ({*marked, *tokenizer.all_special_ids} - unknown) - {None}
     table = np.zeros(max(len(tokenizer), *(index + 1 for index in ids)), dtype=bool)
     table[list(ids)] = True
-    joined = token_ids(tokenizer, f"{_ANCHOR}a")
-    return SpecialTokens(prefix, eos, table, joined != token_ids(tokenizer, _ANCHOR) + bare)
+    return table
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str, *, add_special_tokens: bool = False) -> list[int]:

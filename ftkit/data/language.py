@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from ftkit.data import arrays
 from ftkit.data.chat_rows import Unusable
-from ftkit.data.columns import columns_of
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
 from ftkit.data.language_forms import Form, Record, choose_form
 from ftkit.data.language_split import with_validation
+from ftkit.data.nested import names_within
 from ftkit.data.prompting import check_fields
 from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
@@ -23,6 +23,9 @@ from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
 __all__ = ["load_language_splits"]
+
+ChooseForm = Callable[..., Form]
+"""(rows, spec, *, where, notes) -> what an example is."""
 
 _SAMPLE_ROWS = 200
 _BATCH_ROWS = 10_000
@@ -46,13 +49,28 @@ def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source]
     sources, notes = find_sources(spec, documents=True)
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
-    form = _form(sources["train"], spec, notes)
+    form = form_of(sources["train"], spec, notes, choose_form)
+    return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
+
+
+def read_splits(
+    sources: Mapping[str, Source], forms: Mapping[str, Form], spec: DataSpec, *, seed: int, notes: list[str]
+) -> Splits:
+    """Read every source to its end, and make examples of its rows.
+
+    Args:
+        sources: train, and validation and test where there are any.
+        forms: for each of them, what an example is; their tables and prompting are the same.
+        spec, seed: as for `load_language_splits`.
+        notes: what was assumed so far; what is found now is added.
+    """
+    form = forms["train"]
     splits: dict[str, Split] = {}
     skipped = []
     for name in ("train", "validation", "test"):
         if name not in sources:
             continue
-        found = _read(sources[name], form, spec, notes)
+        found = _read(sources[name], forms[name], spec, notes)
         skipped.extend(skipped_rows(found.source, found.bad))
         if name == "train" and spec.document_separator is not None and found.num_rows == 1:
             notes.append(
@@ -71,21 +89,37 @@ def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source]
     )
 
 
-def _form(source: Source, spec: DataSpec, notes: list[str]) -> Form:
-    first = list(islice(source.rows(), _SAMPLE_ROWS))
+def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm) -> Form:
+    """What an example is, by the first rows of the training set.
+
+    Args:
+        source: of the training set.
+        spec: the recipe's.
+        notes: what was assumed is added here.
+        choose: (rows, spec, *, where, notes) -> form.
+
+    Raises:
+        UserError: there is no row that can be read, or none of the forms fits.
+    """
+    first = first_rows(source)
     rows = [row.values for row in first if isinstance(row, Row)]
     bad = [row for row in first if isinstance(row, BadRow)]
     if not rows:
         refuse_bad_rows(source, bad, usable=0)
         raise _empty(source)
     try:
-        return choose_form(rows, spec, where=source.name, notes=notes)
+        return choose(rows, spec, where=source.name, notes=notes)
     except UserError as error:
         # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
         if not bad:
             raise
         also = f"also, {source.name}:{bad[0].line} {bad[0].reason}; {bad[0].fix}"
         raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
+
+
+def first_rows(source: Source) -> list[Row | BadRow]:
+    """The rows by which a form is chosen."""
+    return list(islice(source.rows(), _SAMPLE_ROWS))
 
 
 def _empty(source: Source) -> UserError:
@@ -105,8 +139,8 @@ class _Read:
 
 def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> _Read:
     if source.split != "train":
-        first = [row.values for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, Row)]
-        check_fields(form.columns, columns_of(first) if first else form.columns, where=source.name)
+        first = [row.values for row in first_rows(source) if isinstance(row, Row)]
+        check_fields(form.columns, names_within(first) if first else form.columns, where=source.name)
     read = _Read(source, [], [])
     for records in _batches(read, form):
         columns = [arrays.strings(texts) for texts in zip(*records, strict=True)]

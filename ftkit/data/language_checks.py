@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ftkit.data.checks import WRONGLY_DECODED, leaks, number_of, percent_of, rows_matching, token_statistics
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.duplicates import text_columns
+from ftkit.data.duplicates import example_columns, text_columns
 from ftkit.data.sequences import Tokenized
 
 _MANY_MERGED = 0.1
@@ -97,11 +97,20 @@ class TokenReport:
 
 def audit_language(splits: Splits) -> LanguageAudit:
     """Count what can be counted without a tokenizer; a second or two for a million short rows."""
-    assert splits.prompting is not None, "an audit of splits that load_language_splits made"
+    figures = count_language(splits)
+    # one prompt for all rows (`Write a story:`) is no leak
+    various = {split.name for split in splits.all() if figures.kind != "text" and _differ(split.prompt_keys)}
+    figures.warnings.extend(_leaks(figures, various) + other_warnings(figures))
+    return figures
+
+
+def count_language(splits: Splits) -> LanguageAudit:
+    """The figures of an audit without its warnings."""
+    assert splits.prompting is not None, "splits of a language model, which have a prompting"
     present = splits.all()
     kind = splits.prompting.kind
     prompted = present if kind != "text" else ()
-    figures = LanguageAudit(
+    return LanguageAudit(
         kind=kind,
         rows={split.name: len(split) for split in present},
         characters={split.name: _characters(split) for split in present},
@@ -115,14 +124,14 @@ def audit_language(splits: Splits) -> LanguageAudit:
         },
         warnings=[],
     )
-    # one prompt for all rows (`Write a story:`) is no leak
-    various = {split.name for split in prompted if len(np.unique(split.prompt_keys)) > 1}
-    figures.warnings.extend(_warnings(figures, various))
-    return figures
+
+
+def _differ(keys: np.ndarray) -> bool:
+    return len(np.unique(keys)) > 1
 
 
 def _characters(split: Split) -> int:
-    columns = (split.table.column(name) for name in text_columns(split.table))
+    columns = (split.table.column(name) for name in example_columns(split.table))
     return sum(int(pc.sum(pc.utf8_length(column)).as_py() or 0) for column in columns)
 
 
@@ -135,8 +144,7 @@ def _empty(split: Split, kind: str) -> int:
     return 0 if kind == "chat" else rows_matching(split, r"^\s*$", ["completion" if kind == "completion" else "text"])
 
 
-def _warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
-    """Worst first: what makes figures untrue, then what makes the model worse, then what to know."""
+def _leaks(figures: LanguageAudit, various: set[str]) -> list[str]:
     noun = _NOUNS[figures.kind]
     found: list[str] = []
     for pair, count in figures.leaks.items():
@@ -152,6 +160,13 @@ def _warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
                 f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
                 " otherwise: scores may be too good."
             )
+    return found
+
+
+def other_warnings(figures: LanguageAudit) -> list[str]:
+    """Behind the leaks: what makes the model worse, then what to know."""
+    noun = _NOUNS[figures.kind]
+    found: list[str] = []
     for split, count in figures.empty_texts.items():
         if count:
             found.append(f"{number_of(count, f'{split} {noun}')} with nothing to learn.")

@@ -12,10 +12,11 @@ from ftkit.data.chat_templates import CHAT_TEMPLATES
 from ftkit.data.columns import absent, columns_of
 from ftkit.data.json_rows import kind_of
 from ftkit.data.language_columns import describe_unclear, guess_language_columns
+from ftkit.data.nested import names_within, value_of
 from ftkit.data.prompting import Prompting, check_fields, fill, short_template
 from ftkit.data.textfile import check_readable, shown_path
 from ftkit.errors import UserError
-from ftkit.recipe.language_rules import LEARN
+from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
 
 _KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
@@ -54,7 +55,7 @@ class Form:
             Unusable: a value is absent or no text, or there is nothing to give or to learn.
         """
         if self.chats is not None:
-            return (self.chats.read(_present(values, self.columns[0])),)
+            return (self.chats.read(value_of(values, self.columns[0])),)
         fields = {name: field_text(values, name, class_names.get(name)) for name in self.columns}
         if self.prompting.kind == "text":
             text = fill(self.prompting.parsed.completion, fields)
@@ -71,21 +72,13 @@ class Form:
         return prompt, completion
 
 
-def _present(values: Mapping[str, object], name: str) -> object:
-    if name not in values:
-        raise Unusable(f"no {name} in this row", f"add {name}, or remove the row")
-    if values[name] is None:
-        raise Unusable(f"{name} is null", "fill it in, or remove the row")
-    return values[name]
-
-
 def field_text(values: Mapping[str, object], name: str, class_names: Sequence[str] | None) -> str:
     """The text of one column: strings as they are, integers by their digits or by the name of their class.
 
     Raises:
         Unusable: it is absent, null, or of another kind.
     """
-    value = _present(values, name)
+    value = value_of(values, name)
     if isinstance(value, int) and not isinstance(value, bool):
         if class_names is None:
             return str(value)
@@ -111,15 +104,8 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: 
     Raises:
         UserError: a named column is absent, or nothing is named and nothing is clear.
     """
-    columns = columns_of(rows)
-    named = {
-        key: getattr(spec, key)
-        for key in ("text_column", "prompt_column", "completion_column", "messages_column")
-        if getattr(spec, key) is not None
-    }
-    for key, name in named.items():
-        if name not in columns:
-            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
+    columns = names_within(rows)
+    check_named(spec, ("text_column", "prompt_column", "completion_column", "messages_column"), columns, where=where)
     if spec.messages_column is not None:
         form = _chat(spec.messages_column, spec)
     elif spec.template is not None:
@@ -131,7 +117,7 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: 
     elif spec.text_column is not None:
         form = _text(spec.text_column)
     else:
-        form = _guess(rows, columns, spec, where, notes)
+        form = _guess(rows, spec, where, notes)
     if spec.chat_template is not None and form.chats is None:
         raise UserError(
             "data.chat_template is for chats, and these examples are none",
@@ -142,6 +128,18 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: 
         learnt = "the assistant's turns are" if form.chats is not None else "the completion is"
         notes.append(f"only {learnt} learnt (data.completion_only_loss)")
     return form
+
+
+def check_named(spec: DataSpec, keys: Sequence[str], columns: Sequence[str], *, where: str) -> None:
+    """Refuse data without a column that the recipe names.
+
+    Raises:
+        UserError: names the column, its key in the recipe, and the nearest column there is.
+    """
+    for key in keys:
+        name = getattr(spec, key)
+        if name is not None and name not in columns:
+            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
 
 
 def _text(column: str) -> Form:
@@ -181,12 +179,10 @@ def _chat_template(name: str) -> str:
         raise UserError(f"not UTF-8: {error.reason}", where=shown_path(path), fix="write it again as UTF-8") from error
 
 
-def _guess(
-    rows: Sequence[Mapping[str, object]], columns: Sequence[str], spec: DataSpec, where: str, notes: list[str]
-) -> Form:
+def _guess(rows: Sequence[Mapping[str, object]], spec: DataSpec, where: str, notes: list[str]) -> Form:
     found = guess_language_columns(rows)
     if found.kind is None:
-        raise UserError(describe_unclear(columns, found), where=where, fix=f"name {_KEYS}")
+        raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
     notes.extend(found.notes)
     if found.messages is not None:
         return _chat(found.messages, spec)

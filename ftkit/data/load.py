@@ -46,6 +46,13 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     Raises:
         UserError: anything about the data that a person can mend, with `file:line` where it has a place.
     """
+    return load_labelled(spec, seed=seed, narrow=narrow)[0]
+
+
+def load_labelled(
+    spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None
+) -> tuple[Splits, Columns]:
+    """As `load_splits`, with the columns that were read, whether they were named or found."""
     sources, notes = find_sources(spec)
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
@@ -68,7 +75,8 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     if "validation" not in splits:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
     splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
-    return Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
+    made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
+    return made, columns
 
 
 def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:

@@ -99,9 +99,9 @@ def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
 
 def _few(split: Split, wanted: int) -> Split:
     table = _first_of_labels(split, wanted) if "label" in split.table.column_names else split.table.slice(0, wanted)
-    # a chat is JSON, which cannot be cut anywhere
+    # chats and references are JSON, which cannot be cut anywhere
     for index, name in enumerate(table.column_names):
-        if name not in ("label", "messages"):
+        if name not in ("label", "messages", "references"):
             table = table.set_column(index, name, pc.utf8_slice_codeunits(table[name], 0, CHARACTERS_KEPT))
     return Split(split.name, table, split.source)
 

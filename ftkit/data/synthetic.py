@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,12 @@ def write_made_up(spec: DataSpec, folder: Path, *, labels: Sequence[str]) -> Dat
 
 def write_made_up_language(spec: DataSpec, folder: Path) -> DataSpec:
     """The same for a language model: chats, prompts with completions or texts, in the columns that `spec` names."""
-    return _write(spec, folder, ROWS, lambda index, shift: _language_row(spec, index, shift=shift))
+    return _write(spec, folder, ROWS, lambda index, shift: _nested(_language_row(spec, index, shift=shift)))
+
+
+def write_made_up_pairs(spec: DataSpec, folder: Path) -> DataSpec:
+    """The same for sources and targets; labels that are written as text are made up by `write_made_up`."""
+    return _write(spec, folder, ROWS, lambda index, shift: _nested(_pair_row(spec, index, shift=shift)))
 
 
 def _write(spec: DataSpec, folder: Path, num_rows: int, row: Callable[[int, int], dict[str, Any]]) -> DataSpec:
@@ -71,6 +76,30 @@ def _language_row(spec: DataSpec, index: int, *, shift: int) -> dict[str, Any]:
     if spec.prompt_column is not None and spec.completion_column is not None:
         return {spec.prompt_column: f"{sentence}, is it?", spec.completion_column: text}
     return {spec.text_column or "text": text}
+
+
+def _pair_row(spec: DataSpec, index: int, *, shift: int) -> dict[str, Any]:
+    sentence = _sentence(index, shift)
+    source = " ".join([f"{sentence}, said number {index}."] * (_LONG if index == 0 else 1))
+    if spec.template is not None:
+        values: dict[str, Any] = dict.fromkeys(parse_template(spec.template).fields, source)
+    else:
+        values = {spec.source_column or "source": source, spec.target_column or "target": f"{sentence}."}
+    if spec.references_column is not None:
+        values[spec.references_column] = [f"{sentence}.", f"it is said that {sentence}."]
+    return values
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row in which `a.b` is key b of an object in column a."""
+    row: dict[str, Any] = {}
+    for name, value in values.items():
+        *outer, last = name.split(".")
+        inner = row
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return row
 
 
 def _sentence(index: int, shift: int) -> str:
