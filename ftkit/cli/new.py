@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from ftkit.cli.new_data import Head
     from ftkit.recipe.new import NewRecipe
 
-ONLY_FOR = {
-    "text_pair": "classification",
-    "label": "classification",
-    "prompt": "causal_lm",
-    "completion": "causal_lm",
-    "messages": "causal_lm",
+TASKS_WITH = {
+    "text_pair": ("classification", "seq2seq"),
+    "label": ("classification", "seq2seq"),
+    "prompt": ("causal_lm",),
+    "completion": ("causal_lm",),
+    "messages": ("causal_lm",),
+    "source": ("seq2seq",),
+    "target": ("seq2seq",),
 }
-"""Kind of column -> the one task that has it."""
+"""Kind of column -> the tasks that have it, the usual one first."""
 
 
 def new(
     path: Annotated[Path | None, typer.Argument(help="Recipe to write, such as classify.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Training file; its columns are found.")] = None,
     task: Annotated[
-        Literal["classification", "causal_lm"] | None, typer.Option(help="What to train; told by the data if left out.")
+        Literal["classification", "causal_lm", "seq2seq"] | None,
+        typer.Option(help="What to train; told by the data if left out."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Hub id, folder or builtin:NAME.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Starting point; --list shows them.")] = None,
@@ -39,6 +42,8 @@ def new(
     prompt_column: Annotated[str | None, typer.Option(help="Column of what a language model is given.")] = None,
     completion_column: Annotated[str | None, typer.Option(help="Column of what it is to answer.")] = None,
     messages_column: Annotated[str | None, typer.Option(help="Column of chats.")] = None,
+    source_column: Annotated[str | None, typer.Option(help="Column of what an encoder reads.")] = None,
+    target_column: Annotated[str | None, typer.Option(help="Column of what a decoder is to write.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the file, such as cp1252.")] = "utf-8",
     show: Annotated[bool, typer.Option("--list", help="List the starting points.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
@@ -59,6 +64,8 @@ def new(
         "prompt": prompt_column,
         "completion": completion_column,
         "messages": messages_column,
+        "source": source_column,
+        "target": target_column,
     }
     named = {kind: column for kind, column in columns.items() if column is not None}
     asked = _task_asked(task, start, named)
@@ -76,21 +83,24 @@ def _task_asked(task: str | None, start: str | None, named: Mapping[str, str]) -
     """
     from ftkit.recipe.new import starting_point, task_of
 
-    says = {"--task": task} if task else {}
+    says: dict[str, tuple[str, ...]] = {"--task": (task,)} if task else {}
     if start is not None:
-        says[f"--from {start}"] = task_of(starting_point(start))
-    says |= {f"--{kind.replace('_', '-')}-column": ONLY_FOR[kind] for kind in named if kind in ONLY_FOR}
-    if len(set(says.values())) > 1:
-        (one, its), (other, another) = next(pair for pair in combinations(says.items(), 2) if pair[0][1] != pair[1][1])
-        fix = f"leave out what does not belong to the task: {one} is for {its}, {other} for {another}"
-        raise UserError(f"{one} and {other} do not go together", fix=fix)
-    return next(iter(says.values()), None)
+        says[f"--from {start}"] = (task_of(starting_point(start)),)
+    says |= {f"--{kind.replace('_', '-')}-column": TASKS_WITH[kind] for kind in named if kind in TASKS_WITH}
+    for (one, its), (other, others) in combinations(says.items(), 2):
+        if not set(its) & set(others):
+            theirs = f"{one} is for {' and '.join(its)}, {other} for {' and '.join(others)}"
+            fix = f"leave out what does not belong to the task: {theirs}"
+            raise UserError(f"{one} and {other} do not go together", fix=fix)
+    return min(says.values(), key=len)[0] if says else None
 
 
 def _first_choice(task: str | None, named: Mapping[str, str]) -> str:
     """The starting point where neither one nor data is named."""
     if task == "causal_lm":
-        return "instruct" if ONLY_FOR.keys() & named.keys() else "causal-lm-lora"
+        return "instruct" if {"prompt", "completion", "messages"} & named.keys() else "causal-lm-lora"
+    if task == "seq2seq":
+        return "text-to-text-classification" if {"label", "text_pair"} & named.keys() else "seq2seq-full"
     return "text-pairs" if "text_pair" in named else "classify-frozen"
 
 
@@ -120,7 +130,7 @@ def _fill_in(
     from ftkit.storage import write_text
 
     if str(data).startswith("builtin:"):
-        fix = "ftkit new quickstart.yaml --from quickstart, or --from smollm2-pydoc for a language model"
+        fix = "take a starting point that names it: --from quickstart, smollm2-pydoc, signatures or commands-t5"
         raise UserError(f"{data} needs no columns found", fix=fix)
     if start is not None and "  train_file:" not in starting_point(start):
         raise UserError(f"the starting point {start} brings its own data", fix="leave --data or --from out")
@@ -128,7 +138,8 @@ def _fill_in(
     why = ""
     if task is None:
         task, why = task_of_data(head)
-    recipe = (_language if task == "causal_lm" else _classification)(path, head, start=start, model=model)
+    compose = {"classification": _classification, "causal_lm": _language, "seq2seq": _seq2seq}[task]
+    recipe = compose(path, head, start=start, model=model)
     write_text(path, recipe.text if encoding == "utf-8" else fill(recipe.text, {"data.encoding": encoding}))
     typer.echo(f"wrote {path}")
     for line in (why, *recipe.assumed):
@@ -157,13 +168,28 @@ def _language(path: Path, head: Head, *, start: str | None, model: str | None) -
     return compose_language_recipe(text, recipe_path=path, data_file=head.path, facts=facts, model=model)
 
 
+def _seq2seq(path: Path, head: Head, *, start: str | None, model: str | None) -> NewRecipe:
+    from ftkit.cli.new_data import classification_facts
+    from ftkit.cli.new_pairs import holds_labels, pair_facts
+    from ftkit.recipe.new import starting_point
+    from ftkit.recipe.new_seq2seq import STARTING_POINT, compose_label_recipe, compose_pair_recipe
+
+    if holds_labels(head):
+        text = starting_point(start or STARTING_POINT["label"])
+        facts = classification_facts(head)
+        return compose_label_recipe(text, recipe_path=path, data_file=head.path, facts=facts, model=model)
+    text = starting_point(start or STARTING_POINT["pair"])
+    return compose_pair_recipe(text, recipe_path=path, data_file=head.path, facts=pair_facts(head), model=model)
+
+
 def _list() -> None:
-    """Starting points by task, those of the first task first."""
+    """Starting points by task."""
+    from ftkit.recipe.defaults import TASK_METHODS
     from ftkit.recipe.new import starting_points
 
     points = starting_points()
     width = max(map(len, points))
-    for task in sorted({point.task for point in points.values()}, reverse=True):
+    for task in TASK_METHODS:
         typer.echo(f"task {task}")
         for name, point in points.items():
             if point.task == task:

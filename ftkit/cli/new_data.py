@@ -32,7 +32,8 @@ class Head:
         rows: column -> value of each row that can be read; there is one.
         complete: whether these are all rows.
         num_bad_rows: rows among them that cannot be read.
-        named: columns named on the command line, by `text`, `text_pair`, `label`, `prompt`, `completion`, `messages`.
+        named: columns named on the command line, by `text`, `text_pair`, `label`, `prompt`, `completion`, `messages`,
+            `source`, `target`.
     """
 
     path: Path
@@ -60,8 +61,8 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
     Raises:
         UserError: there is no such file, no row of it can be read, or a named column is not in it.
     """
-    from ftkit.data.columns import columns_of
     from ftkit.data.files import BadRow, iter_rows
+    from ftkit.data.nested import names_within
 
     data = _training_file(data)
     seen = list(islice(iter_rows(data, encoding=encoding), MAX_ROWS + 1))
@@ -73,11 +74,11 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
         raise UserError(
             first.reason if first else "there is no row in it", where=where, fix=first.fix if first else None
         )
-    columns = columns_of(rows)
+    columns = names_within(rows)
     for kind, name in named.items():
         if name not in columns:
             option = f"--{kind.replace('_', '-')}-column"
-            raise UserError(f"no column {name!r} ({option})", where=str(data), fix=f"columns: {_some(columns)}")
+            raise UserError(f"no column {name!r} ({option})", where=str(data), fix=f"columns: {some(columns)}")
     return Head(data, rows, complete, len(seen) - len(rows), named)
 
 
@@ -85,19 +86,39 @@ def task_of_data(head: Head) -> tuple[str, str]:
     """The task that a file is for, and why, in words; empty for a classifier, which is the common case.
 
     A column with the name of a label decides for a classifier; else messages, or prompts with completions, decide for a
-    language model.
+    language model, and other usual names of two texts for text to text.
     """
-    from ftkit.data.columns import LABEL_NAMES
     from ftkit.data.language_columns import guess_language_columns
+    from ftkit.data.pair_columns import guess_pair_columns, pair_by_name
 
     if head.is_text_file:
         return "causal_lm", "task causal_lm: a text file has no labels"
-    guess, found = head.guess(), guess_language_columns(head.rows)
-    labelled = guess.text is not None and guess.label is not None and guess.label.strip().lower() in LABEL_NAMES
-    if found.kind in ("chat", "completion") and not labelled:
+    if is_labelled(head):
+        return "classification", ""
+    otherwise = "--task classification would make a classifier"
+    found = guess_language_columns(head.rows)
+    if found.kind in ("chat", "completion"):
         what = "messages" if found.kind == "chat" else "prompts and completions"
-        return "causal_lm", f"task causal_lm: the file holds {what}; --task classification would make a classifier"
+        return "causal_lm", f"task causal_lm: the file holds {what}; {otherwise}"
+    pair = pair_by_name(head.rows)
+    if pair is not None:
+        return "seq2seq", f"task seq2seq: {pair.source} is to become {pair.target}; {otherwise}"
+    if guess_pair_columns(head.rows).languages:
+        return "seq2seq", f"task seq2seq: the file holds translations; {otherwise}"
     return "classification", ""
+
+
+def is_labelled(head: Head) -> bool:
+    """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
+    from ftkit.data.columns import LABEL_NAMES, TEXT_NAMES
+    from ftkit.data.pair_columns import pair_by_name
+
+    guess, pair = head.guess(), pair_by_name(head.rows)
+    if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
+        return False
+    if pair is None or pair.target != guess.label:
+        return True
+    return pair.source is not None and pair.source.strip().lower() in TEXT_NAMES
 
 
 def classification_facts(head: Head) -> DataFacts:
@@ -113,9 +134,9 @@ def classification_facts(head: Head) -> DataFacts:
     if guess.text is None or guess.label is None:
         kinds = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
         options = " and ".join(f"--{kind}-column" for kind in kinds)
-        fix = f"say {options}; columns: {_some(columns_of(head.rows))}"
+        fix = f"say {options}; columns: {some(columns_of(head.rows))}"
         if guess.label is None:
-            fix += "; for a language model, which needs no labels, add --task causal_lm"
+            fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
         raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
     labels = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
     return DataFacts(
@@ -126,7 +147,7 @@ def classification_facts(head: Head) -> DataFacts:
         text_pair_column=head.named.get("text_pair"),
         label_column=guess.label,
         notes=guess.notes,
-        siblings=_siblings(head.path),
+        siblings=siblings_of(head.path),
         num_bad_rows=head.num_bad_rows,
     )
 
@@ -154,7 +175,7 @@ def language_facts(head: Head) -> LanguageFacts:
         complete=head.complete,
         separator=SEPARATOR if separated else None,
         notes=found.notes,
-        siblings=_siblings(head.path),
+        siblings=siblings_of(head.path),
         num_bad_rows=head.num_bad_rows,
     )
 
@@ -195,11 +216,12 @@ def _training_file(data: Path) -> Path:
     return there[0]
 
 
-def _some(columns: list[str]) -> str:
+def some(columns: Sequence[str]) -> str:
+    """Columns for a message, at most twelve."""
     return ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
 
 
-def _siblings(data: Path) -> dict[str, Path]:
+def siblings_of(data: Path) -> dict[str, Path]:
     """The validation and test files that lie beside a file called train."""
     if data.stem.lower() != "train":
         return {}

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from ftkit.data.columns import absent
+from ftkit.data.nested import get
 from ftkit.errors import UserError
-from ftkit.recipe.language_rules import LEARN
+from ftkit.recipe.generative_rules import LEARN
 
 PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained model, that holds the template it was trained with."""
@@ -184,10 +185,11 @@ def short_template(prompt_column: str, completion_column: str, rows: Sequence[Ma
         >>> short_template("q", "a", [{"q": "2 + 2?", "a": "4"}])
         '{q}\\n<learn>{a}'
     """
-    prompts = [row[prompt_column] for row in rows if isinstance(row.get(prompt_column), str)]
-    completions = [row[completion_column] for row in rows if isinstance(row.get(completion_column), str)]
-    ending = sum(str(text)[-1:].isspace() for text in prompts)
-    beginning = sum(str(text)[:1].isspace() for text in completions)
+    prompts, completions = (
+        [text for row in rows if isinstance(text := get(row, name), str)] for name in (prompt_column, completion_column)
+    )
+    ending = sum(text[-1:].isspace() for text in prompts)
+    beginning = sum(text[:1].isspace() for text in completions)
     parted = 2 * ending > len(prompts) or 2 * beginning > len(completions)
     between = "" if parted else "\n"
     return f"{{{prompt_column}}}{between}{LEARN}{{{completion_column}}}"

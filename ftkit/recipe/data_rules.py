@@ -10,7 +10,9 @@ from ftkit.recipe.keys import nearest
 
 LABELLED_DATA = ("docstrings",)
 """Built-in data sets that have labels."""
-BUILTIN_DATA = ("docstrings", "signatures", "pydoc")
+PAIRED_DATA = ("signatures", "commands", "commands-new")
+"""Built-in data sets of a source and its target."""
+BUILTIN_DATA = (*LABELLED_DATA, *PAIRED_DATA, "pydoc")
 """Every built-in data set."""
 
 
@@ -55,13 +57,20 @@ def _builtin_data(facts: Facts) -> Iterator[Finding]:
     if not name.startswith("builtin:"):
         return
     word = name.removeprefix("builtin:")
-    fitting = LABELLED_DATA if facts.recipe.task == "classification" else BUILTIN_DATA
+    task = facts.recipe.task
+    fitting: tuple[str, ...] = BUILTIN_DATA
+    what = "texts"
+    if task == "classification" or (task == "seq2seq" and facts.recipe.data.labels_as_text):
+        fitting, what = LABELLED_DATA, "labels"
+    elif task == "seq2seq":
+        fitting, what = PAIRED_DATA, "sources and targets"
+    listed = ", ".join(f"builtin:{known}" for known in fitting)
     if word in BUILTIN_DATA and word not in fitting:
-        fix = "for classification: " + ", ".join(f"builtin:{known}" for known in fitting)
-        yield Finding("data.dataset_name", f"{name} has no labels", fix)
+        labels = "; data.labels_as_text: true would learn its labels" if word in LABELLED_DATA else ""
+        yield Finding("data.dataset_name", f"{name} has no {what}", f"with {what}: {listed}{labels}")
     elif word not in fitting:
         near = nearest(word, fitting)
-        fix = f"did you mean builtin:{near}?" if near else f"there is builtin:{', builtin:'.join(fitting)}"
+        fix = f"did you mean builtin:{near}?" if near else f"there is {listed}"
         yield Finding("data.dataset_name", f"no built-in data set is called {word!r}", fix)
     for key in ("data.dataset_config_name", "data.encoding", "data.delimiter"):
         if facts.changed(key):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from ftkit.recipe.generation_section import GenerationSpec
+
 CLASSIFICATION_METRICS = ["accuracy", "f1_macro", "matthews", "ece"]
 LANGUAGE_METRICS = ["perplexity", "bits_per_byte", "token_accuracy"]
+SEQ2SEQ_METRICS = ["perplexity", "exact_match", "token_f1", "bleu", "chrf", "rougeL", "length_ratio", "limit_share"]
+LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
+"""Of task seq2seq where data.labels_as_text is true."""
 
 
 def _defaults(
@@ -82,6 +87,46 @@ DEFAULTS: dict[tuple[str, str], dict[str, object]] = {
         bf16="auto",
         metrics=LANGUAGE_METRICS,
     ),
+    ("seq2seq", "full"): _defaults(
+        epochs=3,
+        rate=1e-4,
+        batch=16,
+        scheduler="linear",
+        warmup=0.03,
+        decay=0.01,
+        bf16="auto",
+        metrics=SEQ2SEQ_METRICS,
+    ),
+    ("seq2seq", "lora"): _defaults(
+        epochs=5,
+        rate=5e-4,
+        batch=16,
+        scheduler="linear",
+        warmup=0.03,
+        decay=0.0,
+        bf16="auto",
+        metrics=SEQ2SEQ_METRICS,
+    ),
+    ("seq2seq", "prompt_tuning"): _defaults(
+        epochs=10,
+        rate=0.3,
+        batch=16,
+        scheduler="constant",
+        warmup=0,
+        decay=0.0,
+        bf16="auto",
+        metrics=SEQ2SEQ_METRICS,
+    ),
+    ("seq2seq", "prefix_tuning"): _defaults(
+        epochs=10,
+        rate=1e-2,
+        batch=16,
+        scheduler="linear",
+        warmup=0.03,
+        decay=0.0,
+        bf16="auto",
+        metrics=SEQ2SEQ_METRICS,
+    ),
 }
 """(task, type of method) -> dotted key -> value where the recipe says nothing. Filled in before validation."""
 
@@ -90,43 +135,67 @@ TASK_METHODS: dict[str, tuple[str, ...]] = {
 }
 """Task -> the methods that train it; the first is the default."""
 
-ONLY_FOR: dict[str, str] = dict.fromkeys(
-    (
-        "data.text_pair_column",
-        "data.label_column",
-        "data.label_names",
-        "training.class_weights",
-        "training.label_smoothing_factor",
-        "training.per_device_eval_batch_size",
-        "evaluation.positive_label",
+READ_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("training.class_weights", "training.label_smoothing_factor", "training.per_device_eval_batch_size"),
+        ("classification",),
     ),
-    "classification",
-) | dict.fromkeys(
-    (
-        "model.gguf_file",
-        "model.attn_implementation",
-        "method.init_lora_weights",
-        "method.lora_plus_ratio",
-        "method.modules_to_save",
-        "method.layers_to_transform",
-        "data.prompt_column",
-        "data.completion_column",
-        "data.messages_column",
-        "data.template",
-        "data.chat_template",
-        "data.completion_only_loss",
-        "data.packing",
-        "data.document_separator",
-        "training.max_tokens_per_batch",
+    **dict.fromkeys(
+        ("data.text_pair_column", "data.label_column", "data.label_names", "evaluation.positive_label"),
+        ("classification", "seq2seq"),
     ),
-    "causal_lm",
-)
-"""Dotted key -> the one task that reads it; other keys are read by all."""
+    **dict.fromkeys(
+        (
+            "model.gguf_file",
+            "method.layers_to_transform",
+            "data.prompt_column",
+            "data.completion_column",
+            "data.messages_column",
+            "data.chat_template",
+            "data.completion_only_loss",
+            "data.packing",
+            "data.document_separator",
+        ),
+        ("causal_lm",),
+    ),
+    **dict.fromkeys(
+        (
+            "model.attn_implementation",
+            "method.init_lora_weights",
+            "method.lora_plus_ratio",
+            "method.modules_to_save",
+            "data.template",
+            "training.max_tokens_per_batch",
+        ),
+        ("causal_lm", "seq2seq"),
+    ),
+    **dict.fromkeys(
+        (
+            "data.source_column",
+            "data.target_column",
+            "data.references_column",
+            "data.source_prefix",
+            "data.labels_as_text",
+            "data.max_target_length",
+            "evaluation.score_base",
+            *(f"generation.{name}" for name in GenerationSpec.model_fields),
+        ),
+        ("seq2seq",),
+    ),
+}
+"""Dotted key -> the tasks that read it; other keys are read by all."""
 
 
-def defaults_of(task: str, method: str) -> dict[str, object]:
-    """Defaults of a method in a task; where the task does not have it, those of the task's first method."""
-    return DEFAULTS.get((task, method)) or DEFAULTS[task, TASK_METHODS[task][0]]
+def defaults_of(task: str, method: str, *, labels_as_text: bool = False) -> dict[str, object]:
+    """Defaults of a method in a task; where the task does not have it, those of the task's first method.
+
+    Args:
+        task: of the recipe.
+        method: its method.type.
+        labels_as_text: data.labels_as_text, which wants other metrics.
+    """
+    found = DEFAULTS.get((task, method)) or DEFAULTS[task, TASK_METHODS[task][0]]
+    return found | {"evaluation.metrics": LABEL_TEXT_METRICS} if labels_as_text and task == "seq2seq" else found
 
 
 def is_read(dotted: str, task: str) -> bool:
@@ -136,4 +205,4 @@ def is_read(dotted: str, task: str) -> bool:
         >>> is_read("data.label_column", "causal_lm"), is_read("data.text_column", "causal_lm")
         (False, True)
     """
-    return ONLY_FOR.get(dotted, task) == task
+    return task in READ_BY.get(dotted, (task,))

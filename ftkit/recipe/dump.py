@@ -24,8 +24,8 @@ def dump_recipe(recipe: Recipe) -> str:
     lines = [f"task: {recipe.task}"]
     for name in type(recipe).model_fields:
         section = getattr(recipe, name)
-        if isinstance(section, Section):
-            lines += ["", f"{name}:", *_section_lines(name, section, recipe.task)]
+        if isinstance(section, Section) and (below := list(_section_lines(name, section, recipe.task))):
+            lines += ["", f"{name}:", *below]
     return "\n".join(lines) + "\n"
 
 

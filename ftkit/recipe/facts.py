@@ -46,7 +46,7 @@ class Facts:
         field = field_at(key, self.recipe.method.type)
         if key not in self.given or field is None:
             return False
-        default = defaults_of(self.recipe.task, self.recipe.method.type).get(
-            key, field.get_default(call_default_factory=True)
-        )
+        recipe = self.recipe
+        defaults = defaults_of(recipe.task, recipe.method.type, labels_as_text=recipe.data.labels_as_text)
+        default = defaults.get(key, field.get_default(call_default_factory=True))
         return bool(getattr(getattr(self.recipe, section), name) != default)

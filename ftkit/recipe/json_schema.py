@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ftkit.recipe.defaults import DEFAULTS, TASK_METHODS
+from ftkit.recipe.defaults import DEFAULTS, LABEL_TEXT_METRICS, TASK_METHODS
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.schema import METRICS, Recipe
 
@@ -22,7 +22,7 @@ def json_schema() -> dict[str, Any]:
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ftkit recipe"}
     definitions, properties = schema["$defs"], schema["properties"]
     schema["required"] = ["task", "model", "data"]
-    for name in ("method", "training", "evaluation"):
+    for name in ("method", "training", "evaluation", "generation"):
         properties[name] = _optional_section(properties[name])
     properties["method"]["description"] += f" Default: {_first_methods()}."
     _describe_defaults(definitions, {"training": "TrainingSpec", "evaluation": "EvaluationSpec"})
@@ -65,6 +65,8 @@ def _default_text(key: str) -> str:
     owners: dict[str, list[str]] = {}
     for (task, method), values in DEFAULTS.items():
         owners.setdefault(write_value(values[key]), []).append(f"{task} {method}")
+    if key == "evaluation.metrics":
+        owners[write_value(LABEL_TEXT_METRICS)] = ["seq2seq with data.labels_as_text"]
     return "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
 
 

@@ -14,26 +14,30 @@ from ftkit.recipe.schema import (
     EvaluationSpec,
     FrozenMethod,
     FullMethod,
+    GenerationSpec,
     LoraMethod,
     ModelSpec,
+    PrefixTuningMethod,
     PromptTuningMethod,
     Recipe,
     Section,
     TrainingSpec,
 )
-from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION
+from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION, Today
 
 METHODS: dict[str, type[Section]] = {
     "frozen": FrozenMethod,
     "full": FullMethod,
     "lora": LoraMethod,
     "prompt_tuning": PromptTuningMethod,
+    "prefix_tuning": PrefixTuningMethod,
 }
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelSpec,
     "data": DataSpec,
     "training": TrainingSpec,
     "evaluation": EvaluationSpec,
+    "generation": GenerationSpec,
 }
 
 
@@ -98,12 +102,14 @@ def answer_unknown(section: str, key: str, *, method: str, taken: Iterable[str] 
     near = nearest(word, here, second_choice=taken)
     if near is not None and (word == near or (len(word) > 3 and OSA.distance(word, near) <= 1)):
         return Answer("no such key", f"did you mean {near}?", prefix + near)
+    if (section, word) in HERE:
+        return _today(section, HERE[section, word])
     if paths := all_keys().get(word.rpartition(".")[2]):
         return _moved(section, paths[0], word, method)
     if section == "" and word in TODAYS_SECTION:
         return Answer("no such section", f"it is called {TODAYS_SECTION[word]} here", TODAYS_SECTION[word])
     if word in TODAY:
-        return _today(section, word)
+        return _today(section, TODAY[word])
     if near is not None:
         return Answer("no such key", f"did you mean {near}?", prefix + near)
     everywhere = all_keys()
@@ -144,8 +150,7 @@ def _moved(section: str, path: str, word: str, method: str) -> Answer:
     return Answer("not a key of " + (section or "the top level"), f"it belongs in {there}: {path}", path)
 
 
-def _today(section: str, word: str) -> Answer:
-    today = TODAY[word]
+def _today(section: str, today: Today) -> Answer:
     if not today.key:
         return Answer("no such key here", today.note)
     there, _, name = today.key.rpartition(".")

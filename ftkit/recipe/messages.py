@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from rapidfuzz.distance import OSA
 
-from ftkit.recipe.keys import field_at, nearest
+from ftkit.recipe.defaults import TASK_METHODS
+from ftkit.recipe.keys import METHODS, field_at, nearest
 from ftkit.recipe.nodes import Flaw, Node
 from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import METRICS
+from ftkit.recipe.vocabulary import TODAYS_TASK
 
 MAX_SHOWN = 60
 _TRUE_WORDS = ("yes", "on", "y", "1")
@@ -137,11 +139,11 @@ def _flaw(group: Sequence[Located], root: Node, method: str) -> Flaw:
 
 
 _EXAMPLES = {
-    "task": "write task: classification, or task: causal_lm",
+    "task": f"write {', or '.join(f'task: {task}' for task in TASK_METHODS)}",
     "model": "write model: and below it name_or_path: builtin:minilm (or a hub id, or a folder)",
     "model.name_or_path": "a hub id, a folder, or builtin:NAME",
     "data": "write data: and below it train_file: my.csv",
-    "method.type": "one of frozen, full, lora, prompt_tuning",
+    "method.type": f"one of {', '.join(METHODS)}",
 }
 
 
@@ -168,7 +170,10 @@ def _explain(group: Sequence[Located], node: Node, method: str) -> tuple[str, st
     if kind == "finite_number":
         return f"must be a finite number, found {found(node)}", ""
     wanted = _wanted(group, first, annotation)
-    return f"must be {wanted}, found {found(node)}", _type_fix(wanted, node)
+    message = f"must be {wanted}, found {found(node)}"
+    if first.field == "task" and isinstance(node.value, str) and node.value.lower() in TODAYS_TASK:
+        return message, f"it is called {TODAYS_TASK[node.value.lower()]} here"
+    return message, _type_fix(wanted, node)
 
 
 _LIMITS = {

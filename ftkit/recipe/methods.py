@@ -59,16 +59,16 @@ class LoraMethod(Section):
     """Decompose weights into magnitude and direction (Liu et al. 2024): slower, sometimes better at low ranks."""
 
     init_lora_weights: bool | Literal["gaussian", "orthogonal", "pissa"] = True
-    """How adapters start (task causal_lm); each leaves the model as it was. `true`: B is zero, A is Kaiming-uniform
-    (`false`, a random start, is refused); `gaussian` and `orthogonal`: another A; `pissa`: from the largest singular
-    values of the layers (Meng et al. 2024), saved as a plain adapter of twice the rank."""
+    """How adapters start (tasks causal_lm and seq2seq); each leaves the model as it was. `true`: B is zero, A is
+    Kaiming-uniform (`false`, a random start, is refused); `gaussian` and `orthogonal`: another A; `pissa`: from the
+    largest singular values of the layers (Meng et al. 2024), saved as a plain adapter of twice the rank."""
 
     lora_plus_ratio: float | None = Field(default=None, ge=1.0)
     """LoRA+ (Hayou et al. 2024): learning rate of every B is that many times that of its A; 16 is the paper's
-    (task causal_lm). Default: one rate for both."""
+    (tasks causal_lm and seq2seq). Default: one rate for both."""
 
     modules_to_save: list[str] | None = None
-    """Modules that are trained whole and saved with the adapter, such as lm_head (task causal_lm)."""
+    """Modules that are trained whole and saved with the adapter, such as lm_head (tasks causal_lm and seq2seq)."""
 
     layers_to_transform: list[int] | None = None
     """Numbers of the layers that get adapters, 0 is the first (task causal_lm). Default: all."""
@@ -90,4 +90,16 @@ class PromptTuningMethod(Section):
     """The text to start from, repeated or cut to num_virtual_tokens tokens."""
 
 
-Method = Annotated[FrozenMethod | FullMethod | LoraMethod | PromptTuningMethod, Field(discriminator="type")]
+class PrefixTuningMethod(Section):
+    """Keys and values before those of every layer are trained (Li and Liang 2021); the base stays untouched."""
+
+    type: Literal["prefix_tuning"]
+    """prefix_tuning: train keys and values that the decoder attends to in every layer."""
+
+    num_virtual_tokens: int = Field(default=20, ge=1)
+    """Length of the prefix in tokens."""
+
+
+Method = Annotated[
+    FrozenMethod | FullMethod | LoraMethod | PromptTuningMethod | PrefixTuningMethod, Field(discriminator="type")
+]

@@ -121,9 +121,6 @@ def _validate(reading: Reading) -> Recipe | None:
     return None
 
 
-_STAND_INS = {"task": "classification", "model.name_or_path": "builtin:none"}
-
-
 def _take_out(reading: Reading, key: str) -> None:
     """Replace a wrong or missing value by its default or, where it has none, by something valid."""
     section, _, name = key.rpartition(".")
@@ -131,7 +128,8 @@ def _take_out(reading: Reading, key: str) -> None:
     if holder is None or not isinstance(holder.value, dict):
         return
     earlier = holder.value.pop(name, None)
-    stand_in = _STAND_INS.get(key, defaults_of(reading.task, reading.method).get(key))
+    stand_ins = {"task": reading.task, "model.name_or_path": "builtin:none"}
+    stand_in = stand_ins.get(key, defaults_of(reading.task, reading.method).get(key))
     if stand_in is not None:
         place = earlier.key_place if earlier is not None else Place(0, 0, 0, "default")
         holder.value[name] = default_node(stand_in, place)

@@ -13,10 +13,9 @@ from ftkit.recipe.defaults import TASK_METHODS, defaults_of
 from ftkit.recipe.keys import METHODS, answer_unknown, fields_of, nearest
 from ftkit.recipe.messages import found, missing
 from ftkit.recipe.nodes import Flaw, Node, Place
+from ftkit.recipe.vocabulary import TODAYS_TASK
 
-SECTION_NAMES = ("model", "method", "data", "training", "evaluation")
-LATER_TASKS = ("seq2seq",)
-"""Tasks that are planned; a recipe that names one is answered honestly."""
+SECTION_NAMES = ("model", "method", "data", "training", "evaluation", "generation")
 
 
 @dataclass
@@ -108,18 +107,11 @@ def _misplaced_value(reading: Reading, name: str, node: Node) -> None:
 
 def _settle_task(reading: Reading) -> None:
     node = reading.sections.get("task")
-    if node is not None and node.value in LATER_TASKS:
-        fix = f"this version trains {' and '.join(TASK_METHODS)}"
-        reading.say(Flaw(node.place, "task", f"{node.value} is not in this version", fix), "task")
-        reading.sections["task"] = Node("classification", node.place, node.key_place)
-    elif node is not None and isinstance(node.value, str):
+    if node is not None and isinstance(node.value, str):
         near = nearest(node.value.lower(), TASK_METHODS)
-        reading.task = node.value if node.value in TASK_METHODS else near or _task_meant(node.value)
-
-
-def _task_meant(word: str) -> str:
-    """The task behind a name that other tools have for it."""
-    return "causal_lm" if word.lower() in ("sft", "clm", "lm", "text-generation", "instruct") else "classification"
+        reading.task = (
+            node.value if node.value in TASK_METHODS else near or TODAYS_TASK.get(node.value.lower(), "classification")
+        )
 
 
 def _settle_method(reading: Reading) -> None:
@@ -152,7 +144,7 @@ def _guess_method(reading: Reading, kind: Node) -> str:
     near = nearest(word, METHODS) if word else None
     fix = f"did you mean {near}?" if near else ""
     methods = TASK_METHODS[reading.task]
-    if word in ("prefix_tuning", "p_tuning", "ia3", "qlora"):
+    if word in ("p_tuning", "ia3", "qlora") or (near is not None and near not in methods):
         fix = f"this version has {', '.join(methods)}"
     message = f"must be one of {', '.join(methods)}, found {found(kind)}"
     reading.say(Flaw(kind.place, "method.type", message, fix), "method.type")
@@ -213,7 +205,9 @@ def fill_method_defaults(reading: Reading) -> None:
         note_epochs = f"{note} (max_steps decides)"
     else:
         note_epochs = note
-    for key, value in defaults_of(reading.task, reading.method).items():
+    as_text = reading.node("data.labels_as_text")
+    labels_as_text = as_text is not None and as_text.value is True
+    for key, value in defaults_of(reading.task, reading.method, labels_as_text=labels_as_text).items():
         section, _, name = key.partition(".")
         below = reading.sections[section].value
         assert isinstance(below, dict)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ftkit.recipe.data_rules import DATA_RULES
-from ftkit.recipe.defaults import ONLY_FOR, TASK_METHODS, is_read
+from ftkit.recipe.defaults import READ_BY, TASK_METHODS, is_read
 from ftkit.recipe.facts import Facts, Finding
 from ftkit.recipe.language_rules import LANGUAGE_RULES
-from ftkit.recipe.schema import CLASSIFICATION_METRICS, LANGUAGE_METRICS, LoraMethod, TrainingSpec
+from ftkit.recipe.metric_rules import METRIC_RULES
+from ftkit.recipe.schema import LoraMethod, TrainingSpec
+from ftkit.recipe.seq2seq_rules import SEQ2SEQ_RULES
 from ftkit.recipe.vocabulary import TODAY
 
 
@@ -23,9 +25,22 @@ def broken_rules(facts: Facts) -> list[Finding]:
 
 NOT_THIS_METHOD = {
     ("causal_lm", "frozen"): "a language model has no head apart from its base to train on stored outputs",
+    ("causal_lm", "prefix_tuning"): "prefixes are for models with an encoder here; prompt_tuning steers the others",
     ("classification", "prompt_tuning"): "classifiers are trained by their head, whole, or by LoRA",
+    ("classification", "prefix_tuning"): "classifiers are trained by their head, whole, or by LoRA",
+    ("seq2seq", "frozen"): "a text is written by the whole model; no head apart from it is trained on stored outputs",
 }
 """(task, method) -> why that does not go together."""
+
+INSTEAD = {
+    ("classification", "data.source_column"): "write text_column",
+    ("classification", "data.target_column"): "write label_column",
+    ("causal_lm", "data.source_column"): "write prompt_column",
+    ("causal_lm", "data.target_column"): "write completion_column",
+    ("seq2seq", "data.prompt_column"): "write source_column",
+    ("seq2seq", "data.completion_column"): "write target_column",
+}
+"""(task, key of another task) -> what the task calls it."""
 
 
 def _task(facts: Facts) -> Iterator[Finding]:
@@ -34,13 +49,11 @@ def _task(facts: Facts) -> Iterator[Finding]:
     if method not in TASK_METHODS[task]:
         fix = f"task {task} has {', '.join(TASK_METHODS[task])}"
         yield Finding("method.type", f"no {method} for task {task}: {NOT_THIS_METHOD[task, method]}", fix)
-    for key, owner in ONLY_FOR.items():
+    for key, readers in READ_BY.items():
         if not is_read(key, task) and facts.changed(key):
-            yield Finding(key, f"only task {owner} reads it, and this recipe's task is {task}", "remove it")
-    own = CLASSIFICATION_METRICS if task == "classification" else LANGUAGE_METRICS
-    for name in facts.recipe.evaluation.metrics:
-        if not (name in own or (name.startswith("evaluate:") and task == "classification")):
-            yield Finding("evaluation.metrics", f"{name} does not measure task {task}", f"it has {', '.join(own)}")
+            owners = f"task {readers[0]} reads" if len(readers) == 1 else f"tasks {' and '.join(readers)} read"
+            fix = INSTEAD.get((task, key), "remove it")
+            yield Finding(key, f"only {owners} it, and this recipe's task is {task}", fix)
 
 
 def _labels(facts: Facts) -> Iterator[Finding]:
@@ -120,8 +133,8 @@ def _frozen_ignores(facts: Facts) -> Iterator[Finding]:
 
 
 def _weight_decay(facts: Facts) -> Iterator[Finding]:
-    method = facts.recipe.method.type
-    if method != "frozen" and facts.recipe.training.weight_decay == "auto":
+    method, decay = facts.recipe.method.type, facts.recipe.training.weight_decay
+    if method != "frozen" and decay == "auto" and facts.has("training.weight_decay"):
         yield Finding("training.weight_decay", f"method {method} needs a number", "for example 0.01, or remove it")
 
 
@@ -161,7 +174,7 @@ def _extra(facts: Facts) -> Iterator[Finding]:
         elif name in TODAY and TODAY[name].key not in ("", "training.extra"):
             yield Finding("training.extra", f"{name} is an older or foreign spelling", f"write {TODAY[name].key}")
         elif name in TODAY:
-            yield Finding("training.extra", f"{name} is no TrainingArguments field any more", TODAY[name].note)
+            yield Finding("training.extra", f"{name} is no field of TrainingArguments", TODAY[name].note)
 
 
 def _lora(facts: Facts) -> Iterator[Finding]:
@@ -171,22 +184,11 @@ def _lora(facts: Facts) -> Iterator[Finding]:
         yield Finding("method.target_modules", "no layer is named", fix)
 
 
-def _metrics(facts: Facts) -> Iterator[Finding]:
-    evaluation = facts.recipe.evaluation
-    for name in dict.fromkeys(evaluation.metrics):
-        if evaluation.metrics.count(name) > 1:
-            yield Finding("evaluation.metrics", f"{name} is named twice", "name each metric once")
-    if facts.has("evaluation.positive_label") and not {"f1", "precision", "recall"} & set(evaluation.metrics):
-        if any(name.startswith("evaluate:") for name in evaluation.metrics):
-            return
-        fix = "add one of f1, precision, recall, or remove it"
-        yield Finding("evaluation.positive_label", "no metric of the list is about one class", fix)
-
-
 RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _task,
     *DATA_RULES,
     *LANGUAGE_RULES,
+    *SEQ2SEQ_RULES,
     _labels,
     _precision,
     _frozen_ignores,
@@ -195,5 +197,5 @@ RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _evaluation_schedule,
     _extra,
     _lora,
-    _metrics,
+    *METRIC_RULES,
 )

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ftkit.recipe.today import Today
+from ftkit.recipe.vocabulary_seq2seq import SEQ2SEQ_WORDS
 
-
-class Today(NamedTuple):
-    """What a foreign or old key is called here.
-
-    Attributes:
-        key: dotted path of today's key, empty when there is none.
-        note: what else has to change, or why there is no such key.
-    """
-
-    key: str
-    note: str = ""
-
+__all__ = ["HERE", "TODAY", "TODAYS_SECTION", "TODAYS_TASK", "Today"]
 
 _SET_BY_SHARE = "a value below 1 is the share of all steps"
+_SOURCE, _TARGET = "in task seq2seq data.source_column", "in task seq2seq data.target_column"
 
 TODAY: dict[str, Today] = {
     # model
@@ -61,9 +52,6 @@ TODAY: dict[str, Today] = {
     "lora_modules_to_save": Today("method.modules_to_save"),
     "additional_target": Today("method.modules_to_save"),
     "lora_layers_to_transform": Today("method.layers_to_transform"),
-    "num_soft_tokens": Today("method.num_virtual_tokens"),
-    "prompt_length": Today("method.num_virtual_tokens"),
-    "prompt_init": Today("method.prompt_tuning_init"),
     "load_in_4bit": Today("", "quantised training is not in this version"),
     "load_in_8bit": Today("", "quantised training is not in this version"),
     "use_flash_attention_2": Today("model.attn_implementation", "write flash_attention_2"),
@@ -103,9 +91,9 @@ TODAY: dict[str, Today] = {
     "text_column_names": Today("data.text_column"),
     "sentence1_key": Today("data.text_column"),
     "sentence2_key": Today("data.text_pair_column"),
-    "instruction_column": Today("data.prompt_column"),
-    "response_column": Today("data.completion_column"),
-    "output_column": Today("data.completion_column"),
+    "instruction_column": Today("data.prompt_column", _SOURCE),
+    "response_column": Today("data.completion_column", _TARGET),
+    "output_column": Today("data.completion_column", _TARGET),
     "conversations": Today("data.messages_column"),
     "chat_column": Today("data.messages_column"),
     "prompt_template": Today("data.template"),
@@ -118,7 +106,6 @@ TODAY: dict[str, Today] = {
     "padding_free": Today("data.packing"),
     "pack_sequences": Today("data.packing"),
     "label_field": Today("data.label_column"),
-    "target_column": Today("data.label_column"),
     "label_column_name": Today("data.label_column"),
     "labels": Today("data.label_names"),
     "classes": Today("data.label_names"),
@@ -127,7 +114,6 @@ TODAY: dict[str, Today] = {
     "num_labels": Today("data.label_names", "the labels are counted; give them only to fix their order"),
     "max_seq_length": Today("data.max_length"),
     "max_seq_len": Today("data.max_length"),
-    "max_source_length": Today("data.max_length"),
     "cutoff_len": Today("data.max_length"),
     "sequence_len": Today("data.max_length"),
     "model_max_length": Today("data.max_length"),
@@ -166,14 +152,13 @@ TODAY: dict[str, Today] = {
     "wd": Today("training.weight_decay"),
     "gradient_clipping": Today("training.max_grad_norm"),
     "max_norm": Today("training.max_grad_norm"),
-    "label_smoothing": Today("training.label_smoothing_factor"),
+    "label_smoothing": Today("training.label_smoothing_factor", "task classification"),
     "class_weight": Today("training.class_weights"),
     "evaluation_strategy": Today("training.eval_strategy"),
     "do_eval": Today("training.eval_strategy", "the validation set is always scored"),
     "evals_per_epoch": Today("training.eval_steps"),
     "save_total": Today("training.save_total_limit"),
     "patience": Today("training.early_stopping_patience"),
-    "early_stopping": Today("training.early_stopping_patience", "the number of evaluations without a better score"),
     "load_best_model": Today("training.load_best_model_at_end"),
     "no_cuda": Today("training.use_cpu"),
     "use_mps_device": Today("", "an accelerator that is there is used; training.use_cpu: true stays on the CPU"),
@@ -203,8 +188,30 @@ TODAY: dict[str, Today] = {
     "metric_name": Today("evaluation.metrics"),
     "pos_label": Today("evaluation.positive_label"),
     "bootstrap_samples": Today("evaluation.num_resamples"),
+    **SEQ2SEQ_WORDS,
 }
 """Old or foreign key -> today's."""
+
+_PATIENCE = Today(
+    "training.early_stopping_patience",
+    "the number of evaluations without a better score; generation.early_stopping is about beams",
+)
+HERE: dict[tuple[str, str], Today] = {
+    **{(section, "early_stopping"): _PATIENCE for section in ("", "model", "method", "data", "training", "evaluation")},
+    ("generation", "max_length"): Today("generation.max_new_tokens", "the source does not count"),
+    ("generation", "max_tokens"): Today("generation.max_new_tokens"),
+    ("generation", "max_target_length"): Today("generation.max_new_tokens"),
+}
+"""(section, key) -> today's, for what is a key of another section and not meant as that one here."""
+
+TODAYS_TASK: dict[str, str] = {
+    **dict.fromkeys(("sft", "clm", "lm", "text-generation", "text_generation", "instruct"), "causal_lm"),
+    **dict.fromkeys(("seq2seq_lm", "seq_2_seq_lm", "text2text-generation", "text2text", "text-to-text"), "seq2seq"),
+    **dict.fromkeys(("summarization", "summarisation", "translation", "t5", "bart"), "seq2seq"),
+    **dict.fromkeys(("text-classification", "text_classification", "sequence-classification"), "classification"),
+    **dict.fromkeys(("seq_cls", "sentiment-analysis", "nli"), "classification"),
+}
+"""Name of a task elsewhere, in lower case -> today's."""
 
 TODAYS_SECTION: dict[str, str] = {
     "adapter": "method",
@@ -212,8 +219,13 @@ TODAYS_SECTION: dict[str, str] = {
     "base": "model",
     "dataset": "data",
     "datasets": "data",
+    "decoding": "generation",
     "eval": "evaluation",
     "finetuning": "method",
+    "generate": "generation",
+    "generation_args": "generation",
+    "generation_config": "generation",
+    "generation_kwargs": "generation",
     "hyperparameters": "training",
     "hyperparams": "training",
     "lora": "method",

@@ -97,6 +97,58 @@ training:
 evaluation:
   metrics: [perplexity, bits_per_byte]
 """,
+    """\
+task: seq2seq
+model:
+  name_or_path: builtin:tiny-t5
+method:
+  type: prefix_tuning
+  num_virtual_tokens: 8
+data:
+  train_file: train.csv
+  source_column: question
+  target_column: answer
+  references_column: right
+  source_prefix: "answer: "
+  max_target_length: 32
+training:
+  metric_for_best_model: chrf
+  max_tokens_per_batch: 2048
+evaluation:
+  metrics: [loss, exact_match, rougeL]
+  score_base: false
+generation:
+  max_new_tokens: 40
+  num_beams: 4
+  do_sample: true
+  temperature: 0.7
+  top_k: 40
+  top_p: 0.9
+  min_p: 0.05
+  typical_p: 0.95
+  repetition_penalty: 1.1
+  no_repeat_ngram_size: 3
+  length_penalty: 0.8
+  early_stopping: true
+""",
+    """\
+task: seq2seq
+model: {name_or_path: "builtin:tiny-bart"}
+method:
+  type: prompt_tuning
+  prompt_tuning_init: text
+  prompt_tuning_init_text: Tell what it is about.
+data:
+  train_file: train.csv
+  labels_as_text: true
+  text_column: text
+  text_pair_column: other
+  label_column: label
+training: {lr_scheduler_type: linear}
+evaluation:
+  metrics: [accuracy, f1, generated_accuracy, no_label]
+  positive_label: yes
+""",
 )
 
 

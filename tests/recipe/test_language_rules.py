@@ -5,28 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rule_cases import broken
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.parse import dump_recipe, load_recipe
+from ftkit.recipe.parse import load_recipe
 
 TEXT = {"task": "causal_lm", "model.name_or_path": "builtin:tiny-gpt2", "data.train_file": "a.txt"}
 PAIRS = {**TEXT, "data.train_file": "a.jsonl", "data.prompt_column": "q", "data.completion_column": "a"}
 CHATS = {**TEXT, "data.train_file": "a.jsonl", "data.messages_column": "messages"}
 TEMPLATE = {**TEXT, "data.train_file": "a.jsonl", "data.template": "'Q: {q}<learn> {a}'"}
-
-
-def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
-    """What is wrong with a recipe of `base` and overrides; empty when nothing is."""
-    path = folder / "my.yaml"
-    path.write_text("{}\n")
-    values = base | {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
-    try:
-        loaded = load_recipe(path, [f"{key}={value}" for key, value in values.items()], check_files=False)
-    except RecipeError as error:
-        return str(error)
-    path.write_text(dump_recipe(loaded.recipe))
-    assert load_recipe(path, check_files=False).recipe == loaded.recipe
-    return ""
 
 
 @pytest.mark.parametrize("base", [TEXT, PAIRS, CHATS, TEMPLATE])
@@ -42,10 +29,10 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
     [
         (TEXT, ["method.type=frozen"], "no frozen for task causal_lm"),
         (TEXT, ["task=classification", "method.type=prompt_tuning"], "no prompt_tuning for task classification"),
-        (TEXT, ["data.label_column=y"], "only task classification reads it"),
+        (TEXT, ["data.label_column=y"], "only tasks classification and seq2seq read it"),
         (TEXT, ["training.class_weights=balanced"], "only task classification reads it"),
         (PAIRS, ["task=classification"], "only task causal_lm reads it"),
-        (TEXT, ["task=classification", "method.type=lora", "method.lora_plus_ratio=4"], "only task causal_lm"),
+        (TEXT, ["task=classification", "method.type=lora", "method.lora_plus_ratio=4"], "only tasks causal_lm and"),
         (TEXT, ["evaluation.metrics=[accuracy]"], "accuracy does not measure task causal_lm"),
         (TEXT, ["task=classification", "evaluation.metrics=[perplexity]"], "does not measure task classification"),
         (PAIRS, ["data.text_column=t"], "text_column says already what an example is"),

@@ -20,6 +20,10 @@ DATA = {
     "causal-lm-full": "notes.jsonl",
     "instruct": "chats.jsonl",
     "prompt-tuning": "answers.jsonl",
+    "seq2seq-full": "polite.jsonl",
+    "seq2seq-prompt-tuning": "polite.jsonl",
+    "seq2seq-prefix-tuning": "polite.jsonl",
+    "summarise": "reports.jsonl",
 }
 """Starting point -> the file in recipes/data that its recipe learns from, where it is not messages.csv."""
 
@@ -95,7 +99,7 @@ def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path: Path) -> No
 def test_the_list_shows_every_starting_point_below_its_task() -> None:
     lines = run("--list").splitlines()
     heads = [line for line in lines if not line.startswith(" ")]
-    assert heads == ["task classification", "task causal_lm"]
+    assert heads == ["task classification", "task causal_lm", "task seq2seq"]
     assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == NAMES
     assert lines.index(heads[1]) < next(n for n, line in enumerate(lines) if line.startswith("  instruct "))
     assert len(NAMES) >= 10
@@ -132,7 +136,8 @@ def settle(lines: list[str], key: str) -> list[str]:
         "validation_file": ("validation_size",),
         "prompt_column": ("messages_column", "chat_template"),
         "completion_column": ("messages_column", "chat_template"),
-        "template": ("messages_column", "chat_template"),
+        "template": ("messages_column", "chat_template", "source_column", "target_column"),
+        "max_tokens_per_batch": ("per_device_train_batch_size",),
     }
     together = {"prompt_column": "completion_column", "completion_column": "prompt_column"}
     kept = [line for line in lines if not line.startswith(tuple(f"  {other}:" for other in instead.get(key, ())))]
@@ -146,8 +151,10 @@ def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path)
     found = {path.stem: path.read_text("utf-8") for path in folder.glob("*.yaml")}
     made = {
         name: fill(starting_point(name), {"training.output_dir": f"../runs/{name}"})
-        for name in ("quickstart", "smollm2-pydoc")
+        for name in NAMES
+        if "  train_file:" not in starting_point(name)
     }
+    assert made.keys() == {"quickstart", "smollm2-pydoc", "signatures", "commands-t5"}
     for name in set(NAMES) - made.keys():
         data = folder / "data" / DATA.get(name, "messages.csv")
         pair = ("--text-pair-column", "text_pair") if name == "text-pairs" else ()

@@ -47,7 +47,7 @@ def test_a_recipe_of_five_lines_gets_every_default_and_says_where_each_value_cam
 
 @pytest.mark.parametrize(("task", "method"), sorted(DEFAULTS))
 def test_each_method_of_each_task_has_defaults_of_its_own(tmp_path: Path, task: str, method: str) -> None:
-    text = SMALL.replace("task: classification", f"task: {task}")
+    text = SMALL.replace("task: classification", f"task: {task}").replace("builtin:docstrings", "someone/texts")
     recipe = load(tmp_path, f"{text}method: {{type: {method}}}\n").recipe
     for key, value in DEFAULTS[task, method].items():
         section, _, name = key.partition(".")
@@ -144,11 +144,31 @@ def test_a_misspelt_section_is_named_once_and_read_on(tmp_path: Path) -> None:
     ]
 
 
-def test_tasks_that_are_planned_are_answered_honestly(tmp_path: Path) -> None:
-    found = problems(tmp_path, SMALL.replace("classification", "seq2seq"))
-    assert found == [
-        "my.yaml:1:7 task: seq2seq is not in this version; this version trains classification and causal_lm"
-    ]
+@pytest.mark.parametrize(
+    ("word", "task"),
+    [
+        ("sft", "causal_lm"),
+        ("summarization", "seq2seq"),
+        ("text2text-generation", "seq2seq"),
+        ("NLI", "classification"),
+    ],
+)
+def test_what_others_call_a_task_is_answered_with_its_name_here_and_read_on_as_that(
+    tmp_path: Path, word: str, task: str
+) -> None:
+    key = {"causal_lm": "prompt_column", "seq2seq": "source_column", "classification": "label_column"}[task]
+    found = problems(tmp_path, SMALL.replace("classification", word).replace("builtin:docstrings", f"a/b\n  {key}: x"))
+    assert found[0] == (
+        f'my.yaml:1:7 task: must be one of classification, causal_lm, seq2seq, found the text "{word}"; '
+        f"it is called {task} here"
+    )
+    assert all("this recipe's task" not in text for text in found)
+
+
+def test_a_misspelt_task_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    found = problems(tmp_path, SMALL.replace("classification", "seq2sec").replace("docstrings", "signatures"))
+    assert len(found) == 1
+    assert found[0].endswith("did you mean seq2seq?")
 
 
 def test_an_override_makes_its_section_and_its_problems_name_its_number(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""The `training` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftkit.recipe.methods import Section
+
+
+class TrainingSpec(Section):
+    """How it is trained: names as in transformers.TrainingArguments."""
+
+    output_dir: str | None = None
+    """The run directory, relative to the recipe. Default: `runs/<name of the recipe>` where the command is typed."""
+
+    num_train_epochs: float = Field(gt=0)
+    """Passes over the training set."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after that many optimizer steps, whatever num_train_epochs says."""
+
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+
+    per_device_train_batch_size: int = Field(ge=1)
+    """Examples a step on each device."""
+
+    per_device_eval_batch_size: int = Field(default=64, ge=1)
+    """Examples a batch when evaluating (task classification; language models are scored in batches of tokens)."""
+
+    max_tokens_per_batch: int | None = Field(default=None, ge=16)
+    """Tokens a step on each device instead of examples (tasks causal_lm and seq2seq): as many examples as fit."""
+
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    """Batches whose gradients are added up before a step."""
+
+    optim: str = "adamw_torch"
+    """Optimizer, by its transformers name (a frozen head is fitted with AdamW)."""
+
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    """Shape of the learning rate over the run."""
+
+    warmup_steps: float = Field(ge=0)
+    """Steps of warm-up; below 1, the share of all steps."""
+
+    weight_decay: Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """AdamW's decoupled weight decay. For a linear head on frozen features: the strength of an L2 penalty on its
+    weights; `auto` trains several strengths side by side and keeps the one with the best validation score."""
+
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Gradients are scaled down to this norm; 0 leaves them."""
+
+    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the target's probability spread over all labels (task classification)."""
+
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name (task
+    classification)."""
+
+    eval_strategy: Literal["epoch", "steps"] = "epoch"
+    """When the validation set is scored."""
+
+    eval_steps: int | None = Field(default=None, ge=1)
+    """Steps between evaluations, with eval_strategy: steps."""
+
+    save_total_limit: int = Field(default=2, ge=1)
+    """Checkpoints kept (`full` and `lora`; a frozen head needs none)."""
+
+    load_best_model_at_end: bool = True
+    """Keep the checkpoint with the best validation score instead of the last."""
+
+    metric_for_best_model: Literal[
+        "loss",
+        "accuracy",
+        "f1_macro",
+        "exact_match",
+        "token_f1",
+        "bleu",
+        "chrf",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+        "rougeLsum",
+    ] = "loss"
+    """What `best` means, on the validation set. Task seq2seq: with a metric of texts every evaluation generates, which
+    takes its time."""
+
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Stop after that many evaluations without a better score. Default: never."""
+
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    """Seed of everything random: splits, initial weights, order of examples, dropout."""
+
+    bf16: bool | Literal["auto"]
+    """Mixed precision in bfloat16 (not for frozen encoders). `auto`: where the processor computes in it."""
+
+    fp16: bool = False
+    """Mixed precision in float16; needs a GPU."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower (not with prefix_tuning)."""
+
+    dataloader_num_workers: int = Field(default=0, ge=0)
+    """Processes that prepare batches (`full` and `lora`)."""
+
+    use_cpu: bool = False
+    """Stay on the CPU although there is an accelerator."""
+
+    logging_steps: int = Field(default=10, ge=1)
+    """Steps between training losses in history.jsonl (`full` and `lora`)."""
+
+    report_to: Literal["none", "tensorboard", "wandb", "trackio", "mlflow"] = "none"
+    """Experiment tracker (`full` and `lora`); nothing is sent anywhere unless it is named here."""
+
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Any other field of transformers.TrainingArguments (`full` and `lora`)."""
