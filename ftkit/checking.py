@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
-from ftkit.report.check import DataCheck
-from ftkit.report.language_check import LanguageCheck
+from ftkit.report.check import AnyCheck, DataCheck
 
 if TYPE_CHECKING:
     from ftkit.data.load import Splits
@@ -48,7 +47,7 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return load_recipe(path, overrides)
 
 
-def check_data(loaded: LoadedRecipe) -> DataCheck | LanguageCheck:
+def check_data(loaded: LoadedRecipe) -> AnyCheck:
     """Read the data of a recipe, audit it and plan the run.
 
     Raises:
@@ -61,6 +60,10 @@ def check_data(loaded: LoadedRecipe) -> DataCheck | LanguageCheck:
         from ftkit.checking_language import check_language_data
 
         return check_language_data(loaded)
+    if loaded.recipe.task == "seq2seq":
+        from ftkit.checking_seq2seq import check_seq2seq_data
+
+        return check_seq2seq_data(loaded)
     return _check_labelled_data(loaded)
 
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import adapter_settings, model_folder
+from ftkit.models.saved_folder import METHODS, adapter_settings, model_folder
+from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs import is_run
 from ftkit.storage import refuse_folder, write_json
 
@@ -44,11 +45,6 @@ class Source(NamedTuple):
     folder: Path
     settings: dict[str, Any] | None
     is_classifier: bool
-
-    @property
-    def is_prompt(self) -> bool:
-        """Whether it is a tuned prompt, which cannot be merged."""
-        return self.settings is not None and self.settings.get("peft_type") != "LORA"
 
 
 def export(
@@ -101,8 +97,8 @@ def _rewrites(source: Source, *, merge: bool, dtype: str | None) -> bool:
 
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(DTYPES)}")
-    if merge and source.is_prompt:
-        refuse_unmergeable("prompt_tuning")
+    if merge and source.settings is not None:
+        refuse_unmergeable(METHODS.get(str(source.settings.get("peft_type")), ""))
     if source.settings is not None:
         if dtype is not None and not merge:
             raise UserError("--dtype is about a model that is written whole", fix="add --merge, or leave it out")
@@ -186,7 +182,9 @@ def _take_along(source: Source, staging: Path, *, name: str) -> None:
     for file in (*(home / file for file in TOKENIZER_FILES), source.folder / "prompting.json"):
         if file.is_file():
             shutil.copyfile(file, staging / file.name)
-    if not source.is_classifier:
+    if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):
+        shutil.copyfile(source.folder / GENERATION_FILE, staging / GENERATION_FILE)
+    elif not source.is_classifier:
         _say_where_to_stop(staging, form_of(source.folder).prompting)
     _write_card(source, staging, name=name)
 
@@ -212,10 +210,11 @@ def _write_card(source: Source, staging: Path, *, name: str) -> None:
     from ftkit.report.exported_card import card_of_export
 
     card = source.folder / CARD
+    writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
     text = card_of_export(
         card.read_text(encoding="utf-8") if card.is_file() else "",
         name=name,
-        pipeline_tag="text-classification" if source.is_classifier else "text-generation",
+        pipeline_tag="text-classification" if source.is_classifier else writes,
         made=f"{'The adapter is merged into its base' if source.settings else 'The weights are rounded'} "
         "here by `ftkit export`.",
     )
@@ -230,7 +229,7 @@ def _copy(source: Source, staging: Path, target: Path) -> list[str]:
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(source.folder), fix="put it back")
     notes = [f"an adapter: peft and transformers load it with its base, {base}"]
-    if not source.is_classifier:
+    if not source.is_classifier and source.settings.get("task_type") != "SEQ_2_SEQ_LM":
         from ftkit.report.exported_card import how_to_serve
 
         chats = (staging / "chat_template.jinja").is_file()

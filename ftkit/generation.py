@@ -13,17 +13,36 @@ import torch
 
 from ftkit.data.chat import ChatRenderer, end_of_turn
 from ftkit.data.encoding import special_tokens
-from ftkit.data.prompting import Prompting
+from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
 from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.outputs import write_outputs
 from ftkit.errors import UserError
+from ftkit.models.families import read_object
 from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
 from ftkit.progress import Advance
 from ftkit.prompts import Ask
+from ftkit.scoring import is_encoder_decoder
 
 CHUNK = 64
 """Prompts that are answered together: as many as are lost when somebody stops a long file."""
+
+MEASURED_WITH = (
+    "max_new_tokens",
+    "num_beams",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "length_penalty",
+    "early_stopping",
+)
+"""Settings of a generation_config.json that are knobs here."""
 
 FIRST_WORDS = 8
 OWN_KEYS = ("generated", "new_tokens", "stopped")
@@ -42,6 +61,11 @@ class Writer:
     saved: SavedLM
     prompting: Prompting
     stop_ids: frozenset[int]
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder writes something new, not on."""
+        return is_encoder_decoder(self.saved.model)
 
 
 def open_writer(
@@ -75,6 +99,18 @@ def open_writer(
     return make_writer(saved, prompting)
 
 
+def measured_decoding(folder: Path) -> dict[str, Any]:
+    """The knobs with which an encoder-decoder was measured, as they lie beside it; none for a decoder.
+
+    A decoder's generation_config.json is its maker's, and says how a chat is drawn; that of an encoder-decoder trained
+    here says how its scores came about.
+    """
+    settings = read_object(folder / "generation_config.json")
+    if "decoder_start_token_id" not in settings or not (folder / PROMPTING_FILE).is_file():
+        return {}
+    return {name: settings[name] for name in MEASURED_WITH if settings.get(name) is not None}
+
+
 def make_writer(saved: SavedLM, prompting: Prompting) -> Writer:
     """Put a loaded model and the form of its inputs together.
 
@@ -88,13 +124,17 @@ def make_writer(saved: SavedLM, prompting: Prompting) -> Writer:
 def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     """The tokens that are sent: those that stood before the learnt part in training.
 
-    Begin tokens come first where training put them, and never twice; an empty text is the begin token alone.
+    Begin tokens come first where training put them, and never twice; an empty text is the begin token alone. What an
+    encoder reads has the special tokens that its tokenizer adds.
 
     Raises:
         UserError: there is nothing to send, or more than the model has positions for.
     """
     tokenizer: Any = writer.saved.tokenizer
     prefix: list[int] = []
+    if writer.is_encoder_decoder:
+        assert ask.text is not None, "encoder-decoders are not trained on chats"
+        return _within_positions(writer, tokenizer(ask.text, verbose=False)["input_ids"])
     if ask.text is None:
         text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
     else:
@@ -106,8 +146,14 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
         ids = [tokenizer.bos_token_id]
     if not ids:
         raise UserError("the prompt is empty, and this tokenizer has no begin token to start from", fix="write one")
-    limit = position_limit(writer.saved.model)
-    if limit is not None and len(ids) >= limit:
+    return _within_positions(writer, ids)
+
+
+def _within_positions(writer: Writer, ids: list[int]) -> list[int]:
+    """The same ids; a decoder must have a position left to write at, an encoder none."""
+    limit = None if writer.saved.base.counts_distances else position_limit(writer.saved.model)
+    room = 0 if writer.is_encoder_decoder else 1
+    if limit is not None and len(ids) + room > limit:
         raise UserError(
             f"the prompt has {len(ids):,} tokens, and the model has positions for {limit:,}", fix="shorten it"
         )
@@ -137,7 +183,8 @@ def generate(
     prompts = [prompt_ids(writer, ask) for ask in asks]
     for start in range(0, len(prompts), CHUNK):
         chunk = prompts[start : start + CHUNK]
-        yield from continue_prompts(
+        let_write = write_outputs if writer.is_encoder_decoder else continue_prompts
+        yield from let_write(
             writer.saved.model,
             writer.saved.tokenizer,
             chunk,

@@ -12,6 +12,7 @@ from ftkit.data.chat_rows import ChatReader, Unusable
 from ftkit.data.files import iter_rows
 from ftkit.data.language_columns import MESSAGES_NAMES
 from ftkit.data.language_forms import field_text
+from ftkit.data.nested import has
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.data.rows import BadRow, Row
 from ftkit.errors import UserError
@@ -186,7 +187,7 @@ def file_prompts(
 
 def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:
     values, names = row.values, prompting.prompt_fields
-    if names and all(name in values for name in names):
+    if names and all(has(values, name) for name in names):
         # numbers become text as they did in training
         return Ask(prompting.render_prompt({name: field_text(values, name, None) for name in names}), values=values)
     if prompting.kind == "chat" and (found := _first((column, *MESSAGES_NAMES), values)):

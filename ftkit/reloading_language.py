@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftkit.errors import UserError
 from ftkit.reloading import ReadBack
 from ftkit.runs import Run, is_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from ftkit.data.dataset import Split
+    from ftkit.metrics.language import LanguageScores
+    from ftkit.models.saved_lm import SavedLM
 
 NEW_TOKENS = 16
 """Tokens that a language model is asked to write."""
@@ -28,13 +36,10 @@ def read_language_model(model: Path, rows: Sequence[Mapping[str, str]], *, max_l
     import torch
 
     from ftkit.data.dataset import Split
-    from ftkit.data.prompting import Prompting
-    from ftkit.data.sequences import evaluation_sequences
     from ftkit.generation import first_words
     from ftkit.models.saved_lm import load_saved_lm
-    from ftkit.progress import Silent
-    from ftkit.training.language_model import make_scorable
-    from ftkit.training.language_scoring import Scorer, loss_of_rows
+    from ftkit.scoring import is_encoder_decoder
+    from ftkit.training.language_scoring import loss_of_rows
 
     folder = Run(model).model_dir if is_run(model) else model
     device = torch.device("cpu")
@@ -42,7 +47,35 @@ def read_language_model(model: Path, rows: Sequence[Mapping[str, str]], *, max_l
     if saved.prompting is None:
         raise UserError(f"{folder} does not say how examples are written", fix="it lacks prompting.json")
     split = Split("validation", pa.Table.from_pylist([dict(row) for row in rows]), str(folder))
-    tokens = evaluation_sequences(saved.tokenizer, split, Prompting.from_dict(saved.prompting), max_length=max_length)
     written = first_words(saved, rows[0], max_new_tokens=NEW_TOKENS)
-    scores = Scorer(make_scorable(saved.model, saved.tokenizer), device, Silent()).split(saved.model, split, tokens)
+    if is_encoder_decoder(saved.model):
+        longest = Run(model).manifest()["training"]["max_target_length"] if is_run(model) else max_length
+        scores = _score_pairs(saved, split, device, max_length=max_length, max_target_length=longest)
+    else:
+        scores = _score_documents(saved, split, device, max_length=max_length)
     return ReadBack(loss_of_rows(scores), [written], [])
+
+
+def _score_documents(saved: SavedLM, split: Split, device: torch.device, *, max_length: int) -> LanguageScores:
+    from ftkit.data.prompting import Prompting
+    from ftkit.data.sequences import evaluation_sequences
+    from ftkit.progress import Silent
+    from ftkit.training.language_model import make_scorable
+    from ftkit.training.language_scoring import Scorer
+
+    assert saved.prompting is not None, "refused before"
+    tokens = evaluation_sequences(saved.tokenizer, split, Prompting.from_dict(saved.prompting), max_length=max_length)
+    return Scorer(make_scorable(saved.model, saved.tokenizer), device, Silent()).split(saved.model, split, tokens)
+
+
+def _score_pairs(
+    saved: SavedLM, split: Split, device: torch.device, *, max_length: int, max_target_length: int
+) -> LanguageScores:
+    from ftkit.data.pairs import tokenize_pairs
+    from ftkit.progress import Silent
+    from ftkit.training.language_model import make_scorable
+    from ftkit.training.pair_scoring import PairScorer
+
+    tokens = tokenize_pairs(saved.tokenizer, split, max_length=max_length, max_target_length=max_target_length)
+    batching = make_scorable(saved.model, saved.tokenizer)
+    return PairScorer(batching.pad_id, device, Silent()).targets(saved.model, tokens, what="scoring")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,8 +62,9 @@ class TokenBatch(NamedTuple):
     """Token sequences as a language model takes them, one a row or end to end in a single row.
 
     Attributes:
-        inputs: model inputs (B, T), `labels` among them: the token's own id where it is scored, -100 elsewhere (the
-            model shifts them), and always -100 for the first token of a row.
+        inputs: model inputs (B, T), `labels` among them: the token's own id where it is scored, -100 elsewhere. A
+            decoder shifts them, and the first of a row is always -100; an encoder-decoder predicts them from the
+            first on.
         sequences: of each scored token, row by row: the number of its sequence, (n,).
         special: of each scored token: whether it is a special token, (n,).
 
@@ -118,7 +119,8 @@ def score_tokens(
     `token_nll` and `token_correct`; any other must give `logits` (B, T or more, V), which cost memory.
 
     Args:
-        model: a causal language model, perhaps with adapters; each module gets its mode back afterwards.
+        model: a causal language model or an encoder-decoder, perhaps with adapters; each module gets its mode back
+            afterwards.
         batches: each sequence in one batch, in any order.
         num_sequences: N.
         device: where the model lies.
@@ -126,18 +128,19 @@ def score_tokens(
         advance: called with the number of sequences just scored.
 
     Raises:
-        ValueError: a batch has another number of labels than it says, or labels the first token of a row, though
-            nothing stands before it.
+        ValueError: a batch has another number of labels than it says, or labels the first token of a row of a decoder,
+            though nothing stands before it.
     """
+    shifts = not is_encoder_decoder(model)
     owners, nlls = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     hits, texts = [np.zeros(0, dtype=np.bool_)], [np.zeros(0, dtype=np.bool_)]
     with _evaluating(model), torch.inference_mode():
         for batch in batches:
             labelled = batch.inputs["labels"] != IGNORED
-            if labelled[:, 0].any() or labelled.sum() != len(batch.sequences):
+            if (shifts and labelled[:, 0].any()) or labelled.sum() != len(batch.sequences):
                 raise ValueError("labels: one for each scored token, and none for the first token of a row")
             inputs = {name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()}
-            nll, correct = _token_losses(model, inputs)
+            nll, correct = _token_losses(model, inputs, shifts=shifts)
             owners.append(batch.sequences)
             nlls.append(nll.float().cpu().numpy())
             hits.append(correct.cpu().numpy())
@@ -157,16 +160,72 @@ def score_tokens(
     )
 
 
-def _token_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def score_candidates(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    candidates: Sequence[Sequence[int]],
+    *,
+    num_rows: int,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda _rows: None,
+) -> npt.NDArray[np.float64]:
+    """Log-likelihood of each of K targets for every source: which of them an encoder-decoder would rather write.
+
+    The encoder runs once over a batch; its output is handed on for the other candidates.
+
+    Args:
+        model: an encoder-decoder, perhaps with adapters; each module gets its mode back afterwards.
+        batches: rows and the model inputs of their sources, each row once, in any order.
+        candidates: K targets as token ids, special tokens included.
+        num_rows: N.
+        device: where the model lies.
+        advance: called with the number of rows just scored.
+
+    Returns:
+        Sums over the tokens of each candidate in nats, (N, K).
+    """
+    found = np.zeros((num_rows, len(candidates)))
+    whole: Any = model
+    base = whole.get_base_model() if hasattr(whole, "get_base_model") else whole
+    encoded: dict[str, Any] = {}
+    hook = base.get_encoder().register_forward_hook(lambda _m, _i, output: encoded.update(encoder_outputs=output))
+    try:
+        with _evaluating(model), torch.inference_mode():
+            for rows, arrays in batches:
+                encoded.clear()
+                inputs = {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
+                for column, ids in enumerate(candidates):
+                    labels = torch.tensor([list(ids)] * len(rows), device=device)
+                    nll, _ = _token_losses(model, inputs | encoded | {"labels": labels}, shifts=False)
+                    found[rows, column] = -nll.double().view(len(rows), -1).sum(dim=1).cpu().numpy()
+                advance(len(rows))
+    finally:
+        hook.remove()
+    return found
+
+
+def is_encoder_decoder(model: nn.Module) -> bool:
+    """Whether a model of transformers, perhaps with adapters, has an encoder that reads and a decoder that writes."""
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+
+
+def _token_losses(
+    model: nn.Module, inputs: dict[str, torch.Tensor], *, shifts: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Nll and whether it is the likeliest, for each labelled token in row-major order."""
     if getattr(model, "computes_loss_in_chunks", False):
         outputs = model(**inputs, token_scores=True)
         return outputs.token_nll, outputs.token_correct
-    labels = inputs.pop("labels")[:, 1:]
+    if shifts:
+        labels = inputs.pop("labels")[:, 1:]
+        # a learnt prompt puts positions of its own before the row
+        logits = model(**inputs).logits[:, -labels.shape[1] - 1 : -1]
+    else:
+        # given labels, the model makes the decoder's inputs of them
+        labels = inputs["labels"]
+        logits = model(**inputs).logits
     learnt = labels != IGNORED
-    # a learnt prompt puts positions of its own before the row
-    logits = model(**inputs).logits[:, -labels.shape[1] - 1 : -1][learnt]
-    targets = labels[learnt]
+    logits, targets = logits[learnt], labels[learnt]
     chunks = torch.split(torch.arange(len(targets)), max(1, LOGITS_AT_A_TIME // logits.shape[1]))
     nlls = [nn.functional.cross_entropy(logits[rows].float(), targets[rows], reduction="none") for rows in chunks]
     return torch.cat(nlls), logits.argmax(dim=1) == targets

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ftkit.models.stand_in import StandIn
 
 STEPS = 2
+NEW_TOKENS = 8
+MOST_BEAMS = 2
 
 NOT_CHECKED = (
     "the hub, the real weights and their tokenizer, memory, speed, GPUs and mixed precision, the result's quality"
@@ -49,7 +51,9 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     """
     changes: list[str] = []
     model = _model(recipe, stand_in, changes)
-    data = {"max_length": _max_length(recipe, stand_in, changes)} | _chat_template(recipe, stand_in, changes)
+    data = {
+        key: _max_length(recipe, stand_in, changes, key=key) for key in ("max_length", "max_target_length")
+    } | _chat_template(recipe, stand_in, changes)
     method = _method(recipe, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
     metrics = _metrics(recipe, changes)
@@ -61,12 +65,13 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
         "data": recipe.data.model_copy(update=data),
         "training": recipe.training.model_copy(update=training),
         "evaluation": recipe.evaluation.model_copy(update={"metrics": metrics}),
+        "generation": recipe.generation.model_copy(update=_generation(recipe, changes)),
     }
     return recipe.model_copy(update=sections), changes
 
 
-def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> int | None:
-    asked = recipe.data.max_length
+def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str], *, key: str) -> int | None:
+    asked: int | None = getattr(recipe.data, key)
     if asked is None:
         return None
     if stand_in.real is not None:
@@ -75,8 +80,18 @@ def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> int | 
         return stand_in.checkpoint.max_length(asked)
     except UserError:
         lowered = stand_in.checkpoint.max_length(None)
-        changes.append(f"max_length {lowered} instead of {asked}, which the tiny model does not take")
+        changes.append(f"{key} {lowered} instead of {asked}, which the tiny model does not take")
         return lowered
+
+
+def _generation(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+    """Untrained models never stop by themselves, so outputs are short."""
+    if recipe.task != "seq2seq":
+        return {}
+    if recipe.generation.num_beams > MOST_BEAMS:
+        changes.append(f"num_beams {MOST_BEAMS} instead of {recipe.generation.num_beams}")
+    changes.append(f"outputs of at most {NEW_TOKENS} tokens")
+    return {"max_new_tokens": NEW_TOKENS, "num_beams": min(MOST_BEAMS, recipe.generation.num_beams)}
 
 
 def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
@@ -160,8 +175,8 @@ def _metrics(recipe: Recipe, changes: list[str]) -> list[str]:
     fetched = [name for name in asked if name.startswith("evaluate:") and name[len("evaluate:")] not in "./~"]
     if fetched:
         changes.append(f"without {', '.join(fetched)}, which the hub would be asked for")
-    # only classifiers have such metrics
-    return [name for name in asked if name not in fetched] or ["accuracy"]
+    left = "accuracy" if recipe.task == "classification" or recipe.data.labels_as_text else "perplexity"
+    return [name for name in asked if name not in fetched] or [left]
 
 
 def _shown(value: object) -> str:

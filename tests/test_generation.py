@@ -20,9 +20,9 @@ from ftkit.errors import UserError
 from ftkit.generation import Writer, answer_row, first_words, generate, make_writer, open_writer, prompt_ids
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.saved_lm import load_saved_lm, save_causal_lm
+from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
+from ftkit.models.saved_lm import load_saved_lm, save_language_model
 from ftkit.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
@@ -38,13 +38,13 @@ def save_tiny(family: str, folder: Path, kind: str = "full", prompting: Promptin
     model: Any = load_causal_lm(checkpoint, dtype=torch.float32)
     tokenizer = load_tokenizer_for_lm(checkpoint)
     if kind == "lora":
-        model = attach_causal_lora(model, LoraMethod(type="lora"))
+        model = attach_language_lora(model, LoraMethod(type="lora"))
     if kind == "prompt_tuning":
         model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning", num_virtual_tokens=4), tokenizer)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
-    save_causal_lm(model, folder, base_name=str(checkpoint.folder))
+    save_language_model(model, folder, base_name=str(checkpoint.folder))
     tokenizer.save_pretrained(folder)
     if prompting is not None:
         (folder / PROMPTING_FILE).write_text(json.dumps(prompting.to_dict()))

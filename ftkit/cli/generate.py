@@ -39,7 +39,9 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Send prompts as they are, without any template.")] = False,
     no_adapter: Annotated[bool, typer.Option("--no-adapter", help="Ask the base of an adapter alone.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Limit of what is written.")] = 128,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Limit of what is written; default: 128, or as it was measured.")
+    ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Draw tokens; default: the likeliest.")] = False,
     temperature: Annotated[float | None, typer.Option(help="With --sample: below 1 is bolder.")] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="With --sample: only the k likeliest.")] = None,
@@ -49,8 +51,8 @@ def generate(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With --sample: of the draws; default 42.")] = None,
     num_samples: Annotated[int | None, typer.Option(min=1, help="With --sample: for each prompt.")] = None,
-    num_beams: Annotated[int, typer.Option(min=1, help="Sequences kept side by side.")] = 1,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: what is there comes less again.")] = 1.0,
+    num_beams: Annotated[int | None, typer.Option(min=1, help="Sequences kept side by side.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: what is there comes less again.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
@@ -58,17 +60,19 @@ def generate(
 ) -> None:
     """Let a language model write, in the form in which it was trained.
 
-    Greedy unless --sample is given. A new text goes to standard output as it comes.
+    Greedy unless --sample is given; an encoder-decoder (T5, BART) writes as it was measured unless options say
+    otherwise. A new text goes to standard output as it comes.
     """
     _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite, delimiter=delimiter)
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     knobs = _drawing_knobs(drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
-    knobs |= {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
+    plain = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
+    knobs |= {name: value for name, value in plain.items() if value is not None}
     folder = _prepare(model)
     from ftkit import prompts
 
-    decoding = _decoding(knobs, sample=sample)
+    decoding = _decoding(folder, knobs | ({"do_sample": True} if sample else {}))
     form = prompts.form_of(folder, raw=raw)
     if form.note:
         ConsoleReporter().say(form.note)
@@ -100,11 +104,18 @@ def _prepare(model: Path) -> Path:
     return folder
 
 
-def _decoding(knobs: dict[str, Any], *, sample: bool) -> Decoding:
+def _decoding(folder: Path, knobs: dict[str, Any]) -> Decoding:
+    """What the options say, and for the rest what an encoder-decoder was measured with."""
     from ftkit.decoding.knobs import Decoding
+    from ftkit.generation import measured_decoding
 
+    measured = measured_decoding(folder)
+    usual = Decoding()
+    shown = [name for name, value in measured.items() if name not in knobs and value != getattr(usual, name)]
+    if taken := [f"{name} {measured[name]}" for name in shown]:
+        ConsoleReporter().say(f"as it was measured: {', '.join(taken)}")
     try:
-        return Decoding(do_sample=sample, **knobs)
+        return Decoding(**(measured | knobs))
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-')}") from error
 

@@ -87,14 +87,14 @@ def continue_prompts(
     streams = write is not None and len(prompts) == 1 and decoding.num_beams == 1
     for number, rows in enumerate(_batches(prompts, decoding, limit, max_batch_tokens, padded=not _has_prompt(model))):
         room = min(decoding.max_new_tokens, *(limit - len(prompts[row]) for row in rows if limit is not None), 1 << 30)
-        config = decoding.generation_config(stop_ids=stop_ids, pad_id=_pad_id(tokenizer), max_new_tokens=room)
+        config = decoding.generation_config(stop_ids=stop_ids, pad_id=pad_id(tokenizer), max_new_tokens=room)
         texts = [NewText(tokenizer, prompts[row]) for row in rows]
         streamer = Pieces(texts[0], write) if streams and write is not None else None
-        with _seeded(model.device, decoding.seed, number):
+        with seeded(model.device, decoding.seed, number):
             batch = _generate(model, [prompts[row] for row in rows], config, streamer)
         for row, text, ids in zip(rows, texts, batch, strict=True):
-            found[row] = _continuation(text, ids, stop_ids)
-    return [continuation for continuation in found if continuation is not None]
+            found[row] = continuation(text, ids, stop_ids)
+    return [one for one in found if one is not None]
 
 
 def _has_prompt(model: Any) -> bool:
@@ -102,7 +102,8 @@ def _has_prompt(model: Any) -> bool:
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
-def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What fills up a batch: the pad token, or the end token of a tokenizer that has none."""
     pad: Any = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return int(pad)
 
@@ -138,7 +139,7 @@ def _generate(
     pad = config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-    with torch.inference_mode(), _only(model, config), warnings.catch_warnings():
+    with torch.inference_mode(), settings_alone(model, config), warnings.catch_warnings():
         # peft says so at every step with a tuned prompt, whose positions transformers then counts itself
         warnings.filterwarnings("ignore", message="Position ids are not supported")
         written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, streamer=streamer)
@@ -147,7 +148,7 @@ def _generate(
 
 
 @contextlib.contextmanager
-def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
+def settings_alone(model: Any, config: GenerationConfig) -> Iterator[None]:
     """Take the checkpoint's own generation settings away for a while: transformers fills every gap from them."""
     holders = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
     own = [holder.generation_config for holder in holders]
@@ -161,7 +162,7 @@ def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _seeded(device: torch.device, seed: int, batch: int) -> Iterator[None]:
+def seeded(device: torch.device, seed: int, batch: int) -> Iterator[None]:
     """Seed torch for one batch; its state is put back. transformers has no generator of its own to seed."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -169,7 +170,8 @@ def _seeded(device: torch.device, seed: int, batch: int) -> Iterator[None]:
         yield
 
 
-def _continuation(text: NewText, ids: list[int], stop_ids: Collection[int]) -> Continuation:
+def continuation(text: NewText, ids: list[int], stop_ids: Collection[int]) -> Continuation:
+    """What new ids say, up to the first that ends it."""
     end = next((place for place, index in enumerate(ids) if index in stop_ids), None)
     kept = ids if end is None else ids[:end]
     return Continuation(text.of(kept), len(kept), end is not None)

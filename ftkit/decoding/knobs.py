@@ -25,7 +25,11 @@ class Decoding:
         top_k: only that many of the likeliest tokens are drawn from; 0 is all.
         top_p: only the likeliest tokens that make up this probability (Holtzman et al. 2020), in (0, 1].
         min_p: only tokens at least that likely relative to the likeliest (Nguyen et al. 2024), in [0, 1].
+        typical_p: only tokens of typical surprise that make up this probability (Meister et al. 2022), in (0, 1].
         repetition_penalty: tokens already there lose logits by it (Keskar et al. 2019); 1 is none.
+        no_repeat_ngram_size: runs of so many tokens occur once at most; 0 lets them occur.
+        length_penalty: exponent of the length that a beam's score is divided by; 1 is the mean of a token.
+        early_stopping: beam search ends with num_beams whole sequences, whether or not others could still win.
         seed: of the draws.
 
     Raises:
@@ -39,7 +43,11 @@ class Decoding:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    typical_p: float = 1.0
     repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    length_penalty: float = 1.0
+    early_stopping: bool = False
     seed: int = 42
 
     def __post_init__(self) -> None:
@@ -50,14 +58,25 @@ class Decoding:
             "top_k is at least 0": self.top_k >= 0,
             "top_p is above 0 and at most 1": 0 < self.top_p <= 1,
             "min_p is from 0 to 1": 0 <= self.min_p <= 1,
+            "typical_p is above 0 and at most 1": 0 < self.typical_p <= 1,
             "repetition_penalty is above 0": self.repetition_penalty > 0,
+            "no_repeat_ngram_size is at least 0": self.no_repeat_ngram_size >= 0,
         }
         for rule, holds in rules.items():
             if not holds:
                 raise ValueError(rule)
 
-    def generation_config(self, *, stop_ids: Collection[int], pad_id: int, max_new_tokens: int) -> GenerationConfig:
-        """The same as transformers reads it."""
+    def generation_config(
+        self, *, stop_ids: Collection[int], pad_id: int, max_new_tokens: int, **of_the_model: Any
+    ) -> GenerationConfig:
+        """The same as transformers reads it.
+
+        Args:
+            stop_ids: tokens that end what is written.
+            pad_id: fills up what ended before others of its batch.
+            max_new_tokens: limit of this batch.
+            of_the_model: settings that belong to the architecture, such as the decoder's first token.
+        """
         from transformers import GenerationConfig
 
         make: Any = GenerationConfig
@@ -66,14 +85,14 @@ class Decoding:
             do_sample=self.do_sample,
             num_beams=self.num_beams,
             repetition_penalty=self.repetition_penalty,
-            no_repeat_ngram_size=0,
-            length_penalty=1.0,
-            early_stopping=False,
+            no_repeat_ngram_size=self.no_repeat_ngram_size,
             eos_token_id=sorted(stop_ids),
             pad_token_id=pad_id,
             use_cache=True,
             # named only where they act, since transformers warns of knobs that do not
             **(self._sampling() if self.do_sample else {}),
+            **(self._beams() if self.num_beams > 1 else {}),
+            **of_the_model,
         )
         return config
 
@@ -83,5 +102,8 @@ class Decoding:
             "top_k": self.top_k,
             "top_p": self.top_p,
             "min_p": self.min_p or None,
-            "typical_p": 1.0,
+            "typical_p": self.typical_p,
         }
+
+    def _beams(self) -> dict[str, Any]:
+        return {"length_penalty": self.length_penalty, "early_stopping": self.early_stopping}

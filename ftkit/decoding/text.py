@@ -58,6 +58,10 @@ class Pieces(BaseStreamer):
         self.num_written = 0
         self.prompt_is_past = False
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Pieces:
+        """Itself: peft copies all that it is given to generate under a tuned prompt, the tokenizer in here too."""
+        return self
+
     def put(self, value: torch.Tensor) -> None:
         """Take the prompt, then one token at a time."""
         if self.prompt_is_past:

@@ -33,7 +33,7 @@ def refuse_other_kinds(checkpoint: Checkpoint) -> None:
         raise UserError(
             f"{what} is an encoder with a decoder, not a causal language model",
             fix="task: causal_lm takes decoders such as GPT-2, OLMo, Llama, Gemma, Qwen or SmolLM; "
-            "an encoder with a decoder fits task: classification",
+            "an encoder with a decoder fits task: seq2seq",
         )
     if any(config.get(part) for part in ("vision_config", "audio_config")):
         raise UserError(
@@ -64,7 +64,7 @@ def load_tokenizer_for_lm(checkpoint: Checkpoint, *, trust_remote_code: bool = F
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
         raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {_first_line(error)}", where=str(checkpoint.folder)
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
         ) from error
     if tokenizer.eos_token_id is None:
         raise UserError(
@@ -123,19 +123,19 @@ def load_causal_lm(
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
         is_attention = isinstance(error, ImportError) and attn_implementation.startswith("flash")
         raise UserError(
-            f"{checkpoint.name} cannot be loaded as a causal language model: {_first_line(error)}",
+            f"{checkpoint.name} cannot be loaded as a causal language model: {first_line(error)}",
             where=str(checkpoint.folder),
             fix="set model.attn_implementation: auto" if is_attention else None,
         ) from error
     refuse_missing(checkpoint, sorted(loading["missing_keys"]))
     # a cache makes packed documents see one another, and costs memory in training
     model.config.use_cache = False
-    _mend_generation_config(model)
+    mend_generation_config(model)
     loaded: PreTrainedModel = model
     return loaded
 
 
-def _mend_generation_config(model: Any) -> None:
+def mend_generation_config(model: Any) -> None:
     """Make a generation_config.json that contradicts itself fit to be saved again.
 
     Some checkpoints name a temperature without do_sample. transformers reads that, but refuses to write it once
@@ -161,8 +161,13 @@ def _is_writable(config: Any) -> bool:
     return True
 
 
-def refuse_missing(checkpoint: Checkpoint, missing: list[str]) -> None:
+def refuse_missing(checkpoint: Checkpoint, missing: list[str], *, what: str = "a causal language model") -> None:
     """Refuse a checkpoint that lacks weights; a head tied to the embeddings is not among `missing`.
+
+    Args:
+        checkpoint: as it was named.
+        missing: names of the weights.
+        what: it was to be loaded as.
 
     Raises:
         UserError: naming the first of them.
@@ -170,7 +175,7 @@ def refuse_missing(checkpoint: Checkpoint, missing: list[str]) -> None:
     if missing:
         more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
         raise UserError(
-            f"{checkpoint.name} lacks weights of a causal language model: {', '.join(missing[:NAMES_SHOWN])}{more}; "
+            f"{checkpoint.name} lacks weights of {what}: {', '.join(missing[:NAMES_SHOWN])}{more}; "
             "they would be random",
             where=str(checkpoint.folder),
             fix="name a checkpoint that was saved with its language-model head",
@@ -194,5 +199,6 @@ def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrai
         )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, else its type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -22,6 +22,9 @@ PoolingKind = Literal["cls", "mean", "max", "first_token"]
 LONGEST_DEFAULT = 512
 """Tokens kept of an example when neither the recipe nor the checkpoint asks for fewer."""
 
+COUNTS_DISTANCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+"""Architectures whose positions are distances between tokens: their texts may be of any length."""
+
 LABELS_FILE = "label_names.json"
 """Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
 
@@ -120,9 +123,9 @@ class Checkpoint:
         Raises:
             UserError: more was asked than the checkpoint has positions for.
         """
-        limit = self._position_limit()
+        limit = self.position_limit
         if asked is not None:
-            if limit is not None and asked > limit:
+            if limit is not None and asked > limit and not self.counts_distances:
                 raise UserError(
                     f"data.max_length is {asked}, but {self.name} has positions for {limit} tokens",
                     fix=f"set data.max_length to at most {limit}",
@@ -135,7 +138,7 @@ class Checkpoint:
 
     def saved_length(self) -> int:
         """Tokens that a finetuned checkpoint reads of a text: as many as its own tokenizer and positions say."""
-        return self._position_limit() or LONGEST_DEFAULT
+        return self.position_limit or LONGEST_DEFAULT
 
     def own_pooling(self) -> Pooling | None:
         """The pooling that the checkpoint's sentence-transformers files name; None where it has none.
@@ -157,7 +160,14 @@ class Checkpoint:
             )
         return Pooling(kind, normalize="Normalize" in kinds)
 
-    def _position_limit(self) -> int | None:
+    @property
+    def counts_distances(self) -> bool:
+        """Whether its positions are distances between tokens, so that a text may be longer than it was trained on."""
+        return self.config.get("model_type") in COUNTS_DISTANCES
+
+    @property
+    def position_limit(self) -> int | None:
+        """Tokens that the checkpoint has positions for, or its tokenizer allows; None when neither says."""
         limits = []
         positions = self.config.get("max_position_embeddings") or self.config.get("n_positions")
         if isinstance(positions, int) and positions > 0:

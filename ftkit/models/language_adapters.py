@@ -1,16 +1,19 @@
-"""LoRA and prompt tuning of a causal language model: attached so that training starts at the base, and watched."""
+"""LoRA, prompt tuning and prefix tuning of a language model: attached at the base, and watched.
+
+Decoders and encoder-decoders alike.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from ftkit.errors import UserError
 from ftkit.models.adapter_targets import choose_targets
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
+from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -22,12 +25,15 @@ NUM_TOKENS_SAMPLED = 1024
 WATCHED = ("lora_B", "lora_magnitude_vector", "prompt_encoder")
 """Adapter tensors that every training moves with its first step."""
 
+PREFIX_SCALE = 0.02
+"""Deviation of a prefix's first numbers: small beside keys and values, so that a run begins near its base."""
+
 START = "ftkit_adapter_start"
 """Attribute of the peft model: adapter tensors as they started, on the CPU, where zeros do not say it."""
 
 
-def attach_causal_lora(model: PreTrainedModel, method: LoraMethod) -> PeftModel:
-    """Put low-rank adapters on the linear layers of a causal language model.
+def attach_language_lora(model: PreTrainedModel, method: LoraMethod) -> PeftModel:
+    """Put low-rank adapters on the linear layers of a language model.
 
     Whatever `init_lora_weights`, the model computes at first what it did before: B is zero (`true`, `gaussian`),
     B A is zero (`orthogonal`), or B A is taken out of the layer's own weight (`pissa`). Adapters are float32
@@ -49,7 +55,7 @@ def attach_causal_lora(model: PreTrainedModel, method: LoraMethod) -> PeftModel:
     layers = [model.get_submodule(name) for name in targets.layers]
     _refuse_start(model, method, layers)
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task_type_of(model),
         r=method.r,
         lora_alpha=method.lora_alpha,
         lora_dropout=method.lora_dropout,
@@ -104,7 +110,7 @@ def _refuse_start(model: PreTrainedModel, method: LoraMethod, layers: list[nn.Mo
 def attach_prompt_tuning(
     model: PreTrainedModel, method: PromptTuningMethod, tokenizer: PreTrainedTokenizerBase
 ) -> PeftModel:
-    """Put a trainable prompt before every input of a causal language model.
+    """Put a trainable prompt before every input of a language model: before what the encoder reads, where there is one.
 
     `random` draws normal numbers of the size of the model's own embeddings (peft's are of size 1, tens of times that);
     `vocab` takes the embeddings of random tokens; `text` those of the text's tokens, begin token included if the
@@ -126,7 +132,11 @@ def attach_prompt_tuning(
     start = _prompt_start(model, method, tokenizer)
     # always RANDOM for peft: for a text it would load the tokenizer again, by a name, here and at every reload
     config = PromptTuningConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=method.num_virtual_tokens, prompt_tuning_init="RANDOM"
+        task_type=task_type_of(model),
+        num_virtual_tokens=method.num_virtual_tokens,
+        prompt_tuning_init="RANDOM",
+        # peft's own two would be a prompt for the decoder as well, which nothing ever reads
+        num_transformer_submodules=1,
     )
     adapted: PeftModel = get_peft_model(model, config)
     prompt: Any = adapted.prompt_encoder["default"]
@@ -134,6 +144,73 @@ def attach_prompt_tuning(
         prompt.embedding.weight.copy_(start)
     _remember_start(adapted, WATCHED)
     return adapted
+
+
+def attach_prefix_tuning(model: PreTrainedModel, method: PrefixTuningMethod) -> PeftModel:
+    """Put trainable keys and values before those that every layer of the decoder attends to among its own outputs.
+
+    They start as small random numbers. Draws from torch's global generator.
+
+    Args:
+        model: an encoder-decoder; changed in place; its weights are frozen.
+        method: the recipe's method section.
+
+    Source:
+        Li and Liang 2021, Prefix-Tuning, without the reparametrisation by a second network.
+    """
+    from peft import PrefixTuningConfig, get_peft_model
+
+    decoder = decoder_shape(model.config)
+    config = PrefixTuningConfig(
+        task_type=task_type_of(model),
+        num_virtual_tokens=method.num_virtual_tokens,
+        num_layers=prefix_layers(decoder.num_layers),
+        num_attention_heads=decoder.num_heads,
+        # peft would take the model's width, which is not that of all heads in Flan-T5 and mT5
+        token_dim=decoder.num_heads * decoder.head_size,
+        num_transformer_submodules=2,
+    )
+    adapted: PeftModel = get_peft_model(model, config)
+    prefix: Any = adapted.prompt_encoder["default"]
+    with torch.no_grad():
+        prefix.embedding.weight.normal_(std=PREFIX_SCALE)
+    _remember_start(adapted, WATCHED)
+    return adapted
+
+
+class DecoderShape(NamedTuple):
+    """Sizes of a decoder's attention."""
+
+    num_layers: int
+    num_heads: int
+    head_size: int
+
+
+def decoder_shape(config: Any) -> DecoderShape:
+    """Sizes of the decoder of an encoder-decoder: T5 names them in its way, BART and its kin in theirs."""
+    layers = getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", config.num_hidden_layers)
+    heads = getattr(config, "decoder_attention_heads", None) or config.num_attention_heads
+    return DecoderShape(layers, heads, getattr(config, "d_kv", config.hidden_size // heads))
+
+
+def prefix_layers(num_layers: int) -> int:
+    """Layers that peft is told a decoder has, so that each of its layers gets a prefix of its own.
+
+    peft lays the keys and values of all layers end to end, twice over, and deals them out in fours: keys and values of
+    layer i are entries 4 i and 4 i + 1 of 2 n, counted round; the other two of each four are made for the attention to
+    the source and thrown away. For an odd n every entry is read by one layer. For an even n half of them would be read
+    by nobody and the others by two layers each; with n + 1 one pair of n + 1 is left over.
+
+    Example:
+        >>> [len({4 * layer % (2 * prefix_layers(n)) for layer in range(n)}) for n in (1, 2, 5, 6)]
+        [1, 2, 5, 6]
+    """
+    return num_layers if num_layers % 2 else num_layers + 1
+
+
+def task_type_of(model: PreTrainedModel) -> str:
+    """What peft calls a model of this kind."""
+    return "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
 
 
 def _prompt_start(

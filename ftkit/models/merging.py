@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import torch
 
 from ftkit.errors import UserError
-from ftkit.models.causal import load_causal_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import load_classifier
-from ftkit.models.saved_lm import load_saved_lm
+from ftkit.models.saved_lm import load_base, load_saved_lm
 from ftkit.models.tiny import no_progress_bar
 
 Probe = Mapping[str, Any]
@@ -68,9 +67,11 @@ def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_
     model: Any = saved.model
     tokens = probe_tokens(int(model.get_input_embeddings().weight.shape[0]))
     probe = {"input_ids": tokens, "use_cache": False}
+    if model.config.is_encoder_decoder:
+        probe["decoder_input_ids"] = tokens.flip(0)
     written = write_merged(model, out, probe, dtype=dtype)
     del saved, model
-    again = load_causal_lm(Checkpoint(str(out), out), dtype=torch.float32, trust_remote_code=trust_remote_code)
+    again = load_base(Checkpoint(str(out), out), dtype=torch.float32, trust_remote_code=trust_remote_code)
     return compare(again, probe, written, dtype=dtype)
 
 
@@ -135,11 +136,12 @@ def refuse_unmergeable(method: str) -> None:
     """Refuse what cannot be folded into weights.
 
     Raises:
-        UserError: the method is prompt tuning.
+        UserError: the method is prompt tuning or prefix tuning.
     """
-    if method == "prompt_tuning":
+    what = {"prompt_tuning": "a tuned prompt", "prefix_tuning": "a tuned prefix"}.get(method)
+    if what is not None:
         raise UserError(
-            "a tuned prompt cannot be merged: it is vectors before the input, which no weight of the model can hold",
+            f"{what} cannot be merged: it is vectors before the input, which no weight of the model can hold",
             fix="export it without --merge and load it with peft",
         )
 

@@ -12,8 +12,16 @@ from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.runs import Run, is_run
 
-METHODS: dict[str, Literal["lora", "prompt_tuning"]] = {"LORA": "lora", "PROMPT_TUNING": "prompt_tuning"}
+Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]
+
+METHODS: dict[str, Method] = {
+    "LORA": "lora",
+    "PROMPT_TUNING": "prompt_tuning",
+    "PREFIX_TUNING": "prefix_tuning",
+}
 """peft's name of what an adapter is -> the recipe's."""
+TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
+"""What peft calls the tasks of language models."""
 
 
 def model_folder(path: Path) -> Path:
@@ -55,9 +63,9 @@ def refuse_other_folders(folder: Path) -> None:
         raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
     if (folder / ADAPTER_FILE).is_file():
         settings = adapter_settings(folder)
-        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in ("CAUSAL_LM", None):
+        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in TASK_TYPES:
             kind = f"{settings.get('peft_type')} for {settings.get('task_type')}"
-            raise UserError(f"the adapter in {folder} is {kind}, not LoRA or prompt tuning of a causal language model")
+            raise UserError(f"the adapter in {folder} is {kind}, not LoRA, a prompt or a prefix of a language model")
 
 
 def has_chat_template(folder: Path) -> bool:

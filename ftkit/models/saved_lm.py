@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,17 +15,18 @@ from torch import nn
 from ftkit.errors import UserError
 from ftkit.models.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
-from ftkit.models.causal_adapters import adapter_start
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import METHODS, adapter_settings, refuse_other_folders
+from ftkit.models.language_adapters import adapter_start
+from ftkit.models.saved_folder import METHODS, Method, adapter_settings, refuse_other_folders
+from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.models.weight_files import refuse_damaged
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PROMPTING_FILE = "prompting.json"
@@ -47,16 +48,17 @@ class SavedLM:
     tokenizer: PreTrainedTokenizerBase
     prompting: dict[str, Any] | None
     base: Checkpoint
-    method: Literal["full", "lora", "prompt_tuning"]
+    method: Method
 
 
-def save_causal_lm(
+def save_language_model(
     model: PreTrainedModel | PeftModel,
     target: Path,
     *,
     base_name: str,
     revision: str | None = None,
     stop_ids: Collection[int] = (),
+    generation: GenerationConfig | None = None,
 ) -> None:
     """Write a full model as transformers does, or an adapter as peft does.
 
@@ -70,10 +72,13 @@ def save_causal_lm(
         revision: of a hub id.
         stop_ids: tokens that end what the model writes, for the generation_config.json of a full model; none: as the
             checkpoint has it.
+        generation: the whole generation_config.json, beside an adapter too, where libraries and people find it.
     """
     from peft import PeftModel
 
     if not isinstance(model, PeftModel):
+        if generation is not None:
+            model.generation_config = generation
         if stop_ids and model.generation_config is not None:
             model.generation_config.eos_token_id = sorted(stop_ids)
         # switched off for training only; whoever generates from the folder wants it
@@ -85,6 +90,8 @@ def save_causal_lm(
     config.base_model_name_or_path, config.revision = base_name, revision
     # peft would ask the hub whether the vocabulary has grown
     model.save_pretrained(str(target), save_embedding_layers=False)
+    if generation is not None:
+        generation.save_pretrained(target)
     if getattr(config, "init_lora_weights", True) == "pissa":
         write_as_plain_lora(target, adapter_start(model))
 
@@ -144,18 +151,17 @@ def load_saved_lm(
     if (folder / ADAPTER_FILE).is_file():
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
-        model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
         model = _with_adapter(model, folder, base) if with_adapter else model
-        method: Literal["full", "lora", "prompt_tuning"] = METHODS[settings["peft_type"]]
+        method = METHODS[settings["peft_type"]]
     elif not with_adapter:
         raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
     else:
         base, method = Checkpoint(str(folder), folder), "full"
-        model = load_causal_lm(base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
     own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    tokenizer = load_tokenizer_for_lm(
-        Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code
-    )
+    load_tokenizer = load_tokenizer_for_seq2seq if is_seq2seq(base) else load_tokenizer_for_lm
+    tokenizer = load_tokenizer(Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code)
     refuse_unknown_tokens(model, tokenizer)
     model.config.use_cache = True
     module: nn.Module = model.eval()
@@ -163,6 +169,16 @@ def load_saved_lm(
     file = folder / PROMPTING_FILE
     prompting = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     return SavedLM(model, tokenizer, prompting, base, method)
+
+
+def load_base(base: Checkpoint, *, dtype: torch.dtype, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Load a whole language model of either kind, a decoder or an encoder with one.
+
+    Raises:
+        UserError: it is neither, lacks weights, or cannot be read.
+    """
+    load = load_seq2seq if is_seq2seq(base) else load_causal_lm
+    return load(base, dtype=dtype, trust_remote_code=trust_remote_code)
 
 
 def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:

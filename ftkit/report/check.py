@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.report.language_check import LanguageCheck, language_data_lines
+from ftkit.report.seq2seq_check import Seq2seqCheck, seq2seq_data_lines
 
 if TYPE_CHECKING:
     from ftkit.data.checks import DataAudit, TokenStatistics
@@ -50,6 +51,10 @@ class DataCheck:
         }
 
 
+AnyCheck = DataCheck | LanguageCheck | Seq2seqCheck
+"""What was found, by the task of the recipe."""
+
+
 def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     """Every value of the recipe with where it came from; what the user wrote stands out by its line number."""
     shown = [(key, _short(value), source) for key, value, source in values if value is not None or source != "default"]
@@ -61,9 +66,11 @@ def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     yield f"  not set: {', '.join(unset)}"
 
 
-def data_lines(check: DataCheck | LanguageCheck) -> Iterator[str]:
+def data_lines(check: AnyCheck) -> Iterator[str]:
     """Notes, counts, token lengths and two examples."""
-    return language_data_lines(check) if isinstance(check, LanguageCheck) else _labelled_lines(check)
+    if isinstance(check, LanguageCheck):
+        return language_data_lines(check)
+    return seq2seq_data_lines(check) if isinstance(check, Seq2seqCheck) else _labelled_lines(check)
 
 
 def _labelled_lines(check: DataCheck) -> Iterator[str]:
@@ -114,7 +121,7 @@ def _token_lines(check: DataCheck) -> Iterator[str]:
         )
 
 
-def plan_lines(check: DataCheck | LanguageCheck) -> Iterator[str]:
+def plan_lines(check: AnyCheck) -> Iterator[str]:
     """Parameters, steps and memory."""
     plan = check.plan
     share = plan.trained_parameters / plan.parameters
@@ -126,7 +133,7 @@ def plan_lines(check: DataCheck | LanguageCheck) -> Iterator[str]:
         yield f"  {_mib(plan.features_bytes)} on disk for the stored features of the training set"
 
 
-def check_json(values: Sequence[tuple[str, Any, str]], check: DataCheck | LanguageCheck | None) -> dict[str, Any]:
+def check_json(values: Sequence[tuple[str, Any, str]], check: AnyCheck | None) -> dict[str, Any]:
     """The same as one JSON object."""
     recipe = {key: {"value": value, "source": source} for key, value, source in values}
     if check is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftkit.report import seq2seq_card
 from ftkit.report.language_card import ADAPTER, PIPELINE, VLLM_RANKS
 
 DEFAULT_RANK = 16
@@ -27,6 +28,9 @@ def card_of_export(card: str, *, name: str, pipeline_tag: str, made: str) -> str
     text = card.replace("library_name: peft", "library_name: transformers", 1)
     text = text.replace(ADAPTER.format(folder="model"), PIPELINE.format(folder=name))
     text = text.replace(PIPELINE.format(folder="model"), PIPELINE.format(folder=name))
+    for loading in (seq2seq_card.ADAPTER, seq2seq_card.WHOLE):
+        text = text.replace(loading.format(folder="model"), seq2seq_card.WHOLE.format(folder=name))
+    text = text.replace('.from_pretrained("model")', f'.from_pretrained("{name}")')
     lines = [f"# served: vllm serve {name}" if line.startswith("# served: ") else line for line in text.splitlines()]
     title = next((place for place, line in enumerate(lines) if line.startswith("# ")), 0)
     return "\n".join([*lines[: title + 1], "", made, *lines[title + 1 :]]) + "\n"

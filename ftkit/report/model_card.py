@@ -9,6 +9,7 @@ from ftkit.data.dataset import Splits
 from ftkit.recipe.schema import Recipe
 from ftkit.report.card_parts import fenced, folder_kind, metadata, training_section
 from ftkit.report.language_card import language_card
+from ftkit.report.seq2seq_card import seq2seq_card
 from ftkit.runs import Run
 from ftkit.storage import write_text
 from ftkit.version import __version__
@@ -47,7 +48,7 @@ def write_model_card(
         metrics: as in metrics.json.
         facts: of the training, as in the manifest.
     """
-    make = {"classification": classification_card, "causal_lm": language_card}[recipe.task]
+    make = {"classification": classification_card, "causal_lm": language_card, "seq2seq": seq2seq_card}[recipe.task]
     write_text(run.model_dir / "README.md", make(run, recipe, splits=splits, metrics=metrics, facts=facts))
 
 

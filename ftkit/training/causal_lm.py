@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
@@ -17,18 +16,18 @@ from ftkit.decoding.continuing import stop_tokens
 from ftkit.metrics.language import LanguageScores, evaluate_language
 from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.placement import DTYPES, choose_device
-from ftkit.models.saved_lm import load_saved_lm, save_causal_lm
+from ftkit.models.placement import choose_device
+from ftkit.models.saved_lm import load_saved_lm, save_language_model
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 from ftkit.storage import write_json
-from ftkit.training.language_model import Prepared, language_placement, make_scorable, make_trainer, prepare_model
-from ftkit.training.language_scoring import Scorer, loss_of_rows, prediction_rows
+from ftkit.training.language_model import Prepared, make_scorable, make_trainer, prepare_model, scoring_dtype
+from ftkit.training.language_scoring import Scorer, loss_of_rows, mean_scores, prediction_rows
 from ftkit.training.language_tokens import TokenizedSplits, example_length, say_tokens, tokenize_splits
-from ftkit.training.language_trainer import LanguageTrainer
+from ftkit.training.language_trainer import LanguageTrainer, SequenceRows
 from ftkit.training.outcome import Finished
-from ftkit.training.running import run_trainer
+from ftkit.training.running import run_trainer, say_failure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,7 +96,7 @@ def train_causal_lm(
     final, adapted_base = _score_saved(recipe, run, tokens, splits, reporter=reporter)
     base = base or adapted_base
     metrics = {name: _measure(recipe, scores) for name, scores in final.items()}
-    _say_failure(final["validation"], base["validation"], fit=facts["fit"], reporter=reporter)
+    say_failure(final["validation"], base["validation"], fit=facts["fit"], reporter=reporter)
     metrics |= {f"base_{name}": _measure(recipe, scores) for name, scores in base.items()}
     for split in splits.all()[1:]:
         run.write_jsonl(run.predictions_file(split.name), prediction_rows(split, final[split.name], base[split.name]))
@@ -120,9 +119,9 @@ def _fit(
     trainer = make_trainer(
         recipe,
         run,
-        prepared=prepared,
-        sequences=tokens.train.sequences,
-        score=lambda model: scorer.split(model, splits.validation, tokens.evaluation["validation"]),
+        model=prepared.model,
+        rows=SequenceRows(tokens.train.sequences, prepared.batching),
+        score=lambda model: mean_scores(scorer.split(model, splits.validation, tokens.evaluation["validation"])),
         say=reporter.say,
     )
     run_trainer(trainer, reporter=reporter, resume_from=resume_from)
@@ -143,7 +142,7 @@ def _score_saved(
     So what is measured is what was saved.
     """
     device = choose_device(use_cpu=recipe.training.use_cpu)
-    dtype = _scoring_dtype(recipe, device)
+    dtype = scoring_dtype(recipe, device)
     reporter.say(f"reading the saved model back in {str(dtype).removeprefix('torch.')}")
     saved = load_saved_lm(run.model_dir, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
     scorer = Scorer(make_scorable(saved.model, saved.tokenizer), device, reporter)
@@ -153,22 +152,6 @@ def _score_saved(
     adapted: Any = saved.model
     with adapted.disable_adapter():
         return final, _score(saved.model, tokens, splits, scorer=scorer, what="scoring the base on")
-
-
-def _say_failure(final: LanguageScores, base: LanguageScores, *, fit: dict[str, Any], reporter: Reporter) -> None:
-    """A word where training did nothing or did harm, before the figures are shown."""
-    if fit["num_steps"] <= fit["warmup_steps"]:
-        reporter.say(f"warning: all {fit['num_steps']} steps were warm-up; nothing was learnt to speak of")
-    elif not float(np.sum(final.nll)) < float(np.sum(base.nll)):
-        reporter.say("warning: the validation loss is no better than the base's: lower training.learning_rate")
-
-
-def _scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """float32, in which others will compute its figures anew; on an accelerator what it was trained in, for a base that
-    just fitted in 16 bits would not fit in 32."""
-    if recipe.model.dtype in DTYPES or device.type == "cpu":
-        return DTYPES.get(recipe.model.dtype, torch.float32)
-    return language_placement(recipe).dtype
 
 
 def _measure(recipe: Recipe, scores: LanguageScores) -> dict[str, dict[str, object]]:
@@ -211,7 +194,7 @@ def _save(
         tokenizer.chat_template = prompting.chat_template
     ends = [end_of_turn(tokenizer, prompting)] if prompting.kind == "chat" else []
     staging = run.staging_dir()
-    save_causal_lm(
+    save_language_model(
         model,
         staging,
         base_name=checkpoint.base_name,

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ftkit.data.sequences import Sequences
 from ftkit.errors import UserError
-from ftkit.metrics.language import LanguageScores
 from ftkit.models.adapters import ParameterCount, count_parameters
 from ftkit.models.causal import load_causal_lm, refuse_unknown_tokens
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning, unmoved_adapters
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.chunked_loss import compute_loss_in_chunks
 from ftkit.models.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
 from ftkit.models.fused import use_fused_operations
+from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning, unmoved_adapters
 from ftkit.models.lora_plus import loraplus_parameter_groups
-from ftkit.models.placement import Placement, place
+from ftkit.models.placement import DTYPES, Placement, place
 from ftkit.progress import Reporter
 from ftkit.recipe.language_rules import FLOAT32_STARTS
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.runs import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
-from ftkit.training.language_trainer import Batching, LanguageTrainer
+from ftkit.training.language_trainer import Batching, LanguageTrainer, TrainingRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -79,12 +77,17 @@ def prepare_model(
     precision = precision_in_words(recipe, placement)
     reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
     reporter.say(precision)
-    if (idle := torch.accelerator.device_count() - 1) > 0 and "LOCAL_RANK" not in os.environ:
-        reporter.say(f"{idle} more accelerators stay idle: one process uses one")
+    say_idle_accelerators(reporter)
     reporter.say(
         "documents lie end to end, attention within each" if packed else "examples are padded, like lengths together"
     )
     return Prepared(trainable, batching, precision, counted)
+
+
+def say_idle_accelerators(reporter: Reporter) -> None:
+    """Tell of accelerators that nothing is done with."""
+    if (idle := torch.accelerator.device_count() - 1) > 0 and "LOCAL_RANK" not in os.environ:
+        reporter.say(f"{idle} more accelerators stay idle: one process uses one")
 
 
 def language_placement(recipe: Recipe) -> Placement:
@@ -95,6 +98,17 @@ def language_placement(recipe: Recipe) -> Placement:
         placement = place("float32", use_cpu=recipe.training.use_cpu)
         return placement._replace(reason=f"{placement.device.type}, float32 ({start} adapters begin at it only so)")
     return place("float32" if method.type == "full" else asked, use_cpu=recipe.training.use_cpu)
+
+
+def scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """Precision in which a saved model is measured.
+
+    float32, in which others will compute its figures anew; on an accelerator what it was trained in, for a base that
+    just fitted in 16 bits would not fit in 32.
+    """
+    if recipe.model.dtype in DTYPES or device.type == "cpu":
+        return DTYPES.get(recipe.model.dtype, torch.float32)
+    return language_placement(recipe).dtype
 
 
 def precision_in_words(recipe: Recipe, placement: Placement) -> str:
@@ -139,7 +153,7 @@ def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> boo
 def _attach(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
     torch.manual_seed(recipe.training.seed)
     if isinstance(recipe.method, LoraMethod):
-        return attach_causal_lora(model, recipe.method)
+        return attach_language_lora(model, recipe.method)
     if isinstance(recipe.method, PromptTuningMethod):
         return attach_prompt_tuning(model, recipe.method, tokenizer)
     return model
@@ -156,9 +170,9 @@ def make_trainer(
     recipe: Recipe,
     run: Run,
     *,
-    prepared: Prepared,
-    sequences: Sequences,
-    score: Callable[[Any], LanguageScores],
+    model: Any,
+    rows: TrainingRows,
+    score: Callable[[Any], Mapping[str, float]],
     say: Callable[[str], None],
 ) -> LanguageTrainer:
     """HF Trainer with the callbacks of a language model's training."""
@@ -175,15 +189,14 @@ def make_trainer(
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
     return LanguageTrainer(
-        model=prepared.model,
+        model=model,
         args=args,
-        sequences=sequences,
-        batching=prepared.batching,
+        rows=rows,
         score=score,
         say=say,
         eval_dataset=[],
         callbacks=callbacks,
-        optimizers=(_lora_plus(recipe, prepared.model, args), None),
+        optimizers=(_lora_plus(recipe, model, args), None),
     )
 
 

@@ -10,11 +10,12 @@ import torch
 from ftkit.data.sequences import Sequences
 from ftkit.models.adapters import ParameterCount, count_parameters
 from ftkit.models.causal import refuse_other_kinds
-from ftkit.models.causal_adapters import attach_causal_lora
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.language_adapters import attach_language_lora
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.training.arguments import mixes_bfloat16
 from ftkit.training.language_model import language_placement, precision_in_words
+from ftkit.training.language_trainer import Batching, SequenceRows, TrainingRows
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
 from ftkit.training.sampling import TokenBudgetBatches
 
@@ -68,7 +69,7 @@ def _skeleton(recipe: Recipe, checkpoint: Checkpoint) -> Any:
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
         if isinstance(recipe.method, LoraMethod):
             # every start makes tensors of one shape, and pissa would need the numbers
-            return attach_causal_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
+            return attach_language_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
     return model
 
 
@@ -89,19 +90,20 @@ def _tokens_of_a_step(recipe: Recipe, sequences: Sequences, *, max_length: int, 
     return sum(longest) if packed else len(longest) * min(longest[0], max_length)
 
 
+def count_batches(recipe: Recipe, rows: TrainingRows) -> int:
+    """Batches of an epoch, as the trainer will make them."""
+    training, batching = recipe.training, rows.batching
+    if batching.max_tokens is None:
+        return math.ceil(len(rows.lengths) / training.per_device_train_batch_size)
+    return len(
+        TokenBudgetBatches(rows.lengths, max_tokens=batching.max_tokens, seed=training.seed, padded=not batching.packed)
+    )
+
+
 def _steps(recipe: Recipe, sequences: Sequences, *, packed: bool) -> int:
     training = recipe.training
     if training.max_steps is not None:
         return training.max_steps
-    if training.max_tokens_per_batch is not None:
-        batches = len(
-            TokenBudgetBatches(
-                sequences.lengths.tolist(),
-                max_tokens=training.max_tokens_per_batch,
-                seed=training.seed,
-                padded=not packed,
-            )
-        )
-    else:
-        batches = math.ceil(len(sequences) / training.per_device_train_batch_size)
+    batching = Batching(packed=packed, pad_id=0, max_tokens=training.max_tokens_per_batch)
+    batches = count_batches(recipe, SequenceRows(sequences, batching))
     return max(1, math.ceil(math.ceil(batches / training.gradient_accumulation_steps) * training.num_train_epochs))

@@ -104,6 +104,15 @@ def text_bytes(sequences: Sequences) -> npt.NDArray[np.int64]:
     return found
 
 
+def mean_scores(scores: LanguageScores) -> dict[str, float]:
+    """Mean loss of a target in nats (`nll`) and share of targets that were the likeliest token, over all rows."""
+    num_targets = max(1, int(scores.num_targets.sum()))
+    return {
+        "nll": float(scores.nll.sum()) / num_targets,
+        "token_accuracy": float(scores.num_correct.sum()) / num_targets,
+    }
+
+
 def loss_of_rows(scores: LanguageScores) -> npt.NDArray[np.float64]:
     """Mean nats a target of each row (D,); NaN for a row without a target."""
     with np.errstate(invalid="ignore", divide="ignore"):

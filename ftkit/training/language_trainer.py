@@ -1,22 +1,25 @@
-"""HF Trainer for language models: batches made of flat token sequences, validation scored as everything else is."""
+"""HF Trainer for language models: batches made of flat token arrays, validation scored as everything else is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from ftkit.data.batching import flat_batch, padded_batch
+from ftkit.data.batching import flat_batch, padded_batch, pair_batch
+from ftkit.data.pairs import Pairs
 from ftkit.data.sequences import Sequences
 from ftkit.errors import UserError
-from ftkit.metrics.language import LanguageScores
 from ftkit.training.callbacks import refuse_bad_loss
 from ftkit.training.sampling import LengthGroupedEpochs, ResumableTrainer, ShuffledEpochs, TokenBudgetBatches
+
+Arrays = dict[str, npt.NDArray[np.int64]]
+"""Model inputs by name."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,64 @@ class Batching:
     pad_id: int
     max_tokens: int | None = None
 
-    def arrays(self, sequences: Sequences, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
+    def arrays(self, sequences: Sequences, rows: npt.NDArray[np.int64]) -> Arrays:
         """The model inputs of some sequences, with their labels."""
         if self.packed:
             return flat_batch(sequences, rows)
         return padded_batch(sequences, rows, pad_id=self.pad_id)
 
 
+class TrainingRows(Protocol):
+    """A training set as a trainer sees it: numbered rows of which any become a batch."""
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row (N, S), on each of its sides."""
+
+    @property
+    def batching(self) -> Batching:
+        """How they are laid out."""
+
+    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
+        """The model inputs of some rows, with their labels."""
+
+
+@dataclass(frozen=True)
+class SequenceRows:
+    """The sequences of a decoder as training rows of one side."""
+
+    sequences: Sequences
+    batching: Batching
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each sequence (N, 1)."""
+        return self.sequences.lengths[:, None]
+
+    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
+        """The model inputs of some sequences, with their labels."""
+        return self.batching.arrays(self.sequences, rows)
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Sources and targets as training rows of two sides, each padded for itself."""
+
+    pairs: Pairs
+    batching: Batching
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each source and each target (N, 2)."""
+        return np.stack([self.pairs.source_lengths, self.pairs.target_lengths], axis=1)
+
+    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
+        """The model inputs of some pairs, with their labels."""
+        return pair_batch(self.pairs, rows, pad_id=self.batching.pad_id)
+
+
 class RowNumbers(torch.utils.data.Dataset[int]):
-    """0, 1, ..., N - 1: a batch is made from the numbers of its sequences, whose tokens lie in flat arrays."""
+    """0, 1, ..., N - 1: a batch is made from the numbers of its rows, whose tokens lie in flat arrays."""
 
     def __init__(self, num_rows: int) -> None:
         self.num_rows = num_rows
@@ -54,12 +106,11 @@ class RowNumbers(torch.utils.data.Dataset[int]):
 
 
 class LanguageTrainer(ResumableTrainer):
-    """Trainer over `Sequences`.
+    """Trainer over rows of tokens.
 
     Args:
-        sequences: the training set.
-        batching: how its sequences become batches.
-        score: model -> scores of the validation set.
+        rows: the training set.
+        score: model -> scores of the validation set by name, `nll` among them.
         say: hears what each evaluation found.
         arguments: what Trainer takes.
     """
@@ -67,53 +118,51 @@ class LanguageTrainer(ResumableTrainer):
     def __init__(
         self,
         *,
-        sequences: Sequences,
-        batching: Batching,
-        score: Callable[[Any], LanguageScores],
+        rows: TrainingRows,
+        score: Callable[[Any], Mapping[str, float]],
         say: Callable[[str], None],
         **arguments: Any,
     ) -> None:
-        super().__init__(train_dataset=RowNumbers(len(sequences)), **arguments)
-        self.sequences = sequences
-        self.batching = batching
+        super().__init__(train_dataset=RowNumbers(len(rows.lengths)), **arguments)
+        self.rows = rows
         self.score = score
         self.say = say
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of one epoch; which and in which order depends on seed and epoch alone."""
-        args = self.args
+        args, batching = self.args, self.rows.batching
         seed = args.data_seed if args.data_seed is not None else args.seed
         options: dict[str, Any] = {
             "collate_fn": self._collate,
             "num_workers": args.dataloader_num_workers,
             "pin_memory": args.dataloader_pin_memory,
         }
-        lengths: list[int] = self.sequences.lengths.tolist()
-        if self.batching.max_tokens is not None:
+        if batching.max_tokens is not None:
             if args.world_size > 1:
                 raise UserError(
                     "training.max_tokens_per_batch does not work with several processes",
                     fix="use training.per_device_train_batch_size",
                 )
             options["batch_sampler"] = TokenBudgetBatches(
-                lengths, max_tokens=self.batching.max_tokens, seed=seed, padded=not self.batching.packed
+                self.rows.lengths, max_tokens=batching.max_tokens, seed=seed, padded=not batching.packed
             )
         else:
             options["batch_size"] = args.train_batch_size
             options["drop_last"] = args.dataloader_drop_last
-            options["sampler"] = self._order(lengths, seed=seed)
+            options["sampler"] = self._order(seed=seed)
         loader: DataLoader[Any] = self.accelerator.prepare(DataLoader(self.train_dataset, **options))  # type: ignore[arg-type]
         return loader
 
-    def _order(self, lengths: Sequence[int], *, seed: int) -> torch.utils.data.Sampler[int]:
-        if self.batching.packed:
+    def _order(self, *, seed: int) -> torch.utils.data.Sampler[int]:
+        lengths = self.rows.lengths
+        if self.rows.batching.packed:
             # nothing is padded, so lengths need not be alike and every order is as cheap
             return ShuffledEpochs(len(lengths), seed=seed)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedEpochs(lengths, batch_size=batch_size, seed=seed)
+        return LengthGroupedEpochs(lengths.sum(axis=1).tolist(), batch_size=batch_size, seed=seed)
 
     def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        arrays = self.batching.arrays(self.sequences, np.asarray(rows, dtype=np.int64))
+        arrays = self.rows.arrays(np.asarray(rows, dtype=np.int64))
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -132,14 +181,12 @@ class LanguageTrainer(ResumableTrainer):
         """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
         with self.accelerator.autocast():
             scores = self.score(self.model)
-        num_targets = max(1, int(scores.num_targets.sum()))
-        found = {
-            f"{metric_key_prefix}_nll": float(scores.nll.sum()) / num_targets,
-            f"{metric_key_prefix}_token_accuracy": float(scores.num_correct.sum()) / num_targets,
-        }
+        found = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         learnt = [line["loss"] for line in self.state.log_history if "loss" in line]
+        best = str(self.args.metric_for_best_model).removeprefix("eval_")
         self.say(
-            f"step {self.state.global_step:,}: validation loss {found[f'{metric_key_prefix}_nll']:.4f}"
+            f"step {self.state.global_step:,}: validation loss {scores['nll']:.4f}"
+            + (f", {best} {scores[best]:.4f}" if best != "nll" and best in scores else "")
             + (f", training loss {learnt[-1]:.4f}" if learnt else "")
         )
         self.log(found)

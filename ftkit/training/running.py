@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ftkit.metrics.language import LanguageScores
 from ftkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -25,3 +28,18 @@ def run_trainer(trainer: Trainer, *, reporter: Reporter, resume_from: Path | Non
     with reporter.track("finetuning", total=steps) as advance:
         trainer.add_callback(ProgressCallback(advance))
         trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+
+
+def say_failure(final: LanguageScores, base: LanguageScores, *, fit: dict[str, Any], reporter: Reporter) -> None:
+    """A word where training did nothing or did harm, before the figures are shown.
+
+    Args:
+        final: losses of the model that was kept, on the validation set.
+        base: those of the untrained one.
+        fit: `num_steps` and `warmup_steps` of the training.
+        reporter: hears of it.
+    """
+    if fit["num_steps"] <= fit["warmup_steps"]:
+        reporter.say(f"warning: all {fit['num_steps']} steps were warm-up; nothing was learnt to speak of")
+    elif not float(np.sum(final.nll)) < float(np.sum(base.nll)):
+        reporter.say("warning: the validation loss is no better than the base's: lower training.learning_rate")

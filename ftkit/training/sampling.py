@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from ftkit.data.batching import by_both_lengths
 
 
 def epoch_generator(*, seed: int, epoch: int) -> torch.Generator:
@@ -46,18 +49,26 @@ class TokenBudgetBatches(torch.utils.data.BatchSampler):
     Which rows share a batch is drawn once, so that every epoch has the same number of steps.
 
     Args:
-        lengths: tokens of each row.
-        max_tokens: most tokens of a batch; a longer row gets one of its own.
+        lengths: tokens of each row, (N,); or (N, 2) where a row has two sides that are padded each for itself, such as
+            source and target.
+        max_tokens: most tokens of a batch, all sides together; a longer row gets one of its own.
         seed: of every draw.
         padded: whether rows are padded to the longest of their batch, which then counts.
     """
 
-    def __init__(self, lengths: Sequence[int], *, max_tokens: int, seed: int, padded: bool) -> None:
-        order: list[int] = torch.randperm(len(lengths), generator=epoch_generator(seed=seed, epoch=0)).tolist()
+    def __init__(
+        self, lengths: Sequence[int] | npt.NDArray[np.int64], *, max_tokens: int, seed: int, padded: bool
+    ) -> None:
+        sides = np.asarray(lengths, dtype=np.int64).reshape(len(lengths), -1)
+        order = torch.randperm(len(sides), generator=epoch_generator(seed=seed, epoch=0)).numpy()
         if padded:
             # padding costs least where lengths are alike; the shuffle before keeps equal lengths in random order
-            order.sort(key=lambda row: lengths[row])
-        self.batches = list(_fill(order, lengths, max_tokens=max_tokens, padded=padded))
+            shuffled = sides[order]
+            alike = shuffled[:, 0].argsort(kind="stable")
+            if sides.shape[1] == 2:
+                alike = by_both_lengths(shuffled[:, 0], shuffled[:, 1], max_tokens)
+            order = order[alike]
+        self.batches = list(_fill(order.tolist(), sides.tolist(), max_tokens=max_tokens, padded=padded))
         super().__init__(ShuffledEpochs(len(self.batches), seed=seed), batch_size=1, drop_last=False)
 
     def __len__(self) -> int:
@@ -67,16 +78,18 @@ class TokenBudgetBatches(torch.utils.data.BatchSampler):
         return (self.batches[number] for number in self.sampler)
 
 
-def _fill(order: Sequence[int], lengths: Sequence[int], *, max_tokens: int, padded: bool) -> Iterator[list[int]]:
+def _fill(
+    order: Sequence[int], lengths: Sequence[Sequence[int]], *, max_tokens: int, padded: bool
+) -> Iterator[list[int]]:
     batch: list[int] = []
-    used = longest = 0
+    used, longest = 0, [0] * len(lengths[0]) if lengths else []
     for row in order:
-        longest_then = max(longest, lengths[row])
-        used_then = longest_then * (len(batch) + 1) if padded else used + lengths[row]
+        longest_then = [max(pair) for pair in zip(longest, lengths[row], strict=True)]
+        used_then = sum(longest_then) * (len(batch) + 1) if padded else used + sum(lengths[row])
         if batch and used_then > max_tokens:
             yield batch
-            batch, longest_then = [], lengths[row]
-            used_then = lengths[row]
+            batch, longest_then = [], list(lengths[row])
+            used_then = sum(longest_then)
         batch.append(row)
         used, longest = used_then, longest_then
     if batch:

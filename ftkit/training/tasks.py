@@ -61,8 +61,27 @@ def _train_causal_lm(*args: Any, **kwargs: Any) -> Finished:
     return train_causal_lm(*args, **kwargs)
 
 
+def _load_pairs(*args: Any, **kwargs: Any) -> Splits:
+    from ftkit.data.pair_loading import load_pair_splits
+
+    return load_pair_splits(*args, **kwargs)
+
+
+def _rehearse_seq2seq(*args: Any) -> None:
+    from ftkit.training.seq2seq import rehearse_seq2seq
+
+    rehearse_seq2seq(*args)
+
+
+def _train_seq2seq(*args: Any, **kwargs: Any) -> Finished:
+    from ftkit.training.seq2seq import train_seq2seq
+
+    return train_seq2seq(*args, **kwargs)
+
+
 TASKS: dict[str, Task] = {
     "classification": Task(_load_labelled, _rehearse_classification, _train_classification),
     "causal_lm": Task(_load_texts, _rehearse_causal_lm, _train_causal_lm),
+    "seq2seq": Task(_load_pairs, _rehearse_seq2seq, _train_seq2seq),
 }
 """`task` of a recipe -> what it does."""

@@ -11,8 +11,8 @@ import torch
 
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 
@@ -28,7 +28,7 @@ def tiny_lm() -> Callable[..., tuple[Any, Any]]:
             torch.manual_seed(0)
             model: Any = load_causal_lm(checkpoint, dtype=torch.float32)
             if kind == "lora":
-                model = attach_causal_lora(model, LoraMethod(type="lora"))
+                model = attach_language_lora(model, LoraMethod(type="lora"))
             if kind == "prompt_tuning":
                 method = PromptTuningMethod(type="prompt_tuning", num_virtual_tokens=4)
                 model = attach_prompt_tuning(model, method, tokenizer)

@@ -11,10 +11,10 @@ import torch
 
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
 from ftkit.models.merging import probe_tokens
-from ftkit.models.saved_lm import save_causal_lm
+from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 TOKENS = probe_tokens(700)
@@ -40,7 +40,7 @@ def attached(family: str, kind: str = "lora", **settings: Any) -> Any:
     torch.manual_seed(0)
     model: Any = load_causal_lm(tiny(family), dtype=torch.float32)
     if kind == "lora":
-        model = attach_causal_lora(model, LoraMethod(type="lora", **settings))
+        model = attach_language_lora(model, LoraMethod(type="lora", **settings))
     if kind == "prompt_tuning":
         method = PromptTuningMethod(type="prompt_tuning", **settings)
         model = attach_prompt_tuning(model, method, load_tokenizer_for_lm(tiny(family)))
@@ -67,7 +67,7 @@ def saved(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
         model = attached(family, kind, **settings)
         tune(model)
         folder = tmp_path / f"{family}-{kind}"
-        save_causal_lm(model, folder, base_name=str(tiny(family).folder))
+        save_language_model(model, folder, base_name=str(tiny(family).folder))
         load_tokenizer_for_lm(tiny(family)).save_pretrained(folder)
         return folder, model
 

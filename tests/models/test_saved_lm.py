@@ -197,8 +197,8 @@ def test_folders_that_are_no_language_model_are_refused_by_what_they_are(saved: 
         load(folder)
     with pytest.raises(UserError, match=r"holds no model: it has no config.json"):
         load(tmp_path)
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "task_type": "SEQ_2_SEQ_LM"}))
-    with pytest.raises(UserError, match="is LORA for SEQ_2_SEQ_LM, not LoRA or prompt tuning of a causal"):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "task_type": "TOKEN_CLS"}))
+    with pytest.raises(UserError, match="is LORA for TOKEN_CLS, not LoRA, a prompt or a prefix of a language model"):
         load(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{")
     with pytest.raises(UserError, match=r"adapter_config.json cannot be read"):

@@ -20,9 +20,9 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.models.causal_adapters import attach_causal_lora, attach_prompt_tuning
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.saved_lm import save_causal_lm
+from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
+from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 from ftkit.report.language_card import find_example
@@ -66,7 +66,7 @@ def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str]]:
         model: Any = load_causal_lm(base, dtype=torch.float32)
         tokenizer: Any = load_tokenizer_for_lm(base)
         if method == "lora":
-            model = attach_causal_lora(model, LoraMethod(type="lora", **settings))
+            model = attach_language_lora(model, LoraMethod(type="lora", **settings))
         if method == "prompt_tuning":
             model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning"), tokenizer)
         recipe = parse_recipe(
@@ -76,7 +76,7 @@ def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str]]:
             check_files=False,
         ).recipe
         run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})
-        save_causal_lm(model, run.model_dir, base_name=str(base.folder))
+        save_language_model(model, run.model_dir, base_name=str(base.folder))
         if kind == "chat":
             tokenizer.chat_template = PLAIN
         tokenizer.save_pretrained(run.model_dir)

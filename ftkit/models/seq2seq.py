@@ -1,0 +1,164 @@
+"""An encoder with a decoder and its tokenizer, loaded for training: nothing guessed, resized or missing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from ftkit.errors import UserError
+from ftkit.models.causal import first_line, mend_generation_config, refuse_missing
+from ftkit.models.checkpoint import COUNTS_DISTANCES, Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+HALF_PRECISION = "float16 overflows in T5's feed-forward layers, and every loss becomes NaN"
+"""Source: huggingface/transformers issues 4586 and 11461."""
+
+
+def refuse_decoders_and_encoders(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that its configuration tells to be no encoder with a decoder; reads no weights.
+
+    Raises:
+        UserError: it is a decoder or an encoder alone, or reads images or sound, with the task that fits.
+    """
+    config = checkpoint.config
+    what = f"{checkpoint.name} (model_type {config.get('model_type')})"
+    if any(config.get(part) for part in ("vision_config", "audio_config")):
+        raise UserError(
+            f"{what} reads images or sound, which ftkit does not train", fix="name a checkpoint that reads text"
+        )
+    if is_seq2seq(checkpoint):
+        return
+    named = str(config.get("architectures"))
+    task = "causal_lm" if "CausalLM" in named or "LMHead" in named else "classification"
+    raise UserError(
+        f"{what} is no encoder with a decoder",
+        fix=f"task: seq2seq takes T5, Flan-T5, mT5, BART and their kin; this checkpoint fits task: {task}",
+    )
+
+
+def is_seq2seq(checkpoint: Checkpoint) -> bool:
+    """Whether a configuration is that of an encoder with a decoder.
+
+    T5's and BART's own files need not say so, for their classes are it by nature.
+    """
+    config = checkpoint.config
+    named_causal = any(str(name).endswith("ForCausalLM") for name in config.get("architectures") or ())
+    has_both = bool(config.get("encoder_layers") and config.get("decoder_layers")) and not named_causal
+    return bool(config.get("is_encoder_decoder") or config.get("model_type") in COUNTS_DISTANCES or has_both)
+
+
+def refuse_float16(checkpoint: Checkpoint, *, fp16: bool, dtype: str) -> None:
+    """Refuse float16 for T5, which it makes useless.
+
+    Args:
+        checkpoint: the base model.
+        fp16: training.fp16.
+        dtype: model.dtype.
+
+    Raises:
+        UserError: with the key that helps.
+    """
+    if checkpoint.config.get("model_type") not in COUNTS_DISTANCES:
+        return
+    if fp16:
+        raise UserError(f"training.fp16: {HALF_PRECISION}", fix="write training.bf16: true, which has its range")
+    if dtype == "float16":
+        raise UserError(f"model.dtype: {HALF_PRECISION}", fix="write model.dtype: bfloat16, or leave it out")
+
+
+def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of an encoder-decoder; it pads on the right and sets its own special tokens.
+
+    Raises:
+        UserError: there is none, or it has no end or pad token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        raise UserError(
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
+        ) from error
+    for name in ("eos_token", "pad_token"):
+        if getattr(tokenizer, f"{name}_id") is None:
+            raise UserError(
+                f"the tokenizer of {checkpoint.name} has no {name}, which an encoder-decoder needs",
+                where=str(checkpoint.folder),
+                fix=f"name one that the vocabulary holds as {name} in tokenizer_config.json",
+            )
+    tokenizer.padding_side = "right"
+    loaded: PreTrainedTokenizerBase = tokenizer
+    return loaded
+
+
+def load_seq2seq(
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype,
+    attn_implementation: str = "sdpa",
+    dropout: bool = True,
+    trust_remote_code: bool = False,
+) -> PreTrainedModel:
+    """Load an encoder-decoder whole, in the precision asked for, without a cache of keys and values.
+
+    Args:
+        checkpoint: a local checkpoint.
+        dtype: of every weight; transformers' own default would be whatever the checkpoint was saved in.
+        attn_implementation: `sdpa` or `eager`.
+        dropout: as the checkpoint's configuration has it; else none anywhere, for a base that is not trained.
+        trust_remote_code: allow the checkpoint's own Python code.
+
+    Raises:
+        UserError: the checkpoint is no encoder-decoder, lacks weights of one, or cannot be read.
+    """
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    auto: Any = AutoModelForSeq2SeqLM
+    refuse_decoders_and_encoders(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+        if not dropout:
+            leave_out_dropout(config)
+        model, loading = auto.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"{checkpoint.name} cannot be loaded as an encoder-decoder: {first_line(error)}",
+            where=str(checkpoint.folder),
+            fix="set model.attn_implementation: eager" if "attn_implementation" in str(error) else None,
+        ) from error
+    refuse_missing(checkpoint, sorted(loading["missing_keys"]), what="an encoder-decoder")
+    model.config.use_cache = False
+    mend_generation_config(model)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def leave_out_dropout(config: Any) -> None:
+    """Set every dropout of a configuration to 0, layers that are skipped at random included."""
+    for name, value in vars(config).items():
+        if isinstance(value, float) and ("dropout" in name or "layerdrop" in name):
+            setattr(config, name, 0.0)
+
+
+def hash_of_frozen(model: PreTrainedModel | PeftModel) -> str:
+    """SHA-256 over the names and bytes of all parameters that are not trained: the same before and after a run."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
