@@ -26,7 +26,7 @@ def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
     from ftkit.data.pair_loading import load_pair_splits
     from ftkit.models.checkpoint import locate
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders
-    from ftkit.training.pair_outputs import decoding_of
+    from ftkit.training.pair_outputs import decoding_of, grouped_sources
     from ftkit.training.seq2seq_plan import make_seq2seq_plan
     from ftkit.training.seq2seq_tokens import pair_lengths, tokenize_pair_splits
 
@@ -38,7 +38,7 @@ def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
     tokens = tokenize_pair_splits(tokenizer, splits, lengths=pair_lengths(recipe, checkpoint))
     limit = None if checkpoint.counts_distances else checkpoint.position_limit
     return Seq2seqCheck(
-        notes=splits.notes,
+        notes=(*splits.notes, *grouped_sources(splits)),
         skipped=len(splits.skipped),
         audit=audit_pairs(splits),
         label_counts=_label_counts(splits),

@@ -171,7 +171,7 @@ def score_candidates(
 ) -> npt.NDArray[np.float64]:
     """Log-likelihood of each of K targets for every source: which of them an encoder-decoder would rather write.
 
-    The encoder runs once over a batch; its output is handed on for the other candidates.
+    The encoder runs once over a batch, whatever the number of candidates.
 
     Args:
         model: an encoder-decoder, perhaps with adapters; each module gets its mode back afterwards.
@@ -192,8 +192,9 @@ def score_candidates(
     try:
         with _evaluating(model), torch.inference_mode():
             for rows, arrays in batches:
-                encoded.clear()
                 inputs = {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
+                # a step of the decoder, for the sake of the encoder's output, with whatever prompt stands before it
+                model(**inputs, decoder_input_ids=torch.zeros(len(rows), 1, dtype=torch.int64, device=device))
                 for column, ids in enumerate(candidates):
                     labels = torch.tensor([list(ids)] * len(rows), device=device)
                     nll, _ = _token_losses(model, inputs | encoded | {"labels": labels}, shifts=False)

@@ -160,5 +160,5 @@ def hash_of_frozen(model: PreTrainedModel | PeftModel) -> str:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data)
+            digest.update(parameter.detach().reshape(-1).cpu().view(torch.uint8).numpy().data)
     return digest.hexdigest()

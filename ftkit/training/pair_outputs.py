@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import Split
+from ftkit.data.dataset import Split, Splits
 from ftkit.data.pairs import Pairs, TokenizedPairs
 from ftkit.data.references import group_by_prompt
 from ftkit.decoding.continuing import Continuation
@@ -66,6 +66,21 @@ def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> De
     knobs = spec.model_dump()
     knobs["max_new_tokens"] = spec.max_new_tokens or int(train.pairs.target_lengths.max())
     return Decoding(**knobs, seed=seed)
+
+
+def grouped_sources(splits: Splits) -> list[str]:
+    """A sentence for each measured split in which rows share a source, and so an output; none for labels."""
+    if splits.label_names:
+        return []
+    found = []
+    for split in splits.all()[1:]:
+        num_sources = len(group_by_prompt(split)[0])
+        if num_sources < len(split):
+            found.append(
+                f"{split.name}: {len(split):,} rows have {num_sources:,} sources; an output is measured against the "
+                "targets of all rows of its source"
+            )
+    return found
 
 
 def write_split(

@@ -28,7 +28,7 @@ from ftkit.training.language_model import Prepared, make_scorable, make_trainer,
 from ftkit.training.language_scoring import loss_of_rows, mean_scores
 from ftkit.training.language_trainer import LanguageTrainer, PairRows
 from ftkit.training.outcome import Finished
-from ftkit.training.pair_outputs import decoding_of
+from ftkit.training.pair_outputs import decoding_of, grouped_sources
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.running import run_trainer, say_failure
 from ftkit.training.seq2seq_evaluation import Evaluation, SplitScores
@@ -89,6 +89,8 @@ def train_seq2seq(
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     tokens = tokenize_pair_splits(tokenizer, splits, lengths=pair_lengths(recipe, checkpoint))
     say_pair_tokens(tokens, checkpoint, tokenizer, reporter=reporter)
+    for line in grouped_sources(splits):
+        reporter.say(line)
     data = _Data(splits, tokens)
     prepared = prepare_seq2seq(recipe, checkpoint, tokenizer, reporter=reporter)
     evaluation = make_evaluation(recipe, data.splits, tokens, tokenizer, prepared.model, reporter=reporter)
