@@ -1,4 +1,4 @@
-"""Data sets made from the running Python's own sources: real text on every machine, with no download.
+"""Data sets that need no download: real text from the running Python's own sources, and commands made by rules.
 
 The standard library's modules are parsed with `ast` and never imported. What comes out depends on the Python version
 (its licence, PSF, covers the texts) and on nothing else; it is kept in the cache folder. Naming and describing the
@@ -80,6 +80,20 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
             "text",
             166,
         ),
+        BuiltinData(
+            "commands",
+            "seq2seq: commands for a crane -> its actions, in seven conventions that each source names",
+            ("source", "target", "command"),
+            "command",
+            16_800,
+        ),
+        BuiltinData(
+            "commands-new",
+            "seq2seq: other such commands in an eighth convention, which nothing names",
+            ("source", "target"),
+            "source",
+            2_000,
+        ),
     )
 }
 """Name -> data set."""
@@ -149,7 +163,7 @@ def _build(data: BuiltinData, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ftkit.data import stdlib_text
+    from ftkit.data import commands, stdlib_text
     from ftkit.data.arrays import strings
     from ftkit.data.duplicates import key_of
 
@@ -157,6 +171,8 @@ def _build(data: BuiltinData, folder: Path) -> None:
         "docstrings": stdlib_text.docstring_rows,
         "signatures": stdlib_text.signature_rows,
         "pydoc": stdlib_text.pydoc_rows,
+        "commands": commands.command_rows,
+        "commands-new": commands.new_convention_rows,
     }
     rows = make[data.name]()
     key = data.columns.index(data.key_column)

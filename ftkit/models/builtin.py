@@ -82,6 +82,8 @@ def resolve(name_or_path: str) -> Path | str:
         from ftkit.models.smollm2 import smollm2_folder
 
         return smollm2_folder()[0]
+    if name == "untrained-t5":
+        return untrained_folder()
     return tiny_folder(BUILTIN_MODELS[name].family)
 
 
@@ -97,6 +99,8 @@ def remake(folder: Path) -> Path | None:
 
     if folder.parent.name == "gguf" and folder.name.startswith(SMOLLM2_SHA256[:32]):
         return Path(resolve(SMOLLM2_NAME))
+    if folder.parent.name == "builtin" and folder.name.startswith(f"untrained-t5-v{UNTRAINED_LAYOUT_VERSION}-"):
+        return untrained_folder()
     found = re.fullmatch(rf"tiny-(.+?)-v{TINY_LAYOUT_VERSION}-.+", folder.name)
     is_tiny = folder.parent.name == "builtin" and found is not None and found[1] in TINY_MODELS
     return tiny_folder(found[1]) if found is not None and is_tiny else None
@@ -126,8 +130,27 @@ def tiny_name(family: str) -> str:
 
     The libraries' versions are among it: they write the configuration and the tokenizer's files.
     """
-    versions = "-".join(importlib.metadata.version(package) for package in ("transformers", "tokenizers"))
-    return f"builtin/tiny-{family}-v{TINY_LAYOUT_VERSION}-{versions}"
+    return f"builtin/tiny-{family}-v{TINY_LAYOUT_VERSION}-{_library_versions()}"
+
+
+def _library_versions() -> str:
+    return "-".join(importlib.metadata.version(package) for package in ("transformers", "tokenizers"))
+
+
+def untrained_folder() -> Path:
+    """The folder of the small T5 with initial weights, built in the user's cache when it is not there yet."""
+
+    def build(folder: Path) -> None:
+        from ftkit.models.untrained import build_untrained
+
+        build_untrained(folder)
+
+    return storage.build_once(untrained_name(), build)
+
+
+def untrained_name() -> str:
+    """Where it lies below the cache folder: the name holds all that its bytes depend on."""
+    return f"builtin/untrained-t5-v{UNTRAINED_LAYOUT_VERSION}-{_library_versions()}"
 
 
 def minilm_folder() -> Path:
@@ -190,12 +213,16 @@ def describe_model(model: BuiltinModel) -> BuiltinStatus:
         from ftkit.models.smollm2 import smollm2_state
 
         return BuiltinStatus(model, *smollm2_state())
-    ready = (storage.cache_root() / tiny_name(model.family)).is_dir()
+    name = untrained_name() if model.name == "untrained-t5" else tiny_name(model.family)
+    ready = (storage.cache_root() / name).is_dir()
     return BuiltinStatus(model, ready, "cached" if ready else "made on first use")
 
 
 TINY_LAYOUT_VERSION = 2
 """Raise it whenever a change to the tiny recipes alters the bytes of a checkpoint: it is in the cache's names."""
+
+UNTRAINED_LAYOUT_VERSION = 1
+"""The same for the untrained T5."""
 
 # family -> what the tiny checkpoint mimics, and its size in kB
 TINY_MODELS = {
@@ -222,10 +249,15 @@ MINILM = BuiltinModel(
 SMOLLM2 = BuiltinModel(
     "smollm2", "llama", "SmolLM2-135M-Instruct: a trained English decoder with a chat template", 542_000_000
 )
+UNTRAINED_T5 = BuiltinModel(
+    "untrained-t5", "t5", "initial weights: a small T5 to train from nothing, 1.0M parameters", 4_300_000
+)
 TINY = [
     BuiltinModel(f"tiny-{family}", family, f"random weights: {description}", kilobytes * 1000)
     for family, (description, kilobytes) in TINY_MODELS.items()
 ]
 
-BUILTIN_MODELS: Mapping[str, BuiltinModel] = MappingProxyType({model.name: model for model in [MINILM, SMOLLM2, *TINY]})
+BUILTIN_MODELS: Mapping[str, BuiltinModel] = MappingProxyType(
+    {model.name: model for model in [MINILM, SMOLLM2, UNTRAINED_T5, *TINY]}
+)
 """Every built-in model by its name without the prefix."""

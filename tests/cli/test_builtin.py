@@ -32,7 +32,9 @@ def test_json_tells_names_sizes_and_what_is_there_and_builds_nothing(tmp_path):
     assert models["builtin:tiny-t5"]["state"] == "made on first use"
     assert models["builtin:tiny-t5"]["ready"] is False
     assert 100_000 < models["builtin:tiny-t5"]["bytes"] < 500_000
-    assert {entry["name"] for entry in listing["data"]} == {"builtin:docstrings", "builtin:signatures", "builtin:pydoc"}
+    assert {entry["name"] for entry in listing["data"]} == {
+        f"builtin:{name}" for name in ("docstrings", "signatures", "pydoc", "commands", "commands-new")
+    }
     assert list(tmp_path.iterdir()) == []
 
 

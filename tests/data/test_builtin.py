@@ -33,12 +33,15 @@ def column(name: str, column: str) -> dict[str, list[str]]:
 
 def test_describing_the_data_sets_makes_none(cache: Path) -> None:
     infos = describe_builtin_data()
-    assert [info.name for info in infos] == ["builtin:docstrings", "builtin:signatures", "builtin:pydoc"]
+    names = ["docstrings", "signatures", "pydoc", "commands", "commands-new"]
+    assert [info.name for info in infos] == [f"builtin:{name}" for name in names]
     assert not any(info.made for info in infos)
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "text"), [("docstrings", "text"), ("signatures", "target"), ("pydoc", "text")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("docstrings", "text"), ("signatures", "target"), ("pydoc", "text"), ("commands", "command")]
+)
 def test_no_text_is_in_two_splits_and_the_splits_are_about_80_10_10(cache: Path, name: str, text: str) -> None:
     texts = {split: {normalise(value) for value in values} for split, values in column(name, text).items()}
     assert list(texts) == ["train", "validation", "test"]
