@@ -104,7 +104,7 @@ def translate(command: Command, convention: Convention) -> str:
 
 def _steps() -> list[tuple[str, tuple[str, ...]]]:
     """Everything that one step can be, without its count, and what it asks for."""
-    steps = [(text, (action,)) for text, action in _MOVES.items()]
+    steps: list[tuple[str, tuple[str, ...]]] = [(text, (action,)) for text, action in _MOVES.items()]
     for load in _LOADS:
         steps.append((f"lift the {load}", ("DOWN", "GRAB", load.upper(), "UP")))
         steps.append((f"put down the {load}", ("DOWN", "DROP", load.upper(), "UP")))

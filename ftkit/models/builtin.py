@@ -221,7 +221,7 @@ def describe_model(model: BuiltinModel) -> BuiltinStatus:
 TINY_LAYOUT_VERSION = 2
 """Raise it whenever a change to the tiny recipes alters the bytes of a checkpoint: it is in the cache's names."""
 
-UNTRAINED_LAYOUT_VERSION = 1
+UNTRAINED_LAYOUT_VERSION = 2
 """The same for the untrained T5."""
 
 # family -> what the tiny checkpoint mimics, and its size in kB

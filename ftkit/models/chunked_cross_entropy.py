@@ -42,16 +42,24 @@ class TokenLosses(NamedTuple):
     correct: torch.Tensor
 
 
-def labelled_positions(labels: torch.Tensor) -> LabelledPositions:
-    """The positions before each labelled token: labels (B, T), -100 where nothing is learnt.
+def labelled_positions(labels: torch.Tensor, *, shifted: bool = True) -> LabelledPositions:
+    """Where each labelled token is predicted: labels (B, T), -100 where nothing is learnt.
+
+    Args:
+        labels: token ids.
+        shifted: at the position before it, as decoder-only models do. False: at its own, as encoder-decoders do, whose
+            decoders read the labels one position later.
 
     Example:
-        >>> labelled_positions(torch.tensor([[-100, 7, 8], [-100, -100, 9]]))
+        >>> labels = torch.tensor([[-100, 7, 8], [-100, -100, 9]])
+        >>> labelled_positions(labels)
         LabelledPositions(positions=tensor([0, 1, 4]), targets=tensor([7, 8, 9]))
+        >>> labelled_positions(labels, shifted=False)
+        LabelledPositions(positions=tensor([1, 2, 5]), targets=tensor([7, 8, 9]))
     """
-    following = nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:].flatten()
-    positions = torch.nonzero(following != IGNORED).flatten()
-    return LabelledPositions(positions, following[positions])
+    wanted = (nn.functional.pad(labels, (0, 1), value=IGNORED)[:, 1:] if shifted else labels).flatten()
+    positions = torch.nonzero(wanted != IGNORED).flatten()
+    return LabelledPositions(positions, wanted[positions])
 
 
 def token_losses(head: Head, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int) -> TokenLosses:
@@ -119,32 +127,90 @@ class _SummedCrossEntropy(torch.autograd.Function):
     ) -> torch.Tensor:
         wants_hidden = ctx.needs_input_grad[2]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        sums = [torch.zeros_like(parameter) for parameter in parameters]
         rows = hidden.new_empty(len(targets) if wants_hidden else 0, hidden.shape[1])
+        sums = _Sums(head, parameters)
         for chunk in _chunks(len(targets), chunk_size):
-            with torch.enable_grad():
-                states = hidden[positions[chunk]].detach().requires_grad_(wants_hidden)
-                logits = head(states)
-            gradient = logits.detach()
-            total += _loss_with_gradient_in_place(gradient, targets[chunk])
-            found = list(torch.autograd.grad(logits, [*([states] if wants_hidden else []), *parameters], gradient))
-            if wants_hidden:
-                rows[chunk] = found.pop(0)
-            for accumulated, new in zip(sums, found, strict=True):
-                accumulated += new
-        ctx.save_for_backward(rows, positions, *sums)
-        ctx.shape = hidden.shape
+            states = hidden[positions[chunk]].detach()
+            loss, by_states = sums.add(states, targets[chunk], wants_states=wants_hidden)
+            total += loss
+            if by_states is not None:
+                rows[chunk] = by_states
+        ctx.save_for_backward(rows, positions)
+        ctx.sums, ctx.shape = sums, hidden.shape
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        rows, positions, *sums = ctx.saved_tensors
+        rows, positions = ctx.saved_tensors
         hidden = None
         if ctx.needs_input_grad[2]:
             hidden = rows.new_zeros(ctx.shape)
             hidden[positions] = rows * scale.to(rows.dtype)
-        return None, None, hidden, None, None, *(gradient * scale.to(gradient.dtype) for gradient in sums)
+        return None, None, hidden, None, None, *ctx.sums.scaled(scale)
+
+
+class _Sums:
+    """Gradients of the output layer's trained parameters, added up chunk by chunk.
+
+    They are as large as the layer, and a processor takes longer to get memory of that size than to compute with it:
+    that of a plain nn.Linear is made once, added to where it lies, and given away by the backward pass.
+    """
+
+    def __init__(self, head: Head, parameters: tuple[torch.Tensor, ...]) -> None:
+        self.head = head
+        self.parameters = parameters
+        self.is_plain = type(head) is nn.Linear and len(parameters) == 1 and head.bias is None
+        self.gradients: list[torch.Tensor] | None = None
+        self.were_given_away = False
+
+    def add(
+        self, states: torch.Tensor, targets: torch.Tensor, *, wants_states: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The summed loss of a chunk, and its gradient by the states (N, D) if that is wanted."""
+        if self.is_plain:
+            gradient: torch.Tensor = self.head(states)
+            loss = _loss_with_gradient_in_place(gradient, targets)
+            self._add_product(gradient, states)
+            return loss, gradient @ self.parameters[0] if wants_states else None
+        with torch.enable_grad():
+            states.requires_grad_(wants_states)
+            logits = self.head(states)
+        gradient = logits.detach()
+        loss = _loss_with_gradient_in_place(gradient, targets)
+        wanted = [*([states] if wants_states else []), *self.parameters]
+        found = list(torch.autograd.grad(logits, wanted, gradient))
+        by_states = found.pop(0) if wants_states else None
+        if self.gradients is None:
+            self.gradients = [new.to(old.dtype) for new, old in zip(found, self.parameters, strict=True)]
+        else:
+            for accumulated, new in zip(self.gradients, found, strict=True):
+                accumulated += new
+        return loss, by_states
+
+    def _add_product(self, gradient: torch.Tensor, states: torch.Tensor) -> None:
+        """That of nn.Linear's weight: the logits' gradient, transposed, times the states."""
+        weight = self.parameters[0]
+        if self.gradients is None:
+            self.gradients = [torch.mm(gradient.t(), states.to(gradient.dtype)).to(weight.dtype)]
+        elif gradient.dtype == states.dtype == weight.dtype:
+            self.gradients[0].addmm_(gradient.t(), states)
+        else:
+            self.gradients[0] += torch.mm(gradient.t(), states.to(gradient.dtype))
+
+    def scaled(self, scale: torch.Tensor) -> list[torch.Tensor]:
+        """All gradients times what arrives in the backward pass."""
+        if self.were_given_away:
+            raise RuntimeError(
+                "the gradients of the output layer are there for one backward pass, and this is a second"
+            )
+        found = self.gradients
+        if found is None:
+            return [torch.zeros_like(parameter) for parameter in self.parameters]
+        if not self.is_plain:
+            return [gradient * scale.to(gradient.dtype) for gradient in found]
+        self.gradients, self.were_given_away = None, True
+        return [gradient.mul_(scale.to(gradient.dtype)) for gradient in found]
 
 
 def _loss_with_gradient_in_place(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

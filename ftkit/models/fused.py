@@ -6,6 +6,8 @@ from torch import nn
 
 from ftkit.models.fast_dropout import use_fast_dropout
 from ftkit.models.fused_lora import use_fused_lora
+from ftkit.models.fused_t5 import use_fused_t5
+from ftkit.models.sparse_lookups import use_sparse_lookups
 
 
 def use_fused_operations(model: nn.Module) -> None:
@@ -20,6 +22,8 @@ def use_fused_operations(model: nn.Module) -> None:
     use_fused_gelu(model)
     use_fast_dropout(model)
     use_fused_lora(model)
+    use_fused_t5(model)
+    use_sparse_lookups(model)
 
 
 def use_fused_gelu(model: nn.Module) -> int:

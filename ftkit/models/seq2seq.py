@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 HALF_PRECISION = "float16 overflows in T5's feed-forward layers, and every loss becomes NaN"
 """Source: huggingface/transformers issues 4586 and 11461."""
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""Files of a tokenizer of which one holds its words."""
 
 
 def refuse_decoders_and_encoders(checkpoint: Checkpoint) -> None:
@@ -74,7 +84,7 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
     """Load the tokenizer of an encoder-decoder; it pads on the right and sets its own special tokens.
 
     Raises:
-        UserError: there is none, or it has no end or pad token.
+        UserError: there is none, or it has no vocabulary, no end or no pad token.
     """
     from transformers import AutoTokenizer
 
@@ -84,6 +94,12 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
         raise UserError(
             f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
         ) from error
+    if not _can_read(tokenizer, checkpoint):
+        raise UserError(
+            f"{checkpoint.name} has no vocabulary: its tokenizer knows no letter",
+            where=str(checkpoint.folder),
+            fix="put the tokenizer's files there: tokenizer.json, or spiece.model, or vocab.json and merges.txt",
+        )
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise UserError(
@@ -94,6 +110,15 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
     tokenizer.padding_side = "right"
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded
+
+
+def _can_read(tokenizer: Any, checkpoint: Checkpoint) -> bool:
+    """Whether a tokenizer has words: transformers makes those of T5 and BART without any where their files are missing.
+
+    One that reads bytes has no file, and one for proteins does not know every letter.
+    """
+    has_file = any((checkpoint.folder / name).is_file() for name in VOCABULARIES)
+    return has_file or bool(tokenizer.decode(tokenizer("a")["input_ids"], skip_special_tokens=True).strip())
 
 
 def load_seq2seq(

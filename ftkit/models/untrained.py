@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 512
 POSITION_DEVIATION = 3.0
-"""Of the initial position biases. T5's own start near nought, where Adafactor's large steps soon move them; AdamW at 1e-3
-needs thousands of steps for that, and until then no head can look at a neighbour."""
+"""Standard deviation of the initial position biases.
+
+T5's own start near nought, from where Adafactor's large steps soon move them. AdamW at 1e-3 needs thousands of steps
+for it, and until then no head can look at a neighbour: after 2 epochs of `builtin:commands`, 5 % of the outputs are
+right where this deviation brings over 40 %.
+"""
 SPECIALS = ("<pad>", "</s>", "<unk>")
 
 
