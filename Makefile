@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format smollm2 bench-classify bench-causal bench-startup clean
+.PHONY: help quickstart test test-slow check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -30,6 +30,11 @@ smollm2: $(STAMP) ## finetune a real decoder on the reference of your own Python
 	$(BIN)/ftkit train recipes/smollm2-pydoc.yaml --overwrite
 	$(BIN)/ftkit generate runs/smollm2-pydoc --max-new-tokens 60 --prompt 'The "with" statement'
 
+commands-t5: $(STAMP) ## train a small T5 from nothing, then tune a prompt on it; everything is made here
+	$(BIN)/ftkit train recipes/commands-t5.yaml --overwrite
+	$(BIN)/ftkit train recipes/commands-new.yaml model.name_or_path=runs/commands-t5/model --overwrite
+	$(BIN)/ftkit generate runs/commands-new --prompt "first lift the crate, then swing left twice"
+
 test: $(STAMP) ## the whole test suite but the slow ones, offline
 	$(BIN)/python -m pytest -m "not slow" -n logical --dist loadfile
 
@@ -51,6 +56,9 @@ bench-classify: $(STAMP) ## a frozen head against HF Trainer, interleaved
 bench-causal: $(STAMP) ## LoRA on GPT-2's shape against HF Trainer and trl, interleaved
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt trl
 	$(BIN)/python benchmarks/bench_causal.py
+
+bench-seq2seq: $(STAMP) ## T5's shape, whole and by a prompt, and its outputs, against HF Seq2SeqTrainer, interleaved
+	$(BIN)/python benchmarks/bench_seq2seq.py
 
 bench-startup: $(STAMP) ## start-up times against their floors, interleaved
 	$(BIN)/python benchmarks/bench_startup.py

@@ -138,9 +138,22 @@ def ftkit(settings: Settings) -> Result:
     return clock.result() | {"placement": facts["placement"], "packing": facts["packing"]}
 
 
-def make_clock(settings: Settings) -> Any:
+def tokens_of_text(batch: Any) -> int:
+    """Tokens of a batch without its padding."""
+    mask = batch.get("attention_mask")
+    return int(batch["input_ids"].numel() if mask is None else mask.sum())
+
+
+def make_clock(
+    settings: Settings,
+    *,
+    count: Callable[[Any], int] = tokens_of_text,
+    score: Callable[[Any, Settings], float] | None = None,
+) -> Any:
     """A callback that times steps, counts their tokens, watches the memory and scores what was learnt."""
     from transformers import TrainerCallback
+
+    score = score or held_out_loss
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
@@ -151,14 +164,13 @@ def make_clock(settings: Settings) -> Any:
         def counting(self, collate: Callable[[Any], Any]) -> Callable[[Any], Any]:
             def collate_and_count(rows: Any) -> Any:
                 batch = collate(rows)
-                mask = batch.get("attention_mask")
-                self.tokens.append(int(batch["input_ids"].numel() if mask is None else mask.sum()))
+                self.tokens.append(count(batch))
                 return batch
 
             return collate_and_count
 
         def on_train_begin(self, *_arguments: Any, model: Any = None, **_options: Any) -> None:
-            self.facts["initial_loss"] = held_out_loss(model, settings)
+            self.facts["initial_loss"] = score(model, settings)
             self.facts["trained_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
             self.facts["memory_before_mib"] = start_watching_memory()
             self.marks.append(time.perf_counter())
@@ -168,7 +180,7 @@ def make_clock(settings: Settings) -> Any:
             self.facts["peak_mib"] = memory_mib("VmHWM") - self.facts["memory_before_mib"]
 
         def on_train_end(self, *_arguments: Any, model: Any = None, **_options: Any) -> None:
-            self.facts["final_loss"] = held_out_loss(model, settings)
+            self.facts["final_loss"] = score(model, settings)
 
         def result(self) -> Result:
             steps = [after - before for before, after in pairwise(self.marks)][WARM_UP_STEPS:]

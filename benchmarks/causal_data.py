@@ -43,7 +43,7 @@ def write_material(folder: Path, *, num_train: int, num_validation: int, dropout
 
     Rows are ordered by a hash of their text, so that a smaller benchmark is a part of a larger one.
     """
-    sources, rows = _read_standard_library()
+    sources, rows = read_standard_library()
     model = folder / "model"
     tokenizer = write_model(model, sources, dropout=dropout, seed=seed)
     rows.sort(key=lambda row: hashlib.sha256("".join(row).encode()).digest())
@@ -101,7 +101,8 @@ def tokenized(tokenizer: Any, row: dict[str, str]) -> tuple[list[int], list[int]
     return prompt + completion, [-100] * len(prompt) + completion
 
 
-def _read_standard_library() -> tuple[list[str], list[tuple[str, str]]]:
+def read_standard_library() -> tuple[list[str], list[tuple[str, str]]]:
+    """Its source files, and (signature with docstring, body) of its documented functions, each once."""
     sources, rows = [], {}
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
