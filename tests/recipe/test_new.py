@@ -154,7 +154,7 @@ def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path)
         for name in NAMES
         if "  train_file:" not in starting_point(name)
     }
-    assert made.keys() == {"quickstart", "smollm2-pydoc", "signatures", "commands-t5"}
+    assert made.keys() == {"quickstart", "smollm2-pydoc", "signatures", "commands-t5", "commands-new"}
     for name in set(NAMES) - made.keys():
         data = folder / "data" / DATA.get(name, "messages.csv")
         pair = ("--text-pair-column", "text_pair") if name == "text-pairs" else ()
