@@ -35,15 +35,16 @@ def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
     splits = load_pair_splits(recipe.data, seed=recipe.training.seed)
     refuse_decoders_and_encoders(checkpoint)
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    tokens = tokenize_pair_splits(tokenizer, splits, lengths=pair_lengths(recipe, checkpoint))
-    limit = None if checkpoint.counts_distances else checkpoint.position_limit
+    lengths = pair_lengths(recipe, checkpoint)
+    tokens = tokenize_pair_splits(tokenizer, splits, lengths=lengths)
     return Seq2seqCheck(
         notes=(*splits.notes, *grouped_sources(splits)),
         skipped=len(splits.skipped),
         audit=audit_pairs(splits),
         label_counts=_label_counts(splits),
         tokens={
-            name: pair_token_report(found, source_limit=limit, target_limit=limit) for name, found in tokens.all.items()
+            name: pair_token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
+            for name, found in tokens.all.items()
         },
         max_new_tokens=decoding_of(recipe.generation, tokens.train, seed=recipe.training.seed).max_new_tokens,
         examples=_examples(tokenizer, tokens.train.pairs),

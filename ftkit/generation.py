@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ftkit.data.encoding import special_tokens
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
 from ftkit.decoding.knobs import Decoding
-from ftkit.decoding.outputs import write_outputs
+from ftkit.decoding.outputs import source_positions, write_outputs
 from ftkit.errors import UserError
 from ftkit.models.families import read_object
 from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
@@ -28,20 +28,7 @@ from ftkit.scoring import is_encoder_decoder
 CHUNK = 64
 """Prompts that are answered together: as many as are lost when somebody stops a long file."""
 
-MEASURED_WITH = (
-    "max_new_tokens",
-    "num_beams",
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-    "length_penalty",
-    "early_stopping",
-)
+MEASURED_WITH = tuple(knob.name for knob in fields(Decoding) if knob.name != "seed")
 """Settings of a generation_config.json that are knobs here."""
 
 FIRST_WORDS = 8
@@ -66,6 +53,16 @@ class Writer:
     def is_encoder_decoder(self) -> bool:
         """Whether an encoder reads the prompt and a decoder writes something new, not on."""
         return is_encoder_decoder(self.saved.model)
+
+    @property
+    def source_limit(self) -> int | None:
+        """Tokens that an encoder reads of a source: as many as in training, and no more than it has positions for."""
+        limits = []
+        if not self.saved.base.counts_distances and (positions := source_positions(self.saved.model)) is not None:
+            limits.append(positions)
+        if self.saved.prompting is not None:
+            limits.append(self.saved.tokenizer.model_max_length)
+        return min(limits, default=None)
 
 
 def open_writer(
@@ -125,7 +122,7 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     """The tokens that are sent: those that stood before the learnt part in training.
 
     Begin tokens come first where training put them, and never twice; an empty text is the begin token alone. What an
-    encoder reads has the special tokens that its tokenizer adds.
+    encoder reads has the special tokens that its tokenizer adds, and is whole.
 
     Raises:
         UserError: there is nothing to send, or more than the model has positions for.
@@ -134,7 +131,8 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     prefix: list[int] = []
     if writer.is_encoder_decoder:
         assert ask.text is not None, "encoder-decoders are not trained on chats"
-        return _within_positions(writer, tokenizer(ask.text, verbose=False)["input_ids"])
+        whole: list[int] = tokenizer(ask.text, verbose=False)["input_ids"]
+        return whole
     if ask.text is None:
         text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
     else:
@@ -146,18 +144,27 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
         ids = [tokenizer.bos_token_id]
     if not ids:
         raise UserError("the prompt is empty, and this tokenizer has no begin token to start from", fix="write one")
-    return _within_positions(writer, ids)
-
-
-def _within_positions(writer: Writer, ids: list[int]) -> list[int]:
-    """The same ids; a decoder must have a position left to write at, an encoder none."""
     limit = None if writer.saved.base.counts_distances else position_limit(writer.saved.model)
-    room = 0 if writer.is_encoder_decoder else 1
-    if limit is not None and len(ids) + room > limit:
+    if limit is not None and len(ids) >= limit:
         raise UserError(
             f"the prompt has {len(ids):,} tokens, and the model has positions for {limit:,}", fix="shorten it"
         )
     return ids
+
+
+def _cut(writer: Writer, asks: Sequence[Ask], prompts: list[list[int]], say: Callable[[str], None]) -> None:
+    """Cut the sources that are too long, in place, where training cut them."""
+    tokenizer: Any = writer.saved.tokenizer
+    limit = writer.source_limit
+    long = [row for row, ids in enumerate(prompts) if limit is not None and len(ids) > limit]
+    for row in long:
+        prompts[row] = tokenizer(asks[row].text, truncation=True, max_length=limit)["input_ids"]
+    if long:
+        those = "the source is" if len(prompts) == 1 else f"{len(long):,} of {len(prompts):,} sources are"
+        say(
+            f"{those} longer than {limit:,} tokens and cut there"
+            + (", as in training" if writer.saved.prompting else "")
+        )
 
 
 def generate(
@@ -167,8 +174,12 @@ def generate(
     *,
     write: Callable[[str], None] | None = None,
     advance: Advance = lambda _prompts: None,
+    say: Callable[[str], None] = lambda _note: None,
 ) -> Iterator[Continuation]:
     """Let the model answer, in the order of the prompts.
+
+    A source that is longer than those that an encoder was trained on is cut where they were, as it was when the model
+    was measured.
 
     Args:
         writer: the model.
@@ -176,11 +187,14 @@ def generate(
         decoding: how.
         write: called with new text as it comes, when there is one prompt and one beam.
         advance: called with the number of prompts just answered.
+        say: hears how many sources were cut.
 
     Raises:
-        UserError: a prompt is empty or too long.
+        UserError: a prompt is empty, or too long for a decoder.
     """
     prompts = [prompt_ids(writer, ask) for ask in asks]
+    if writer.is_encoder_decoder:
+        _cut(writer, asks, prompts, say)
     for start in range(0, len(prompts), CHUNK):
         chunk = prompts[start : start + CHUNK]
         let_write = write_outputs if writer.is_encoder_decoder else continue_prompts

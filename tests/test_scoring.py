@@ -5,13 +5,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from ftkit.models.builtin import resolve
 from ftkit.models.chunked_loss import compute_loss_in_chunks
 from ftkit.models.document_attention import DOCUMENTS, register_document_attention
-from ftkit.scoring import TokenBatch, score_tokens
+from ftkit.models.fused import use_fused_operations
+from ftkit.scoring import TokenBatch, score_candidates, score_tokens
 
 CPU = torch.device("cpu")
 register_document_attention()
@@ -171,3 +172,108 @@ def test_labels_that_cannot_be_scored_are_refused():
     batch = made.flat([0, 1])._replace(sequences=np.zeros(3, dtype=np.int64))
     with pytest.raises(ValueError, match="one for each"):
         score_tokens(load(), [batch], num_sequences=9, device=CPU)
+
+
+PAIR_ADAPTERS = {
+    "none": None,
+    # peft writes into what it is given
+    "lora": lambda: LoraConfig(task_type="SEQ_2_SEQ_LM", target_modules="all-linear", init_lora_weights=False),
+    "prompt": lambda: PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3),
+    "prefix": lambda: PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3),
+}
+CANDIDATES = [[70, 71, 72, 1], [9, 1], [70, 71, 1], [300, 301, 302, 303, 304, 1]]
+
+
+def load_pairs(family, adapter="none", *, fused=False, chunked=True):
+    torch.manual_seed(0)
+    model = AutoModelForSeq2SeqLM.from_pretrained(resolve(f"builtin:tiny-{family}"))
+    if PAIR_ADAPTERS[adapter] is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = get_peft_model(model, PAIR_ADAPTERS[adapter]())
+    if fused:
+        use_fused_operations(model)
+    if chunked:
+        assert compute_loss_in_chunks(model)
+    return model
+
+
+class MadePairs:
+    """Sources with targets, made up, and special tokens among the targets."""
+
+    def __init__(self, num_pairs=7):
+        generator = np.random.default_rng(5)
+        self.sources = [generator.integers(5, 600, length) for length in generator.integers(2, 30, num_pairs)]
+        self.targets = [generator.integers(5, 600, length) for length in generator.integers(1, 20, num_pairs)]
+        self.special = [generator.random(len(ids)) < 0.3 for ids in self.targets]
+
+    def padded_sources(self, rows):
+        length = max(len(self.sources[row]) for row in rows)
+        return {
+            "input_ids": np.stack([np.pad(self.sources[row], (0, length - len(self.sources[row]))) for row in rows]),
+            "attention_mask": np.stack([np.arange(length) < len(self.sources[row]) for row in rows]).astype(np.int64),
+        }
+
+    def padded(self, rows):
+        length = max(len(self.targets[row]) for row in rows)
+        labels = [np.pad(self.targets[row], (0, length - len(self.targets[row])), constant_values=-100) for row in rows]
+        owners = np.concatenate([np.full(len(self.targets[row]), row) for row in rows])
+        special = np.concatenate([self.special[row] for row in rows])
+        return TokenBatch(self.padded_sources(rows) | {"labels": np.stack(labels)}, owners, special)
+
+
+def row_by_row(model, source, target):
+    """Nll of a target's tokens, and which are the likeliest, from all logits of a source by itself."""
+    ids, labels = torch.from_numpy(source)[None], torch.tensor(list(target))[None]
+    with torch.no_grad():
+        logits = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).logits[0].double()
+    nll = -logits.log_softmax(-1).gather(1, labels[0][:, None])[:, 0].numpy()
+    return nll, (logits.argmax(-1) == labels[0]).numpy()
+
+
+@pytest.mark.parametrize(("chunked", "fused"), [(False, False), (True, True)])
+@pytest.mark.parametrize("adapter", PAIR_ADAPTERS)
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_targets_of_encoder_decoders_are_scored_from_their_first_token_on(family, adapter, chunked, fused):
+    plain, made = load_pairs(family, adapter, chunked=False), MadePairs()
+    expected = []
+    for source, target, special in zip(made.sources, made.targets, made.special, strict=True):
+        nll, hits = row_by_row(plain, source, target)
+        expected.append((nll, hits, nll[~special]))
+    model = load_pairs(family, adapter, chunked=chunked, fused=fused)
+    for layout in ([[row] for row in range(7)], [[3, 0, 6], [5, 1, 2, 4]]):
+        found = score_tokens(model, [made.padded(rows) for rows in layout], num_sequences=7, device=CPU, per_token=True)
+        assert_scores(found, expected)
+        np.testing.assert_allclose(
+            found.token_nll, np.concatenate([nll for nll, _, _ in expected]), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(("chunked", "fused"), [(False, False), (True, True)])
+@pytest.mark.parametrize("adapter", PAIR_ADAPTERS)
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_candidates_are_scored_as_if_each_were_read_by_itself(family, adapter, chunked, fused):
+    plain, made = load_pairs(family, adapter, chunked=False), MadePairs()
+    expected = [[-row_by_row(plain, source, ids)[0].sum() for ids in CANDIDATES] for source in made.sources]
+    model, counted = load_pairs(family, adapter, chunked=chunked, fused=fused), []
+    batches = [(np.array(rows), made.padded_sources(rows)) for rows in ([3, 0, 6], [5], [1, 2, 4])]
+    runs = []
+    base = model.get_base_model() if adapter != "none" else model
+    base.get_encoder().register_forward_hook(lambda *_: runs.append(1))
+    model.train()
+    found = score_candidates(model, batches, CANDIDATES, num_rows=7, device=CPU, advance=counted.append)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    assert found.dtype == np.float64
+    assert counted == [3, 1, 3]
+    assert len(runs) == len(batches), "the encoder reads a batch once, whatever the number of candidates"
+    assert model.training, "the mode is given back"
+    again = score_candidates(model, batches, CANDIDATES[:1], num_rows=7, device=CPU)
+    np.testing.assert_allclose(again[:, 0], found[:, 0], rtol=1e-6)
+
+
+def test_an_encoder_decoder_that_is_sure_of_nothing_scores_the_logarithm_of_its_vocabulary():
+    model, made = load_pairs("bart"), MadePairs()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    found = score_tokens(model, [made.padded(range(7))], num_sequences=7, device=CPU)
+    np.testing.assert_allclose(found.nll / found.num_targets, np.log(model.config.vocab_size), rtol=1e-6)

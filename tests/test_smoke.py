@@ -248,3 +248,42 @@ def test_a_saved_language_model_that_differs_from_what_was_measured_fails(tmp_pa
     data = "dataset_name: 'builtin:pydoc'"
     with pytest.raises(UserError, match="gives other losses than the trained one"):
         tried(write_language_recipe(tmp_path, model="builtin:tiny-llama", data=data, method="type: full"))
+
+
+def write_pair_recipe(folder: Path, *, model: str, data: str, method: str, rest: str = "") -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(f"task: seq2seq\nmodel: {{name_or_path: {model}}}\nmethod: {{{method}}}\ndata: {{{data}}}\n{rest}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "data"),
+    [
+        ("google/flan-t5-small", "type: prompt_tuning, num_virtual_tokens: 30", "source_column: q, target_column: a"),
+        ("facebook/bart-base", "type: prefix_tuning", "template: '{article}<learn>{summary}'"),
+        ("google-t5/t5-small", "type: full", "source_column: en, target_column: de, references_column: more"),
+        ("google-t5/t5-small", "type: lora", "text_column: review, label_column: verdict, labels_as_text: true"),
+    ],
+)
+def test_a_hub_data_set_of_sources_and_targets_is_made_up_and_learnt_by_every_method(tmp_path, model, method, data):
+    path = write_pair_recipe(tmp_path, model=model, data=f"dataset_name: someone/pairs, {data}", method=method)
+    said = tried(path)
+    assert f"in place of {model}" in said
+    assert "so rows were made up for it" in said
+    assert "examples get the losses that were written into the run" in said
+    assert "generated: " in said
+
+
+def test_a_saved_encoder_decoder_that_differs_from_what_was_measured_fails(tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    def damaged(task, run, *arguments, **options):
+        file = run / "model" / "adapter_model.safetensors"
+        save_file({name: weight + 1 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+        return read_back(task, run, *arguments, **options)
+
+    read_back = smoke.read_back
+    monkeypatch.setattr(smoke, "read_back", damaged)
+    data = "dataset_name: someone/pairs, source_column: q, target_column: a"
+    with pytest.raises(UserError, match="gives other losses than the trained one"):
+        tried(write_pair_recipe(tmp_path, model="google/flan-t5-small", data=data, method="type: prompt_tuning"))

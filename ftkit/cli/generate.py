@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -173,17 +174,17 @@ def _answer(writer: Writer, asks: list[Ask], decoding: Decoding, *, as_json: boo
     from ftkit import generation
 
     reporter = ConsoleReporter()
+    let_write = partial(generation.generate, writer, asks, decoding, say=reporter.say)
     found: list[Continuation] = []
     if as_json:
         tracked = reporter.track("generating", total=len(asks)) if len(asks) > 1 else contextlib.nullcontext(_nothing)
         with tracked as advance, _lines(out) as put:
-            for ask, answer in zip(asks, generation.generate(writer, asks, decoding, advance=advance), strict=True):
+            for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
                 put(json.dumps(generation.answer_row(ask, answer), ensure_ascii=False, default=str) + "\n")
     else:
         streams = len(asks) == 1 and decoding.num_beams == 1
-        answers = generation.generate(writer, asks, decoding, write=_show)
-        for ask, answer in zip(asks, answers, strict=True):
+        for ask, answer in zip(asks, let_write(write=_show), strict=True):
             found.append(answer)
             if len(asks) > 1:
                 _show(f"--- {_short(ask.shown)}\n")

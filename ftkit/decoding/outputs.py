@@ -72,17 +72,30 @@ def write_outputs(
 
 def settings_of_the_model(model: Any) -> dict[str, Any]:
     """What of a checkpoint's own generation settings belongs to its architecture."""
-    own = getattr(model, "generation_config", None)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own = getattr(base, "generation_config", None)
     values = {name: getattr(own, name, None) for name in OF_THE_MODEL}
     if values["decoder_start_token_id"] is None:
-        values["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None)
+        values["decoder_start_token_id"] = getattr(base.config, "decoder_start_token_id", None)
     return {name: value for name, value in values.items() if value is not None}
 
 
+def source_positions(model: Any) -> int | None:
+    """Tokens of a source that an encoder has positions for, a tuned prompt taken off; None when nothing says it."""
+    return _positions(model, without="PROMPT_TUNING")
+
+
 def _room(model: Any, max_new_tokens: int) -> int:
-    """No more tokens than the decoder has positions for; T5 counts distances, which have no end."""
+    """No more tokens than the decoder has positions for, a learnt prefix taken off; T5 counts distances without end."""
+    limit = _positions(model, without="PREFIX_TUNING")
+    return max_new_tokens if limit is None else min(max_new_tokens, limit)
+
+
+def _positions(model: Any, *, without: str) -> int | None:
     limit = getattr(model.config, "max_position_embeddings", None)
-    return min(max_new_tokens, limit - 1) if limit else max_new_tokens
+    adapter: Any = getattr(model, "active_peft_config", None)
+    taken = adapter.num_virtual_tokens if getattr(adapter, "peft_type", None) == without else 0
+    return int(limit) - taken if limit else None
 
 
 def _batches(sources: Sequence[Sequence[int]], decoding: Decoding, max_tokens: int) -> Iterator[list[int]]:

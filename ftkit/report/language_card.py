@@ -139,12 +139,14 @@ def _prompting_parts(prompting: Prompting, example: Example) -> Iterator[str]:
 
 
 def scores_table(metrics: Mapping[str, Any]) -> str:
-    """Scores of every split, beside those of the untrained base, as a Markdown table."""
+    """Scores of every split, beside those of the untrained base, as a Markdown table; matrices stay in metrics.json."""
     lines = ["| split | metric | finetuned | 95 % interval | base | texts |", "| --- | --- | --- | --- | --- | --- |"]
     for split, entries in metrics.items():
         if split.startswith("base_"):
             continue
         for name, entry in entries.items():
+            if isinstance(entry["value"], list):
+                continue
             low, high = entry.get("low"), entry.get("high")
             interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
             base = _number(metrics.get(f"base_{split}", {}).get(name, {}).get("value"))

@@ -19,7 +19,7 @@ METHODS = {
     "prompt_tuning": "a learnt prompt of vectors before what the encoder reads",
     "prefix_tuning": "learnt keys and values before those of the decoder",
 }
-WHOLE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+WHOLE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 model = AutoModelForSeq2SeqLM.from_pretrained("{folder}")
 """
@@ -27,11 +27,12 @@ ADAPTER = """from peft import AutoPeftModelForSeq2SeqLM
 from transformers import AutoTokenizer, GenerationConfig
 
 model = AutoPeftModelForSeq2SeqLM.from_pretrained("{folder}")  # the base, and what was learnt beside it
+# the settings with which it was measured, in place of the base's own
+model.get_base_model().generation_config = GenerationConfig.from_pretrained("{folder}")
 """
 WRITE = """tokenizer = AutoTokenizer.from_pretrained("{folder}")
-settings = GenerationConfig.from_pretrained("{folder}")  # those with which it was measured
 inputs = tokenizer({source}, return_tensors="pt")
-output = model.generate(**inputs, generation_config=settings)
+output = model.generate(**inputs)
 print(tokenizer.decode(output[0], skip_special_tokens=True))"""
 SHOWN_CHARACTERS = 400
 

@@ -8,7 +8,7 @@ from typing import Any
 BASE = "base_"
 """Before the name of a split whose scores are those of the untrained base."""
 WIDTH, WIDTH_BESIDE_BASE = 12, 14
-"""Characters for the name of a metric: those of classifiers, those of language models."""
+"""Characters for the name of a metric, at least: those of classifiers, those of language models."""
 WIDEST_MATRIX = 12
 """Confusion matrices of more labels than this are left to metrics.json."""
 
@@ -25,11 +25,12 @@ def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterat
         about = f": {shared}" if shared else ""
         yield f"{split} ({_size(next(iter(entries.values())))}){about}"
         base = metrics.get(BASE + split, {})
+        width = max(WIDTH if not base else WIDTH_BESIDE_BASE, *map(len, entries))
         for name, entry in entries.items():
             if name == "confusion":
                 yield from _confusion_lines(entry)
             else:
-                yield _score_line(name, entry | {"note": ""} if shared else entry, base.get(name))
+                yield _score_line(name, entry | {"note": ""} if shared else entry, base.get(name), width=width)
 
 
 def _shared_note(entries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -44,8 +45,7 @@ def _size(entry: Mapping[str, Any]) -> str:
     return f"{entry['n']:,} rows"
 
 
-def _score_line(name: str, entry: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
-    width = WIDTH if base is None else WIDTH_BESIDE_BASE
+def _score_line(name: str, entry: Mapping[str, Any], base: Mapping[str, Any] | None, *, width: int) -> str:
     value = entry["value"]
     if value is None:
         return f"  {name:<{width}} undefined: {entry.get('reason', '')}"

@@ -35,9 +35,9 @@ SAME_NAME = (
 )
 """Keys of the recipe's training section that TrainingArguments spells and means the same."""
 
-SCORES = {"loss": "eval_nll", "accuracy": "eval_accuracy", "f1_macro": "eval_f1_macro"}
-"""What the recipe calls a score -> what compute_metrics returns it as; `eval_loss` is Trainer's own, with class weights
-and label smoothing in it."""
+OWN_LOSS = "eval_nll"
+"""The loss as it is measured here; `eval_loss` is Trainer's own, with class weights and label smoothing in it. Every
+other score is called as in the recipe, behind `eval_`."""
 
 
 def mixes_bfloat16(recipe: Recipe) -> bool:
@@ -76,6 +76,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
             f"training.extra: TrainingArguments has no {', '.join(unknown)}",
             fix="check the spelling against the installed version of transformers",
         )
+    best = spec.metric_for_best_model
     values: dict[str, Any] = {name: getattr(spec, name) for name in SAME_NAME}
     values |= {
         "output_dir": str(run.checkpoints_dir),
@@ -85,8 +86,8 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         "eval_steps": spec.eval_steps,
         "save_strategy": spec.eval_strategy,
         "save_steps": spec.eval_steps or 500,
-        "metric_for_best_model": SCORES[spec.metric_for_best_model],
-        "greater_is_better": spec.metric_for_best_model != "loss",
+        "metric_for_best_model": OWN_LOSS if best == "loss" else f"eval_{best}",
+        "greater_is_better": best != "loss",
         "bf16": mixes_bfloat16(recipe),
         "activation_checkpointing": spec.gradient_checkpointing,
         "train_sampling_strategy": "group_by_length",

@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ftkit.errors import UserError
+from ftkit.recipe.schema import TEXT_METRICS
 from ftkit.runs import Run
 
 HISTORY_NAMES = {
@@ -17,9 +18,7 @@ HISTORY_NAMES = {
     "learning_rate": "learning_rate",
     "grad_norm": "gradient_norm",
     "eval_nll": "validation_loss",
-    "eval_accuracy": "validation_accuracy",
-    "eval_token_accuracy": "validation_token_accuracy",
-    "eval_f1_macro": "validation_f1_macro",
+    **{f"eval_{name}": f"validation_{name}" for name in ("accuracy", "token_accuracy", "f1_macro", *TEXT_METRICS)},
 }
 """Trainer's names of what goes into history.jsonl -> ours."""
 

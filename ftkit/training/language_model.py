@@ -160,7 +160,8 @@ def _attach(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> A
 
 
 def make_scorable(model: Any, tokenizer: PreTrainedTokenizerBase) -> Batching:
-    """Let a model that was read back score without holding its logits; examples are padded."""
+    """Let a model that was read back score without holding its logits, and quickly; examples are padded."""
+    use_fused_operations(model)
     compute_loss_in_chunks(model)
     assert isinstance(tokenizer.pad_token_id, int), "a saved tokenizer has a pad token"
     return Batching(packed=False, pad_id=tokenizer.pad_token_id)

@@ -88,7 +88,7 @@ def train_seq2seq(
     """
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     tokens = tokenize_pair_splits(tokenizer, splits, lengths=pair_lengths(recipe, checkpoint))
-    say_pair_tokens(tokens, checkpoint, tokenizer, reporter=reporter)
+    say_pair_tokens(tokens, tokenizer, reporter=reporter)
     for line in grouped_sources(splits):
         reporter.say(line)
     data = _Data(splits, tokens)

@@ -12,7 +12,7 @@ from ftkit.data.pairs import TokenizedPairs, tokenize_pairs
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import PromptTuningMethod, Recipe
+from ftkit.recipe.schema import PrefixTuningMethod, PromptTuningMethod, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,10 +25,19 @@ MUCH_PERCENT = 1.0
 
 @dataclass(frozen=True)
 class PairLengths:
-    """Tokens kept of a source and of a target, special tokens included."""
+    """Tokens of a source and of a target, special tokens included.
+
+    Attributes:
+        source: that are kept of a source.
+        target: that are kept of a target.
+        source_limit: that the model has positions for; None where it counts distances, which have no end.
+        target_limit: the same for a target.
+    """
 
     source: int
     target: int
+    source_limit: int | None = None
+    target_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,30 +74,36 @@ class PairTokens:
 
 
 def pair_lengths(recipe: Recipe, checkpoint: Checkpoint) -> PairLengths:
-    """Tokens of a source and of a target at most; a trained prompt takes its positions before the source.
+    """Tokens of a source and of a target at most.
+
+    A trained prompt takes its positions before the source, a prefix before the target.
 
     Raises:
         UserError: more was asked than the model has positions for.
     """
-    prompt = recipe.method.num_virtual_tokens if isinstance(recipe.method, PromptTuningMethod) else 0
-    return PairLengths(
-        _length(recipe.data.max_length, checkpoint, key="data.max_length", taken=prompt),
-        _length(recipe.data.max_target_length, checkpoint, key="data.max_target_length"),
+    method = recipe.method
+    prompt = method.num_virtual_tokens if isinstance(method, PromptTuningMethod) else 0
+    prefix = method.num_virtual_tokens if isinstance(method, PrefixTuningMethod) else 0
+    source, source_limit = _length(recipe.data.max_length, checkpoint, key="data.max_length", prompt=prompt)
+    target, target_limit = _length(
+        recipe.data.max_target_length, checkpoint, key="data.max_target_length", prefix=prefix
     )
+    return PairLengths(source, target, source_limit, target_limit)
 
 
-def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, taken: int = 0) -> int:
+def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, **taken: int) -> tuple[int, int | None]:
+    """Tokens that are kept, and for how many there are positions when something learnt has `taken` some of them."""
     declared = checkpoint.position_limit
-    limit = declared - taken if declared is not None and not checkpoint.counts_distances else None
+    limit = None if declared is None or checkpoint.counts_distances else declared - sum(taken.values())
     if asked is None:
-        return min(number for number in (LONGEST_DEFAULT, declared, limit) if number is not None)
+        return min(number for number in (LONGEST_DEFAULT, declared, limit) if number is not None), limit
     if limit is not None and asked > limit:
-        prompt = f", {taken} of them for the prompt" if taken else ""
+        less = "".join(f", {number} of them for the {name}" for name, number in taken.items() if number)
         raise UserError(
-            f"{key} is {asked}, but {checkpoint.name} has positions for {declared} tokens{prompt}",
+            f"{key} is {asked}, but {checkpoint.name} has positions for {declared} tokens{less}",
             fix=f"set {key} to at most {limit}",
         )
-    return asked
+    return asked, limit
 
 
 def tokenize_pair_splits(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, lengths: PairLengths) -> PairTokens:
@@ -106,16 +121,14 @@ def tokenize_pair_splits(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, 
     return PairTokens(found.pop("train"), found, lengths)
 
 
-def say_pair_tokens(
-    tokens: PairTokens, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter
-) -> None:
+def say_pair_tokens(tokens: PairTokens, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter) -> None:
     """Tell how much is read and learnt, and everything that was cut or is not in the vocabulary."""
     train = tokens.facts()["train"]
     reporter.say(f"{train['source_tokens']:,} tokens of sources are read, {train['target_tokens']:,} of targets learnt")
     for name, found in tokens.all.items():
-        for side in _sides(found):
+        for side in _sides(found, tokens.lengths):
             if side.num_cut:
-                reporter.say(_cut_line(name, side, checkpoint))
+                reporter.say(_cut_line(name, side))
     _say_unknown(tokens.train, tokenizer, reporter=reporter)
 
 
@@ -128,9 +141,10 @@ class _Side(NamedTuple):
     num_cut: int
     length: int
     length_wanted: int
+    limit: int | None
 
 
-def _sides(found: TokenizedPairs) -> tuple[_Side, _Side]:
+def _sides(found: TokenizedPairs, lengths: PairLengths) -> tuple[_Side, _Side]:
     return (
         _Side(
             "sources",
@@ -139,6 +153,7 @@ def _sides(found: TokenizedPairs) -> tuple[_Side, _Side]:
             found.sources_cut,
             found.max_length,
             found.source_length_for_99_percent,
+            lengths.source_limit,
         ),
         _Side(
             "targets",
@@ -147,11 +162,12 @@ def _sides(found: TokenizedPairs) -> tuple[_Side, _Side]:
             found.targets_cut,
             found.max_target_length,
             found.target_length_for_99_percent,
+            lengths.target_limit,
         ),
     )
 
 
-def _cut_line(name: str, side: _Side, checkpoint: Checkpoint) -> str:
+def _cut_line(name: str, side: _Side) -> str:
     percent = 100 * side.num_cut / side.num_examples
     said = (
         f"{side.num_cut:,} of {side.num_examples:,} {name} {side.what} ({percent:.1f} %) are longer than "
@@ -159,11 +175,9 @@ def _cut_line(name: str, side: _Side, checkpoint: Checkpoint) -> str:
     )
     if percent <= MUCH_PERCENT:
         return said
-    limit = None if checkpoint.counts_distances else checkpoint.position_limit
-    if limit is not None and side.length_wanted > limit:
-        return (
-            f"warning: {said}; less than 1 % would need {side.length_wanted}, and the model has positions for {limit}"
-        )
+    if side.limit is not None and side.length_wanted > side.limit:
+        there_are = f"and the model has positions for {side.limit}"
+        return f"warning: {said}; less than 1 % would need {side.length_wanted}, {there_are}"
     return f"warning: {said}; {side.key}: {side.length_wanted} would cut less than 1 %"
 
 

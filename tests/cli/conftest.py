@@ -158,3 +158,61 @@ def language_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
         return output
 
     return run
+
+
+PAIR_RECIPE = """\
+task: seq2seq
+model:
+  name_or_path: builtin:tiny-{family}
+  dtype: float32
+method:
+  type: {method}
+data:
+  train_file: rows.jsonl
+  {columns}
+training:
+  max_steps: 12
+  learning_rate: {rate}
+  output_dir: {output}
+generation:
+  max_new_tokens: 7
+  num_beams: {beams}
+evaluation:
+  num_resamples: 100
+"""
+
+PAIR_COLUMNS = {
+    "pair": 'source_column: question\n  target_column: answer\n  source_prefix: "answer: "',
+    "fields": 'template: "{question} ({place})<learn>{answer}"',
+}
+
+
+@pytest.fixture(scope="session")
+def pair_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """As `language_runs`, of encoder-decoders; a BART's outputs were measured with two beams."""
+    folder = tmp_path_factory.mktemp("pairs")
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(24):
+            row = {"question": f"How far is pier {number}?", "place": "sea", "answer": f"{number} miles by the sea."}
+            file.write(json.dumps(row) + "\n")
+
+    def run(method: str = "lora", family: str = "t5", kind: str = "pair") -> Path:
+        output = folder / f"{kind}-{method}-{family}"
+        if not output.exists():
+            values = {
+                "family": family,
+                "method": method,
+                "columns": PAIR_COLUMNS[kind],
+                "rate": {"full": 1e-2, "lora": 3e-2}.get(method, 1.0),
+                "beams": 2 if family == "bart" else 1,
+                "output": str(output),
+            }
+            text = PAIR_RECIPE
+            for name, value in values.items():
+                text = text.replace(f"{{{name}}}", str(value))
+            recipe = folder / f"{output.name}.yaml"
+            recipe.write_text(text)
+            workflows.train(recipe)
+        return output
+
+    return run

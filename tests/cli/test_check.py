@@ -100,3 +100,25 @@ def test_a_language_model_s_data_are_shown_as_the_model_will_see_them(ftkit, wor
     assert told["data"]["audit"]["kind"] == "completion"
     assert sum(told["data"]["audit"]["rows"].values()) == 20
     assert 0 < told["data"]["tokens"]["train"]["percent_learnt"] < 60
+
+
+def test_sources_and_targets_are_shown_as_the_model_will_see_them(ftkit, workplace):
+    rows = [{"q": f"What is {number}?", "a": f"The number {number}."} for number in range(20)]
+    (workplace / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (workplace / "tune.yaml").write_text(
+        "task: seq2seq\nmodel: {name_or_path: 'builtin:tiny-t5'}\n"
+        "data: {train_file: pairs.jsonl, source_column: q, target_column: a, source_prefix: 'say: '}\n"
+    )
+    done = ftkit("check", "tune.yaml")
+    assert done.code == 0, done.err
+    shown = done.out[done.out.index("the first examples") : done.out.index("plan")]
+    assert shown.count("source  say: What is ") == 2
+    assert shown.count("target  The number ") == 2
+    assert shown.count("</s>") == 4
+    assert "train sources" in done.out
+    assert "outputs have at most " in done.out
+    assert not (workplace / "runs").exists()
+    told = json.loads(ftkit("check", "tune.yaml", "--json", "method.type=prefix_tuning").out)
+    assert told["plan"]["trained_parameters"] == 20 * 2 * 3 * 32
+    assert sum(told["data"]["audit"]["rows"].values()) == 20
+    assert told["data"]["max_new_tokens"] > 3

@@ -192,3 +192,70 @@ def test_every_family_is_merged(family: str, ftkit: Any, language_runs: Runs, wo
     assert ftkit("export", run, "plain", "--merge").code == 0
     words = ("--prompt", "How far?", "--max-new-tokens", 5)
     assert ftkit("generate", "plain", *words).out == ftkit("generate", run, *words).out
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_merged_encoder_decoder_writes_the_same_with_the_settings_of_the_run(
+    family: str, ftkit: Any, pair_runs: Runs, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pair_runs("lora", family)
+    outcome = ftkit("export", run, "plain", "--merge")
+    assert outcome.code == 0, outcome
+    assert "its logits differ from those of base and adapter by" in outcome.err
+    files = {path.name for path in (workplace / "plain").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "prompting.json", "README.md"} <= files
+    assert not [name for name in files if "adapter" in name]
+    settings = "generation_config.json"
+    assert (workplace / "plain" / settings).read_bytes() == (run / "model" / settings).read_bytes()
+    words = ("--file", run.parent / "rows.jsonl")
+    said, again = (ftkit("generate", place, *words) for place in (run, "plain"))
+    assert said.out == again.out
+    assert said.err.splitlines()[0] == again.err.splitlines()[0]
+    assert said.out != ftkit("generate", run, "--no-adapter", *words).out
+
+    # the card's lines, which know nothing of peft
+    card = (workplace / "plain" / "README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0]
+    assert "peft" not in code
+    monkeypatch.setitem(sys.modules, "peft", None)
+    source = json.loads(code.split("tokenizer(")[1].split(", return_tensors")[0])
+    written = {row["source"]: row["output"] for row in map(json.loads, predictions_of(run))}
+    lines: list[str] = []
+    exec(compile(code, "card", "exec"), {"print": lines.append})
+    assert lines == [written[source]]
+
+
+def predictions_of(run: Path) -> list[str]:
+    return (run / "predictions" / "validation.jsonl").read_text().splitlines()
+
+
+def test_what_was_learnt_beside_an_encoder_decoder_is_exported_for_peft_and_never_merged_if_it_is_a_prompt(
+    ftkit: Any, refused: Any, pair_runs: Runs, workplace: Path
+) -> None:
+    for method, family in (("lora", "bart"), ("prompt_tuning", "t5"), ("prefix_tuning", "bart")):
+        run = pair_runs(method, family)
+        outcome = ftkit("export", run, method)
+        assert "an adapter: peft and transformers load it with its base" in outcome.err
+        assert "vllm" not in outcome.err, "vLLM serves no encoder-decoders"
+        for path in (run / "model").iterdir():
+            assert (workplace / method / path.name).read_bytes() == path.read_bytes()
+        words = ("--prompt", "How far is pier 3?")
+        assert ftkit("generate", method, *words).out == ftkit("generate", run, *words).out
+    before = sorted(path.name for path in workplace.iterdir())
+    assert "a tuned prompt cannot be merged" in refused("export", pair_runs("prompt_tuning", "t5"), "out", "--merge")
+    assert "a tuned prefix cannot be merged" in refused("export", pair_runs("prefix_tuning", "bart"), "out", "--merge")
+    assert sorted(path.name for path in workplace.iterdir()) == before
+
+
+def test_a_whole_encoder_decoder_is_rounded_and_keeps_its_settings(
+    ftkit: Any, pair_runs: Runs, workplace: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    run = pair_runs("full", "t5")
+    outcome = ftkit("export", run, "half", "--dtype", "bfloat16")
+    assert "rounding to bfloat16 moved the logits by" in outcome.err
+    kinds = {str(tensor.dtype) for tensor in load_file(workplace / "half" / "model.safetensors").values()}
+    assert kinds == {"torch.bfloat16"}
+    assert json.loads((workplace / "half" / "generation_config.json").read_text())["max_new_tokens"] == 7
+    assert ftkit("generate", "half", "--prompt", "How far is pier 3?").code == 0

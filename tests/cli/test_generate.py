@@ -164,3 +164,111 @@ def test_a_file_is_read_whole_before_the_first_row_is_answered(
     message = refused("generate", language_runs("completion"), "--file", "ask.jsonl", "--out", "said.jsonl")
     assert "ask.jsonl:2 question is null" in message
     assert not (workplace / "said.jsonl").exists()
+
+
+def written_in(run: Path, what: str = "output") -> dict[str, str]:
+    """What the model of a run, or its base, wrote for the sources of its validation set."""
+    lines = (run / "predictions" / "validation.jsonl").read_text().splitlines()
+    return {row["source"]: row[what] for row in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize(
+    ("method", "family"),
+    [("full", "t5"), ("lora", "bart"), ("prompt_tuning", "t5"), ("prefix_tuning", "bart")],
+)
+def test_an_encoder_decoder_writes_what_was_measured_from_a_run_and_from_a_model_folder(
+    method: str, family: str, ftkit: Any, pair_runs: Runs
+) -> None:
+    run = pair_runs(method, family)
+    measured = written_in(run)
+    assert len(measured) > 1
+    for place in (run, run / "model"):
+        outcome = ftkit("generate", place, "--file", run.parent / "rows.jsonl")
+        assert outcome.code == 0, outcome
+        rows = [json.loads(line) for line in outcome.out.splitlines()]
+        found = {f"answer: {row['question']}": row["generated"] for row in rows}
+        assert len(found) == 24
+        assert {source: found[source] for source in measured} == measured
+        beams = ", num_beams 2" if family == "bart" else ""
+        assert f"as it was measured: max_new_tokens 7{beams}\n" in outcome.err
+
+
+def test_options_come_before_what_was_measured(ftkit: Any, pair_runs: Runs) -> None:
+    words = ("generate", pair_runs("full", "t5"), "--prompt", "How far is pier 3?", "--json")
+    short = ftkit(*words, "--max-new-tokens", 3)
+    assert json.loads(short.out)["new_tokens"] == 3
+    assert "as it was measured" not in short.err
+    assert "cut at 3 new tokens" in short.err
+    plain, first, again = (ftkit(*words, *more).out for more in ((), *[("--sample", "--seed", 5)] * 2))
+    assert first == again
+    assert first != plain
+    words = ("generate", pair_runs("lora", "bart"), "--prompt", "How far is pier 3?")
+    assert "as it was measured: max_new_tokens 7\n" in ftkit(*words, "--num-beams", 1).err
+
+
+def test_a_source_of_several_columns_is_asked_by_their_names(ftkit: Any, refused: Any, pair_runs: Runs) -> None:
+    run = pair_runs("lora", "t5", "fields")
+    source, output = next(iter(written_in(run).items()))
+    question = source.removesuffix(" (sea)")
+    words = ("--field", f"question={question}", "--field", "place=sea")
+    assert ftkit("generate", run, *words).out == f"{output}\n"
+    assert "--field question=... --field place=..." in refused("generate", run, "--prompt", question)
+
+
+def test_the_base_of_an_encoder_decoder_writes_what_was_measured_of_it(ftkit: Any, pair_runs: Runs) -> None:
+    for method, family in (("lora", "bart"), ("prompt_tuning", "t5"), ("prefix_tuning", "bart")):
+        run = pair_runs(method, family)
+        source, output = next(iter(written_in(run, "base_output").items()))
+        words = ("generate", run, "--prompt", source.removeprefix("answer: "))
+        assert ftkit(*words, "--no-adapter").out == f"{output}\n"
+        assert ftkit(*words).out == f"{written_in(run)[source]}\n"
+        assert written_in(run)[source] != output
+
+
+def test_an_output_comes_piece_by_piece(ftkit: Any, pair_runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ftkit.cli.generate as command
+
+    pieces: list[str] = []
+    monkeypatch.setattr(command, "_show", pieces.append)
+    for method in ("full", "prompt_tuning"):
+        run, pieces[:] = pair_runs(method, "t5"), []
+        source, output = next(iter(written_in(run).items()))
+        assert ftkit("generate", run, "--prompt", source.removeprefix("answer: ")).code == 0
+        assert "".join(pieces) == f"{output}\n"
+        assert len(pieces) > 3
+
+
+def test_a_source_is_cut_where_training_cut_it_and_that_is_said(ftkit: Any, pair_runs: Runs, workplace: Path) -> None:
+    for method, family in (("lora", "bart"), ("full", "t5")):
+        words = ("generate", pair_runs(method, family))
+        cut = ftkit(*words, "--prompt", "so it went on " * 300)
+        assert cut.code == 0
+        assert "the source is longer than 512 tokens and cut there, as in training" in cut.err
+        assert cut.out == ftkit(*words, "--prompt", "so it went on " * 400).out
+    (workplace / "ask.csv").write_text(f"question\nHow far?\n{'so it went on ' * 300}\n")
+    outcome = ftkit(*words, "--file", "ask.csv")
+    assert "1 of 2 sources are longer than 512 tokens" in outcome.err
+    assert json.loads(outcome.out.splitlines()[1])["generated"] == cut.out[:-1]
+
+
+def test_what_an_encoder_decoder_cannot_be_asked_is_one_message(refused: Any, pair_runs: Runs) -> None:
+    run = pair_runs("full", "t5")
+    assert "have no system's turn" in refused("generate", run, "--prompt", "x", "--system", "y")
+    assert "the prompt is empty" in refused("generate", run, "--prompt", "")
+    assert "every weight was trained, so its base is not in it" in refused(
+        "generate", run, "--prompt", "x", "--no-adapter"
+    )
+
+
+def test_a_source_fills_all_positions_where_a_prefix_stands_before_the_output(ftkit: Any, pair_runs: Runs) -> None:
+    from transformers import AutoTokenizer
+
+    run = pair_runs("prefix_tuning", "bart")
+    tokenizer = AutoTokenizer.from_pretrained(run / "model")
+    text = "so it went on"
+    while len(tokenizer(f"answer: {text} on").input_ids) <= 512:
+        text += " on"
+    assert len(tokenizer(f"answer: {text}").input_ids) > 512 - 20
+    outcome = ftkit("generate", run, "--prompt", text)
+    assert outcome.code == 0
+    assert "longer than" not in outcome.err

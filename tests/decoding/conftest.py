@@ -12,8 +12,9 @@ import torch
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
+from ftkit.models.language_adapters import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
+from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,38 @@ def tiny_lm() -> Callable[..., tuple[Any, Any]]:
             for parameter in model.parameters():
                 if parameter.requires_grad and kind != "full":
                     torch.nn.init.normal_(parameter, std=0.1)
+            made[family, kind] = model.eval(), tokenizer
+        return made[family, kind]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs() -> Callable[..., tuple[Any, Any]]:
+    """As `tiny_lm`, encoder-decoders; what they write depends on what they read."""
+    made: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def make(family: str, kind: str = "full") -> tuple[Any, Any]:
+        if (family, kind) not in made:
+            checkpoint = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
+            tokenizer = load_tokenizer_for_seq2seq(checkpoint)
+            torch.manual_seed(0)
+            model: Any = load_seq2seq(checkpoint, dtype=torch.float32)
+            model.config.use_cache = True
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if parameter.ndim == 2 and "shared" not in name and "embed_positions" not in name:
+                        parameter.mul_(2)
+            if kind == "lora":
+                model = attach_language_lora(model, LoraMethod(type="lora"))
+            if kind == "prompt_tuning":
+                prompt = PromptTuningMethod(type="prompt_tuning", num_virtual_tokens=4)
+                model = attach_prompt_tuning(model, prompt, tokenizer)
+            if kind == "prefix_tuning":
+                model = attach_prefix_tuning(model, PrefixTuningMethod(type="prefix_tuning", num_virtual_tokens=4))
+            for parameter in model.parameters():
+                if parameter.requires_grad and kind != "full":
+                    torch.nn.init.normal_(parameter, std=1.0 if kind == "prefix_tuning" else 0.1)
             made[family, kind] = model.eval(), tokenizer
         return made[family, kind]
 

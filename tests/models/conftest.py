@@ -12,12 +12,16 @@ import torch
 from ftkit.models.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
+from ftkit.models.language_adapters import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
 from ftkit.models.merging import probe_tokens
 from ftkit.models.saved_lm import save_language_model
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
+from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
+from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 
 TOKENS = probe_tokens(700)
+
+PAIRS = ("t5", "bart")
+"""Encoder-decoders; the other families are decoders."""
 
 
 def tiny(family: str) -> Checkpoint:
@@ -35,22 +39,41 @@ def tune(model: Any, *, steps: int = 2) -> None:
     model.eval()
 
 
+def tokenizer_of(family: str) -> Any:
+    load = load_tokenizer_for_seq2seq if family in PAIRS else load_tokenizer_for_lm
+    return load(tiny(family))
+
+
+def with_method(model: Any, family: str, kind: str, **settings: Any) -> Any:
+    """A model with what the method adds."""
+    if kind == "lora":
+        return attach_language_lora(model, LoraMethod(type="lora", **settings))
+    if kind == "prompt_tuning":
+        method = PromptTuningMethod(type="prompt_tuning", **settings)
+        return attach_prompt_tuning(model, method, tokenizer_of(family))
+    if kind == "prefix_tuning":
+        return attach_prefix_tuning(model, PrefixTuningMethod(type="prefix_tuning", **settings))
+    return model
+
+
 def attached(family: str, kind: str = "lora", **settings: Any) -> Any:
     """A tiny model with what the method adds, before any step, in eval mode."""
     torch.manual_seed(0)
-    model: Any = load_causal_lm(tiny(family), dtype=torch.float32)
-    if kind == "lora":
-        model = attach_language_lora(model, LoraMethod(type="lora", **settings))
-    if kind == "prompt_tuning":
-        method = PromptTuningMethod(type="prompt_tuning", **settings)
-        model = attach_prompt_tuning(model, method, load_tokenizer_for_lm(tiny(family)))
-    return model.eval()
+    load = load_seq2seq if family in PAIRS else load_causal_lm
+    model: Any = load(tiny(family), dtype=torch.float32)
+    return with_method(model, family, kind, **settings).eval()
 
 
 @pytest.fixture
 def attach() -> Callable[..., Any]:
     """Load a tiny model and put an adapter on it."""
     return attached
+
+
+@pytest.fixture
+def adapt() -> Callable[..., Any]:
+    """Put an adapter on a model that is there."""
+    return with_method
 
 
 @pytest.fixture
@@ -68,7 +91,7 @@ def saved(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
         tune(model)
         folder = tmp_path / f"{family}-{kind}"
         save_language_model(model, folder, base_name=str(tiny(family).folder))
-        load_tokenizer_for_lm(tiny(family)).save_pretrained(folder)
+        tokenizer_of(family).save_pretrained(folder)
         return folder, model
 
     return make

@@ -9,7 +9,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ftkit.data.commands import WORDS
 from ftkit.models.builtin import remake, resolve
-from ftkit.models.untrained import build_untrained, fill_weights
+from ftkit.models.untrained import POSITION_DEVIATION, build_untrained, fill_weights
 
 TEXTS = (
     "first swing left twice, then lift the crate",
@@ -77,7 +77,7 @@ def test_it_has_the_parameters_that_its_configuration_asks_for(folder: Path) -> 
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 
-def test_its_numbers_have_the_spread_that_t5_starts_with(folder: Path) -> None:
+def test_its_numbers_have_the_spread_that_t5_starts_with_but_for_its_positions(folder: Path) -> None:
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     config, attention = model.config, model.encoder.block[0].layer[0].SelfAttention
     for weight, variance in (
@@ -87,6 +87,10 @@ def test_its_numbers_have_the_spread_that_t5_starts_with(folder: Path) -> None:
         (model.encoder.block[0].layer[1].DenseReluDense.wo.weight, 1 / config.d_ff),
     ):
         assert float(weight.detach().var()) == pytest.approx(variance, rel=0.05)
+    # two tables of 128 numbers: their variance is that of a sample
+    for stack in (model.encoder, model.decoder):
+        positions = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        assert float(positions.detach().std()) == pytest.approx(POSITION_DEVIATION, rel=0.2)
     before = model.shared.weight.detach().clone()
     fill_weights(model)
     assert torch.equal(model.shared.weight, before)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
 
 LENGTHS = [random.Random(row).randrange(1, 60) for row in range(500)]
+SIDES = np.array([[length, random.Random(-row).randrange(1, 30)] for row, length in enumerate(LENGTHS, 1)])
+"""Tokens of sources, and of targets that do not go along with them."""
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -23,6 +27,40 @@ def test_batches_counted_in_tokens_hold_every_row_once_and_never_too_many_tokens
     assert len(batches) <= 2 * sum(LENGTHS) / 128
 
 
+@pytest.mark.parametrize("padded", [True, False])
+def test_both_sides_of_a_row_count_each_padded_for_itself(padded: bool) -> None:
+    batches = list(TokenBudgetBatches(SIDES, max_tokens=256, seed=1, padded=padded))
+    assert Counter(row for batch in batches for row in batch) == Counter(range(500))
+    for batch in batches:
+        sides = SIDES[batch]
+        assert (sides.max(axis=0).sum() * len(batch) if padded else sides.sum()) <= 256
+    # of which a tenth and less is padding, and the last rows of a batch that was full
+    assert len(batches) <= 1.25 * SIDES.sum() / 256
+
+
+def test_rows_that_are_alike_in_both_sides_come_together() -> None:
+    def padding(batches: list[list[int]]) -> int:
+        return sum(int(SIDES[batch].max(axis=0).sum() * len(batch) - SIDES[batch].sum()) for batch in batches)
+
+    batches = list(TokenBudgetBatches(SIDES, max_tokens=512, seed=1, padded=True))
+    by_source = np.argsort(SIDES[:, 0], kind="stable").tolist()
+    assert padding(batches) < 0.7 * padding([by_source[start : start + 12] for start in range(0, 500, 12)])
+
+
+def test_rows_of_one_side_are_batched_as_rows_of_a_number() -> None:
+    numbers, columns = (
+        TokenBudgetBatches(lengths, max_tokens=128, seed=4, padded=True).batches
+        for lengths in (LENGTHS, np.array(LENGTHS)[:, None])
+    )
+    assert numbers == columns
+
+
+def test_a_pair_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
+    sides = np.array([[5, 5], [12, 12], [5, 5], [15, 4]])
+    batches = list(TokenBudgetBatches(sides, max_tokens=20, seed=0, padded=True))
+    assert sorted(map(sorted, batches)) == [[0, 2], [1], [3]]
+
+
 def test_a_row_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
     batches = list(TokenBudgetBatches([5, 300, 5], max_tokens=20, seed=0, padded=False))
     assert [1] in batches
@@ -30,8 +68,9 @@ def test_a_row_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_epochs_have_as_many_batches_in_another_order(padded: bool) -> None:
-    sampler = TokenBudgetBatches(LENGTHS, max_tokens=256, seed=3, padded=padded)
+@pytest.mark.parametrize("lengths", [LENGTHS, SIDES], ids=["one side", "two sides"])
+def test_epochs_have_as_many_batches_in_another_order(lengths: Any, padded: bool) -> None:
+    sampler = TokenBudgetBatches(lengths, max_tokens=256, seed=3, padded=padded)
     orders = []
     for epoch in (0, 1, 0):
         sampler.sampler.set_epoch(epoch)

@@ -1,0 +1,196 @@
+"""The card of an encoder-decoder: its lines run as they stand and write what was measured; it says what is read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from ftkit import runs
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.prompting import Prompting
+from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.outputs import settings_of_the_model, write_outputs
+from ftkit.models.builtin import resolve
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.language_adapters import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.models.saved_lm import save_language_model
+from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
+from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
+from ftkit.report.exported_card import card_of_export
+from ftkit.report.model_card import write_model_card
+from ftkit.report.terminal import metrics_lines
+
+SOURCE = 'Where is the "pier"?\nSay: „there“ {or not}.'
+ROWS = [
+    {"prompt": SOURCE + " And so on, and on.", "completion": "There."},
+    {"prompt": SOURCE, "completion": "By the sea."},
+]
+ENTRY = {"value": 12.5, "low": 11.0, "high": 14.25, "n": 2}
+LOSS = ENTRY | {"num_targets": 9, "n": 3}
+METRICS = {
+    "validation": {"loss": LOSS, "bleu": ENTRY, "confusion": ENTRY | {"value": [[1, 2], [3, 4]]}},
+    "base_validation": {"loss": LOSS, "bleu": ENTRY | {"value": 0.25}},
+}
+DECODING = Decoding(max_new_tokens=9, num_beams=2, no_repeat_ngram_size=1)
+
+
+def splits(label_names: tuple[str, ...] = ()) -> Splits:
+    train, validation = (Split(name, pa.Table.from_pylist(ROWS), "harbour.jsonl") for name in ("train", "validation"))
+    return Splits(train, validation, None, label_names, (), (), Prompting("completion", "{question}<learn>{answer}"))
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str, Any]]:
+    """Save a tiny model as a run does and write its card; gives the run, the card and the model."""
+
+    def make(
+        family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = ()
+    ) -> tuple[runs.Run, str, Any]:
+        base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
+        tokenizer = load_tokenizer_for_seq2seq(base)
+        torch.manual_seed(0)
+        model: Any = load_seq2seq(base, dtype=torch.float32)
+        if method == "lora":
+            model = attach_language_lora(model, LoraMethod(type="lora"))
+        if method == "prompt_tuning":
+            model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning"), tokenizer)
+        if method == "prefix_tuning":
+            model = attach_prefix_tuning(model, PrefixTuningMethod(type="prefix_tuning"))
+        for parameter in model.parameters():
+            if parameter.requires_grad and method != "full":
+                torch.nn.init.normal_(parameter, std=0.1)
+        recipe = parse_recipe(
+            f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\nmethod: {{type: {method}}}\n"
+            f"data: {{train_file: harbour.jsonl}}\n{keys}",
+            tmp_path / "r.yaml",
+            check_files=False,
+        ).recipe
+        run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})
+        settings: GenerationConfig = DECODING.generation_config(
+            stop_ids={tokenizer.eos_token_id},
+            pad_id=tokenizer.pad_token_id,
+            max_new_tokens=DECODING.max_new_tokens,
+            **settings_of_the_model(model),
+        )
+        before = model.generation_config
+        save_language_model(model, run.model_dir, base_name=str(base.folder), generation=settings)
+        model.generation_config = before
+        tokenizer.save_pretrained(run.model_dir)
+        facts = {"placement": "cpu", "tokens": {"train": {"targets_cut": 0}}, "fit": {"num_steps": 2}}
+        write_model_card(run, recipe, splits=splits(label_names), metrics=METRICS, facts=facts)
+        return run, (run.model_dir / "README.md").read_text(encoding="utf-8"), model
+
+    return make
+
+
+def said_by(card: str) -> str:
+    """What the Python of a card prints."""
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block is not None
+    said, names = io.StringIO(), dict[str, Any]()
+    with contextlib.redirect_stdout(said):
+        exec(compile(block.group(1), "card", "exec"), names)
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
+    family: str, method: str, card: Callable[..., tuple[runs.Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text, model = card(family, method)
+    tokenizer = load_tokenizer_for_seq2seq(Checkpoint("saved", run.model_dir))
+    model.eval()
+    model.config.use_cache = True
+    sources = [tokenizer(SOURCE).input_ids]
+    expected = write_outputs(model, tokenizer, sources, DECODING, stop_ids={tokenizer.eos_token_id})[0].text
+    greedy = write_outputs(model, tokenizer, sources, Decoding(max_new_tokens=9), stop_ids={tokenizer.eos_token_id})
+    assert expected != greedy[0].text, "settings that are passed over must be seen"
+    monkeypatch.chdir(run.path)
+    assert said_by(text) == expected + "\n"
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_card_of_an_export_loads_the_folder_that_it_lies_in(
+    method: str, card: Callable[..., tuple[runs.Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text, model = card("bart", method)
+    if method == "lora":
+        (run.path / "plain").mkdir()
+        model.merge_and_unload().save_pretrained(run.path / "plain")
+        for file in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+            (run.path / "plain" / file).write_bytes((run.model_dir / file).read_bytes())
+        monkeypatch.chdir(run.path)
+        expected = said_by(text)
+        run.model_dir.rename(run.path / "gone")
+    else:
+        monkeypatch.chdir(run.path)
+        expected = said_by(text)
+        run.model_dir.rename(run.path / "plain")
+    exported = card_of_export(text, name="plain", pipeline_tag="text2text-generation", made="It was made here.")
+    assert said_by(exported) == expected
+    assert "peft" not in exported.split("## How it was trained")[0]
+    assert "library_name: transformers" in exported
+
+
+def test_the_card_says_what_is_read_and_written_and_how_outputs_came_about(
+    card: Callable[..., tuple[runs.Run, str, Any]],
+) -> None:
+    _, text, _ = card("t5", "prompt_tuning", keys="generation: {num_beams: 3}\n")
+    assert "```text\n{question}<learn>{answer}\n```" in text
+    assert (
+        f"A source of the data:\n\n```text\n{SOURCE}\n```\n\nand its target there:\n\n```text\nBy the sea.\n```" in text
+    )
+    assert "a learnt prompt of vectors before what the encoder reads (method `prompt_tuning`)" in text
+    assert "Outputs were generated by 3 beams" in text
+    assert "bootstrap intervals over distinct sources" in text
+    assert "pipeline_tag: text2text-generation\n" in text
+    assert "library_name: peft\n" in text
+    for line in ("- placement: cpu", "- tokens.train.targets_cut: 0", "- fit.num_steps: 2"):
+        assert f"{line}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("", "by the likeliest token each time"),
+        ("generation: {do_sample: true}\ntraining: {seed: 7}\n", "by tokens drawn with seed 7"),
+        ("training: {load_best_model_at_end: false}\n", "over distinct sources.\n"),
+    ],
+)
+def test_the_card_follows_the_recipe(keys: str, said: str, card: Callable[..., tuple[runs.Run, str, Any]]) -> None:
+    _, text, _ = card("t5", "lora", keys=keys)
+    assert said in text
+    assert ("also chose the best checkpoint" in text) == ("load_best" not in keys)
+
+
+def test_labels_are_named_and_what_their_scores_mean(card: Callable[..., tuple[runs.Run, str, Any]]) -> None:
+    _, text, _ = card("t5", "lora", label_names=("good", "very bad"))
+    assert "**Labels**, written as text: good, very bad." in text
+    assert "`generated_accuracy` counts outputs that are the label to the letter" in text
+    assert "bootstrap intervals over rows." in text
+
+
+def test_scores_stand_beside_those_of_the_base_and_a_matrix_is_left_out(
+    card: Callable[..., tuple[runs.Run, str, Any]],
+) -> None:
+    _, text, _ = card("t5", "lora")
+    assert "| validation | loss | 12.5000 | 11.0000 to 14.2500 | 12.5000 | 3 |" in text
+    assert "| validation | bleu | 12.5000 | 11.0000 to 14.2500 | 0.2500 | 2 |" in text
+    assert "confusion" not in text
+    bleu = {split: {name: entries[name] for name in ("loss", "bleu")} for split, entries in METRICS.items()}
+    assert list(metrics_lines(bleu)) == [
+        "validation (3 texts, 9 tokens predicted)",
+        "  loss           12.5000  95 % 11.0000 to 14.2500  base 12.5000",
+        "  bleu           12.5000  95 % 11.0000 to 14.2500  base 0.2500",
+    ]
