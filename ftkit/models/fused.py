@@ -7,14 +7,14 @@ from torch import nn
 from ftkit.models.fast_dropout import use_fast_dropout
 from ftkit.models.fused_lora import use_fused_lora
 from ftkit.models.fused_t5 import use_fused_t5
-from ftkit.models.sparse_lookups import use_sparse_lookups
 
 
 def use_fused_operations(model: nn.Module) -> None:
     """Replace parts of a model by faster ones that compute the same.
 
-    GPT-2's GELU in one operation instead of eight, LoRA layers in one, and dropout with cheaper random numbers (the
-    same distribution, other draws). Weights, configuration and what is saved stay as they are.
+    GPT-2's GELU in one operation instead of eight, LoRA layers in one, dropout with cheaper random numbers (the same
+    distribution, other draws), T5 without padding and with its norms and feed-forward layers in fewer passes. Weights,
+    configuration and what is saved stay as they are.
 
     Args:
         model: a transformers model, or a peft model around one, with its adapters attached; changed in place.
@@ -23,7 +23,6 @@ def use_fused_operations(model: nn.Module) -> None:
     use_fast_dropout(model)
     use_fused_lora(model)
     use_fused_t5(model)
-    use_sparse_lookups(model)
 
 
 def use_fused_gelu(model: nn.Module) -> int:
