@@ -163,10 +163,9 @@ def _give_the_same_loss(base: Any, own: Forward, chunked: Forward) -> bool:
     ids = torch.randint(vocab_size, (2, 12), generator=generator)
     labels = ids.masked_fill(torch.rand(ids.shape, generator=generator) < 0.3, IGNORED)
     batch = {"input_ids": ids.to(parameter.device), "labels": labels.to(parameter.device), "use_cache": False}
-    if base.config.is_encoder_decoder:
-        batch["attention_mask"] = torch.arange(12, device=parameter.device) < torch.tensor([[12], [7]]).to(
-            parameter.device
-        )
+    has_encoder = bool(base.config.is_encoder_decoder)
+    if has_encoder:
+        batch["attention_mask"] = (torch.arange(12) < torch.tensor([[12], [7]])).to(parameter.device)
     was_training = base.training
     base.eval()
     try:
@@ -177,6 +176,7 @@ def _give_the_same_loss(base: Any, own: Forward, chunked: Forward) -> bool:
         return False
     finally:
         base.train(was_training)
-    # in bfloat16 a logit may round to either side, depending on how many positions are multiplied at once
-    precision = max(1e-5, torch.finfo(parameter.dtype).eps / 4)
+    # in bfloat16 a logit may round to either side, depending on how many positions are multiplied at once, and
+    # encoder-decoders round their loss as well
+    precision = max(1e-5, torch.finfo(parameter.dtype).eps * (1.0 if has_encoder else 0.25))
     return abs(found - expected) <= precision * abs(expected)

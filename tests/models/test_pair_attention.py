@@ -81,10 +81,9 @@ def test_each_document_attends_to_its_own(biased, dtype, precision):
 
 
 def test_the_future_stays_hidden_where_the_bias_is_minus_infinity():
-    query, key, value, _ = make_states(biased=False)
+    states = [rows.detach()[: sum(QUERIES)].requires_grad_() for rows in make_states(biased=False)[:3]]
     bias = torch.full((HEADS, 90, 90), float("-inf")).triu_(1).requires_grad_()
     layout = lay_out(QUERIES, QUERIES, num_heads=HEADS)
-    states = [rows.detach()[: sum(QUERIES)].requires_grad_() for rows in (query, query + 1, value[: sum(QUERIES)])]
     found = pair_attention(*states, bias, layout=layout)
     torch.testing.assert_close(found[0], states[2][0], msg="a first token sees itself alone")
     last_of_first = QUERIES[0] - 1
