@@ -16,10 +16,12 @@ from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
+    from ftkit.data.prompting import Prompting
     from ftkit.decoding.continuing import Continuation
     from ftkit.decoding.knobs import Decoding
     from ftkit.generation import Writer
     from ftkit.prompts import Ask
+    from ftkit.recipe.schema import Recipe
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -68,8 +70,8 @@ def generate(
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     knobs = _drawing_knobs(drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
-    plain = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
-    knobs |= {name: value for name, value in plain.items() if value is not None}
+    always = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
+    knobs |= _given(always)
     folder = _prepare(model)
     from ftkit import prompts
 
@@ -79,8 +81,7 @@ def generate(
         ConsoleReporter().say(form.note)
     recipe = prompts.recipe_of(model)
     if file is not None:
-        column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
-        asks = prompts.file_prompts(form.prompting, file, column=column, encoding=encoding, delimiter=delimiter)
+        asks = _asks_of_file(form.prompting, file, recipe, encoding=encoding, delimiter=delimiter)
     else:
         asks = prompts.typed_prompts(form.prompting, prompt or [], _pairs(field or []), system=system)
     from ftkit import generation
@@ -91,6 +92,15 @@ def generate(
     )
     asks = [ask for ask in asks for _ in range(copies)]
     _answer(writer, asks, decoding, as_json=as_json or file is not None or out is not None, out=out)
+
+
+def _asks_of_file(
+    prompting: Prompting, file: Path, recipe: Recipe | None, *, encoding: str, delimiter: str | None
+) -> list[Ask]:
+    from ftkit import prompts
+
+    column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
+    return prompts.file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
 
 
 def _prepare(model: Path) -> Path:
@@ -151,11 +161,15 @@ def _refuse_mixed(
 
 def _drawing_knobs(named: dict[str, Any], *, sample: bool) -> dict[str, Any]:
     """The options of --sample that were given; greedy decoding would pass over them."""
-    given = {name: value for name, value in named.items() if value is not None}
+    given = _given(named)
     if given and not sample:
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise UserError(f"{option} acts only where tokens are drawn", fix=f"add --sample, or leave {option} out")
     return given
+
+
+def _given(named: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _pairs(fields: list[str]) -> dict[str, str]:

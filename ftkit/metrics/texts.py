@@ -80,8 +80,7 @@ def evaluate_texts(
     if unknown := [name for name in names if name not in TEXT_METRICS and not name.startswith(HUB_PREFIX)]:
         raise ValueError(f"no such metrics: {', '.join(unknown)}")
     _check(outputs, references)
-    if np.shape(at_limit) != (len(outputs),):
-        raise ValueError(f"at_limit {np.shape(at_limit)} does not fit {len(outputs)} outputs")
+    _check_limits(at_limit, len(outputs))
     if not len(outputs):
         return {name: no_value(0, "there are no rows") for name in names}
     rows, bootstrap = _Rows(outputs, references, at_limit), Bootstrap(num_resamples, seed)
@@ -120,6 +119,11 @@ def score_rows(
     _check(outputs, references)
     rows = _Rows(outputs, references, np.zeros(len(outputs), dtype=bool))
     return {name: _OF_ROWS[name](rows) for name in names}
+
+
+def _check_limits(at_limit: NDArray[np.bool_], num_rows: int) -> None:
+    if np.shape(at_limit) != (num_rows,):
+        raise ValueError(f"at_limit {np.shape(at_limit)} does not fit {num_rows} outputs")
 
 
 def _check(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.generative_rules import FLOAT32_STARTS, GENERATIVE_RULES, LEARN
+from ftkit.recipe.generative_rules import GENERATIVE_RULES, LEARN
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
-
-__all__ = ["FLOAT32_STARTS", "LANGUAGE_RULES", "LEARN"]
 
 _FORMS = ("text_column", "prompt_column", "messages_column", "template")
 """Keys of which each says on its own what an example is."""

@@ -20,7 +20,7 @@ from ftkit.models.language_adapters import attach_language_lora, attach_prompt_t
 from ftkit.models.lora_plus import loraplus_parameter_groups
 from ftkit.models.placement import DTYPES, Placement, place
 from ftkit.progress import Reporter
-from ftkit.recipe.language_rules import FLOAT32_STARTS
+from ftkit.recipe.generative_rules import FLOAT32_STARTS
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.runs import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
