@@ -59,11 +59,12 @@ def arms_of(method: str, *, bf16: bool, tokens: int) -> list[Arm]:
     ours = {"kind": "ftkit", "method": method}
     overrides = [f"method.type={method}", f"training.learning_rate={METHODS[method]}"]
     budget = [*overrides, f"training.max_tokens_per_batch={tokens}"]
+    pairs = [*overrides, f"training.per_device_train_batch_size={BATCH}"]
     expert = f"Trainer, grouped by length{', bf16' if bf16 else ''}"
     return [
         Arm(method, "trainer", "Trainer as run_summarization.py, float32", plain),
         Arm(method, "trainer_expert", expert, plain | {"grouped": True, "bf16": bf16}),
-        Arm(method, "ftkit", "ftkit, its defaults, 8 pairs a step", ours | {"overrides": overrides}),
+        Arm(method, "ftkit", "ftkit, its defaults, 8 pairs a step", ours | {"overrides": pairs}),
         Arm(method, "ftkit_tokens", f"ftkit, {tokens:,} tokens a step", ours | {"overrides": budget}),
     ]
 
@@ -103,7 +104,7 @@ def write_recipe(folder: Path, material: Material) -> Path:
         f"task: seq2seq\nmodel:\n  name_or_path: {json.dumps(str(material.model))}\n"
         f"data:\n  train_file: {json.dumps(str(material.train))}\n"
         f"  validation_file: {json.dumps(str(material.validation))}\n  max_target_length: 512\n"
-        f"training:\n  seed: {SEED}\n  num_train_epochs: 1\n  per_device_train_batch_size: {BATCH}\n"
+        f"training:\n  seed: {SEED}\n  num_train_epochs: 1\n"
         "  lr_scheduler_type: constant\n  warmup_steps: 0\n  weight_decay: 0.0\n  use_cpu: true\n"
         "evaluation:\n  metrics: [perplexity]\n  score_base: false\ngeneration:\n  max_new_tokens: 1\n",
         encoding="utf-8",
