@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
+.PHONY: help quickstart test test-slow faults check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: $(STAMP) ## the whole test suite but the slow ones, offline
 
 test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
 	$(BIN)/python -m pytest -m slow
+
+faults: $(STAMP) ## the long fault suite: kills, failing writes, damaged files; under an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.campaign
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .

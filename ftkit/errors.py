@@ -11,8 +11,12 @@ EXIT_BUG = 1
 """An unexpected exception: a bug of ftkit or of a library; the traceback is printed."""
 EXIT_USER = 2
 """The recipe, the data or the command line is wrong; one message, no traceback."""
+EXIT_RUN = 3
+"""A run could not go on: no disk space, no memory, numbers that are not finite. What it had sealed is safe."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C."""
+EXIT_TERMINATED = 143
+"""Stopped by SIGTERM."""
 
 
 class UserError(Exception):
@@ -38,6 +42,10 @@ class UserError(Exception):
         place = f"{self.where} " if self.where else ""
         remedy = f"; {self.fix}" if self.fix else ""
         return f"{place}{self.problem}{remedy}"
+
+
+class RunError(UserError):
+    """A run that was under way cannot go on; its recipe is not wrong, and what it had sealed is safe."""
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ftkit.checkpoints import Checkpoints
 from ftkit.errors import UserError
-from ftkit.storage import atomic_path, refuse_folder, write_json, write_text
+from ftkit.storage import (
+    atomic_path,
+    half_written,
+    refuse_folder,
+    sync_tree,
+    write_json,
+    write_text,
+)
 
 FORMAT = 1
 """Layout version of the run directory, written into its manifest."""
 
-State = Literal["running", "finished", "failed"]
+State = Literal["running", "finished", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,16 @@ class Run:
         """Predictions of one split, one JSON object a row."""
         return self.path / "predictions" / f"{split}.jsonl"
 
+    def checkpoints(self, *, limit: int = 2) -> Checkpoints:
+        """The sealed checkpoints; of what the run was made of before changes were allowed, they count too.
+
+        Args:
+            limit: how many are kept.
+        """
+        manifest = self.manifest()
+        former = tuple(manifest.get("former_hashes", ()))
+        return Checkpoints(self.checkpoints_dir, manifest["hashes"], former=former, limit=limit)
+
     def manifest(self) -> dict[str, Any]:
         """Read manifest.json."""
         manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
@@ -93,6 +111,22 @@ class Run:
         current = self.manifest() if self.manifest_file.exists() else {}
         write_json(self.manifest_file, current | fields)
 
+    def remake(self, hashes: Mapping[str, Any], *, recipe_text: str, changed: list[dict[str, str]]) -> None:
+        """Take note that the run goes on with something else than it was started with.
+
+        Args:
+            hashes: of what it is made of now.
+            recipe_text: the resolved recipe of now.
+            changed: what is different, for the manifest.
+        """
+        manifest = self.manifest()
+        if changed:
+            manifest["changed"] = [*manifest.get("changed", []), *changed]
+        if manifest["hashes"] != hashes:
+            manifest["former_hashes"] = [*manifest.get("former_hashes", []), manifest["hashes"]]
+        self.update_manifest(**manifest | {"hashes": dict(hashes), "error": None})
+        write_text(self.recipe_file, recipe_text)
+
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Append one line to history.jsonl; a single write, so a reader never sees half of it."""
         with self.history_file.open("a", encoding="utf-8") as file:
@@ -106,6 +140,7 @@ class Run:
 
     def replace_model(self, built: Path) -> None:
         """Put the finished folder `built` (on the same file system) in the place of model/."""
+        sync_tree(built)
         if self.model_dir.exists():
             retired = Path(tempfile.mkdtemp(prefix=".model.old.", dir=self.path))
             self.model_dir.rename(retired / "model")
@@ -138,6 +173,9 @@ class Run:
                 retired.rename(self.model_dir)
         for leftover in self.path.glob(".model.*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for folder in (self.path, self.predictions_file("any").parent):
+            for leftover in half_written(folder):
+                leftover.unlink(missing_ok=True)
 
 
 def is_run(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,19 @@ SECONDS_UNTIL_STALE = 24 * 3600
 
 _HALF_BUILT = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `tempfile` makes of the prefix `.name.`."""
+
+
+_REFUSED = (
+    "no space left",
+    "input/output error",
+    "i/o error",
+    "disk quota",
+    "file too large",
+    "unexpected pos",
+    "pytorchstreamwriter failed",
+    "iostream error",
+)
+"""Words, in lower case, by which libraries say that a write was refused."""
 
 
 @contextlib.contextmanager
@@ -46,8 +60,63 @@ def atomic_path(target: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
+        sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def half_written(folder: Path) -> list[Path]:
+    """Files in a folder that `atomic_path` was filling when its process was killed."""
+    if not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if entry.is_file() and _HALF_BUILT.fullmatch(entry.name)]
+
+
+def failure_of_disk(error: BaseException) -> str | None:
+    """What the disk said, in words, when an error is a write that it refused; None for any other error.
+
+    torch, safetensors and tokenizers raise errors of their own, tokenizers a bare Exception: known by their words.
+    """
+    if isinstance(error, OSError):
+        refusals = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
+        return os.strerror(error.errno) if error.errno in refusals else None
+    if type(error) in (Exception, RuntimeError) or type(error).__name__ == "SafetensorError":
+        return next((line for line in str(error).splitlines() if any(mark in line.lower() for mark in _REFUSED)), None)
+    return None
+
+
+def gibibytes(num_bytes: int) -> str:
+    """A size in words.
+
+    Example:
+        >>> gibibytes(3 * 2**29), gibibytes(2**20)
+        ('1.50 GiB', '0.001 GiB')
+    """
+    size = num_bytes / 2**30
+    return f"{size:.2f} GiB" if size >= 0.1 else f"{size:.3f} GiB"
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's list of names on the disk: files renamed, made and removed in it."""
+    if os.name == "nt":
+        return  # Windows opens no folders, and its file system keeps the order by itself
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have every file and folder below `folder` on the disk, innermost first, and itself last."""
+    below = sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True)
+    for path in below:
+        if path.is_dir() and not path.is_symlink():
+            sync_folder(path)
+        elif path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def refuse_place(target: Path, *, overwrite: bool = False) -> None:
@@ -144,6 +213,7 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     try:
         build(temporary)
         temporary.chmod(0o755)
+        sync_tree(temporary)
         try:
             temporary.rename(target)
         except OSError:

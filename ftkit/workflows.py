@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit import runs
+from ftkit.checkpoints import SealedCheckpoint
+from ftkit.errors import UserError
+from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.parse import LoadedRecipe, dump_recipe, load_recipe
 from ftkit.recipe.schema import Recipe
+from ftkit.run_lock import locked
 from ftkit.runs import Run
 from ftkit.storage import sha256_texts
+from ftkit.training.disk import disk_failures_told
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,34 +53,65 @@ def train(
     overrides: Sequence[str] = (),
     *,
     overwrite: bool = False,
-    resume: bool = False,
+    resume: bool | Path = False,
+    allow_changed: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> TrainResult:
     """Train what a recipe describes.
+
+    Signals are left as they are: whoever wants SIGTERM to finish the step and seal a checkpoint listens to them, as the
+    command line does (`ftkit.interruption.STOP.listening`).
 
     Args:
         recipe_file: a YAML recipe.
         overrides: dotted `key=value` words.
         overwrite: replace an existing run of the same name.
-        resume: go on with an existing run; a new one is started when there is none.
+        resume: go on with an existing run, from its newest whole checkpoint or from the one named; a new run is
+            started when there is none.
+        allow_changed: fields that may differ from those the run was started with, as the refusal names them.
         reporter: hears notes and progress.
 
     Raises:
         UserError: anything that a person can mend.
+        RunError: the run was under way and cannot go on.
+        Interrupted: a signal was listened to.
     """
-    return train_recipe(
-        load_recipe(recipe_file, overrides), overwrite=overwrite, resume=resume, reporter=reporter or Silent()
-    )
+    loaded, reporter = load_recipe(recipe_file, overrides), reporter or Silent()
+    return train_recipe(loaded, overwrite=overwrite, resume=resume, allow_changed=allow_changed, reporter=reporter)
 
 
-def train_recipe(loaded: LoadedRecipe, *, overwrite: bool, resume: bool, reporter: Reporter) -> TrainResult:
+def train_recipe(
+    loaded: LoadedRecipe,
+    *,
+    overwrite: bool,
+    resume: bool | Path,
+    allow_changed: Sequence[str] = (),
+    reporter: Reporter,
+) -> TrainResult:
     """As `train`, for a recipe that has been read already."""
     recipe = loaded.recipe
     assert recipe.training.output_dir is not None, "load_recipe fills it"
     path = Path(recipe.training.output_dir)
-    if not resume:
-        runs.refuse_taken(path, overwrite=overwrite)
+    with disk_failures_told(path), locked(path, reporter=reporter):
+        going_on = resume is not False and runs.is_run(path)
+        if isinstance(resume, Path) and not going_on:
+            raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
+        if not going_on:
+            runs.refuse_taken(path, overwrite=overwrite)
+            return _begin(recipe, overwrite=overwrite, reporter=reporter)
+        asked = resume if isinstance(resume, Path) else None
+        return _go_on(Run(path), recipe, asked=asked, allowed=allow_changed, reporter=reporter)
+
+
+def _begin(recipe: Recipe, *, overwrite: bool, reporter: Reporter) -> TrainResult:
+    checkpoint, splits = _load(recipe, reporter=reporter)
+    return train_splits(recipe, splits, checkpoint=checkpoint, overwrite=overwrite, reporter=reporter)
+
+
+def _load(recipe: Recipe, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
     stay_offline_unless_remote(recipe)
+    if recipe.model.trust_remote_code:
+        reporter.say("model.trust_remote_code: true: code that comes with the checkpoint is run")
 
     from ftkit.models.checkpoint import locate
     from ftkit.training.tasks import TASKS
@@ -85,10 +122,7 @@ def train_recipe(loaded: LoadedRecipe, *, overwrite: bool, resume: bool, reporte
     splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
     for note in splits.notes:
         reporter.say(note)
-    if resume and runs.is_run(path):
-        hashes = _hashes(recipe, checkpoint, splits)
-        return _go_on(path, recipe, splits, checkpoint=checkpoint, hashes=hashes, reporter=reporter)
-    return train_splits(recipe, splits, checkpoint=checkpoint, overwrite=overwrite, reporter=reporter)
+    return checkpoint, splits
 
 
 def train_splits(
@@ -123,8 +157,10 @@ def _is_local(name: str) -> bool:
 
 
 def _hashes(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
+    # where a run lies is no part of what it is: it may be moved
+    homeless = recipe.model_copy(update={"training": recipe.training.model_copy(update={"output_dir": None})})
     return {
-        "recipe": sha256_texts([dump_recipe(recipe)]),
+        "recipe": sha256_texts([dump_recipe(homeless)]),
         "base_weights": checkpoint.weights_hash,
         "tokenizer": checkpoint.tokenizer_hash,
         "data": {split.name: split.fingerprint for split in splits.all()},
@@ -152,26 +188,33 @@ def _start(path: Path, recipe: Recipe, splits: Splits, *, hashes: dict[str, Any]
     return run
 
 
-def _go_on(
-    path: Path,
-    recipe: Recipe,
-    splits: Splits,
-    *,
-    checkpoint: Checkpoint,
-    hashes: dict[str, Any],
-    reporter: Reporter,
-) -> TrainResult:
-    from ftkit.training.resume import newest_checkpoint, reopen, step_of
+def _go_on(run: Run, recipe: Recipe, *, asked: Path | None, allowed: Sequence[str], reporter: Reporter) -> TrainResult:
+    from ftkit.environment import versions
+    from ftkit.training.resume import (
+        checkpoint_to_resume,
+        content_changes,
+        recipe_changes,
+        refuse_changes,
+        version_notes,
+    )
 
-    run = reopen(path, hashes)
-    if run.manifest()["state"] == "finished":
-        reporter.say(f"{path} is finished already: nothing to resume")
+    changes = recipe_changes(run, recipe)
+    refuse_changes(run, changes, allowed=allowed)
+    if run.manifest()["state"] == "finished" and not changes:
+        reporter.say(f"{run.path} is finished already: nothing to resume")
         return TrainResult(run, run.metrics())
-    resume_from = newest_checkpoint(run, reporter=reporter)
-    if resume_from is None:
-        reporter.say("no checkpoint to go on from: training starts again, stored features are reused")
-    run.cut_history(step=0 if resume_from is None else step_of(resume_from))
-    return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from)
+    checkpoint, splits = _load(recipe, reporter=reporter)
+    hashes = _hashes(recipe, checkpoint, splits)
+    changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})
+    refuse_changes(run, changes, allowed=allowed)
+    for change in changes:
+        reporter.say(f"changed as allowed: {change.field}: {change.before} -> {change.now}")
+    for note in version_notes(run.manifest()["versions"], versions()):
+        reporter.say(note)
+    run.remake(hashes, recipe_text=dump_recipe(recipe), changed=[change._asdict() for change in changes])
+    resumed = checkpoint_to_resume(run, asked, reporter=reporter)
+    run.cut_history(step=0 if resumed is None else resumed.progress.step)
+    return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter, resumed=resumed)
 
 
 def _train_into(
@@ -181,20 +224,27 @@ def _train_into(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None = None,
+    resumed: SealedCheckpoint | None = None,
 ) -> TrainResult:
     from ftkit.report.model_card import write_model_card
+    from ftkit.training.memory import exhaustion_told
     from ftkit.training.tasks import TASKS
 
     run.clear_staging()
     run.update_manifest(state="running")
     try:
-        finished = TASKS[recipe.task].train(
-            recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from
-        )
+        with exhaustion_told(recipe):
+            finished = TASKS[recipe.task].train(
+                recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed
+            )
         write_model_card(run, recipe, splits=splits, metrics=finished.metrics, facts=finished.facts)
+        run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     except BaseException as error:
-        run.update_manifest(state="failed", error=f"{type(error).__name__}: {error}")
+        # a disk that is full takes no note of it either
+        with contextlib.suppress(OSError):
+            state = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            run.update_manifest(state=state, error=f"{type(error).__name__}: {error}")
+        if isinstance(error, Interrupted):
+            error.advice = f"the run {run.path} goes on with --resume"
         raise
-    run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     return TrainResult(run, finished.metrics, finished.outputs, finished.facts)

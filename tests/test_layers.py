@@ -14,8 +14,8 @@ import ftkit
 PACKAGE = Path(ftkit.__file__).parent
 
 LEVELS = (
-    {"errors", "version", "progress"},
-    {"recipe", "runs", "storage", "metrics", "environment", "diagnosis"},
+    {"errors", "version", "progress", "interruption"},
+    {"recipe", "runs", "run_lock", "checkpoints", "seals", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
     {"training", "report", "prompts"},
     {
@@ -26,6 +26,7 @@ LEVELS = (
         "prediction",
         "generation",
         "exporting",
+        "doctor",
         "reloading",
         "reloading_language",
         "smoke",
@@ -38,6 +39,11 @@ LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 SIDEWAYS = {
     ("report", "training"): "the plan that `ftkit check` shows, by its type alone",
     ("runs", "storage"): "a run's files are written atomically",
+    ("runs", "checkpoints"): "where a run's checkpoints lie is the run's to say",
+    ("run_lock", "storage"): "a lock is refused where nothing can be written, in the same words",
+    ("checkpoints", "seals"): "a checkpoint counts by its seal",
+    ("checkpoints", "storage"): "a checkpoint's files are on the disk before its name is",
+    ("seals", "storage"): "a manifest is written atomically, behind the files it speaks of",
     ("checking", "workflows"): "a check goes offline by the same rule as training",
     ("checking", "checking_language"): "texts are checked apart from labelled rows, behind one command",
     ("checking", "checking_seq2seq"): "sources and targets are checked apart from labelled rows, behind one command",
@@ -48,9 +54,25 @@ SIDEWAYS = {
     ("reloading_language", "reloading"): "in the form in which a classifier's answer comes too",
     ("reloading_language", "generation"): "what was saved is read back as the user would",
     ("smoke", "workflows"): "a smoke test trains as the user would",
+    ("doctor", "workflows"): "its self-test trains as the user would",
     ("smoke", "prediction"): "a smoke test predicts as the user would",
 }
-LIGHT = {"errors", "version", "progress", "recipe", "runs", "storage", "environment", "checking", "workflows", "cli"}
+LIGHT = {
+    "errors",
+    "version",
+    "progress",
+    "interruption",
+    "recipe",
+    "runs",
+    "run_lock",
+    "checkpoints",
+    "seals",
+    "storage",
+    "environment",
+    "checking",
+    "workflows",
+    "cli",
+}
 """Rooms that `ftkit --help`, `check --no-data` and a wrong recipe go through: nothing heavy is imported with them."""
 
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "evaluate", "sklearn", "pandas", "numpy", "pyarrow"}

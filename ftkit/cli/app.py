@@ -9,6 +9,7 @@ import typer
 
 from ftkit.cli.builtin import builtin
 from ftkit.cli.check import check
+from ftkit.cli.doctor import doctor
 from ftkit.cli.export import export
 from ftkit.cli.generate import generate
 from ftkit.cli.new import new
@@ -16,7 +17,9 @@ from ftkit.cli.predict import predict
 from ftkit.cli.runs import runs
 from ftkit.cli.schema import schema
 from ftkit.cli.train import train
-from ftkit.errors import EXIT_INTERRUPTED, EXIT_USER, UserError
+from ftkit.errors import EXIT_INTERRUPTED, EXIT_RUN, EXIT_USER, RunError, UserError
+from ftkit.interruption import Interrupted
+from ftkit.storage import failure_of_disk
 from ftkit.version import __version__
 
 app = typer.Typer(
@@ -28,7 +31,7 @@ app = typer.Typer(
     # rich's help doubles the time of `ftkit --help`
     rich_markup_mode=None,
 )
-for command in (new, check, train, predict, generate, export, runs, builtin, schema):
+for command in (new, check, train, predict, generate, export, runs, builtin, doctor, schema):
     app.command()(command)
 
 
@@ -46,16 +49,27 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; a UserError becomes one message and exit code 2, a bug keeps its traceback."""
+    """Run the command line; a UserError becomes one message and exit code 2 or 3, a bug keeps its traceback."""
     for stream in (sys.stdout, sys.stderr):
         # a terminal or pipe of another encoding than UTF-8 shows what it can
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except Interrupted as stop:
+        print(f"{stop}" + (f"; {stop.advice}" if stop.advice else ""), file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_RUN)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USER)
+    except OSError as error:
+        if (reason := failure_of_disk(error)) is None:
+            raise
+        print(f"error: {error.filename or 'a file'} could not be written: {reason}", file=sys.stderr)
+        sys.exit(EXIT_RUN)
     except SystemExit as stop:
         # typer turns Ctrl-C into this exit code, without a word
         if stop.code == EXIT_INTERRUPTED:

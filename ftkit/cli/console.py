@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterator
 
+from ftkit.interruption import STOP
 from ftkit.progress import Advance
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -68,3 +69,18 @@ def quiet_libraries() -> None:
 def go_offline() -> None:
     """Switch every hub access off; called before huggingface_hub is imported, which reads it then."""
     os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@contextlib.contextmanager
+def obeying_signals() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP finish and seal the step under way before the command ends."""
+
+    def say(message: str) -> None:
+        os.write(2, f"\n  {message}\n".encode())
+
+    def leave(code: int) -> None:
+        say("stopped at once; what was sealed is safe")
+        os._exit(code)
+
+    with STOP.listening(say=say, leave=leave):
+        yield

@@ -54,9 +54,17 @@ def _summary(run: Run) -> dict[str, Any]:
         "name": run.path.name,
         "path": str(run.path),
         "started": manifest.get("started") or "",
-        "state": manifest.get("state") or "",
+        "state": _state(run, manifest),
         "score": score,
     }
+
+
+def _state(run: Run, manifest: dict[str, Any]) -> str:
+    from ftkit.run_lock import is_held
+
+    state = str(manifest.get("state") or "")
+    # who was killed could not write that down; the lock tells
+    return "killed" if state == "running" and not is_held(run.path) else state
 
 
 def _main_metric(entries: dict[str, Any]) -> tuple[str, dict[str, Any]]:

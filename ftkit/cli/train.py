@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, go_offline, obeying_signals, quiet_libraries
 from ftkit.errors import UserError
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values that replace the recipe's: training.learning_rate=1e-3 ...")
+        list[str] | None,
+        typer.Argument(
+            help="Values that replace the recipe's: training.learning_rate=1e-3 ...; with --resume also the checkpoint "
+            "to go on from, instead of the newest one that is whole."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run of this name.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an existing run that was stopped.")] = False,
+    allow_changed: Annotated[
+        list[str] | None,
+        typer.Option("--allow-changed", metavar="FIELD", help="With --resume: go on although this field has changed."),
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try the whole recipe on a tiny model and a few rows, in seconds.")
     ] = False,
@@ -28,18 +37,29 @@ def train(
     """Train what a recipe describes and write a run directory."""
     if resume and overwrite:
         raise UserError("--resume goes on with a run, --overwrite removes it", fix="give one of the two")
+    if allow_changed and not resume:
+        raise UserError("--allow-changed is about a run that goes on", fix="add --resume")
+    values, asked = _checkpoint_among(overrides or (), resume=resume)
     quiet_libraries()
     if offline or smoke:
         go_offline()
     if smoke:
         from ftkit.smoke import smoke_test
 
-        for line in smoke_test(recipe, overrides or (), reporter=ConsoleReporter()):
+        for line in smoke_test(recipe, values, reporter=ConsoleReporter()):
             typer.echo(line)
         return
     from ftkit import workflows
 
-    result = workflows.train(recipe, overrides or (), overwrite=overwrite, resume=resume, reporter=ConsoleReporter())
+    with obeying_signals():
+        result = workflows.train(
+            recipe,
+            values,
+            overwrite=overwrite,
+            resume=asked or resume,
+            allow_changed=allow_changed or (),
+            reporter=ConsoleReporter(),
+        )
     if as_json:
         typer.echo(json.dumps({"run": str(result.run.path), "metrics": result.metrics}, ensure_ascii=False))
         return
@@ -48,3 +68,14 @@ def train(
     for line in metrics_lines(result.metrics):
         typer.echo(line)
     typer.echo(f"run: {result.run.path}")
+
+
+def _checkpoint_among(words: Sequence[str], *, resume: bool) -> tuple[list[str], Path | None]:
+    """Overrides, and the checkpoint that stands among them: the one word after --resume that is no key=value."""
+    values = [word for word in words if "=" in word or not resume]
+    others = [word for word in words if word not in values]
+    if len(others) > 1:
+        raise UserError(f"--resume takes one checkpoint, not {len(others)}: {', '.join(others)}")
+    if others and not Path(others[0]).is_dir():
+        raise UserError(f"there is no checkpoint {others[0]}", fix="--resume alone takes the newest one that is whole")
+    return values, Path(others[0]) if others else None

@@ -15,7 +15,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.frozen import pool
 from ftkit.models.pooled import PooledFolder, read_pooled
-from ftkit.models.weight_files import refuse_damaged
+from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,6 +95,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
     elif (folder / ADAPTER_FILE).is_file():
+        refuse_pickled_adapter(folder)
         module, max_length = SequenceLogits(_with_adapter(checkpoint, tokenizer)), checkpoint.saved_length()
     else:
         module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.saved_length()

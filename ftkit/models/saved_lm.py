@@ -20,7 +20,7 @@ from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
 from ftkit.models.language_adapters import adapter_start
 from ftkit.models.saved_folder import METHODS, Method, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
-from ftkit.models.weight_files import refuse_damaged
+from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 
@@ -149,6 +149,7 @@ def load_saved_lm(
     refuse_damaged(folder)
     model: PreTrainedModel | PeftModel
     if (folder / ADAPTER_FILE).is_file():
+        refuse_pickled_adapter(folder)
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
         model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)

@@ -34,6 +34,9 @@ def batches(facts: Facts) -> Iterator[Finding]:
     if facts.changed("training.per_device_train_batch_size"):
         fix = "keep one of the two: a batch is counted in examples or in tokens"
         yield Finding("training.per_device_train_batch_size", "max_tokens_per_batch is given as well", fix)
+    if training.auto_find_batch_size:
+        fix = "a batch of tokens is made smaller by max_tokens_per_batch itself; remove one of the two"
+        yield Finding("training.auto_find_batch_size", "max_tokens_per_batch is given as well", fix)
     names = [name for name in ("max_length", "max_target_length") if facts.has(f"data.{name}")]
     longest = sum(getattr(data, name) or 0 for name in names)
     if training.max_tokens_per_batch < longest:

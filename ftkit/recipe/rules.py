@@ -112,6 +112,7 @@ FROZEN_IGNORES = (
     "bf16",
     "fp16",
     "gradient_checkpointing",
+    "auto_find_batch_size",
     "gradient_accumulation_steps",
     "optim",
     "save_total_limit",

@@ -102,6 +102,10 @@ class TrainingSpec(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third slower (not with prefix_tuning)."""
 
+    auto_find_batch_size: bool = False
+    """When memory runs out, halve per_device_train_batch_size and double gradient_accumulation_steps, which leaves the
+    step as it is, and go on (`full`, `lora`, tuned prompts; not with max_tokens_per_batch)."""
+
     dataloader_num_workers: int = Field(default=0, ge=0)
     """Processes that prepare batches (`full` and `lora`)."""
 

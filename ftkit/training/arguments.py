@@ -24,7 +24,6 @@ SAME_NAME = (
     "warmup_steps",
     "weight_decay",
     "max_grad_norm",
-    "save_total_limit",
     "load_best_model_at_end",
     "seed",
     "fp16",
@@ -92,6 +91,8 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         "activation_checkpointing": spec.gradient_checkpointing,
         "train_sampling_strategy": "group_by_length",
         "restore_callback_states_from_checkpoint": True,
+        # checkpoints are rotated behind their seals, by whoever seals them
+        "save_total_limit": None,
         # a NaN must stop the run, not be logged as 0
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ftkit.errors import UserError
+from ftkit.errors import RunError, UserError
 from ftkit.recipe.schema import TEXT_METRICS
 from ftkit.runs import Run
 
@@ -79,7 +79,7 @@ class StopOnNonFinite(TrainerCallback):
         """Look at every gradient; under fp16 the loss scaler deals with overflows itself.
 
         Raises:
-            UserError: a gradient is NaN or infinite.
+            RunError: a gradient is NaN or infinite.
         """
         assert model is not None
         if args.fp16:
@@ -90,7 +90,7 @@ class StopOnNonFinite(TrainerCallback):
             return
         for name, gradient in found.items():
             if not bool(torch.isfinite(gradient).all()):
-                raise UserError(
+                raise RunError(
                     f"the gradient of {name} is not finite at step {state.global_step + 1}; "
                     "nothing was updated with it",
                     fix=NOT_FINITE_FIX,
@@ -106,10 +106,10 @@ def refuse_bad_loss(loss: torch.Tensor, *, step: int, rows: str) -> None:
         rows: what was in the batch, in words.
 
     Raises:
-        UserError: it is not finite.
+        RunError: it is not finite.
     """
     if not bool(torch.isfinite(loss)):
-        raise UserError(
+        raise RunError(
             f"the loss is {float(loss):g} at step {step} ({rows}); nothing was updated with it", fix=NOT_FINITE_FIX
         )
 

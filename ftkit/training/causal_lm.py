@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
@@ -56,7 +56,7 @@ def train_causal_lm(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None = None,
+    resumed: SealedCheckpoint | None = None,
 ) -> Finished:
     """Finetune a language model and write model/, metrics.json and predictions/.
 
@@ -66,7 +66,7 @@ def train_causal_lm(
         run: an empty run, or one to go on with.
         checkpoint: the base model.
         reporter: hears what was chosen, cut and left out.
-        resume_from: a checkpoint of HF Trainer to go on from.
+        resumed: the checkpoint of this run to go on from, verified.
 
     Returns:
         The metrics by split, as in metrics.json, and facts of the training.
@@ -87,7 +87,7 @@ def train_causal_lm(
         scorer = Scorer(prepared.batching, device, reporter)
         prepared.model.to(device)
         base = _score(prepared.model, tokens, splits, scorer=scorer, what="scoring the base on")
-    trainer = _fit(recipe, splits, run, prepared=prepared, tokens=tokens, reporter=reporter, resume_from=resume_from)
+    trainer = _fit(recipe, splits, run, prepared=prepared, tokens=tokens, reporter=reporter, resumed=resumed)
     facts = _facts(trainer, prepared, tokens, max_length=max_length)
     _save(prepared.model, tokenizer, prompting, run, checkpoint=checkpoint, revision=recipe.model.revision)
     del trainer, prepared
@@ -113,7 +113,7 @@ def _fit(
     prepared: Prepared,
     tokens: TokenizedSplits,
     reporter: Reporter,
-    resume_from: Path | None,
+    resumed: SealedCheckpoint | None,
 ) -> LanguageTrainer:
     scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
     trainer = make_trainer(
@@ -124,7 +124,7 @@ def _fit(
         score=lambda model: mean_scores(scorer.split(model, splits.validation, tokens.evaluation["validation"])),
         say=reporter.say,
     )
-    run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+    run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.data.load import Split, Splits
 from ftkit.metrics import evaluate_classification
 from ftkit.models.checkpoint import Checkpoint
@@ -42,7 +42,7 @@ def train_classification(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None = None,
+    resumed: SealedCheckpoint | None = None,
 ) -> Finished:
     """Train a classifier and write model/, metrics.json and predictions/.
 
@@ -52,12 +52,12 @@ def train_classification(
         run: an empty run, or one to go on with.
         checkpoint: the base model.
         reporter: hears what was chosen.
-        resume_from: a checkpoint of HF Trainer to go on from (full and lora).
+        resumed: a checkpoint of this run to go on from, verified (full and adapters).
 
     Returns:
         The metrics by split, as in metrics.json, and facts of the training.
     """
-    trained = _train(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from)
+    trained = _train(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed)
     metrics: dict[str, Any] = {}
     for split in splits.all()[1:]:
         probabilities = softmax(trained.logits[split.name])
@@ -77,7 +77,7 @@ def _train(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None,
+    resumed: SealedCheckpoint | None,
 ) -> Trained:
     if recipe.method.type == "frozen":
         from ftkit.training.frozen import train_frozen
@@ -85,7 +85,7 @@ def _train(
         return train_frozen(recipe, splits, run, checkpoint=checkpoint, reporter=reporter)
     from ftkit.training.finetune import finetune
 
-    return finetune(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resume_from=resume_from)
+    return finetune(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed)
 
 
 def _measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.data.load import Split, Splits
 from ftkit.data.tokenize import TokenizedTexts, tokenize_texts
 from ftkit.models.adapters import attach_lora, count_parameters, save_classifier
@@ -29,7 +29,9 @@ from ftkit.training.running import run_trainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftkit.training.sealed_trainer import SealedTrainer
 
 
 class TokenDataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -54,7 +56,7 @@ def finetune(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None = None,
+    resumed: SealedCheckpoint | None = None,
 ) -> Trained:
     """Finetune a classifier whole or by LoRA.
 
@@ -64,7 +66,7 @@ def finetune(
         run: gets history.jsonl, checkpoints/ and model/.
         checkpoint: the base model.
         reporter: hears what was chosen.
-        resume_from: a checkpoint folder of this run to go on from.
+        resumed: the checkpoint of this run to go on from, verified.
 
     Returns:
         Logits of validation and test, and facts for the manifest and the model card.
@@ -85,7 +87,7 @@ def finetune(
     tokens = {split.name: _tokenize(tokenizer, split, max_length=max_length) for split in splits.all()}
     _say_truncation(tokens, max_length=max_length, reporter=reporter)
     trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
-    run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+    run_trainer(trainer, reporter=reporter, resumed=resumed)
 
     logits = _score(model, splits, tokenizer, max_length=max_length, device=trainer.args.device)
     _save(model, tokenizer, run, checkpoint=checkpoint, max_length=max_length)
@@ -176,11 +178,11 @@ def _make_trainer(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     tokens: dict[str, TokenizedTexts],
-) -> Trainer:
+) -> SealedTrainer:
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback
 
     from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
-    from ftkit.training.sampling import ResumableTrainer
+    from ftkit.training.sealed_trainer import SealedTrainer
 
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
@@ -201,7 +203,9 @@ def _make_trainer(
     callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return ResumableTrainer(
+    return SealedTrainer(
+        checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
+        finds_batch_size=recipe.training.auto_find_batch_size,
         model=model,
         args=training_arguments(recipe, run),
         train_dataset=TokenDataset(tokens["train"], splits.train.labels),

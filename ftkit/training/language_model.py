@@ -190,6 +190,9 @@ def make_trainer(
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
     return LanguageTrainer(
+        checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
+        finds_batch_size=recipe.training.auto_find_batch_size,
+        counts_rows=recipe.training.max_tokens_per_batch is None,
         model=model,
         args=args,
         rows=rows,

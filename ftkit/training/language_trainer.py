@@ -15,8 +15,10 @@ from ftkit.data.batching import flat_batch, padded_batch, pair_batch
 from ftkit.data.pairs import Pairs
 from ftkit.data.sequences import Sequences
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 from ftkit.training.callbacks import refuse_bad_loss
-from ftkit.training.sampling import LengthGroupedEpochs, ResumableTrainer, ShuffledEpochs, TokenBudgetBatches
+from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
+from ftkit.training.sealed_trainer import SealedTrainer
 
 Arrays = dict[str, npt.NDArray[np.int64]]
 """Model inputs by name."""
@@ -105,7 +107,7 @@ class RowNumbers(torch.utils.data.Dataset[int]):
         return row
 
 
-class LanguageTrainer(ResumableTrainer):
+class LanguageTrainer(SealedTrainer):
     """Trainer over rows of tokens.
 
     Args:
@@ -179,7 +181,7 @@ class LanguageTrainer(ResumableTrainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
-        with self.accelerator.autocast():
+        with STOP.at_once(), self.accelerator.autocast():
             scores = self.score(self.model)
         found = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         learnt = [line["loss"] for line in self.state.log_history if "loss" in line]

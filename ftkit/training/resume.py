@@ -1,84 +1,144 @@
-"""Going on with a run that was stopped: is it still the same run, and which of its checkpoints is whole?"""
+"""Going on with a run that was stopped: is it still made of the same things, and from which checkpoint?"""
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
-from ftkit.runs import Run, find_run
+from ftkit.recipe.dump import write_value
+from ftkit.recipe.parse import load_recipe
+from ftkit.recipe.schema import Recipe
+from ftkit.runs import Run
+from ftkit.seals import BrokenSeal
+
+PLACES = frozenset({"training.output_dir"})
+"""Keys of a recipe that say where things lie and nothing about what comes out."""
 
 
-def reopen(path: Path, hashes: Mapping[str, Any]) -> Run:
-    """The run at `path`, provided that it was made of the same things.
+class Change(NamedTuple):
+    """Something that a run was made of and that is different now.
 
-    Args:
-        path: the run directory.
-        hashes: of recipe, data, base weights and tokenizer, as in the manifest.
+    Attributes:
+        field: a key of the recipe, or `data.SPLIT`, `base_weights`, `tokenizer` for what the files hold.
+        before: its value then, in words.
+        now: its value now.
+    """
+
+    field: str
+    before: str
+    now: str
+
+
+def recipe_changes(run: Run, recipe: Recipe) -> list[Change]:
+    """Keys whose values differ from those the run was started with.
 
     Raises:
-        UserError: something it is made of has changed.
+        UserError: the run's own recipe cannot be read any more.
     """
-    run = find_run(path)
-    before = run.manifest()["hashes"]
-    if changed := sorted(name for name in hashes if hashes[name] != before.get(name)):
-        raise UserError(
-            f"the run {path} cannot be resumed: {', '.join(changed).replace('_', ' ')} changed since it was started",
-            fix=f"compare with {run.recipe_file}, or start a new run with another training.output_dir",
-        )
-    return run
+    before = dict(_leaves(load_recipe(run.recipe_file).recipe.model_dump()))
+    now = dict(_leaves(recipe.model_dump()))
+    fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return [
+        Change(name, write_value(before.get(name)), write_value(now.get(name))) for name in fields if name not in PLACES
+    ]
 
 
-def newest_checkpoint(run: Run, *, reporter: Reporter) -> Path | None:
-    """The newest whole checkpoint of HF Trainer in a run; None when there is none. Skipped ones are named."""
-    found = [path for path in run.checkpoints_dir.glob("checkpoint-*") if path.name.rsplit("-", 1)[1].isdigit()]
-    for path in sorted(found, key=step_of, reverse=True):
-        if (damage := damage_of(path)) is None:
-            reporter.say(f"going on from {path.name}")
-            return path
-        reporter.say(f"{path.name} is skipped: {damage}")
-    return None
+def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]) -> list[Change]:
+    """Files behind the recipe whose content differs: data by split, base weights, tokenizer.
 
-
-def step_of(checkpoint: Path) -> int:
-    """The step that a checkpoint's name says.
-
-    Example:
-        >>> step_of(Path("checkpoint-120"))
-        120
+    Args:
+        run: the run.
+        hashes: as in its manifest, of today.
+        rows: how many each split has today.
     """
-    return int(checkpoint.name.rsplit("-", 1)[1])
+    manifest = run.manifest()
+    before = manifest["hashes"]
+    changes = []
+    for split in sorted(before["data"].keys() | hashes["data"].keys()):
+        then, today = before["data"].get(split), hashes["data"].get(split)
+        if then != today:
+            rows_then = manifest.get("data", {}).get(split, {}).get("rows", 0)
+            changes.append(Change(f"data.{split}", _rows(rows_then, then), _rows(rows.get(split, 0), today)))
+    for name in ("base_weights", "tokenizer"):
+        if before.get(name) != hashes.get(name):
+            changes.append(Change(name, _short(before.get(name)), _short(hashes.get(name))))
+    return changes
 
 
-def damage_of(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint folder of HF Trainer, None for a whole one.
+def refuse_changes(run: Run, changes: Sequence[Change], *, allowed: Sequence[str]) -> None:
+    """Refuse to go on with something else under the same name.
 
-    Trainer itself goes on silently with fresh optimizer or random state when those files are missing, so their
-    presence is asked for here. Bytes flipped without a change of length are not noticed.
+    Args:
+        run: the run.
+        changes: what is different.
+        allowed: fields that may be.
+
+    Raises:
+        UserError: naming every other field, with both values.
     """
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"trainer_state.json: {error}"
-    if state.get("global_step") != step_of(checkpoint):
-        return "trainer_state.json is of another step"
-    weights = sorted(checkpoint.glob("*.safetensors"))
-    if not weights:
-        return "no weights"
-    for file in weights:
+    refused = [change for change in changes if change.field not in allowed]
+    if not refused:
+        return
+    shown = "".join(f"\n  {change.field}: {change.before} -> {change.now}" for change in refused)
+    flags = " ".join(f"--allow-changed {change.field}" for change in refused)
+    raise UserError(
+        f"the run {run.path} cannot be resumed, for it was started with something else:{shown}\n",
+        fix=f"undo that, start a new run with another training.output_dir, or go on all the same with {flags}",
+    )
+
+
+def version_notes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What is installed otherwise than when the run was started: the last bits of weights may come out otherwise."""
+    return [
+        f"{name} was {before[name]} when this run was started and is {now[name]}: weights may differ in their last bits"
+        for name in sorted(before.keys() & now.keys())
+        if before[name] != now[name]
+    ]
+
+
+def checkpoint_to_resume(run: Run, asked: Path | None, *, reporter: Reporter) -> SealedCheckpoint | None:
+    """The checkpoint to go on from: the one that was asked for, else the newest that verifies.
+
+    Returns:
+        None when there is none, and training starts again.
+
+    Raises:
+        UserError: the one asked for does not count.
+    """
+    checkpoints = run.checkpoints()
+    if asked is None:
+        found = checkpoints.newest(reporter=reporter)
+    else:
+        checkpoints.recover()
         try:
-            with safe_open(file, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            return f"{file.name}: {error}"
-    random_states = sorted(checkpoint.glob("rng_state*.pth")) or [checkpoint / "rng_state.pth"]
-    for file in (checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states):
-        if not file.is_file() or not zipfile.is_zipfile(file):
-            return f"{file.name} is missing or cut short"
-    return None
+            found = checkpoints.usable(asked)
+        except BrokenSeal as error:
+            raise UserError(
+                f"{asked} cannot be gone on from: {error}", fix="--resume alone takes the newest one that is whole"
+            ) from None
+    if found is None:
+        reporter.say("no checkpoint to go on from: training starts again, stored features are reused")
+    else:
+        due = "; its evaluation comes first" if found.progress.evaluation_due else ""
+        reporter.say(f"going on from {found.path.name}, whose seal is unbroken{due}")
+    return found
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            yield from _leaves(below, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value
+
+
+def _rows(num_rows: int, fingerprint: str | None) -> str:
+    return "none" if fingerprint is None else f"{num_rows:,} rows of sha256 {fingerprint[:12]}"
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else f"sha256 {digest[:12]}"

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.metrics.language import LanguageScores
 from ftkit.progress import Reporter
 
 if TYPE_CHECKING:
-    from transformers import Trainer
+    from ftkit.training.sealed_trainer import SealedTrainer
 
 
-def run_trainer(trainer: Trainer, *, reporter: Reporter, resume_from: Path | None) -> None:
-    """Train to the end; the model that is kept is in `trainer.model` then."""
+def run_trainer(trainer: SealedTrainer, *, reporter: Reporter, resumed: SealedCheckpoint | None) -> None:
+    """Train to the end; the model that is kept is in `trainer.model` then.
+
+    Args:
+        trainer: as it was made; the first step has not been done.
+        reporter: hears of every step.
+        resumed: the checkpoint to go on from.
+
+    Raises:
+        UserError: there is no room for the checkpoints.
+        RunError: the disk or the memory ran out.
+        Interrupted: the process was asked to stop.
+    """
     from transformers import PrinterCallback
 
     from ftkit.training.callbacks import ProgressCallback
+    from ftkit.training.disk import refuse_little_space
 
     trainer.remove_callback(PrinterCallback)
+    refuse_little_space(trainer.model, trainer.checkpoints)
+    done = 0 if resumed is None else resumed.progress.step
     steps = trainer.args.max_steps
     if steps <= 0:
-        per_epoch = len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps
-        steps = max(1, int(max(1, per_epoch) * trainer.args.num_train_epochs))
-    with reporter.track("finetuning", total=steps) as advance:
+        per_epoch = -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
+        steps = math.ceil(per_epoch * trainer.args.num_train_epochs)
+    with reporter.track("finetuning", total=max(0, steps - done)) as advance:
         trainer.add_callback(ProgressCallback(advance))
-        trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+        trainer.go_on(resumed, say=reporter.say)
 
 
 def say_failure(final: LanguageScores, base: LanguageScores, *, fit: dict[str, Any], reporter: Reporter) -> None:

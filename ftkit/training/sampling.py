@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import Trainer
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ftkit.data.batching import by_both_lengths
@@ -126,15 +124,3 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
             self.lengths, self.batch_size, generator=epoch_generator(seed=self.seed, epoch=self.epoch)
         )
         return iter(order)
-
-
-class ResumableTrainer(Trainer):
-    """HF Trainer whose group_by_length is the same before and after a resume."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(dataset)
-        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedEpochs([len(row["input_ids"]) for row in dataset], batch_size=batch_size, seed=seed)

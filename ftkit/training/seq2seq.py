@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.checkpoints import SealedCheckpoint
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE
 from ftkit.decoding.continuing import stop_tokens
@@ -71,7 +71,7 @@ def train_seq2seq(
     *,
     checkpoint: Checkpoint,
     reporter: Reporter,
-    resume_from: Path | None = None,
+    resumed: SealedCheckpoint | None = None,
 ) -> Finished:
     """Finetune an encoder-decoder and write model/, metrics.json and predictions/.
 
@@ -81,7 +81,7 @@ def train_seq2seq(
         run: an empty run, or one to go on with.
         checkpoint: the base model.
         reporter: hears what was chosen and cut.
-        resume_from: a checkpoint of HF Trainer to go on from.
+        resumed: the checkpoint of this run to go on from, verified.
 
     Returns:
         The metrics by split, as in metrics.json, and facts of the training.
@@ -101,7 +101,7 @@ def train_seq2seq(
         prepared.model.to(evaluation.scorer.device)
         base = _score(prepared.model, data, evaluation, whose="the base", generates=recipe.evaluation.score_base)
     untouched = hash_of_frozen(prepared.model)
-    trainer = _fit(recipe, data, run, prepared=prepared, evaluation=evaluation, resume_from=resume_from)
+    trainer = _fit(recipe, data, run, prepared=prepared, evaluation=evaluation, resumed=resumed)
     facts = _facts(trainer, prepared, tokens, evaluation)
     facts |= _compare_base(recipe, prepared, untouched, reporter=reporter)
     _save(recipe, prepared, evaluation, run, checkpoint=checkpoint, data=data)
@@ -140,7 +140,13 @@ def make_evaluation(
 
 
 def _fit(
-    recipe: Recipe, data: _Data, run: Run, *, prepared: Prepared, evaluation: Evaluation, resume_from: Path | None
+    recipe: Recipe,
+    data: _Data,
+    run: Run,
+    *,
+    prepared: Prepared,
+    evaluation: Evaluation,
+    resumed: SealedCheckpoint | None,
 ) -> LanguageTrainer:
     validation = data.splits.validation
     generates = recipe.training.metric_for_best_model != "loss"
@@ -154,7 +160,7 @@ def _fit(
     reporter = evaluation.scorer.reporter
     rows = PairRows(data.tokens.train.pairs, prepared.batching)
     trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, say=reporter.say)
-    run_trainer(trainer, reporter=reporter, resume_from=resume_from)
+    run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 
 

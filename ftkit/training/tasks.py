@@ -17,7 +17,7 @@ class Task(NamedTuple):
     Attributes:
         load_splits: (data section, *, seed, narrow=None) -> Splits.
         rehearse: (recipe, splits, checkpoint) -> None; refuses, before a run directory is made, what would fail later.
-        train: (recipe, splits, run, *, checkpoint, reporter, resume_from) -> Finished.
+        train: (recipe, splits, run, *, checkpoint, reporter, resumed) -> Finished.
     """
 
     load_splits: Callable[..., Splits]
