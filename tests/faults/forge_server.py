@@ -6,21 +6,41 @@ Reads one JSON object a line from stdin, {"argv", "cwd", "env", "log"} or {"wait
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 from typing import Any
 
+LIBRARIES = (
+    "accelerate",
+    "peft",
+    "sacrebleu",
+    "rouge_score.rouge_scorer",
+    "transformers.conversion_mapping",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.gpt2.modeling_gpt2",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.t5.modeling_t5",
+    "transformers.generation.utils",
+    "transformers.trainer",
+)
+
 
 def import_everything() -> None:
     """All that a training imports; nothing is computed, so that no thread lives when a child is forked."""
-    import peft
-    import torch
-    import transformers
-    from transformers import Trainer  # noqa: F401
+    import ftkit
 
-    assert {peft, torch, transformers} <= set(sys.modules.values())
+    own = [found.name for found in pkgutil.walk_packages(ftkit.__path__, "ftkit.") if "__main__" not in found.name]
+    for name in (*LIBRARIES, *own):
+        importlib.import_module(name)
+    # what is there now is nobody's garbage: a child need not look through it
+    gc.collect()
+    gc.freeze()
 
 
 def run_child(order: dict[str, Any]) -> None:

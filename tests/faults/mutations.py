@@ -13,7 +13,6 @@ from ftkit.recipe.parse import load_recipe
 from ftkit.training.tasks import TASKS
 from tests.faults.experiments import Finding
 from tests.faults.forge import lines_of
-from tests.faults.tiny_runs import HEADS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipe"))
 from broken_recipes import broken_recipe
@@ -23,13 +22,14 @@ KEYS = {
     "causal_lm": ("text",),
     "seq2seq": ("source", "target"),
 }
+MODELS = {"classification": "tiny-bert", "causal_lm": "tiny-gpt2", "seq2seq": "tiny-t5"}
 JUNK = (
     b"\x00", b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b'"', b"\\u", b"{", b"}", b"[", b"\r", b"\n\n", b",,,", b"NaN",
     b"null", b"1e999", b"\xef\xbb\xbf", b'{"text": 1}', b"[1, 2]\n", b'"text"\n', b"\\ud800", b"\x1a", b"\t",
 )  # fmt: skip
 
 
-def mutate_data(folder: Path, *, seed: int, number: int) -> Finding:
+def mutate_data(folder: Path, *, seed: int, number: int) -> list[Finding]:
     """Load `number` broken files, each by one task: rows come out, or one message with the file's name.
 
     Counted as lost: any other exception. As differing: rows that vanished without a word, where no skipping was asked
@@ -44,15 +44,20 @@ def mutate_data(folder: Path, *, seed: int, number: int) -> Finding:
             told = _load(Path(name), task, data, skips=chance.random() < 0.3)
             if told:
                 wrong.append(f"seed {seed}, case {case}, {task}: {told}\n{data[:400]!r}")
-    return Finding("mutated data files", fired=True, lost=bool(wrong), note="\n".join(wrong), number=number)
+    name = "mutated data files"
+    good = Finding(name, fired=True, number=number - len(wrong))
+    return [good, *(Finding(name, fired=True, lost=True, note=note) for note in wrong)]
 
 
 def _load(folder: Path, task: str, data: bytes, *, skips: bool) -> str:
     (folder / "train.jsonl").write_bytes(data)
-    head = re.sub(r"\{train_file: \S+ validation_file: \S+", "{train_file: train.jsonl,", HEADS[task].strip() + "\n")
-    if skips:
-        head = head.replace("train_file", "on_bad_row: skip, train_file")
-    (folder / "recipe.yaml").write_text(head, encoding="utf-8")
+    columns = "".join(f", {key}_column: {key}" for key in KEYS[task])
+    skipping = ", on_bad_row: skip" if skips else ""
+    (folder / "recipe.yaml").write_text(
+        f"task: {task}\nmodel: {{name_or_path: builtin:{MODELS[task]}}}\n"
+        f"data: {{train_file: train.jsonl{columns}{skipping}}}\n",
+        encoding="utf-8",
+    )
     try:
         recipe = load_recipe(folder / "recipe.yaml").recipe
         splits = TASKS[task].load_splits(recipe.data, seed=1)
@@ -96,7 +101,7 @@ def _broken_file(chance: random.Random, keys: tuple[str, ...]) -> bytes:
     return bytes(data)
 
 
-def fuzz_recipes(*, seed: int, number: int) -> Finding:
+def fuzz_recipes(*, seed: int, number: int) -> list[Finding]:
     """Read `number` broken recipes: problems with line and column, and the right key for a typo.
 
     Counted as lost: any exception but a RecipeError, or a problem without a place. As differing: a typo accepted, or
@@ -122,5 +127,9 @@ def fuzz_recipes(*, seed: int, number: int) -> Finding:
                 here = [text for text in problems if f"recipe.yaml:{case.line}:" in text]
                 if not any(re.search(rf"(?<!\w){re.escape(case.key)}(?!\w)", text.partition("; ")[2]) for text in here):
                     differing.append(f"{case_number}: {case.key} -> {case.typo}: {problems}")
-    note = "\n".join([*lost, *differing])
-    return Finding("fuzzed recipes", fired=True, lost=bool(lost), differs=bool(differing), note=note, number=number)
+    name = "fuzzed recipes"
+    return [
+        Finding(name, fired=True, number=number - len(lost) - len(differing)),
+        *(Finding(name, fired=True, lost=True, note=note) for note in lost),
+        *(Finding(name, fired=True, differs=True, note=note) for note in differing),
+    ]
