@@ -150,14 +150,14 @@ def stopped_by_signal(ground: Ground, task: str, number: int, *, after: str = ""
     )
 
 
-def number_of_operations(ground: Ground, task: str, *more: str) -> int:
-    """How many file operations below runs/ a whole training makes."""
+def kinds_of_operations(ground: Ground, task: str, *more: str) -> list[str]:
+    """Every file operation below runs/ that a whole training makes: create, write, fsync, rename, unlink, ..."""
     run = ground.new_run()
     log = ground.forge.folder / f"{run.name}.count"
     child = ground.start(task, run, *more, env=fault_env(run, at=0, mode="count", log=log))
     assert child.wait() == 0, child.output()
     shutil.rmtree(run)
-    return len(operations(log))
+    return [line.split(" ", 2)[1] for line in operations(log)]
 
 
 def crashed_at_operation(ground: Ground, task: str, at: int, *, mode: str) -> Finding:

@@ -19,7 +19,7 @@ from tests.faults.experiments import (
     crashed_at_operation,
     damaged_checkpoint,
     killed_at_random,
-    number_of_operations,
+    kinds_of_operations,
     refused_writes,
     stopped_by_signal,
 )
@@ -29,7 +29,7 @@ from tests.faults.tiny_runs import KINDS, SHORT
 
 @pytest.fixture(scope="module")
 def num_operations(failing: Ground) -> int:
-    return number_of_operations(failing, "classification", *SHORT)
+    return len(kinds_of_operations(failing, "classification", *SHORT))
 
 
 def check(found: Finding) -> None:
