@@ -102,7 +102,9 @@ def _hub(*, offline: bool) -> Finding:
         with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=SECONDS_FOR_HUB):
             pass
     except (OSError, ValueError) as error:
-        return Finding("hub", f"{constants.ENDPOINT} cannot be reached ({error}); use --offline")
+        return Finding(
+            "hub", f"{constants.ENDPOINT} cannot be reached ({getattr(error, 'reason', error)}); --offline does without"
+        )
     return Finding("hub", f"{constants.ENDPOINT} answers")
 
 

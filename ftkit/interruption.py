@@ -118,7 +118,8 @@ class Stop:
         self.signum = signum
         if not self._waits:
             raise Interrupted(signum)
-        self._say("stopping: the step is finished and saved first (Ctrl-C once more stops at once)")
+        again = " (Ctrl-C once more stops at once)" if signum == signal.SIGINT else ""
+        self._say(f"stopping: the step is finished and saved first{again}")
 
 
 STOP = Stop()

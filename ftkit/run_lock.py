@@ -62,12 +62,12 @@ def locked(run: Path, *, reporter: Reporter) -> Iterator[None]:
                 folder.rmdir()
 
 
-def is_held(run: Path) -> bool:
-    """Whether a process is working on a run at this moment."""
+def is_held_elsewhere(run: Path) -> bool:
+    """Whether another process is working on a run at this moment."""
     from filelock import FileLock, Timeout
 
     path = lock_file(run)
-    if not path.exists():
+    if not path.exists() or _holder(path).get("pid") == os.getpid():
         return False
     lock = FileLock(path, timeout=0)
     try:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from ftkit.checkpoints import Checkpoints
 from ftkit.errors import UserError
+from ftkit.run_lock import is_held_elsewhere
 from ftkit.storage import (
     atomic_path,
     half_written,
@@ -98,6 +99,12 @@ class Run:
         """Read manifest.json."""
         manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
         return manifest
+
+    def state(self) -> str:
+        """How it ended, or `running`; `killed` where it says so still and no process holds it but this one."""
+        state = str(self.manifest().get("state") or "")
+        # who was killed could not write that down; the lock tells
+        return "killed" if state == "running" and not is_held_elsewhere(self.path) else state
 
     def metrics(self) -> dict[str, Any]:
         """Read metrics.json; empty for a run that has not come that far."""
@@ -243,7 +250,7 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise UserError(
-            f"the run {path} exists already ({Run(path).manifest().get('state')})",
+            f"the run {path} exists already ({Run(path).state()})",
             fix="add --resume to go on with it, --overwrite to replace it, "
             f"or training.output_dir={free_name(path)} for a new one",
         )

@@ -96,11 +96,17 @@ def train_recipe(
         going_on = resume is not False and runs.is_run(path)
         if isinstance(resume, Path) and not going_on:
             raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
-        if not going_on:
+        try:
+            if going_on:
+                asked = resume if isinstance(resume, Path) else None
+                return _go_on(Run(path), recipe, asked=asked, allowed=allow_changed, reporter=reporter)
+            if resume:
+                reporter.say(f"there is no run {path} to go on with: a new one is started")
             runs.refuse_taken(path, overwrite=overwrite)
             return _begin(recipe, overwrite=overwrite, reporter=reporter)
-        asked = resume if isinstance(resume, Path) else None
-        return _go_on(Run(path), recipe, asked=asked, allowed=allow_changed, reporter=reporter)
+        except Interrupted as stop:
+            stop.advice = stop.advice or "nothing was trained yet"
+            raise
 
 
 def _begin(recipe: Recipe, *, overwrite: bool, reporter: Reporter) -> TrainResult:
@@ -195,12 +201,14 @@ def _go_on(run: Run, recipe: Recipe, *, asked: Path | None, allowed: Sequence[st
         content_changes,
         recipe_changes,
         refuse_changes,
+        refuse_unknown_fields,
         version_notes,
     )
 
+    refuse_unknown_fields(recipe, allowed)
     changes = recipe_changes(run, recipe)
     refuse_changes(run, changes, allowed=allowed)
-    if run.manifest()["state"] == "finished" and not changes:
+    if run.manifest()["state"] == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return TrainResult(run, run.metrics())
     checkpoint, splits = _load(recipe, reporter=reporter)
@@ -245,6 +253,8 @@ def _train_into(
             state = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             run.update_manifest(state=state, error=f"{type(error).__name__}: {error}")
         if isinstance(error, Interrupted):
-            error.advice = f"the run {run.path} goes on with --resume"
+            steps = run.checkpoints().steps()
+            sealed = f"checkpoint-{steps[0]} is sealed; " if steps else ""
+            error.advice = f"{sealed}the run {run.path} goes on with --resume"
         raise
     return TrainResult(run, finished.metrics, finished.outputs, finished.facts)

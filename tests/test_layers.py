@@ -40,6 +40,7 @@ SIDEWAYS = {
     ("report", "training"): "the plan that `ftkit check` shows, by its type alone",
     ("runs", "storage"): "a run's files are written atomically",
     ("runs", "checkpoints"): "where a run's checkpoints lie is the run's to say",
+    ("runs", "run_lock"): "whether a run that says it is running really is",
     ("run_lock", "storage"): "a lock is refused where nothing can be written, in the same words",
     ("checkpoints", "seals"): "a checkpoint counts by its seal",
     ("checkpoints", "storage"): "a checkpoint's files are on the disk before its name is",

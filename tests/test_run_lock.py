@@ -10,16 +10,16 @@ import pytest
 
 from ftkit.errors import UserError
 from ftkit.progress import Silent
-from ftkit.run_lock import is_held, lock_file, locked
+from ftkit.run_lock import is_held_elsewhere, lock_file, locked
 
 
 def test_a_lock_names_its_holder_and_is_gone_afterwards(tmp_path: Path):
     run = tmp_path / "runs" / "a"
     with locked(run, reporter=Silent()):
         assert json.loads(lock_file(run).read_text())["pid"] == os.getpid()
-        assert is_held(run)
+        assert not is_held_elsewhere(run)
     assert not lock_file(run).exists()
-    assert not is_held(run)
+    assert not run.parent.exists(), "where no run came to be, no folder for it stays"
 
 
 def test_a_held_run_is_refused_by_the_name_of_its_holder(tmp_path: Path):
@@ -27,12 +27,13 @@ def test_a_held_run_is_refused_by_the_name_of_its_holder(tmp_path: Path):
         with pytest.raises(UserError, match=f"process {os.getpid()} on "), locked(tmp_path / "a", reporter=Silent()):
             pass
         # the refusal takes nothing away from the holder
-        assert is_held(tmp_path / "a")
+        with pytest.raises(UserError), locked(tmp_path / "a", reporter=Silent()):
+            pass
 
 
 def test_what_a_dead_holder_left_is_taken_over_and_said(tmp_path: Path):
     lock_file(tmp_path / "a").write_text('{"pid": 1234567, "host": "elsewhere", "since": "then"}')
-    assert not is_held(tmp_path / "a")
+    assert not is_held_elsewhere(tmp_path / "a")
     reporter = Silent()
     with locked(tmp_path / "a", reporter=reporter):
         pass
@@ -41,8 +42,8 @@ def test_what_a_dead_holder_left_is_taken_over_and_said(tmp_path: Path):
 
 def test_a_lock_that_says_nonsense_is_a_lock_all_the_same(tmp_path: Path):
     lock_file(tmp_path / "a").write_text("\x00 nonsense")
-    with locked(tmp_path / "a", reporter=Silent()):
-        assert is_held(tmp_path / "a")
+    with locked(tmp_path / "a", reporter=Silent()), pytest.raises(UserError), locked(tmp_path / "a", reporter=Silent()):
+        pass
 
 
 def test_the_same_run_by_another_path_has_the_same_lock(tmp_path: Path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 
-from ftkit.interruption import STOP
+from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -82,5 +83,11 @@ def obeying_signals() -> Iterator[None]:
         say("stopped at once; what was sealed is safe")
         os._exit(code)
 
-    with STOP.listening(say=say, leave=leave):
-        yield
+    try:
+        with STOP.listening(say=say, leave=leave):
+            yield
+    except Interrupted:
+        # the process is on its way out; one more signal shall not change its exit code
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise

@@ -35,7 +35,9 @@ def runs(
         return
     width = max(len(summary["name"]) for summary in summaries)
     for summary in summaries:
-        typer.echo(f"{summary['name']:<{width}}  {summary['started']:<25}  {summary['state']:<8}  {summary['score']}")
+        typer.echo(
+            f"{summary['name']:<{width}}  {summary['started']:<25}  {summary['state']:<8}  {summary['score']}".rstrip()
+        )
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -54,17 +56,9 @@ def _summary(run: Run) -> dict[str, Any]:
         "name": run.path.name,
         "path": str(run.path),
         "started": manifest.get("started") or "",
-        "state": _state(run, manifest),
+        "state": run.state(),
         "score": score,
     }
-
-
-def _state(run: Run, manifest: dict[str, Any]) -> str:
-    from ftkit.run_lock import is_held
-
-    state = str(manifest.get("state") or "")
-    # who was killed could not write that down; the lock tells
-    return "killed" if state == "running" and not is_held(run.path) else state
 
 
 def _main_metric(entries: dict[str, Any]) -> tuple[str, dict[str, Any]]:

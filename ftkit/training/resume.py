@@ -10,6 +10,7 @@ from ftkit.checkpoints import SealedCheckpoint
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import write_value
+from ftkit.recipe.keys import nearest
 from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
@@ -39,6 +40,8 @@ def recipe_changes(run: Run, recipe: Recipe) -> list[Change]:
     Raises:
         UserError: the run's own recipe cannot be read any more.
     """
+    if not run.recipe_file.exists():
+        return []  # killed while the run was made: nothing has been done in it
     before = dict(_leaves(load_recipe(run.recipe_file).recipe.model_dump()))
     now = dict(_leaves(recipe.model_dump()))
     fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
@@ -86,9 +89,24 @@ def refuse_changes(run: Run, changes: Sequence[Change], *, allowed: Sequence[str
     shown = "".join(f"\n  {change.field}: {change.before} -> {change.now}" for change in refused)
     flags = " ".join(f"--allow-changed {change.field}" for change in refused)
     raise UserError(
-        f"the run {run.path} cannot be resumed, for it was started with something else:{shown}\n",
-        fix=f"undo that, start a new run with another training.output_dir, or go on all the same with {flags}",
+        f"the run {run.path} cannot be resumed, for it was started with something else",
+        fix=f"undo that, start a new run with another training.output_dir, or go on all the same with {flags}{shown}",
     )
+
+
+def refuse_unknown_fields(recipe: Recipe, allowed: Sequence[str]) -> None:
+    """Refuse to allow a change of something that no run is made of.
+
+    Raises:
+        UserError: naming the nearest field.
+    """
+    known = [name for name, _ in _leaves(recipe.model_dump())]
+    known += ["base_weights", "tokenizer", *(f"data.{split}" for split in ("train", "validation", "test"))]
+    for name in allowed:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean {near}?" if near else "the refusal of a resume names the fields"
+            raise UserError(f"--allow-changed {name}: a run is made of no such field", fix=hint)
 
 
 def version_notes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -114,6 +132,8 @@ def checkpoint_to_resume(run: Run, asked: Path | None, *, reporter: Reporter) ->
         found = checkpoints.newest(reporter=reporter)
     else:
         checkpoints.recover()
+        if asked.resolve().parent != run.checkpoints_dir.resolve():
+            raise UserError(f"{asked} is no checkpoint of the run {run.path}", fix=f"they lie in {run.checkpoints_dir}")
         try:
             found = checkpoints.usable(asked)
         except BrokenSeal as error:

@@ -40,6 +40,8 @@ def run_trainer(trainer: SealedTrainer, *, reporter: Reporter, resumed: SealedCh
     if steps <= 0:
         per_epoch = -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
         steps = math.ceil(per_epoch * trainer.args.num_train_epochs)
+    if done >= steps:
+        reporter.say("no step is left to train")
     with reporter.track("finetuning", total=max(0, steps - done)) as advance:
         trainer.add_callback(ProgressCallback(advance))
         trainer.go_on(resumed, say=reporter.say)

@@ -227,6 +227,8 @@ class SealedTrainer(Trainer):
                 self._staging = None
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                # pickled, and read by nobody
+                (self.checkpoints.staging / f"checkpoint-{progress.step}" / "training_args.bin").unlink(missing_ok=True)
                 self.checkpoints.finish(progress)
         self._saved_step = progress.step
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import time
@@ -56,7 +57,9 @@ def test_a_signal_in_training_seals_the_step_and_ends_with_its_exit_code(
     check(stopped_by_signal(ground, task, number, after=after, seconds=0.05))
 
 
-@pytest.mark.parametrize(("share", "mode"), [(0.15, "kill"), (0.45, "torn"), (0.6, "kill"), (0.75, "torn")])
+@pytest.mark.parametrize(
+    ("share", "mode"), [(0.043, "kill"), (0.15, "kill"), (0.45, "torn"), (0.6, "kill"), (0.75, "torn")]
+)
 def test_a_crash_in_the_middle_of_writing_loses_one_save_at_most(
     failing: Ground, num_operations: int, share: float, mode: str
 ):
@@ -127,6 +130,9 @@ def test_a_resume_with_another_recipe_is_refused_by_key_and_both_values_unless_a
     assert refused.wait() == 2
     assert "training.learning_rate: 0.001 -> 0.0001" in refused.output()
     assert "--allow-changed training.learning_rate" in refused.output()
+    unknown = ground.start("classification", run, "--resume", "--allow-changed", "training.learning_rat")
+    assert unknown.wait() == 2
+    assert "did you mean training.learning_rate?" in unknown.output()
     # a refusal changes nothing
     _, same = ground.finish("classification", run)
     assert same
@@ -168,6 +174,11 @@ def test_a_resume_from_a_named_checkpoint_ends_in_the_same_bits(ground: Ground):
     assert child.wait() == 0
     Run(run).update_manifest(state="stopped")
     named = run / "checkpoints" / "checkpoint-8"
+    elsewhere = ground.forge.folder / "checkpoint-8"
+    shutil.copytree(named, elsewhere)
+    stray = ground.start("classification", run, "training.save_total_limit=5", "--resume", str(elsewhere))
+    assert stray.wait() == 2
+    assert "is no checkpoint of the run" in stray.output()
     last = ground.start("classification", run, "training.save_total_limit=5", "--resume", str(named))
     assert last.wait() == 0, last.output()
     assert "going on from checkpoint-8" in last.output()
