@@ -105,7 +105,9 @@ def plan(args: argparse.Namespace, operations: dict[str, list[str]]) -> Iterator
     for task in args.exhaustive:
         for at, kind in list(enumerate(operations[task], start=1))[:: args.every]:
             yield Work("crash", task, at, at=at, mode="kill")
-            yield Work("refuse", task, at, at=at, mode="eio")
+            # a disk that fails once is told as a full one is: where there is no room to want, and at some others
+            if kind == "unlink" or at % 4 == 0:
+                yield Work("refuse", task, at, at=at, mode="eio")
             if kind == "write":
                 yield Work("crash", task, at, at=at, mode="torn")
             if kind != "unlink":

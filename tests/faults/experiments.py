@@ -171,7 +171,8 @@ def crashed_at_operation(ground: Ground, task: str, at: int, *, mode: str) -> Fi
     last, same = ground.finish(task, run, *SHORT)
     found = GOES_ON.search(last.output())
     came_back_to = int(found[1]) if found else 0
-    lost = last.code != 0 or came_back_to < max(placed, default=0) - 2
+    finished = "is finished already" in last.output()
+    lost = last.code != 0 or (not finished and came_back_to < max(placed, default=0) - 2)
     note = "" if same and not lost else f"{operations(log)[-3:]}\n{child.output()}\n{last.output()}"
     _clear(run, log)
     return Finding(f"{mode} at operation, {task}", fired=happened, lost=lost, differs=not same, note=note)
