@@ -73,7 +73,9 @@ def test_a_file_that_does_not_exist_is_the_error_of_the_real_run(tmp_path):
         tried(write_recipe(tmp_path, data="train_file: nowhere.csv"))
 
 
-@pytest.mark.parametrize("pooling", ["auto", "cls", "mean", "max", "first_token"])
+@pytest.mark.parametrize(
+    "pooling", ["auto", "mean", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cls", "max", "first_token"))]
+)
 def test_every_pooling_of_a_frozen_encoder_goes_the_whole_way(tmp_path, pooling):
     said = tried(write_recipe(tmp_path, method=f"type: frozen, pooling: {pooling}"))
     assert "trained: method frozen, 2 steps" in said

@@ -136,7 +136,11 @@ def test_one_batch_of_eight_gives_the_weights_of_eight_batches_of_one(
         torch.testing.assert_close(weight, second[name], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", DECODERS[1:])
+@pytest.mark.parametrize(
+    "family",
+    # one with plain attention and one with windows and soft caps every time, the others in the slow tier
+    ["llama", "gemma3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("olmo2", "qwen3", "smollm3"))],
+)
 def test_packing_padding_and_batches_counted_in_tokens_learn_the_same(
     family: str, train_lm: Callable[..., TrainResult]
 ) -> None:
@@ -190,7 +194,7 @@ def test_the_perplexity_and_the_bits_per_byte_are_those_of_a_few_independent_lin
     [
         {"method__type": "full"},
         {"method__type": "lora", "method__lora_dropout": 0.1},
-        {"method__type": "lora", "method__lora_plus_ratio": 8},
+        pytest.param({"method__type": "lora", "method__lora_plus_ratio": 8}, marks=pytest.mark.slow),
         {"method__type": "prompt_tuning"},
         {"method__type": "lora", "training__max_tokens_per_batch": 200, "training__gradient_accumulation_steps": 2},
         {"method__type": "full", "training__gradient_checkpointing": "true", "data__packing": "false"},
