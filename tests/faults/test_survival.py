@@ -10,7 +10,9 @@ import signal
 import socket
 import time
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from ftkit.run_lock import lock_file
 from ftkit.runs import Run
@@ -190,3 +192,15 @@ def test_the_signal_of_a_batch_job_is_obeyed_with_a_manifest_that_says_stopped(g
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["state"] == "stopped"
     assert "SIGTERM" in manifest["error"]
+
+
+def test_numbers_that_are_not_finite_stop_the_run_before_the_update_with_its_exit_code(ground: Ground):
+    run = ground.new_run()
+    child = ground.start("classification", run, "training.learning_rate=1e30", "training.eval_steps=1")
+    assert child.wait() == 3, child.output()
+    assert "Traceback" not in child.output()
+    assert "nothing was updated with it" in child.output()
+    for step in Run(run).checkpoints().steps():
+        checkpoints = Run(run).checkpoints()
+        weights = load_file(checkpoints.open(checkpoints.path(step)).path / "model.safetensors")
+        assert all(np.isfinite(weight).all() for weight in weights.values())
