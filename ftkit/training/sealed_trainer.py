@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import pickle
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Trainer
 from transformers.trainer_utils import IntervalStrategy
@@ -174,10 +176,13 @@ class SealedTrainer(Trainer):
         if STOP.requested and not self._epoch_ends_next():
             # no time to score or to save twice
             self.control.should_evaluate = self.control.should_save = False
+        random_state = _random_state()
         try:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
         except Interrupted:
             assert due, "only the scoring of the validation set may be left in the middle"
+            # a data loader draws a seed when it begins; the scoring will begin again
+            _restore(random_state)
         if not STOP.requested or self._epoch_ends_next():
             return
         step = self.state.global_step
@@ -238,3 +243,16 @@ class SealedTrainer(Trainer):
     def _know_best(self) -> None:
         if self.state.best_global_step:
             self.state.best_model_checkpoint = str(self.checkpoints.path(self.state.best_global_step))
+
+
+def _random_state() -> tuple[Any, ...]:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices
+
+
+def _restore(state: tuple[Any, ...]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    if state[3]:
+        torch.cuda.set_rng_state_all(state[3])

@@ -59,6 +59,22 @@ def test_a_signal_in_training_seals_the_step_and_ends_with_its_exit_code(
     check(stopped_by_signal(ground, task, number, after=after, seconds=0.05))
 
 
+def test_an_evaluation_that_a_signal_breaks_off_comes_first_after_a_resume_in_the_random_state_it_had(ground: Ground):
+    expected, _ = ground.whole("classification")
+    run = ground.new_run()
+    child = ground.start("classification", run)
+    history = Run(run).history_file
+    # the second line, of the training loss at step 4, comes right before the scores of that step
+    while child.is_running() and (not history.exists() or history.read_text().count("\n") < 2):
+        time.sleep(0.0005)
+    child.signal(signal.SIGTERM)
+    assert child.wait() == 143, child.output()
+    last = ground.start("classification", run, "--resume")
+    assert last.wait() == 0, last.output()
+    assert "going on from checkpoint-4, whose seal is unbroken; its evaluation comes first" in last.output()
+    assert outcome_of(run) == expected
+
+
 @pytest.mark.parametrize(
     ("share", "mode"), [(0.043, "kill"), (0.15, "kill"), (0.45, "torn"), (0.6, "kill"), (0.75, "torn")]
 )
