@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -35,18 +36,19 @@ def num_operations(failing: Ground) -> int:
     return len(kinds_of_operations(failing, "classification", *SHORT))
 
 
-def check(found: Finding) -> None:
-    assert found.fired, f"{found.fault}: the fault did not happen\n{found.note}"
-    assert found.good, f"{found}\n{found.note}"
+def check(experiment: Callable[[int], Finding]) -> None:
+    """Run an experiment until its fault has happened: on a busy machine a moment can come too late."""
+    for attempt in range(5):
+        found = experiment(attempt)
+        assert found.good, f"{found}\n{found.note}"
+        if found.fired:
+            return
+    raise AssertionError(f"{found.fault}: the fault did not happen\n{found.note}")
 
 
 @pytest.mark.parametrize("task", KINDS)
 def test_a_run_that_is_killed_twice_ends_in_the_same_bits(ground: Ground, task: str):
-    found = killed_at_random(ground, task, random.Random(1), kills=2)
-    assert found.good, found.note
-    if not found.fired:
-        # the moment that was drawn came too late on this machine; an earlier one does not
-        check(killed_at_random(ground, task, random.Random(4), kills=1))
+    check(lambda attempt: killed_at_random(ground, task, random.Random(attempt), kills=2 if attempt < 2 else 1))
 
 
 @pytest.mark.parametrize(
@@ -56,23 +58,24 @@ def test_a_run_that_is_killed_twice_ends_in_the_same_bits(ground: Ground, task: 
 def test_a_signal_in_training_seals_the_step_and_ends_with_its_exit_code(
     ground: Ground, task: str, after: str, number: int
 ):
-    check(stopped_by_signal(ground, task, number, after=after, seconds=0.05))
+    check(lambda attempt: stopped_by_signal(ground, task, number, after=after, seconds=0.02 * (attempt % 3)))
 
 
 def test_an_evaluation_that_a_signal_breaks_off_comes_first_after_a_resume_in_the_random_state_it_had(ground: Ground):
-    expected, _ = ground.whole("classification")
-    run = ground.new_run()
-    child = ground.start("classification", run)
-    history = Run(run).history_file
-    # the second line, of the training loss at step 4, comes right before the scores of that step
-    while child.is_running() and (not history.exists() or history.read_text().count("\n") < 2):
-        time.sleep(0.0005)
-    child.signal(signal.SIGTERM)
-    assert child.wait() == 143, child.output()
-    last = ground.start("classification", run, "--resume")
-    assert last.wait() == 0, last.output()
-    assert "going on from checkpoint-4, whose seal is unbroken; its evaluation comes first" in last.output()
-    assert outcome_of(run) == expected
+    def broken_off(_attempt: int) -> Finding:
+        run = ground.new_run()
+        child = ground.start("classification", run)
+        history = Run(run).history_file
+        # the second line, of the training loss at step 4, comes right before the scores of that step
+        while child.is_running() and (not history.exists() or history.read_text().count("\n") < 2):
+            time.sleep(0.0005)
+        child.signal(signal.SIGTERM)
+        child.wait()
+        last, same = ground.finish("classification", run)
+        due = "its evaluation comes first" in last.output()
+        return Finding("signal in an evaluation", fired=due, differs=not same, note=child.output() + last.output())
+
+    check(broken_off)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_crash_in_the_middle_of_writing_loses_one_save_at_most(
     failing: Ground, num_operations: int, share: float, mode: str
 ):
     at = round(share * num_operations)
-    check(crashed_at_operation(failing, "classification", at, mode=mode))
+    check(lambda _attempt: crashed_at_operation(failing, "classification", at, mode=mode))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5])
@@ -90,17 +93,17 @@ def test_a_full_disk_ends_in_one_message_and_keeps_the_older_checkpoint(
     failing: Ground, num_operations: int, share: float
 ):
     at = round(share * num_operations)
-    check(refused_writes(failing, "classification", at, mode="enospc"))
+    check(lambda _attempt: refused_writes(failing, "classification", at, mode="enospc"))
 
 
 def test_a_failing_disk_ends_in_one_message(failing: Ground, num_operations: int):
     at = round(0.4 * num_operations)
-    check(refused_writes(failing, "classification", at, mode="eio"))
+    check(lambda _attempt: refused_writes(failing, "classification", at, mode="eio"))
 
 
 @pytest.mark.parametrize("how", ["a flipped bit", "a cut file"])
 def test_a_damaged_checkpoint_is_noticed_and_the_older_one_is_taken(ground: Ground, how: str):
-    check(damaged_checkpoint(ground, "classification", random.Random(3), how=how))
+    check(lambda attempt: damaged_checkpoint(ground, "classification", random.Random(attempt), how=how))
 
 
 def test_a_second_process_is_refused_at_once_and_the_first_goes_on(ground: Ground):
