@@ -41,7 +41,7 @@ test: $(STAMP) ## the whole test suite but the slow ones, offline
 test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
 	$(BIN)/python -m pytest -m slow
 
-faults: $(STAMP) ## the long fault suite: kills, failing writes, damaged files; under an hour
+faults: $(STAMP) ## the long fault suite: kills, failing writes, damaged files; about an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.campaign
 
 check: $(STAMP) ## format, lint and types

@@ -1,6 +1,6 @@
 """The long fault suite: `make faults`. Hundreds of kills, every write of a save and of a rotation, and hostile inputs.
 
-    python -m tests.faults.campaign                    # all of it, under an hour on 2 cores
+    python -m tests.faults.campaign                    # all of it, about an hour on 2 cores
     python -m tests.faults.campaign --kills 20 --chains 5 --every 10
 
 Prints a table of what was done, how often the fault really happened, and how many runs were lost or ended otherwise.
