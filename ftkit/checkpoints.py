@@ -78,6 +78,12 @@ class Checkpoints:
         names = (_NAME.fullmatch(entry.name) for entry in self.folder.iterdir() if entry.is_dir())
         return sorted((int(name[1]) for name in names if name), reverse=True)
 
+    @property
+    def newest_name(self) -> str | None:
+        """Name of the newest folder, None where there is none."""
+        steps = self.steps()
+        return self.path(steps[0]).name if steps else None
+
     def begin(self) -> Path:
         """An empty staging folder, for the next save to write `checkpoint-STEP` into."""
         self._sweep()

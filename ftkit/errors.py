@@ -14,9 +14,7 @@ EXIT_USER = 2
 EXIT_RUN = 3
 """A run could not go on: no disk space, no memory, numbers that are not finite. What it had sealed is safe."""
 EXIT_INTERRUPTED = 130
-"""Stopped by Ctrl-C."""
-EXIT_TERMINATED = 143
-"""Stopped by SIGTERM."""
+"""Stopped by Ctrl-C; after another signal it is 128 and that signal's number, 143 after SIGTERM."""
 
 
 class UserError(Exception):

@@ -35,21 +35,13 @@ class Seal:
     facts: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all files together."""
-        return sum(int(entry["bytes"]) for entry in self.files.values())
 
-
-def seal_folder(folder: Path, facts: Mapping[str, Any]) -> Seal:
+def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
     """Seal a folder as it is; a seal that it had is replaced.
 
     Args:
         folder: files and folders, no symbolic links.
         facts: what goes into the manifest beside the files.
-
-    Returns:
-        The seal, on disk.
     """
     (folder / SEAL_FILE).unlink(missing_ok=True)
     sync_tree(folder)
@@ -57,10 +49,8 @@ def seal_folder(folder: Path, facts: Mapping[str, Any]) -> Seal:
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
         for path in _files(folder)
     }
-    seal = Seal(facts, files)
     write_json(folder / SEAL_FILE, {"ftkit_seal_format": SEAL_FORMAT, "facts": facts, "files": files})
     sync_folder(folder)
-    return seal
 
 
 def read_seal(folder: Path) -> Seal:

@@ -253,8 +253,8 @@ def _train_into(
             state = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             run.update_manifest(state=state, error=f"{type(error).__name__}: {error}")
         if isinstance(error, Interrupted):
-            steps = run.checkpoints().steps()
-            sealed = f"checkpoint-{steps[0]} is sealed; " if steps else ""
+            newest = run.checkpoints().newest_name
+            sealed = f"{newest} is sealed; " if newest else ""
             error.advice = f"{sealed}the run {run.path} goes on with --resume"
         raise
     return TrainResult(run, finished.metrics, finished.outputs, finished.facts)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftkit.decoding.continuing import Continuation
     from ftkit.decoding.knobs import Decoding
     from ftkit.generation import Writer
-    from ftkit.prompts import Ask
+    from ftkit.prompts import Ask, Form
     from ftkit.recipe.schema import Recipe
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -76,10 +76,7 @@ def generate(
     from ftkit import prompts
 
     decoding = _decoding(folder, knobs | ({"do_sample": True} if sample else {}))
-    form = prompts.form_of(folder, raw=raw)
-    if form.note:
-        ConsoleReporter().say(form.note)
-    recipe = prompts.recipe_of(model)
+    form, recipe = _form(folder, raw=raw), prompts.recipe_of(model)
     if file is not None:
         asks = _asks_of_file(form.prompting, file, recipe, encoding=encoding, delimiter=delimiter)
     else:
@@ -91,7 +88,16 @@ def generate(
         folder, form.prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=not no_adapter, trust_remote_code=trusted
     )
     asks = [ask for ask in asks for _ in range(copies)]
-    _answer(writer, asks, decoding, as_json=as_json or file is not None or out is not None, out=out)
+    _answer(writer, asks, decoding, as_json=as_json or bool(file or out), out=out)
+
+
+def _form(folder: Path, *, raw: bool) -> Form:
+    from ftkit import prompts
+
+    form = prompts.form_of(folder, raw=raw)
+    if form.note:
+        ConsoleReporter().say(form.note)
+    return form
 
 
 def _asks_of_file(

@@ -70,8 +70,8 @@ def failing_writes_are_told(checkpoints: Checkpoints, what: str) -> Iterator[Non
             raise
         written = sum(file.stat().st_size for file in checkpoints.staging.rglob("*") if file.is_file())
         shutil.rmtree(checkpoints.staging, ignore_errors=True)
-        steps = checkpoints.steps()
-        safe = f"{checkpoints.path(steps[0]).name} is safe" if steps else "no checkpoint had been written before it"
+        newest = checkpoints.newest_name
+        safe = f"{newest} is safe" if newest else "no checkpoint had been written before it"
         free = shutil.disk_usage(_existing(checkpoints.folder)).free
         raise RunError(
             f"{what} could not be written: {reason}; {gibibytes(written)} of it were on the disk, "
@@ -94,9 +94,8 @@ def disk_failures_told(path: Path) -> Iterator[None]:
     except Exception as error:
         if (reason := failure_of_disk(error)) is None:
             raise
-        checkpoints = Checkpoints(Run(path).checkpoints_dir)
-        steps = checkpoints.steps()
-        safe = f"; {checkpoints.path(steps[0]).name} is safe" if steps else ""
+        newest = Checkpoints(Run(path).checkpoints_dir).newest_name
+        safe = f"; {newest} is safe" if newest else ""
         free = shutil.disk_usage(_existing(path.absolute())).free
         raise RunError(
             f"{path} could not be written to: {reason}, {gibibytes(free)} are free on its disk{safe}",

@@ -108,8 +108,8 @@ class SealedTrainer(Trainer):
         step = self.state.global_step
         happened = what_happened(batch, asked=asked, free=free, step=step + 1)
         if not self.finds_batch_size or batch.rows is None or batch.rows == 1:
-            steps = self.checkpoints.steps()
-            safe = f"; {self.checkpoints.path(steps[0]).name} is safe" if steps else ""
+            newest = self.checkpoints.newest_name
+            safe = f"; {newest} is safe" if newest else ""
             checkpointing = bool(self.args.activation_checkpointing)
             fix = advice(batch, asked=asked, free=free, checkpointing=checkpointing)
             raise RunError(f"{happened}{safe}", fix=fix) from None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,9 @@ class Forge:
 
     folder: Path
     shim: Path | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        env = os.environ | QUIET | dict(self.env)
+        env = os.environ | QUIET
         if self.shim is not None:
             env["LD_PRELOAD"] = str(self.shim)
         self.numbers = iter(range(10**9))
@@ -165,7 +164,8 @@ def weights_of(run: Path) -> dict[str, str]:
     """SHA-256 of the weight files that a run ends in."""
     files = sorted((run / "model").rglob("*.safetensors"))
     assert files, f"{run} holds no weights"
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    # by path: an encoder and the head on it are files of one name
+    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def outcome_of(run: Path) -> dict[str, Any]:
