@@ -18,8 +18,10 @@ LEVELS = (
     {"recipe", "runs", "run_lock", "checkpoints", "seals", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
     {"training", "report", "prompts"},
+    {"measuring"},
     {
         "workflows",
+        "comparing",
         "checking",
         "checking_language",
         "checking_seq2seq",
@@ -37,6 +39,7 @@ LEVELS = (
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 SIDEWAYS = {
+    ("diagnosis", "metrics"): "verdicts and figures are drawn from one bootstrap",
     ("report", "training"): "the plan that `ftkit check` shows, by its type alone",
     ("runs", "storage"): "a run's files are written atomically",
     ("runs", "checkpoints"): "where a run's checkpoints lie is the run's to say",

@@ -1,0 +1,1 @@
+"""Measurements of a run in, a verdict with its evidence out; knows no model and no file."""

@@ -1,0 +1,166 @@
+"""What to change in the recipe, computed from the evidence."""
+
+from __future__ import annotations
+
+import math
+
+from ftkit.diagnosis.measurements import Measurements, Trial
+from ftkit.diagnosis.verdict import Change
+
+RATE = "training.learning_rate"
+EPOCHS = "training.num_train_epochs"
+STEPS = "training.max_steps"
+
+
+def rounded(value: float) -> float:
+    """Two significant digits.
+
+    Example:
+        >>> rounded(0.000166667), rounded(3.0)
+        (0.00017, 3.0)
+    """
+    return float(f"{value:.2g}") if value else 0.0
+
+
+def against_leakage(split: str, count: int) -> tuple[Change, ...]:
+    """Nothing that a recipe can do: the files have to change."""
+    file = "data.validation_file" if split == "validation" else "data.test_file"
+    why = (
+        f"drop the {count} {split} rows listed in eval/report.json (suspects) from train or from {split}, and split by "
+        "group (author, document, template) instead of by row"
+    )
+    return (Change(file, None, why),)
+
+
+def against_collapse(found: Measurements) -> tuple[Change, ...]:
+    """A third of the rate, a warm-up, and classes that weigh the same."""
+    changes = _rate(found, 1 / 3, "one answer for everything is what too large steps leave")
+    if found.method != "frozen" and not (found.setting.warmup_steps or 0) > 0:
+        changes += (Change("training.warmup_steps", 0.1, "the first steps were taken at the full rate"),)
+    if found.setting.class_weights == "none":
+        changes += (Change("training.class_weights", "balanced", "the commonest class outweighs the others"),)
+    return changes
+
+
+def against_noise(found: Measurements, num_suspects: int) -> tuple[Change, ...]:
+    """Look at the rows; meanwhile do not learn them by heart."""
+    changes: tuple[Change, ...] = (
+        Change("data.train_file", None, f"look at the {num_suspects} suspect rows in the report, mend or drop them"),
+    )
+    if (step := best_step(found)) is not None and found.curve and step < found.curve[-1].step:
+        changes += shorten(found, step, "what is learnt after it is the noise")
+    return changes
+
+
+def against_slowness(found: Measurements, pace: float, trial: Trial | None = None) -> tuple[Change, ...]:
+    """A higher rate where a trial showed it, or where the curve is a straight line; else more steps."""
+    if trial is not None:
+        return tuple(Change(key, value, f"{trial.words} learnt more") for key, value in trial.change.items())
+    # a straight line from beginning to end: ten times the rate goes ten times as far along it
+    if pace > 0.85:
+        return _rate(found, 10.0, f"the loss fell in a straight line to the end ({pace:.0%} of its mean pace)")
+    return lengthen(found, 3.0, f"the loss still fell at {pace:.0%} of its mean pace when training ended")
+
+
+def against_capacity(trial: Trial) -> tuple[Change, ...]:
+    """What the trial did."""
+    changes = tuple(
+        Change(key, value, f"{trial.words} learnt what this run could not") for key, value in trial.change.items()
+    )
+    return changes or (Change("method.type", "full", f"{trial.words} learnt what this run could not"),)
+
+
+def against_gap(found: Measurements) -> tuple[Change, ...]:
+    """A base that knows the domain, or a stage of language modelling on it first."""
+    changes: tuple[Change, ...] = (
+        Change("model.name_or_path", None, "choose a base that was trained on such text, or tune it on plain text of "
+               "the domain first (task: causal_lm)"),
+    )  # fmt: skip
+    if found.method != "full":
+        changes += (Change("method.type", "full", "what is trained now is too little for text this far from the base"),)
+    return changes + lengthen(found, 3.0, "much has to be learnt anew")
+
+
+def against_memory(found: Measurements) -> tuple[Change, ...]:
+    """Fewer passes over the same rows, and a penalty."""
+    step = best_step(found)
+    last = found.curve[-1].step if found.curve else None
+    if step is not None and last is not None and step < last:
+        changes = shorten(found, step, "after the best validation loss only the training rows were learnt")
+    else:
+        changes = shorten(found, None, "every further pass engraves the same rows")
+    return changes + _decay(found)
+
+
+def against_overfit(found: Measurements, step: int) -> tuple[Change, ...]:
+    """Stop where validation was best."""
+    changes = shorten(found, step, f"validation was best at step {step:,}")
+    if not found.setting.load_best:
+        why = "the weights of the last step were kept instead"
+        changes += (Change("training.load_best_model_at_end", True, why),)
+    if found.setting.patience is None:
+        changes += (Change("training.early_stopping_patience", 3, "nothing stopped the training after that"),)
+    return changes + _decay(found)
+
+
+def against_forgetting(found: Measurements, rise: float) -> tuple[Change, ...]:
+    """Smaller steps, in proportion to what was lost; adapters where every weight was trained."""
+    # half of the margin is the aim: a rate that just reaches it would fire every other time
+    factor = min(30.0, max(3.0, rise / 0.125))
+    if found.method == "full" and found.task != "classification":
+        return (
+            Change("method.type", "lora", "adapters change less of what the base knows, and can be taken off"),
+            Change(RATE, rounded((found.setting.learning_rate or 1e-4) * 3 / factor),
+                   f"the rise of {rise:.2f} nat a token asks for smaller steps; mix general text into the data if the "
+                   "task allows it"),
+        )  # fmt: skip
+    return _rate(found, 1 / factor, f"the rise of {rise:.2f} nat a token asks for smaller steps")
+
+
+def against_no_gain() -> tuple[Change, ...]:
+    """Take what is simpler, or learn more."""
+    return (Change("", None, "use the baseline, which is cheaper and as good, or give more and other training data"),)
+
+
+def best_step(found: Measurements) -> int | None:
+    """Step of the lowest validation loss after the start."""
+    points = [point for point in found.curve if point.step > 0]
+    return min(points, key=lambda point: point.validation.loss).step if points else None
+
+
+def shorten(found: Measurements, step: int | None, why: str) -> tuple[Change, ...]:
+    """Train until `step`, or half as long."""
+    setting = found.setting
+    last = setting.num_steps
+    if not last:
+        return ()
+    share = (step if step is not None else last / 2) / last
+    if setting.max_steps is not None:
+        return (Change(STEPS, max(1, round(share * last)), f"{why} (of {last:,})"),)
+    epochs = setting.num_epochs_done or setting.num_train_epochs
+    if epochs is None:
+        return ()
+    return (Change(EPOCHS, max(rounded(share * epochs), 0.01), f"{why} (of {last:,})"),)
+
+
+def lengthen(found: Measurements, factor: float, why: str) -> tuple[Change, ...]:
+    """Train `factor` times as long."""
+    setting = found.setting
+    if setting.max_steps is not None:
+        return (Change(STEPS, math.ceil(setting.max_steps * factor), why),)
+    epochs = setting.num_train_epochs
+    return () if epochs is None else (Change(EPOCHS, rounded(epochs * factor), why),)
+
+
+def _rate(found: Measurements, factor: float, why: str) -> tuple[Change, ...]:
+    rate = found.setting.learning_rate
+    return () if rate is None else (Change(RATE, rounded(rate * factor), f"{why}; it was {rate:g}"),)
+
+
+def _decay(found: Measurements) -> tuple[Change, ...]:
+    decay = found.setting.weight_decay
+    if found.method == "frozen" and decay != "auto":
+        return (Change("training.weight_decay", "auto", "the strength of the penalty is chosen on validation then"),)
+    if isinstance(decay, int | float) and decay < 0.1 and found.method == "full":
+        return (Change("training.weight_decay", 0.1, f"it was {decay:g}"),)
+    return ()

@@ -1,0 +1,313 @@
+"""What has been measured of a run, as numbers; where something was not measured, the reason stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+Model = Literal["base", "best", "final"]
+"""The untrained model, the best checkpoint by validation, the weights after the last step."""
+Set = Literal["train", "validation", "test", "reference"]
+"""The fixed probe of training examples, validation, test, and text that tells what the base knew."""
+MODELS: tuple[Model, ...] = ("base", "best", "final")
+SETS: tuple[Set, ...] = ("train", "validation", "test", "reference")
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleLosses:
+    """What one model gave N examples, in eval mode.
+
+    Attributes:
+        nll: negative log-likelihood of an example's targets, summed, in nats (N,).
+        num_targets: targets of it (N,): 1 for a classifier, the predicted tokens for a language model.
+        num_correct: targets that the model put first (N,).
+    """
+
+    nll: Floats
+    num_targets: Integers
+    num_correct: Integers
+
+    def __len__(self) -> int:
+        return len(self.nll)
+
+    @property
+    def loss(self) -> float:
+        """Mean nats a target, over all examples; NaN where there is no target."""
+        targets = self.num_targets.sum()
+        return float(self.nll.sum() / targets) if targets else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the targets that were put first; NaN where there is no target."""
+        targets = self.num_targets.sum()
+        return float(self.num_correct.sum() / targets) if targets else float("nan")
+
+    def take(self, rows: Integers) -> ExampleLosses:
+        """Those of some examples."""
+        return ExampleLosses(self.nll[rows], self.num_targets[rows], self.num_correct[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePoint:
+    """One evaluation of the training.
+
+    Attributes:
+        step: optimizer steps done; 0 is the model before training.
+        epoch: passes over the training set done.
+        rate_mass: learning rates of all steps done, summed.
+        train: of the train probe.
+        validation: of the validation probe, the same examples at every point.
+    """
+
+    step: int
+    epoch: float
+    rate_mass: float
+    train: ExampleLosses
+    validation: ExampleLosses
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """What the kept model answered on the validation set of a classifier.
+
+    Attributes:
+        names: K label names.
+        labels: expected (N,).
+        probabilities: (N, K).
+        train_counts: training rows of each label (K,).
+    """
+
+    names: tuple[str, ...]
+    labels: Integers
+    probabilities: Floats
+    train_counts: Integers
+
+    @property
+    def predicted(self) -> Integers:
+        """The likeliest label of each row (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """Rows of a held-out set that are in the training set too.
+
+    Attributes:
+        exact: the text is the same but for case and spacing (N,).
+        near: the text and its target are nearly those of a training row, and it is not exact (N,).
+        near_rate_of_chance: share of training rows that have such a neighbour among the other training rows: what data
+            made from templates have by nature.
+        partners: the training row, or -1 (N,).
+    """
+
+    exact: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+    near_rate_of_chance: float
+    partners: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class LabelNoise:
+    """What classifiers that did not see a row's label think of it.
+
+    Attributes:
+        labels: given, in the training set (N,).
+        out_of_fold: probabilities (N, K) of cross-validated classifiers.
+        suspects: rows whose label they contradict with confidence, the worst first (S,).
+        conflicts: rows whose text occurs with another label too (N,).
+        rows: number of each of the N rows in the training set (N,).
+    """
+
+    labels: Integers
+    out_of_fold: Floats
+    suspects: Integers
+    conflicts: NDArray[np.bool_]
+    rows: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Forgetting:
+    """How much of what the base knew is gone.
+
+    Attributes:
+        kind: `kl`: text sampled from the base, so that the rise is the KL divergence from base to tuned;
+            `reference`: a text that the recipe names; `denoising`: a reference text with holes; `masked`: masked
+            tokens of a reference text, read out by the base's own head; `none`: zero by construction.
+        reason: why it is zero by construction, or could not be measured.
+        readout_lost: of a tuned encoder: share of the base's representation of the reference (variance) that can no
+            longer be read out linearly; None where that does not apply.
+        removable: the change is outside of the base's weights and can be taken off (a prompt).
+    """
+
+    kind: Literal["kl", "reference", "denoising", "masked", "none", "unknown"]
+    reason: str = ""
+    readout_lost: float | None = None
+    removable: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class DomainGap:
+    """How far the data lie from what the base knows.
+
+    Attributes:
+        validation_nats: nats of the base for each validation document, (N,), and what they are summed over.
+        validation_units: targets or bytes (N,).
+        reference_nats: for each reference document (M,).
+        reference_units: (M,).
+        tokens_a_word: tokens that a word of validation takes, over what a word of the reference takes; None where the
+            texts have no words.
+        unit: what a nat is counted per: `token` or `byte`.
+    """
+
+    validation_nats: Floats
+    validation_units: Integers
+    reference_nats: Floats
+    reference_units: Integers
+    tokens_a_word: float | None
+    unit: Literal["token", "byte"] = "token"
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """Completions that the kept model writes word for word when it is given the beginning.
+
+    Attributes:
+        train: of the train probe (N,).
+        validation: of as many validation examples (M,).
+    """
+
+    train: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A short training beside the run: what would another setting do?
+
+    Attributes:
+        kind: `rate`: ten times the learning rate; `unfrozen`: every weight; `rank`: a higher rank; `longer`: on from
+            the end of the run.
+        words: what was done, for people.
+        train: of the train probe afterwards.
+        validation: of the validation probe afterwards.
+        change: recipe keys and values of the trial.
+    """
+
+    kind: Literal["rate", "unfrozen", "rank", "longer"]
+    words: str
+    train: ExampleLosses
+    validation: ExampleLosses
+    change: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of the recipe advice is computed from; None where it does not apply or is not known.
+
+    Attributes:
+        num_steps: optimizer steps done.
+        max_steps: as the recipe gives it.
+        num_train_epochs: as the recipe gives it.
+        learning_rate: peak.
+        warmup_steps: as the recipe gives it.
+        weight_decay: as the recipe gives it.
+        patience: of early stopping.
+        load_best: whether the best checkpoint is kept.
+        stopped_early: whether early stopping ended the training.
+        rank: of LoRA.
+        num_train_rows: training examples.
+        num_epochs_done: passes over them.
+        class_weights: as the recipe gives it.
+        validation_given: whether validation is a file or split of its own.
+        num_virtual_tokens: of a prompt or prefix.
+    """
+
+    num_steps: int | None = None
+    max_steps: int | None = None
+    num_train_epochs: float | None = None
+    learning_rate: float | None = None
+    warmup_steps: float | None = None
+    weight_decay: float | str | None = None
+    patience: int | None = None
+    load_best: bool = True
+    stopped_early: bool = False
+    rank: int | None = None
+    num_train_rows: int = 0
+    num_epochs_done: float | None = None
+    class_weights: object = "none"
+    validation_given: bool = True
+    num_virtual_tokens: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """Everything that a verdict is made from.
+
+    Attributes:
+        task: classification, causal_lm or seq2seq.
+        method: frozen, full, lora, prompt_tuning, prefix_tuning, or unknown.
+        losses: by model and set; the same examples in the same order for every model of a set. `best` is the kept
+            model's where the recipe keeps the best.
+        absent: `final/test` -> why there is no such entry in `losses`.
+        curve: evaluations by step, the first before training where it was taken.
+        baselines: name -> set -> what a model without finetuning gives: majority, tfidf, linear_probe, copy_source, ...
+        groups: set -> group of each example (N,), which are resampled as wholes; absent where each is its own.
+        setting: of the recipe.
+        faults: what makes the run invalid, exactly: a sentence each.
+        classes: of a classifier.
+        overlap: validation against train; None with a reason in `absent["overlap"]`.
+        test_overlap: test against train.
+        noise: of a classifier's training labels; None with a reason in `absent["noise"]`.
+        forgetting: how it was measured.
+        domain: None with a reason in `absent["domain"]`.
+        reproduction: of language models with completions; None where it was not tried.
+        trials: short trainings that were made.
+        drift: relative distance of the kept weights from the base's, by group of layers; empty where unknown.
+        seed: of the resamples.
+    """
+
+    task: str
+    method: str
+    losses: Mapping[tuple[Model, Set], ExampleLosses]
+    setting: Setting = field(default_factory=Setting)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    curve: Sequence[CurvePoint] = ()
+    baselines: Mapping[str, Mapping[Set, ExampleLosses]] = field(default_factory=dict)
+    groups: Mapping[Set, Integers] = field(default_factory=dict)
+    faults: Sequence[str] = ()
+    classes: Classes | None = None
+    overlap: Overlap | None = None
+    test_overlap: Overlap | None = None
+    noise: LabelNoise | None = None
+    forgetting: Forgetting = field(default_factory=lambda: Forgetting("unknown", "not measured"))
+    domain: DomainGap | None = None
+    reproduction: Reproduction | None = None
+    trials: Sequence[Trial] = ()
+    drift: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def unit(self) -> str:
+        """What a loss is the mean over."""
+        return "example" if self.task == "classification" else "token"
+
+    @property
+    def nats(self) -> str:
+        """The unit of its losses, in words."""
+        return "nat an example" if self.unit == "example" else "nat a token"
+
+    def of(self, model: Model, which: Set) -> ExampleLosses | None:
+        """What a model gave a set, or None."""
+        return self.losses.get((model, which))
+
+    @property
+    def kept(self) -> Model:
+        """Which model the run hands out."""
+        return "best" if self.setting.load_best and ("best", "validation") in self.losses else "final"

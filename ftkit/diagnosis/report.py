@@ -1,0 +1,178 @@
+"""The report of an evaluation: everything that is shown, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ftkit.diagnosis.verdict import Verdict
+
+VERSION = 1
+"""Of report.json. It grows by one when a key changes its meaning or goes; new keys may come without that."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure of the table: one metric of one model on one set.
+
+    Attributes:
+        value: or None where it is undefined.
+        low: lower end of the 95 % interval, or None.
+        high: upper end, or None.
+        n: examples.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of the learning curve.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: passes done.
+        train: loss on the train probe.
+        validation: loss on the validation probe.
+    """
+
+    step: int
+    epoch: float
+    train: Score
+    validation: Score
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bin of the reliability diagram.
+
+    Attributes:
+        confidence: mean confidence of its rows, 0 to 1.
+        accuracy: share of them that were right.
+        n: rows.
+    """
+
+    confidence: float
+    accuracy: float
+    n: int
+
+
+@dataclass(frozen=True)
+class SuspectRow:
+    """A row worth a look.
+
+    Attributes:
+        split: train, validation or test.
+        row: its number in the split, from 0.
+        text: the beginning of it.
+        given: label or target that the data give.
+        suggested: what the evidence points to: another label, the training row that it repeats, the model's answer.
+        score: how strongly, 0 to 1, or a loss in nats.
+        why: in words.
+    """
+
+    split: str
+    row: int
+    text: str
+    given: str
+    suggested: str
+    score: float
+    why: str
+
+
+@dataclass(frozen=True)
+class DocumentLoss:
+    """Loss of one reference document before and after.
+
+    Attributes:
+        text: its beginning.
+        base: nats a token of the base.
+        tuned: of the kept model.
+        tokens: the pieces of it with the rise of their loss in nats, where they were kept: (piece, rise).
+    """
+
+    text: str
+    base: float
+    tuned: float
+    tokens: Sequence[tuple[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `ftkit eval` found.
+
+    Attributes:
+        run: path of the run or model.
+        created: ISO time.
+        seconds: that the evaluation took.
+        effort: quick, standard or thorough.
+        task: of the recipe.
+        method: of the recipe.
+        base: name of the base model.
+        best_step: step of the best checkpoint, or None.
+        last_step: steps done, or None.
+        kept: `best` or `final`: which model lies in model/.
+        unit: what a loss is per: `example` or `token`.
+        rows: set -> examples that were scored.
+        table: model -> set -> metric -> score. Models: base, best, final; also baselines by name. Metrics: loss,
+            accuracy, bits_per_byte, and those of the recipe.
+        absent: `final/test` -> why the table has no such entry.
+        curve: learning curve.
+        verdict: the diagnosis.
+        calibration: reliability of the kept model on validation (classification), else empty.
+        ece: expected calibration error, or None.
+        confusion: rows expected, columns predicted, on validation; empty where there is none.
+        label_names: of the confusion matrix.
+        forgetting: documents of the reference with the largest rise first; empty where none was scored.
+        suspects: labels that are suspected to be wrong, and rows that leak.
+        worst: errors of the kept model on validation with the largest loss.
+        drift: group of layers -> relative distance of the weights from the base's.
+        notes: what was assumed, left out or cannot be known, one sentence each.
+        words: term -> its explanation, for those that apply.
+    """
+
+    run: str
+    created: str
+    seconds: float
+    effort: str
+    task: str
+    method: str
+    base: str
+    best_step: int | None
+    last_step: int | None
+    kept: str
+    unit: str
+    rows: Mapping[str, int]
+    table: Mapping[str, Mapping[str, Mapping[str, Score]]]
+    absent: Mapping[str, str]
+    curve: Sequence[Point]
+    verdict: Verdict
+    calibration: Sequence[Bin] = ()
+    ece: Score | None = None
+    confusion: Sequence[Sequence[int]] = ()
+    label_names: Sequence[str] = ()
+    forgetting: Sequence[DocumentLoss] = ()
+    suspects: Sequence[SuspectRow] = ()
+    worst: Sequence[SuspectRow] = ()
+    drift: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in report.json."""
+        found: dict[str, Any] = {"version": VERSION, **asdict(self), "verdict": self.verdict.to_dict()}
+        return {key: _finite(value) for key, value in found.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The same without NaN and infinities, which JSON has no word for: None stands in their place."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

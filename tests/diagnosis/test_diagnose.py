@@ -1,0 +1,237 @@
+"""Each rule of the diagnosis, by measurements whose verdict is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ftkit.diagnosis.diagnose import diagnose
+from ftkit.diagnosis.measurements import (
+    DomainGap,
+    ExampleLosses,
+    Forgetting,
+    Measurements,
+    Overlap,
+    Reproduction,
+    Setting,
+    Trial,
+)
+from ftkit.diagnosis.verdict import CHECKS, Check, Verdict
+from tests.diagnosis.conftest import curve, falling, losses, with_predictions
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    return next(one for one in verdict.checks if one.name == name)
+
+
+def keys(verdict: Verdict) -> dict[str, object]:
+    return {change.key: change.value for change in verdict.changes}
+
+
+def test_a_run_that_learnt_levelled_off_and_forgot_nothing_is_healthy(healthy: Measurements):
+    verdict = diagnose(healthy)
+    assert verdict.headline == "healthy"
+    assert verdict.fired == ()
+    assert verdict.changes == []
+
+
+def test_every_check_is_listed_once_in_the_order_of_gravity(healthy: Measurements):
+    assert tuple(one.name for one in diagnose(healthy).checks) == CHECKS
+
+
+def test_a_validation_loss_that_rises_after_its_best_step_is_overfit_and_the_best_step_is_the_advice(
+    healthy: Measurements,
+):
+    points = curve(falling, lambda share: falling(share) + max(0.0, share - 0.4))
+    last = {(model, "validation"): points[-1].validation for model in ("best", "final")}
+    verdict = diagnose(replace(healthy, curve=points, losses={**healthy.losses, **last}))
+    assert "overfit" in verdict.fired
+    # 0.6 nat up from step 400 on, from which the curve still falls a little by itself
+    rise = check(verdict, "overfit").evidence[0]
+    assert rise.value == pytest.approx(0.5, abs=0.11)
+    best = min(points[1:], key=lambda point: point.validation.loss)
+    assert keys(verdict)["training.num_train_epochs"] == pytest.approx(4 * best.step / 1_000)
+
+
+def test_validation_that_rises_by_less_than_the_margin_is_not_overfit(healthy: Measurements):
+    points = curve(falling, lambda share: falling(share) + 0.2 + max(0.0, share - 0.96))
+    assert check(diagnose(replace(healthy, curve=points)), "overfit").state == "clear"
+
+
+def test_a_straight_line_is_not_converged_however_small_the_gain_and_asks_for_a_higher_rate(healthy: Measurements):
+    points = curve(lambda share: 3 - 0.001 * share, lambda share: 3.05 - 0.001 * share)
+    sets = {key: points[-1].train if key[1] == "train" else value for key, value in healthy.losses.items()}
+    verdict = diagnose(replace(healthy, curve=points, losses=sets))
+    assert verdict.headline == "not_converged"
+    assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-2)
+
+
+def test_a_curve_of_four_time_constants_has_converged(healthy: Measurements):
+    points = curve(lambda s: falling(s, constants=4.0), lambda s: falling(s, constants=4.0) + 0.05)
+    assert check(diagnose(replace(healthy, curve=points)), "not_converged").state == "clear"
+
+
+def test_a_flat_curve_is_caught_by_a_trial_that_learns_more(healthy: Measurements):
+    points = curve(lambda _share: 3.0, lambda _share: 3.05)
+    flat = {(model, which): losses(3.0, seed=1 if which == "train" else 2) for model in ("best", "final", "base")
+            for which in ("train", "validation")}  # fmt: skip
+    trial = Trial("rate", "a trial", losses(2.0, seed=1), losses(2.1, seed=2), {"training.learning_rate": 1e-2})
+    verdict = diagnose(replace(healthy, curve=points, losses={**healthy.losses, **flat}, trials=[trial]))
+    assert verdict.headline == "not_converged"
+    assert keys(verdict)["training.learning_rate"] == 1e-2
+
+
+def test_an_adapter_that_full_training_outdoes_on_train_and_validation_lacks_capacity(healthy: Measurements):
+    trial = Trial("unfrozen", "a trial", losses(0.5, seed=1), losses(0.7, seed=2), {"method.type": "full"})
+    found = replace(healthy, method="lora", trials=[trial])
+    assert diagnose(found).headline == "capacity"
+    assert keys(diagnose(found))["method.type"] == "full"
+
+
+def test_a_trial_that_learns_train_alone_is_no_sign_of_lacking_capacity(healthy: Measurements):
+    trial = Trial("unfrozen", "a trial", losses(0.2, seed=1), losses(1.4, seed=2), {"method.type": "full"})
+    assert check(diagnose(replace(healthy, method="lora", trials=[trial])), "capacity").state == "clear"
+
+
+def test_capacity_does_not_apply_where_every_weight_is_trained(healthy: Measurements):
+    assert check(diagnose(healthy), "capacity").state == "not_applicable"
+
+
+def test_a_base_far_from_the_data_that_learnt_little_of_them_has_a_domain_gap(healthy: Measurements):
+    far, near = losses(6.0, seed=2), losses(2.0, seed=3)
+    domain = DomainGap(far.nll, far.num_targets, near.nll, near.num_targets, 1.0)
+    little = {("base", "validation"): far, ("best", "validation"): losses(5.5, seed=2)}
+    verdict = diagnose(replace(healthy, domain=domain, losses={**healthy.losses, **little}))
+    assert "domain_gap" in verdict.fired
+
+
+def test_a_domain_gap_that_training_closed_is_no_fault(healthy: Measurements):
+    far, near = losses(6.0, seed=2), losses(2.0, seed=3)
+    domain = DomainGap(far.nll, far.num_targets, near.nll, near.num_targets, 1.0)
+    much = {("base", "validation"): far, ("best", "validation"): losses(2.2, seed=2)}
+    verdict = diagnose(replace(healthy, domain=domain, losses={**healthy.losses, **much}))
+    assert check(verdict, "domain_gap").state == "clear"
+
+
+def test_a_rise_of_half_a_nat_on_the_reference_is_forgetting_and_a_tenth_is_not(healthy: Measurements):
+    def after(mean: float) -> Measurements:
+        return replace(healthy, losses={**healthy.losses, ("best", "reference"): losses(mean, seed=3)})
+
+    assert diagnose(after(2.5)).headline == "forgetting"
+    assert keys(diagnose(after(2.5)))["method.type"] == "lora"
+    assert check(diagnose(after(2.1)), "forgetting").state == "clear"
+
+
+def test_what_a_prompt_changes_is_not_forgotten(healthy: Measurements):
+    gone = {("best", "reference"): losses(4.0, seed=3)}
+    found = replace(
+        healthy, losses={**healthy.losses, **gone}, forgetting=Forgetting("kl", removable=True), method="prompt_tuning"
+    )
+    assert check(diagnose(found), "forgetting").state == "clear"
+
+
+def test_a_turned_representation_alone_is_not_forgetting(healthy: Measurements):
+    gone = {("best", "reference"): losses(4.0, seed=3)}
+    turned = Forgetting("masked", readout_lost=0.02)
+    lost = Forgetting("masked", readout_lost=0.6)
+    base = replace(healthy, losses={**healthy.losses, **gone})
+    assert check(diagnose(replace(base, forgetting=turned)), "forgetting").state == "clear"
+    assert check(diagnose(replace(base, forgetting=lost)), "forgetting").state == "fired"
+
+
+@pytest.mark.parametrize(("leaked", "state"), [(0, "clear"), (4, "clear"), (40, "fired")])
+def test_leakage_needs_more_than_a_hundredth_of_validation(healthy: Measurements, leaked: int, state: str):
+    exact = np.arange(400) < leaked
+    overlap = Overlap(exact, np.zeros(400, dtype=bool), 0.0, np.where(exact, 0, -1))
+    assert check(diagnose(replace(healthy, overlap=overlap)), "leakage").state == state
+
+
+def test_neighbours_that_data_have_by_nature_are_no_leak(healthy: Measurements):
+    near = np.arange(400) < 200
+    overlap = Overlap(np.zeros(400, dtype=bool), near, 0.5, np.where(near, 0, -1))
+    assert check(diagnose(replace(healthy, overlap=overlap)), "leakage").state == "clear"
+
+
+def test_one_answer_for_everything_is_class_collapse(classifier: Measurements):
+    assert classifier.classes is not None
+    found = with_predictions(replace(classifier, losses={**classifier.losses, ("base", "train"): losses(3.0)}),
+                             classifier.classes.labels, right=0.0, answer=0)  # fmt: skip
+    verdict = diagnose(found)
+    assert verdict.headline == "class_collapse"
+    assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-3 / 3, rel=0.02)
+
+
+def test_a_good_classifier_collapses_nowhere(classifier: Measurements):
+    assert check(diagnose(classifier), "class_collapse").state == "clear"
+    assert check(diagnose(classifier), "no_gain").state == "clear"
+
+
+def test_training_completions_written_word_for_word_and_validation_ones_not_are_memorised(healthy: Measurements):
+    copied = Reproduction(np.arange(400) < 80, np.arange(400) < 2)
+    verdict = diagnose(replace(healthy, reproduction=copied))
+    assert verdict.headline == "memorised"
+
+
+def test_what_is_easy_to_write_for_validation_too_is_not_memorised(healthy: Measurements):
+    copied = Reproduction(np.arange(400) < 300, np.arange(400) < 296)
+    assert check(diagnose(replace(healthy, reproduction=copied)), "memorised").state == "clear"
+
+
+def test_a_loss_that_tells_training_from_validation_is_memory(healthy: Measurements):
+    low = {("best", "train"): losses(0.2, seed=1)}
+    assert "memorised" in diagnose(replace(healthy, losses={**healthy.losses, **low})).fired
+
+
+def test_a_model_that_is_no_better_than_its_base_gains_nothing(healthy: Measurements):
+    same = {("best", "validation"): healthy.losses["base", "validation"]}
+    verdict = diagnose(replace(healthy, losses={**healthy.losses, **same}))
+    assert "no_gain" in verdict.fired
+
+
+def test_faults_come_before_everything(healthy: Measurements):
+    verdict = diagnose(replace(healthy, faults=["the weights of a are not finite"]))
+    assert verdict.headline == "invalid_run"
+    assert "nothing" in verdict.good_for
+
+
+def test_below_fifty_validation_rows_nothing_fires_but_their_number(healthy: Measurements):
+    few = np.arange(30)
+
+    def cut(one: ExampleLosses) -> ExampleLosses:
+        return one.take(few)
+
+    points = curve(falling, lambda share: falling(share) + max(0.0, share - 0.4))
+    points = [replace(point, validation=cut(point.validation)) for point in points]
+    sets = {key: cut(value) if key[1] == "validation" else value for key, value in healthy.losses.items()}
+    verdict = diagnose(replace(healthy, curve=points, losses=sets, overlap=None))
+    assert verdict.headline == "too_little_data"
+    assert verdict.fired == ("too_little_data",)
+
+
+def test_a_run_without_a_record_says_that_overfitting_cannot_be_told(healthy: Measurements):
+    found = replace(healthy, curve=(), losses={k: v for k, v in healthy.losses.items() if k[0] != "final"})
+    verdict = diagnose(found)
+    assert check(verdict, "overfit").state == "cannot_tell"
+    assert verdict.headline == "cannot_tell"
+
+
+def test_evidence_that_chance_gives_easily_does_not_fire(healthy: Measurements):
+    # 0.30 on average, but of a few documents alone
+    rise = np.zeros(400)
+    rise[:3] = 40.0
+    before = healthy.losses["base", "reference"]
+    after = ExampleLosses(before.nll + rise * before.num_targets, before.num_targets, before.num_correct)
+    verdict = diagnose(replace(healthy, losses={**healthy.losses, ("best", "reference"): after}))
+    assert check(verdict, "forgetting").state == "cannot_tell"
+
+
+def test_advice_on_steps_names_steps_where_the_recipe_counts_them(healthy: Measurements):
+    points = curve(falling, lambda share: falling(share) + max(0.0, share - 0.4))
+    setting = Setting(num_steps=1_000, max_steps=1_000, num_train_epochs=3.0, learning_rate=1e-3, load_best=False)
+    last = {(model, "validation"): points[-1].validation for model in ("best", "final")}
+    changed = keys(diagnose(replace(healthy, curve=points, setting=setting, losses={**healthy.losses, **last})))
+    assert "training.num_train_epochs" not in changed
+    assert changed["training.load_best_model_at_end"] is True
+    assert 300 <= int(str(changed["training.max_steps"])) <= 500
