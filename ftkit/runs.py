@@ -4,10 +4,12 @@ runs/<name>/
   recipe.yaml      the resolved recipe: every value that was used
   manifest.json    versions, hashes, seed, hardware, command, state
   history.jsonl    one JSON object a line: training losses and validation scores by step
+  probes/          losses of single training and validation examples, a file for each evaluation
   checkpoints/     what HF Trainer writes while it trains (full and lora)
   model/           the finetuned model, a standard Hugging Face or sentence-transformers folder
   metrics.json     scores of validation and test with their intervals
   predictions/     one JSON object a row, in the order of the data
+  eval/            report.json, report.md and report.html of `ftkit eval`
 """
 
 from __future__ import annotations
@@ -62,6 +64,29 @@ class Run:
         return self.path / "history.jsonl"
 
     @property
+    def probes_dir(self) -> Path:
+        """Losses of single examples at each evaluation."""
+        return self.path / "probes"
+
+    def probe_file(self, step: int) -> Path:
+        """Losses of the two probes after a step."""
+        return self.probes_dir / f"{step:09d}.npz"
+
+    @property
+    def probe_rows_file(self) -> Path:
+        """Which rows the probes are."""
+        return self.probes_dir / "rows.npz"
+
+    @property
+    def final_test_file(self) -> Path:
+        """Losses of the test split by the weights after the last step."""
+        return self.probes_dir / "final_test.npz"
+
+    def probe_files(self) -> list[Path]:
+        """The files of all evaluations, in the order of their steps."""
+        return sorted(self.probes_dir.glob("[0-9]*.npz"), key=lambda file: int(file.stem))
+
+    @property
     def metrics_file(self) -> Path:
         """Final scores by split."""
         return self.path / "metrics.json"
@@ -80,6 +105,11 @@ class Run:
     def checkpoints_dir(self) -> Path:
         """HF Trainer's checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def eval_dir(self) -> Path:
+        """The report of `ftkit eval`."""
+        return self.path / "eval"
 
     def predictions_file(self, split: str) -> Path:
         """Predictions of one split, one JSON object a row."""
@@ -163,15 +193,43 @@ class Run:
         return staging
 
     def cut_history(self, *, step: int) -> None:
-        """Forget what was written after a step from which training goes on, a line cut short by a kill included."""
-        if not self.history_file.exists():
-            return
+        """Forget what was written after a step from which training goes on, a line cut short by a kill included.
+
+        Args:
+            step: 0 for a training that begins again, of which nothing is kept.
+        """
+        self.cut_probes(step=step)
         kept = []
-        for line in self.history_file.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n") or json.loads(line)["step"] > step:
+        for line in self._history_lines():
+            if step == 0 or not line.endswith("\n") or json.loads(line)["step"] > step:
                 break
             kept.append(line)
-        write_text(self.history_file, "".join(kept))
+        self._rewrite_history(kept)
+
+    def cut_probes(self, *, step: int) -> None:
+        """Forget the probes of later steps; all of them, and which rows they are, for step 0."""
+        for file in self.probe_files():
+            if step == 0 or int(file.stem) > step:
+                file.unlink()
+        self.final_test_file.unlink(missing_ok=True)
+        if step == 0:
+            self.probe_rows_file.unlink(missing_ok=True)
+
+    def drop_evaluation(self, *, step: int) -> None:
+        """Forget the scores of a step whose evaluation is done once more: a kill came before that was sealed."""
+        lines = self._history_lines()
+        kept = [line for line in lines if json.loads(line)["step"] != step or "validation_loss" not in json.loads(line)]
+        if kept != lines:
+            self._rewrite_history(kept)
+
+    def _history_lines(self) -> list[str]:
+        if not self.history_file.exists():
+            return []
+        return self.history_file.read_text(encoding="utf-8").splitlines(keepends=True)
+
+    def _rewrite_history(self, lines: list[str]) -> None:
+        if self.history_file.exists():
+            write_text(self.history_file, "".join(lines))
 
     def clear_staging(self) -> None:
         """Undo what an interrupted save left half done: the model it was about to replace comes back."""
@@ -180,7 +238,7 @@ class Run:
                 retired.rename(self.model_dir)
         for leftover in self.path.glob(".model.*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for folder in (self.path, self.predictions_file("any").parent):
+        for folder in (self.path, self.probes_dir, self.predictions_file("any").parent):
             for leftover in half_written(folder):
                 leftover.unlink(missing_ok=True)
 

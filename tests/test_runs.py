@@ -151,6 +151,30 @@ def test_history_grows_by_whole_lines_and_is_cut_where_a_run_goes_on(tmp_path):
     assert run.history_file.read_text() == ""
 
 
+def test_a_run_that_begins_again_keeps_nothing_of_its_record_and_one_that_goes_on_what_came_before(tmp_path):
+    run = make(tmp_path / "a")
+    run.probes_dir.mkdir()
+    others = (run.probe_rows_file, run.final_test_file)
+    for file in (*map(run.probe_file, (0, 4, 8)), *others):
+        file.touch()
+    run.cut_history(step=4)
+    assert run.probe_files() == [run.probe_file(0), run.probe_file(4)]
+    assert [file.exists() for file in others] == [True, False]
+    run.append_history({"step": 0, "validation_loss": 2.0})
+    run.cut_history(step=0)
+    assert list(run.probes_dir.iterdir()) == []
+    assert run.history_file.read_text() == ""
+
+
+def test_an_evaluation_that_is_done_once_more_leaves_the_other_lines_of_its_step(tmp_path):
+    run = make(tmp_path / "a")
+    lines = [{"step": 4, "train_loss": 1.0}, {"step": 4, "validation_loss": 2.0}, {"step": 0, "validation_loss": 3.0}]
+    for line in lines:
+        run.append_history(line)
+    run.drop_evaluation(step=4)
+    assert [json.loads(line) for line in run.history_file.open()] == [lines[0], lines[2]]
+
+
 def test_rows_that_fail_half_way_leave_the_earlier_predictions(tmp_path):
     run = make(tmp_path / "a")
     target = run.predictions_file("test")

@@ -97,6 +97,48 @@ def continue_prompts(
     return [one for one in found if one is not None]
 
 
+def sample_ids(
+    model: Any,
+    start: Sequence[int],
+    *,
+    count: int,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
+    pad_id: int,
+    seed: int,
+    batch_size: int = 100,
+    advance: Callable[[int], None] = lambda _written: None,
+) -> list[list[int]]:
+    """Draw texts from a model's own distribution: no temperature, nothing left out.
+
+    Args:
+        model: a causal language model in eval mode.
+        start: tokens that each begins with.
+        count: how many.
+        max_new_tokens: of each at most.
+        stop_ids: tokens that end one; the end token is kept.
+        pad_id: fills up a batch.
+        seed: of the draws.
+        batch_size: drawn together.
+        advance: called with the number just drawn.
+
+    Returns:
+        Token ids, the start included, `count` lists.
+    """
+    decoding = Decoding(max_new_tokens=max_new_tokens, do_sample=True, seed=seed)
+    config = decoding.generation_config(stop_ids=stop_ids, pad_id=pad_id, max_new_tokens=max_new_tokens)
+    found: list[list[int]] = []
+    for number, first in enumerate(range(0, count, batch_size)):
+        size = min(batch_size, count - first)
+        with seeded(model.device, seed, number):
+            batch = _generate(model, [start] * size, config, None)
+        for ids in batch:
+            end = next((place for place, index in enumerate(ids) if index in stop_ids), len(ids) - 1)
+            found.append([*start, *ids[: end + 1]])
+        advance(size)
+    return found
+
+
 def _has_prompt(model: Any) -> bool:
     """Whether a tuned prompt stands before the input: peft puts it before the padding, where no training put it."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))

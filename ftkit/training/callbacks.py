@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -32,10 +32,16 @@ MOVED_AFTER = 2
 
 
 class HistoryCallback(TrainerCallback):
-    """Writes what Trainer logs into the run's history.jsonl."""
+    """Writes what Trainer logs into the run's history.jsonl.
 
-    def __init__(self, run: Run) -> None:
+    Args:
+        run: whose history it is.
+        beside: what stands in the line of an evaluation besides its scores.
+    """
+
+    def __init__(self, run: Run, beside: Callable[[], Mapping[str, float | None]]) -> None:
         self.run = run
+        self.beside = beside
 
     def on_log(
         self,
@@ -49,6 +55,8 @@ class HistoryCallback(TrainerCallback):
         values = {HISTORY_NAMES[name]: value for name, value in (logs or {}).items() if name in HISTORY_NAMES}
         if values and state.is_world_process_zero:
             finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+            if "validation_loss" in finite:
+                finite = {**self.beside(), **finite}
             self.run.append_history({"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), **finite})
 
 

@@ -23,11 +23,13 @@ from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 from ftkit.storage import write_json
 from ftkit.training.language_model import Prepared, make_scorable, make_trainer, prepare_model, scoring_dtype
-from ftkit.training.language_scoring import Scorer, loss_of_rows, mean_scores, prediction_rows
+from ftkit.training.language_probes import document_probe
+from ftkit.training.language_scoring import Scorer, example_losses, loss_of_rows, mean_scores, prediction_rows
 from ftkit.training.language_tokens import TokenizedSplits, example_length, say_tokens, tokenize_splits
-from ftkit.training.language_trainer import LanguageTrainer, SequenceRows
+from ftkit.training.language_trainer import LanguageTrainer, SequenceRows, ValidationScores
 from ftkit.training.outcome import Finished
 from ftkit.training.running import run_trainer, say_failure
+from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -80,14 +82,14 @@ def train_causal_lm(
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=prepared.batching.packed, limit=limit)
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
 
-    device = choose_device(use_cpu=recipe.training.use_cpu)
+    scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
     base: Scores = {}
     if recipe.method.type == "full":
         # the only moment at which the untrained weights are there
-        scorer = Scorer(prepared.batching, device, reporter)
-        prepared.model.to(device)
+        prepared.model.to(scorer.device)
         base = _score(prepared.model, tokens, splits, scorer=scorer, what="scoring the base on")
-    trainer = _fit(recipe, splits, run, prepared=prepared, tokens=tokens, reporter=reporter, resumed=resumed)
+    probe = document_probe(recipe, splits, run, tokenizer=tokenizer, tokens=tokens, scorer=scorer)
+    trainer = _fit(recipe, run, prepared=prepared, tokens=tokens, scorer=scorer, probe=probe, resumed=resumed)
     facts = _facts(trainer, prepared, tokens, max_length=max_length)
     _save(prepared.model, tokenizer, prompting, run, checkpoint=checkpoint, revision=recipe.model.revision)
     del trainer, prepared
@@ -107,23 +109,21 @@ def train_causal_lm(
 
 def _fit(
     recipe: Recipe,
-    splits: Splits,
     run: Run,
     *,
     prepared: Prepared,
     tokens: TokenizedSplits,
-    reporter: Reporter,
+    scorer: Scorer,
+    probe: TrainingProbe,
     resumed: SealedCheckpoint | None,
 ) -> LanguageTrainer:
-    scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
-    trainer = make_trainer(
-        recipe,
-        run,
-        model=prepared.model,
-        rows=SequenceRows(tokens.train.sequences, prepared.batching),
-        score=lambda model: mean_scores(scorer.split(model, splits.validation, tokens.evaluation["validation"])),
-        say=reporter.say,
-    )
+    def score(model: Any) -> ValidationScores:
+        found = scorer.pieces(model, tokens.evaluation["validation"].sequences, what="scoring validation")
+        return ValidationScores(mean_scores(found), example_losses(found))
+
+    rows = SequenceRows(tokens.train.sequences, prepared.batching)
+    reporter = scorer.reporter
+    trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, probe=probe, say=reporter.say)
     run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 

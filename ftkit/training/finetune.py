@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from ftkit.checkpoints import SealedCheckpoint
+from ftkit.data.batching import exact_length_batches
 from ftkit.data.load import Split, Splits
 from ftkit.data.tokenize import TokenizedTexts, tokenize_texts
+from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.models.adapters import attach_lora, count_parameters, save_classifier
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import SequenceLogits
@@ -21,17 +23,19 @@ from ftkit.recipe.schema import LoraMethod, Recipe
 from ftkit.runs import Run
 from ftkit.scoring import score_logits
 from ftkit.training.arguments import training_arguments, training_precision
-from ftkit.training.features import load_tokenizer, token_chunks
+from ftkit.training.features import TOKENS_A_BATCH, load_tokenizer, token_chunks
 from ftkit.training.head import score
 from ftkit.training.optimization import class_weight_vector
 from ftkit.training.outcome import Trained
+from ftkit.training.probes import ProbeLog, ProbeRows, losses_of_logits
 from ftkit.training.running import run_trainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftkit.training.sealed_trainer import SealedTrainer
+    from ftkit.training.classifier_trainer import ClassifierTrainer
+    from ftkit.training.training_probe import TrainingProbe
 
 
 class TokenDataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -170,6 +174,30 @@ def _say_truncation(tokens: dict[str, TokenizedTexts], *, max_length: int, repor
             )
 
 
+def _probe(recipe: Recipe, splits: Splits, run: Run, *, tokens: dict[str, TokenizedTexts]) -> TrainingProbe:
+    from ftkit.training.training_probe import TrainingProbe
+
+    num_train, num_validation = len(splits.train), len(splits.validation)
+    rows = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
+
+    def losses(model: Any, split: Split, rows: npt.NDArray[np.int64]) -> ExampleLosses:
+        device, found = next(model.parameters()).device, tokens[split.name]
+        lengths, max_tokens = found.lengths[rows], TOKENS_A_BATCH.get(device.type, 4_096)
+        batches = ((batch, found.stack(rows[batch])) for batch in exact_length_batches(lengths, max_tokens=max_tokens))
+        # Trainer sets the mode before each of its steps
+        module = SequenceLogits(model).eval()
+        num_labels = len(splits.label_names)
+        logits = score_logits(module, batches, num_rows=len(rows), num_labels=num_labels, device=device)
+        return losses_of_logits(logits, split.labels[rows])
+
+    return TrainingProbe(
+        ProbeLog(run),
+        rows,
+        train=lambda model: losses(model, splits.train, rows.train),
+        validation=lambda model: losses(model, splits.validation, np.arange(num_validation)),
+    )
+
+
 def _make_trainer(
     recipe: Recipe,
     splits: Splits,
@@ -178,11 +206,11 @@ def _make_trainer(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     tokens: dict[str, TokenizedTexts],
-) -> SealedTrainer:
+) -> ClassifierTrainer:
     from transformers import DataCollatorWithPadding, EarlyStoppingCallback
 
     from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
-    from ftkit.training.sealed_trainer import SealedTrainer
+    from ftkit.training.classifier_trainer import ClassifierTrainer
 
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
@@ -200,11 +228,13 @@ def _make_trainer(
         found = score(torch.from_numpy(prediction.predictions).float(), prediction.label_ids)
         return {"nll" if name == "loss" else name: value for name, value in found.items()}
 
-    callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
+    probe = _probe(recipe, splits, run, tokens=tokens)
+    callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return SealedTrainer(
+    return ClassifierTrainer(
         checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
+        probe=probe,
         finds_batch_size=recipe.training.auto_find_batch_size,
         model=model,
         args=training_arguments(recipe, run),

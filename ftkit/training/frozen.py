@@ -15,8 +15,10 @@ from ftkit.training.feature_rows import FeatureRows
 from ftkit.training.features import Encoder, split_features
 from ftkit.training.frozen_plans import choose_plan
 from ftkit.training.head import fit_head, predict_logits
+from ftkit.training.head_probe import HeadProbe
 from ftkit.training.optimization import class_weight_vector, count_steps
 from ftkit.training.outcome import Trained
+from ftkit.training.probes import ProbeLog, ProbeRows
 
 
 def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkpoint, reporter: Reporter) -> Trained:
@@ -43,6 +45,7 @@ def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkp
     head = plan.head(rows["train"]).to(placement.device)
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
+    probe = _probe(recipe, splits, run, rows=rows)
     with reporter.track("fitting the head", total=count_steps(recipe.training, num_rows=len(splits.train))) as advance:
         result = fit_head(
             head,
@@ -52,8 +55,10 @@ def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkp
             class_weights=weights,
             device=placement.device,
             record=run.append_history,
+            probe=probe,
             advance=advance,
         )
+    probe.write()
     scored = {split.name: rows[split.name] for split in splits.all()[1:]}
     logits = {name: predict_logits(head, found, device=placement.device)[0].numpy() for name, found in scored.items()}
     staging = run.staging_dir()
@@ -71,6 +76,12 @@ def train_frozen(recipe: Recipe, splits: Splits, run: Run, *, checkpoint: Checkp
         "fit": result._asdict(),
     }
     return Trained(logits=logits, facts=facts)
+
+
+def _probe(recipe: Recipe, splits: Splits, run: Run, *, rows: dict[str, FeatureRows]) -> HeadProbe:
+    num_train, num_validation = len(splits.train), len(splits.validation)
+    chosen = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
+    return HeadProbe(ProbeLog(run), chosen, train=rows["train"], test=rows.get("test"))
 
 
 def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str, Features]:

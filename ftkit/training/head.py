@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from ftkit.diagnosis.measurements import CurvePoint
 from ftkit.errors import UserError
 from ftkit.models.heads import Head, LinearHead
 from ftkit.recipe.schema import TrainingSpec
+from ftkit.training.best_weights import BestWeights
 from ftkit.training.feature_rows import FeatureRows
 from ftkit.training.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
+from ftkit.training.probes import losses_of_logits
+
+if TYPE_CHECKING:
+    from ftkit.training.head_probe import HeadProbe
 
 SMALL_STEP = 50_000_000
 """Multiplications a step below which one thread is faster."""
@@ -50,6 +55,7 @@ def fit_head(
     class_weights: torch.Tensor | None,
     device: torch.device,
     record: Callable[[Mapping[str, Any]], None],
+    probe: HeadProbe | None = None,
     advance: Callable[[int], None] = lambda _steps: None,
 ) -> FitResult:
     """Fit a head with AdamW; score the validation set as the recipe says; keep the best weights.
@@ -63,13 +69,16 @@ def fit_head(
         class_weights: (K,) or None.
         device: where head and batches live.
         record: called with one line of history after each evaluation.
+        probe: is scored before the first step and at each evaluation; has no say in which weights are kept.
         advance: called with the number of steps just done.
 
     Raises:
         UserError: the loss or a gradient is not finite.
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
-        fitting = _Fitting(head, spec, num_rows=len(train), class_weights=class_weights, device=device)
+        fitting = _Fitting(head, spec, num_rows=len(train), class_weights=class_weights, device=device, probe=probe)
+        if probe is not None:
+            record(fitting.look_on(validation))
         for vectors, labels in fitting.batches(train):
             fitting.step(vectors, labels)
             advance(1)
@@ -82,7 +91,14 @@ class _Fitting:
     """One fit: the optimizer, the schedule and what has been seen so far."""
 
     def __init__(
-        self, head: Head, spec: TrainingSpec, *, num_rows: int, class_weights: torch.Tensor | None, device: torch.device
+        self,
+        head: Head,
+        spec: TrainingSpec,
+        *,
+        num_rows: int,
+        class_weights: torch.Tensor | None,
+        device: torch.device,
+        probe: HeadProbe | None,
     ) -> None:
         self.head = head
         self.spec = spec
@@ -93,9 +109,11 @@ class _Fitting:
         # a linear head carries its penalties in its loss
         self.decay = 0.0 if isinstance(head, LinearHead) or spec.weight_decay == "auto" else spec.weight_decay
         self.optimizer = AdamW(self.parameters, weight_decay=self.decay)
-        self.tracker = _BestTracker(spec)
+        self.tracker = BestWeights(spec)
         self.losses: list[torch.Tensor] = []
         self.num_steps = 0
+        self.rate_mass = 0.0
+        self.probe = probe
         torch.manual_seed(spec.seed)
 
     @property
@@ -132,9 +150,19 @@ class _Fitting:
         torch.autograd.backward(losses.sum() + self.head.penalty())
         norms = clip_candidates(self.parameters, num_candidates=len(losses), max_norm=self.spec.max_grad_norm)
         _stop_if_not_finite(losses, norms, step=self.num_steps)
-        self.optimizer.step(self.learning_rate)
+        learning_rate = self.learning_rate
+        self.optimizer.step(learning_rate)
         self.losses.append(losses.detach())
+        self.rate_mass += learning_rate
         self.num_steps += 1
+
+    def look_on(self, validation: FeatureRows) -> dict[str, Any]:
+        """Score the untrained head; returns a line of history that nothing is chosen by."""
+        logits = predict_logits(self.head, validation, device=self.device)
+        scores = [score(candidate, validation.labels) for candidate in logits]
+        candidate = self.tracker.choose(scores)
+        probed = self._probe(candidate, logits[candidate], validation.labels)
+        return {"step": 0, "epoch": 0.0, **probed, "validation_loss": scores[candidate]["loss"]}
 
     def evaluate(self, validation: FeatureRows) -> dict[str, Any]:
         """Score every candidate; returns the line of history of the best one."""
@@ -149,12 +177,24 @@ class _Fitting:
             "learning_rate": self.spec.learning_rate * self.plan.factor(self.num_steps - 1),
             "weight_decay": self._decay_of(candidate),
             "train_loss": train_loss,
+            **self._probe(candidate, logits[candidate], validation.labels),
             **{f"validation_{name}": value for name, value in scores[candidate].items()},
             "best": improved,
         }
 
+    def _probe(self, candidate: int, logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+        if self.probe is None:
+            return {}
+        epoch = self.num_steps / self.plan.steps_per_epoch
+        validation = losses_of_logits(logits.numpy(), labels)
+        train = self.probe.score_train(self.head, candidate, device=self.device)
+        self.probe.keep(CurvePoint(self.num_steps, epoch, self.rate_mass, train, validation))
+        return {"train_probe_loss": train.loss, "train_probe_accuracy": train.accuracy}
+
     def settle(self) -> FitResult:
         """Leave the weights and the candidate to keep in the head."""
+        if self.probe is not None:
+            self.probe.score_test(self.head, self.tracker.last_candidate, device=self.device)
         candidate = self.tracker.settle(self.head, keep_last=not self.spec.load_best_model_at_end)
         weight_decay = self._decay_of(candidate)
         self.head.keep(candidate)
@@ -215,49 +255,6 @@ class _Plan:
         return learning_rate_factor(
             step, num_steps=self.num_steps, warmup_steps=self.warmup_steps, schedule=self.schedule
         )
-
-
-class _BestTracker:
-    """Which evaluation, and which candidate in it, was best so far; keeps those weights."""
-
-    def __init__(self, spec: TrainingSpec) -> None:
-        self.metric = spec.metric_for_best_model
-        self.patience = spec.early_stopping_patience
-        self.best_score = math.inf if self.metric == "loss" else -math.inf
-        self.best_step = 0
-        self.best_candidate = 0
-        self.last_candidate = 0
-        self.weights: dict[str, torch.Tensor] = {}
-        self.without_gain = 0
-
-    @property
-    def exhausted(self) -> bool:
-        return self.patience is not None and self.without_gain >= self.patience
-
-    def update(self, step: int, scores: Sequence[Mapping[str, float]], head: Head) -> tuple[int, bool]:
-        values = [found[self.metric] for found in scores]
-        choose = min if self.metric == "loss" else max
-        self.last_candidate = values.index(choose(values))
-        value = values[self.last_candidate]
-        improved = value < self.best_score if self.metric == "loss" else value > self.best_score
-        if improved:
-            self.best_score, self.best_step, self.best_candidate = value, step, self.last_candidate
-            self.without_gain = 0
-            self.weights = copy.deepcopy(_trained(head))
-        else:
-            self.without_gain += 1
-        return self.last_candidate, improved
-
-    def settle(self, head: Head, *, keep_last: bool) -> int:
-        """Load the weights to keep; returns the candidate to keep."""
-        if keep_last or not self.weights:
-            return self.last_candidate
-        head.load_state_dict(self.weights, strict=False)
-        return self.best_candidate
-
-
-def _trained(head: Head) -> dict[str, torch.Tensor]:
-    return {name: parameter.detach() for name, parameter in head.named_parameters() if parameter.requires_grad}
 
 
 def _stop_if_not_finite(losses: torch.Tensor, norms: torch.Tensor, *, step: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from ftkit.recipe.generative_rules import FLOAT32_STARTS
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.runs import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
-from ftkit.training.language_trainer import Batching, LanguageTrainer, TrainingRows
+from ftkit.training.language_trainer import Batching, LanguageTrainer, TrainingRows, ValidationScores
+from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -173,7 +174,8 @@ def make_trainer(
     *,
     model: Any,
     rows: TrainingRows,
-    score: Callable[[Any], Mapping[str, float]],
+    score: Callable[[Any], ValidationScores],
+    probe: TrainingProbe,
     say: Callable[[str], None],
 ) -> LanguageTrainer:
     """HF Trainer with the callbacks of a language model's training."""
@@ -184,13 +186,14 @@ def make_trainer(
     args = training_arguments(recipe, run)
     # several accelerators in one process would tear a row of documents apart; each wants a process of its own
     args._n_gpu = min(1, args.n_gpu)
-    callbacks: list[Any] = [HistoryCallback(run), StopOnNonFinite()]
+    callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
     if recipe.method.type != "full":
         callbacks.append(AdaptersMove(unmoved_adapters))
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
     return LanguageTrainer(
         checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
+        probe=probe,
         finds_batch_size=recipe.training.auto_find_batch_size,
         counts_rows=recipe.training.max_tokens_per_batch is None,
         model=model,

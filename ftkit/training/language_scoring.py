@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from ftkit.data.batching import token_budget_batches
 from ftkit.data.dataset import Split
 from ftkit.data.sequences import Sequences, Tokenized
+from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.metrics.language import LanguageScores
 from ftkit.progress import Reporter
 from ftkit.scoring import TokenBatch, score_tokens
@@ -46,6 +47,19 @@ class Scorer:
                 model,
                 sequences,
                 num_rows=len(split),
+                batching=self.batching,
+                device=self.device,
+                advance=advance,
+            )
+
+    def pieces(self, model: Any, sequences: Sequences, *, what: str) -> LanguageScores:
+        """Scores of some sequences, each by itself: (N,) for N sequences."""
+        apart = replace(sequences, rows=np.arange(len(sequences)))
+        with self.reporter.track(what, total=len(sequences)) as advance:
+            return score_sequences(
+                model,
+                apart,
+                num_rows=len(sequences),
                 batching=self.batching,
                 device=self.device,
                 advance=advance,
@@ -111,6 +125,15 @@ def mean_scores(scores: LanguageScores) -> dict[str, float]:
         "nll": float(scores.nll.sum()) / num_targets,
         "token_accuracy": float(scores.num_correct.sum()) / num_targets,
     }
+
+
+def example_losses(scores: LanguageScores) -> ExampleLosses:
+    """The sums by row, as a diagnosis takes them."""
+    return ExampleLosses(
+        np.asarray(scores.nll, dtype=np.float64),
+        np.asarray(scores.num_targets, dtype=np.int64),
+        np.asarray(scores.num_correct, dtype=np.int64),
+    )
 
 
 def loss_of_rows(scores: LanguageScores) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from ftkit.data.batching import flat_batch, padded_batch, pair_batch
 from ftkit.data.pairs import Pairs
 from ftkit.data.sequences import Sequences
+from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
 from ftkit.training.callbacks import refuse_bad_loss
@@ -107,12 +108,24 @@ class RowNumbers(torch.utils.data.Dataset[int]):
         return row
 
 
+class ValidationScores(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        means: scores of the validation set by name, `nll` among them.
+        rows: losses of its rows.
+    """
+
+    means: Mapping[str, float]
+    rows: ExampleLosses
+
+
 class LanguageTrainer(SealedTrainer):
     """Trainer over rows of tokens.
 
     Args:
         rows: the training set.
-        score: model -> scores of the validation set by name, `nll` among them.
+        score: model -> scores of the validation set.
         say: hears what each evaluation found.
         arguments: what Trainer takes.
     """
@@ -121,7 +134,7 @@ class LanguageTrainer(SealedTrainer):
         self,
         *,
         rows: TrainingRows,
-        score: Callable[[Any], Mapping[str, float]],
+        score: Callable[[Any], ValidationScores],
         say: Callable[[str], None],
         **arguments: Any,
     ) -> None:
@@ -181,8 +194,9 @@ class LanguageTrainer(SealedTrainer):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
+        self.probe.score(self)
         with STOP.at_once(), self.accelerator.autocast():
-            scores = self.score(self.model)
+            scores, rows = self.score(self.model)
         found = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         learnt = [line["loss"] for line in self.state.log_history if "loss" in line]
         best = str(self.args.metric_for_best_model).removeprefix("eval_")
@@ -192,5 +206,6 @@ class LanguageTrainer(SealedTrainer):
             + (f", training loss {learnt[-1]:.4f}" if learnt else "")
         )
         self.log(found)
+        self.probe.record(self, rows)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gc
 import pickle
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import Trainer
 from transformers.trainer_utils import IntervalStrategy
@@ -20,7 +18,9 @@ from ftkit.errors import RunError, UserError
 from ftkit.interruption import STOP, Interrupted
 from ftkit.training.disk import failing_writes_are_told
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, is_out_of_memory, what_happened
+from ftkit.training.random_state import random_state, restore
 from ftkit.training.sampling import LengthGroupedEpochs
+from ftkit.training.training_probe import TrainingProbe
 
 
 class SealedTrainer(Trainer):
@@ -32,6 +32,7 @@ class SealedTrainer(Trainer):
 
     Args:
         checkpoints: where they lie and how many are kept.
+        probe: is scored before the first step, and by whoever evaluates beside the validation set.
         finds_batch_size: whether batches are made smaller when memory runs out, with as much more accumulation.
         counts_rows: whether batches are counted in rows, not in tokens.
         arguments: what Trainer takes.
@@ -41,12 +42,15 @@ class SealedTrainer(Trainer):
         self,
         *,
         checkpoints: Checkpoints,
+        probe: TrainingProbe,
         finds_batch_size: bool = False,
         counts_rows: bool = True,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        self.add_callback(probe)
         self.checkpoints = checkpoints
+        self.probe = probe
         self.finds_batch_size = finds_batch_size
         self.counts_rows = counts_rows
         self._batch: Batch | None = None
@@ -147,6 +151,8 @@ class SealedTrainer(Trainer):
 
     def _run_epoch(self, model: Any, epoch: int, *args: Any, **kwargs: Any) -> None:
         self._catch_up(model)
+        if self.state.global_step == 0:
+            self.probe.begin(self)
         decided = self.resumed is not None and self.resumed.progress.stopped_early
         if decided or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
@@ -162,6 +168,8 @@ class SealedTrainer(Trainer):
         if self.resumed is None or not self.resumed.progress.evaluation_due:
             return
         self._load_rng_state(str(self.resumed.path))
+        if self.is_world_process_zero():
+            self.probe.log.run.drop_evaluation(step=self.state.global_step)
         self.control.should_evaluate = self.control.should_save = True
         epoch = float(self.state.epoch or 0.0)
         self._maybe_log_save_evaluate(self._tr_loss, None, model, None, epoch, None, 0.0)
@@ -176,13 +184,13 @@ class SealedTrainer(Trainer):
         if STOP.requested and not self._epoch_ends_next():
             # no time to score or to save twice
             self.control.should_evaluate = self.control.should_save = False
-        random_state = _random_state()
+        before = random_state()
         try:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
         except Interrupted:
             assert due, "only the scoring of the validation set may be left in the middle"
             # a data loader draws a seed when it begins; the scoring will begin again
-            _restore(random_state)
+            restore(before)
         if not STOP.requested or self._epoch_ends_next():
             return
         step = self.state.global_step
@@ -243,16 +251,3 @@ class SealedTrainer(Trainer):
     def _know_best(self) -> None:
         if self.state.best_global_step:
             self.state.best_model_checkpoint = str(self.checkpoints.path(self.state.best_global_step))
-
-
-def _random_state() -> tuple[Any, ...]:
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices
-
-
-def _restore(state: tuple[Any, ...]) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if state[3]:
-        torch.cuda.set_rng_state_all(state[3])

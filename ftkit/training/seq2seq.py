@@ -25,8 +25,9 @@ from ftkit.recipe.schema import Recipe
 from ftkit.runs import Run
 from ftkit.storage import write_json
 from ftkit.training.language_model import Prepared, make_scorable, make_trainer, scoring_dtype
-from ftkit.training.language_scoring import loss_of_rows, mean_scores
-from ftkit.training.language_trainer import LanguageTrainer, PairRows
+from ftkit.training.language_probes import pair_probe
+from ftkit.training.language_scoring import example_losses, loss_of_rows, mean_scores
+from ftkit.training.language_trainer import LanguageTrainer, PairRows, ValidationScores
 from ftkit.training.outcome import Finished
 from ftkit.training.pair_outputs import decoding_of, grouped_sources
 from ftkit.training.pair_scoring import PairScorer
@@ -151,15 +152,16 @@ def _fit(
     validation = data.splits.validation
     generates = recipe.training.metric_for_best_model != "loss"
 
-    def score(model: Any) -> dict[str, float]:
+    def score(model: Any) -> ValidationScores:
         tokenized = data.tokens.evaluation["validation"]
         found = evaluation.run(model, validation, tokenized, whose="the model", generates=generates)
         chosen = best_model_score(recipe, validation, found, label_names=data.splits.label_names)
-        return mean_scores(found.targets) | chosen
+        return ValidationScores(mean_scores(found.targets) | chosen, example_losses(found.targets))
 
     reporter = evaluation.scorer.reporter
     rows = PairRows(data.tokens.train.pairs, prepared.batching)
-    trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, say=reporter.say)
+    probe = pair_probe(recipe, run, tokens=data.tokens, scorer=evaluation.scorer)
+    trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, probe=probe, say=reporter.say)
     run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 

@@ -66,8 +66,8 @@ def test_an_evaluation_that_a_signal_breaks_off_comes_first_after_a_resume_in_th
         run = ground.new_run()
         child = ground.start("classification", run)
         history = Run(run).history_file
-        # the second line, of the training loss at step 4, comes right before the scores of that step
-        while child.is_running() and (not history.exists() or history.read_text().count("\n") < 2):
+        # the third line, of the training loss at step 4, comes right before the scores of that step
+        while child.is_running() and (not history.exists() or history.read_text().count("\n") < 3):
             time.sleep(0.0005)
         child.signal(signal.SIGTERM)
         child.wait()

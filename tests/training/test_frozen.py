@@ -175,7 +175,8 @@ def test_predictions_of_the_loaded_run_equal_those_written_while_training(train:
 
 def test_history_holds_one_line_an_epoch_and_marks_the_best(train: Callable[..., Any]) -> None:
     result = train(method__pooling="mean", training__num_train_epochs=4)
-    lines = read_jsonl(result.run.history_file)
+    before, *lines = read_jsonl(result.run.history_file)
+    assert (before["step"], before["epoch"], "best" in before) == (0, 0.0, False)
     assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0, 4.0]
     best = min(line["validation_loss"] for line in lines)
     assert result.metrics["validation"]["loss"]["value"] == pytest.approx(best, abs=1e-5)

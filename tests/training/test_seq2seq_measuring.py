@@ -256,7 +256,7 @@ def test_a_metric_of_texts_chooses_the_best_model_and_the_base_need_not_write(tr
     assert result.facts["fit"]["best_step"] == 2 * (found.index(max(found)) + 1)
     # what was kept, read back and let write once more
     assert result.metrics["validation"]["chrf"]["value"] == pytest.approx(max(found), abs=1e-6)
-    assert f"step 2: validation loss {history(result, 'validation_loss')[0]:.4f}, chrf " in "\n".join(reporter.messages)
+    assert f"step 2: validation loss {history(result, 'validation_loss')[1]:.4f}, chrf " in "\n".join(reporter.messages)
     assert list(result.metrics["base_validation"]) == ["loss"]
     assert "base_loss" in predictions(result)[0]
     assert "base_output" not in predictions(result)[0]

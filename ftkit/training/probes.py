@@ -1,0 +1,189 @@
+"""The record of a training example by example: what a fixed probe and the validation set were given at each evaluation.
+
+A mean hides what a diagnosis needs: intervals of paired differences want the loss of every example at every step, in
+eval mode, of training and validation examples alike. The files hold plain arrays, readable without pickle.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
+from ftkit.runs import Run
+from ftkit.storage import atomic_path, sync_folder
+
+PROBE_ROWS = 500
+"""Training examples that are scored at every evaluation; differences of 0.05 nats show among them, at little cost."""
+WHOLE_VALIDATION = 1_000
+"""Validation rows up to which all of them are kept; of more, a probe as large as the training set's."""
+WRITERS = 8
+"""Files that wait for the disk together."""
+_SALT = 11
+"""Keeps the draw apart from all others that are made with the same seed."""
+
+
+class ProbeRows(NamedTuple):
+    """Numbers of the rows whose losses are kept, each sorted.
+
+    Attributes:
+        train: of the training set.
+        validation: of the validation set.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, *, num_train: int, num_validation: int, seed: int) -> ProbeRows:
+        """Both, drawn with a seed."""
+        return cls(probe_rows(num_train, seed=seed), validation_probe_rows(num_validation, seed=seed))
+
+
+def probe_rows(num_rows: int, *, seed: int) -> NDArray[np.int64]:
+    """At most PROBE_ROWS row numbers (n,) of a set, sorted, each once; the same for the same size and seed.
+
+    Example:
+        >>> probe_rows(3, seed=0).tolist(), len(probe_rows(10_000, seed=0))
+        ([0, 1, 2], 500)
+    """
+    if num_rows <= PROBE_ROWS:
+        return np.arange(num_rows, dtype=np.int64)
+    drawn = np.random.default_rng([seed, _SALT]).choice(num_rows, PROBE_ROWS, replace=False)
+    return np.sort(drawn).astype(np.int64)
+
+
+def validation_probe_rows(num_rows: int, *, seed: int) -> NDArray[np.int64]:
+    """All row numbers (n,) of a validation set that is not large, else those of a probe."""
+    return np.arange(num_rows, dtype=np.int64) if num_rows <= WHOLE_VALIDATION else probe_rows(num_rows, seed=seed)
+
+
+def losses_of_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> ExampleLosses:
+    """Plain cross-entropy of logits (N, K) against labels (N,): without class weights, without label smoothing."""
+    exact = logits.astype(np.float64)
+    exact -= exact.max(axis=1, keepdims=True)
+    given = exact[np.arange(len(labels)), labels]
+    nll = np.log(np.exp(exact).sum(axis=1)) - given
+    hits = (logits.argmax(axis=1) == labels).astype(np.int64)
+    return ExampleLosses(nll, np.ones(len(labels), dtype=np.int64), hits)
+
+
+class ProbeLog:
+    """Writes the probes of one run.
+
+    Args:
+        run: gets a file in probes/ for each evaluation.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def write_rows(self, rows: ProbeRows) -> None:
+        """Note which rows are scored; points of other rows, of a run whose data changed, are let go."""
+        known = read_probe_rows(self.run)
+        if known is not None and all(np.array_equal(*both) for both in zip(known, rows, strict=True)):
+            return
+        self.cut(0)
+        with atomic_path(self.run.probe_rows_file) as temporary:
+            temporary.write_bytes(_packed(rows._asdict()))
+
+    def write(self, point: CurvePoint) -> None:
+        """Write one evaluation, in the place of an earlier one of the same step."""
+        with atomic_path(self.run.probe_file(point.step)) as temporary:
+            temporary.write_bytes(_packed(_facts(point)))
+
+    def write_all(self, points: Sequence[CurvePoint]) -> None:
+        """As `write`; their bytes go to the disk side by side, which takes a fraction of the time of one by one."""
+        staging = self.run.staging_dir()
+
+        def fill(point: CurvePoint) -> None:
+            with (staging / str(point.step)).open("wb") as file:
+                file.write(_packed(_facts(point)))
+                file.flush()
+                os.fsync(file.fileno())
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(fill, points))
+        self.run.probes_dir.mkdir(exist_ok=True)
+        for point in points:
+            (staging / str(point.step)).replace(self.run.probe_file(point.step))
+        sync_folder(self.run.probes_dir)
+        staging.rmdir()
+
+    def write_final_test(self, losses: ExampleLosses) -> None:
+        """Write what the weights after the last step give the test split, where other weights are kept."""
+        with atomic_path(self.run.final_test_file) as temporary:
+            temporary.write_bytes(_packed(_arrays("test", losses)))
+
+    def cut(self, step: int) -> None:
+        """Forget what was written after a step from which training goes on; everything when that is 0."""
+        self.run.cut_probes(step=step)
+
+
+def read_probes(run: Run) -> list[CurvePoint]:
+    """The evaluations of a training, in the order of their steps; none where nothing was recorded."""
+    return [_point(file) for file in run.probe_files()]
+
+
+def read_probe_rows(run: Run) -> ProbeRows | None:
+    """Which rows of the training and of the validation set were scored; None where nothing was recorded."""
+    if not run.probe_rows_file.exists():
+        return None
+    return ProbeRows(**_read(run.probe_rows_file))
+
+
+def read_final_test(run: Run) -> ExampleLosses | None:
+    """What the weights after the last step gave the test split; None where that was not recorded."""
+    if not run.final_test_file.exists():
+        return None
+    return _losses("test", _read(run.final_test_file))
+
+
+def _point(file: Path) -> CurvePoint:
+    arrays = _read(file)
+    return CurvePoint(
+        step=int(arrays["step"]),
+        epoch=float(arrays["epoch"]),
+        rate_mass=float(arrays["rate_mass"]),
+        train=_losses("train", arrays),
+        validation=_losses("validation", arrays),
+    )
+
+
+def _facts(point: CurvePoint) -> dict[str, Any]:
+    facts: dict[str, Any] = {"step": point.step, "epoch": point.epoch, "rate_mass": point.rate_mass}
+    return facts | _arrays("train", point.train) | _arrays("validation", point.validation)
+
+
+def _arrays(name: str, losses: ExampleLosses) -> dict[str, NDArray[Any]]:
+    return {
+        f"{name}_nll": np.asarray(losses.nll, dtype=np.float64),
+        f"{name}_num_targets": np.asarray(losses.num_targets, dtype=np.int64),
+        f"{name}_num_correct": np.asarray(losses.num_correct, dtype=np.int64),
+    }
+
+
+def _losses(name: str, arrays: Mapping[str, NDArray[Any]]) -> ExampleLosses:
+    return ExampleLosses(
+        np.asarray(arrays[f"{name}_nll"], dtype=np.float64),
+        np.asarray(arrays[f"{name}_num_targets"], dtype=np.int64),
+        np.asarray(arrays[f"{name}_num_correct"], dtype=np.int64),
+    )
+
+
+def _packed(arrays: Mapping[str, object]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    return buffer.getvalue()
+
+
+def _read(file: Path) -> dict[str, NDArray[Any]]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -1,0 +1,129 @@
+"""The two probes while HF Trainer trains: scored in eval mode before the first step and beside every evaluation.
+
+They are looked on from outside: nothing of them goes into Trainer's own log, into the choice of the best checkpoint or
+into early stopping, and no random state is drawn from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
+from ftkit.interruption import STOP
+from ftkit.training.probes import ProbeLog, ProbeRows, read_probes
+from ftkit.training.random_state import undisturbed
+
+Score = Callable[[Any], ExampleLosses]
+"""A model, left in whatever mode, -> what it gives the examples of a set, in eval mode."""
+
+
+class TrainingProbe(TrainerCallback):
+    """Scores and records the probes of one training; a callback, to hear of every learning rate.
+
+    Args:
+        log: of the run.
+        rows: which examples are kept.
+        train: scores the train probe.
+        validation: scores the whole validation set; asked only where no evaluation has done it already.
+    """
+
+    def __init__(self, log: ProbeLog, rows: ProbeRows, *, train: Score, validation: Score) -> None:
+        self.log = log
+        self.rows = rows
+        self.score_train = train
+        self.score_validation = validation
+        self.rate_mass = 0.0
+        self._latest: ExampleLosses | None = None
+        self._begun = False
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        lr_scheduler: Any = None,
+        **_kwargs: Any,
+    ) -> None:
+        """Note which rows are scored, and add up the learning rates of the steps that a resumed run has done."""
+        if not state.is_world_process_zero:
+            return
+        self.log.write_rows(self.rows)
+        before = [point for point in read_probes(self.log.run) if point.step <= state.global_step]
+        step, self.rate_mass = (before[-1].step, before[-1].rate_mass) if before else (0, 0.0)
+        for factor in getattr(lr_scheduler, "lr_lambdas", [])[:1]:
+            for done in range(step, state.global_step):
+                self.rate_mass += lr_scheduler.base_lrs[0] * factor(done)
+
+    def on_optimizer_step(self, *_args: Any, optimizer: Any = None, **_kwargs: Any) -> None:
+        """Add the learning rate of the step just made; one that float16's scaler skipped had none."""
+        if not getattr(optimizer, "step_was_skipped", False):
+            self.rate_mass += float(optimizer.param_groups[0]["lr"])
+
+    def begin(self, trainer: Any) -> None:
+        """Score both sets before the first step; once, however often the training begins again with it."""
+        if self._begun:
+            return
+        self.score(trainer)
+        validation = self.score_whole(trainer)
+        self._begun = True
+        self.record(trainer, validation)
+        if trainer.is_world_process_zero():
+            loss = {"validation_loss": finite(validation.loss)}
+            self.log.run.append_history({"step": 0, "epoch": 0.0, **self.history(), **loss})
+
+    def score(self, trainer: Any) -> None:
+        """Score the train probe and keep what was found for `history` and `record`.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+        """
+        with _looking_on(trainer):
+            self._latest = self.score_train(trainer.model)
+
+    def score_whole(self, trainer: Any) -> ExampleLosses:
+        """What the model gives every validation row, where no evaluation says it.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+        """
+        with _looking_on(trainer):
+            return self.score_validation(trainer.model)
+
+    def history(self) -> dict[str, float | None]:
+        """What a line of history says of the train probe, as it was last scored."""
+        assert self._latest is not None, "the train probe is scored before the validation set"
+        return {
+            "train_probe_loss": finite(self._latest.loss),
+            "train_probe_accuracy": finite(self._latest.accuracy),
+        }
+
+    def record(self, trainer: Any, validation: ExampleLosses) -> None:
+        """Write the file of this evaluation.
+
+        Args:
+            trainer: at the step of it.
+            validation: of every validation row.
+        """
+        if not trainer.is_world_process_zero():
+            return
+        assert self._latest is not None, "the train probe is scored before the validation set"
+        state = trainer.state
+        kept = validation.take(self.rows.validation)
+        self.log.write(CurvePoint(state.global_step, float(state.epoch or 0.0), self.rate_mass, self._latest, kept))
+
+
+@contextlib.contextmanager
+def _looking_on(trainer: Any) -> Iterator[None]:
+    """Work that a signal may leave anywhere, in the precision of the training, without a trace in the random state."""
+    with undisturbed(), STOP.at_once(), trainer.accelerator.autocast():
+        yield
+
+
+def finite(value: float) -> float | None:
+    """A figure as JSON has it: None for what is not finite."""
+    return value if math.isfinite(value) else None
