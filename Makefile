@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow faults check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
+.PHONY: help quickstart test test-slow faults fit-benchmark check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -19,6 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 quickstart: $(STAMP) ## install, finetune a real encoder on real text, show what came out
 	$(BIN)/ftkit train recipes/quickstart.yaml --overwrite
+	$(BIN)/ftkit eval runs/quickstart --quick
 	$(BIN)/ftkit runs
 	$(BIN)/ftkit predict runs/quickstart \
 	  --text "Parse the header fields of a message and return them as a list." \
@@ -43,6 +44,10 @@ test-slow: $(STAMP) ## the slow tests: real weights, long fuzzing
 
 faults: $(STAMP) ## the long fault suite: kills, failing writes, damaged files; about an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.campaign
+
+fit-benchmark: $(STAMP) ## planted runs: how often the verdict of ftkit eval is right; the tuning set, then the locked one
+	$(BIN)/python benchmarks/fit_benchmark.py --set tuning --jobs 2
+	$(BIN)/python benchmarks/fit_benchmark.py --set locked --jobs 2
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .
