@@ -13,6 +13,8 @@ EXIT_USER = 2
 """The recipe, the data or the command line is wrong; one message, no traceback."""
 EXIT_RUN = 3
 """A run could not go on: no disk space, no memory, numbers that are not finite. What it had sealed is safe."""
+EXIT_FOUND = 4
+"""`ftkit eval --fail-on`: a check that was named has fired."""
 EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C; after another signal it is 128 and that signal's number, 143 after SIGTERM."""
 

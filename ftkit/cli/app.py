@@ -9,7 +9,9 @@ import typer
 
 from ftkit.cli.builtin import builtin
 from ftkit.cli.check import check
+from ftkit.cli.compare import compare
 from ftkit.cli.doctor import doctor
+from ftkit.cli.eval import evaluate
 from ftkit.cli.export import export
 from ftkit.cli.generate import generate
 from ftkit.cli.new import new
@@ -31,7 +33,8 @@ app = typer.Typer(
     # rich's help doubles the time of `ftkit --help`
     rich_markup_mode=None,
 )
-for command in (new, check, train, predict, generate, export, runs, builtin, doctor, schema):
+app.command("eval")(evaluate)
+for command in (new, check, train, compare, predict, generate, export, runs, builtin, doctor, schema):
     app.command()(command)
 
 
@@ -73,5 +76,5 @@ def main() -> None:
     except SystemExit as stop:
         # typer turns Ctrl-C into this exit code, without a word
         if stop.code == EXIT_INTERRUPTED:
-            print("interrupted", file=sys.stderr)
+            print("stopped by SIGINT", file=sys.stderr)
         raise

@@ -60,13 +60,16 @@ def train(
             allow_changed=allow_changed or (),
             reporter=ConsoleReporter(),
         )
+    verdict = workflows.curve_verdict(result.run)
     if as_json:
-        typer.echo(json.dumps({"run": str(result.run.path), "metrics": result.metrics}, ensure_ascii=False))
+        found = {"run": str(result.run.path), "metrics": result.metrics, "verdict": verdict}
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
     from ftkit.report.terminal import metrics_lines
 
     for line in metrics_lines(result.metrics):
         typer.echo(line)
+    typer.echo(f"verdict: {verdict} (ftkit eval {result.run.path})")
     typer.echo(f"run: {result.run.path}")
 
 

@@ -169,7 +169,8 @@ def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Re
             reading.say(Flaw(node.place, key, located.message, located.fix), key)
     updates["training"] = {"output_dir": _output_dir(reading, recipe)}
     base = _base(reading, reading.node("evaluation.metrics"))
-    updates["evaluation"] = {"metrics": [absolute_metric(name, base) for name in recipe.evaluation.metrics]}
+    metrics: list[str] = [absolute_metric(name, base) for name in recipe.evaluation.metrics]
+    updates.setdefault("evaluation", {})["metrics"] = metrics
     sections = {name: getattr(recipe, name).model_copy(update=update) for name, update in updates.items()}
     return recipe.model_copy(update=sections)
 

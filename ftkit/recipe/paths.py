@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ftkit.recipe.keys import nearest
 
-FILE_KEYS = ("data.train_file", "data.validation_file", "data.test_file")
+FILE_KEYS = ("data.train_file", "data.validation_file", "data.test_file", "evaluation.reference_file")
 NAME_KEYS = ("model.name_or_path", "data.dataset_name")
 """Names that may be a folder, a hub id, or `builtin:NAME`."""
 TEMPLATE_KEY = "data.chat_template"

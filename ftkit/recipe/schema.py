@@ -109,6 +109,11 @@ class EvaluationSpec(Section):
     num_resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples behind each 95 % interval."""
 
+    reference_file: str | None = None
+    """Text that stands for what the base model knew, for `ftkit eval` to tell what was forgotten: a text file, or a
+    file with a text column, relative to the recipe. Default: text that a causal language model writes itself, else
+    prose that comes with Python."""
+
     score_base: bool = True
     """Let the untrained base generate too, and show its scores beside (task seq2seq)."""
 

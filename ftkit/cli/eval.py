@@ -1,0 +1,99 @@
+"""`ftkit eval RUN`: is it underfit, overfit, or has it forgotten?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.errors import EXIT_FOUND, UserError
+
+GROUPS = {
+    "overfit": ("overfit", "memorised"),
+    "underfit": ("not_converged", "capacity", "domain_gap"),
+    "forgetting": ("forgetting",),
+    "leakage": ("leakage",),
+    "label_noise": ("label_noise",),
+    "collapse": ("class_collapse",),
+    "no_gain": ("no_gain",),
+    "invalid": ("invalid_run",),
+    "too_little_data": ("too_little_data",),
+}
+"""Words of --fail-on -> checks; names of checks are taken too."""
+
+
+def evaluate(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a model folder with --recipe.")],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="For a model that ftkit did not train: the recipe that names data.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes long.")] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Train shortly with other settings too, however long the run took.")
+    ] = False,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            "--fail-on",
+            metavar="CHECKS",
+            help="End with exit code 4 when one of these fires: overfit, underfit, forgetting, leakage, label_noise, "
+            "collapse, no_gain, invalid, too_little_data, or the name of a check; separated by commas.",
+        ),
+    ] = "",
+    apply: Annotated[
+        Path | None, typer.Option("--apply", metavar="OUT.YAML", help="Write the recipe with the advice in it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the report instead of RUN/eval.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
+) -> None:
+    """Say whether a run is underfit, overfit or has forgotten, with the evidence and what to change."""
+    if quick and thorough:
+        raise UserError("--quick leaves out what --thorough adds", fix="give one of the two")
+    watched = checks_named(fail_on)
+    if apply is not None and apply.exists():
+        raise UserError(f"{apply} exists and is left alone", fix="name another file")
+    quiet_libraries()
+    if offline:
+        go_offline()
+    from ftkit import workflows
+    from ftkit.report.eval_terminal import report_lines
+
+    effort = "quick" if quick else "thorough" if thorough else "standard"
+    report = workflows.evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]
+    if apply is not None:
+        apply.write_text(workflows.advised_recipe(path, report), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        for line in report_lines(report):
+            typer.echo(line)
+        if recipe is None or out is not None:
+            typer.echo(f"report: {(out or path / 'eval') / 'report.html'}")
+        if apply is not None:
+            typer.echo(f"recipe with the advice: {apply}")
+    if fired := [name for name in report.verdict.fired if name in watched]:
+        typer.echo(f"--fail-on: {', '.join(fired)}", err=True)
+        raise typer.Exit(EXIT_FOUND)
+
+
+def checks_named(text: str) -> set[str]:
+    """Names of the checks that words of --fail-on stand for.
+
+    Raises:
+        UserError: a word that is none of them.
+    """
+    from ftkit.diagnosis.verdict import CHECKS
+    from ftkit.recipe.keys import nearest
+
+    found: set[str] = set()
+    for word in filter(None, (part.strip().replace("-", "_") for part in text.split(","))):
+        if word not in GROUPS and word not in CHECKS:
+            near = nearest(word, [*GROUPS, *CHECKS])
+            fix = f"did you mean {near}?" if near else f"there are {', '.join(GROUPS)}"
+            raise UserError(f"--fail-on: no check is called {word!r}", fix=fix)
+        found.update(GROUPS.get(word, (word,)))
+    return found

@@ -1,0 +1,68 @@
+"""Text that stands for what a base model knew: the user's own, or the prose of Python's reference manual."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from ftkit.data.builtin import load_builtin
+from ftkit.data.columns import guess_columns
+from ftkit.data.files import iter_rows
+from ftkit.data.rows import Row
+from ftkit.errors import UserError
+from ftkit.measuring.subject import REFERENCE_DOCUMENTS, Subject
+
+SHORTEST, LONGEST = 40, 600
+"""Characters of a paragraph that becomes a document."""
+
+
+def reference_texts(subject: Subject) -> list[str]:
+    """Documents of the reference, at most as many as the effort asks for, drawn with the seed."""
+    named = subject.named_reference()
+    texts = _of_file(named) if named is not None else _prose()
+    limit = REFERENCE_DOCUMENTS[subject.effort]
+    if len(texts) <= limit:
+        return texts
+    chosen = np.sort(np.random.default_rng([subject.seed, 8]).choice(len(texts), limit, replace=False))
+    return [texts[row] for row in chosen]
+
+
+def _prose() -> list[str]:
+    return paragraphs(load_builtin("pydoc")["train"].column("text").to_pylist())
+
+
+def _of_file(path: Path) -> list[str]:
+    """Texts of a file: paragraphs of plain text, else its text column, row by row."""
+    if path.suffix.lower() in {".txt", ".md", ""}:
+        return paragraphs([path.read_text(encoding="utf-8", errors="strict")])
+    rows = [row.values for row in itertools.islice(iter_rows(path), 100_000) if isinstance(row, Row)]
+    column = guess_columns(rows[:200]).text if rows else None
+    if column is None:
+        raise UserError("no column is obviously the text", where=str(path), fix="name a text file, or a column `text`")
+    texts = [str(values[column]) for values in rows if values.get(column)]
+    return [text[:LONGEST] for text in texts if text.strip()]
+
+
+def paragraphs(texts: list[str]) -> list[str]:
+    """Paragraphs of prose, none of them short, cut at a length.
+
+    Example:
+        >>> paragraphs(["Short.\\n\\n" + "A paragraph that is long enough to be told from a heading."])
+        ['A paragraph that is long enough to be told from a heading.']
+    """
+    found = (part.strip() for text in texts for part in text.split("\n\n"))
+    return list(dict.fromkeys(part[:LONGEST] for part in found if len(part) >= SHORTEST and " " in part))
+
+
+def tokens_a_word(texts: list[str], encode: object) -> float | None:
+    """Tokens that a word of these texts takes on average; None where there are no words.
+
+    Args:
+        texts: at most a few hundred.
+        encode: text -> token ids, without special tokens.
+    """
+    assert callable(encode)
+    words = sum(len(text.split()) for text in texts)
+    return sum(len(encode(text)) for text in texts) / words if words else None

@@ -1,0 +1,305 @@
+"""Runs held against one another: the values, and the lines of them for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+"""Of the JSON. It grows by one when a key changes its meaning or goes; new keys may come without that."""
+WIDTH = 110
+RUNS_ABREAST = 4
+"""Columns of the table that fit the width; more runs follow in a table below."""
+LABEL, CELL = 24, 20
+LOWER_IS_BETTER = frozenset({"loss", "bits_per_byte", "edit_distance"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """One run.
+
+    Attributes:
+        letter: A, B, ... in the order in which the runs were named.
+        path: of the run, as named.
+        state: of the run; `finished` where it came to its end.
+        verdict: title of the diagnosis, or how to get one.
+        headline: of the diagnosis, one of `ftkit.diagnosis.verdict.HEADLINES`; None without one.
+        sentence: of the diagnosis; empty without one.
+        task: of the recipe; None where that cannot be read.
+        method: of the recipe.
+        base: base model of the recipe.
+        metrics: split -> metric -> entry, as in metrics.json, without the base's.
+        seconds: from start to finish, pauses before a --resume included; None for a run that has not finished.
+        trained_parameters: numbers that were trained, or None.
+        num_steps: optimizer steps, or None.
+        best_step: step of the best checkpoint, or None.
+        model_bytes: size of model/ on the disk; None where there is none.
+    """
+
+    letter: str
+    path: str
+    state: str
+    verdict: str
+    headline: str | None
+    sentence: str
+    task: str | None
+    method: str | None
+    base: str | None
+    metrics: Mapping[str, Mapping[str, Any]]
+    seconds: float | None
+    trained_parameters: int | None
+    num_steps: int | None
+    best_step: int | None
+    model_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of a run less that of the baseline, on the same rows.
+
+    Attributes:
+        metric: its name.
+        value: run minus baseline.
+        low: lower end of the paired 95 % interval; None where there are too few rows.
+        high: upper end.
+        n: rows.
+        p: two-sided probability of a difference this large between equal models, before Holm's correction.
+        higher_is_better: which sign is good.
+        real: p passes Holm's correction over all comparisons of the split, and the interval leaves zero out.
+        better: letter of the better run where the difference is real, else None.
+        only_run: rows that only the run got right (accuracy), else None.
+        only_against: rows that only the baseline got right.
+        note: what else to know.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    p: float
+    higher_is_better: bool
+    real: bool = False
+    better: str | None = None
+    only_run: int | None = None
+    only_against: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run against the baseline on one split.
+
+    Attributes:
+        split: validation or test.
+        run: letter.
+        against: letter of the baseline.
+        matched: `data`: both saw the same rows; `text`: rows with the same text and target were found; empty where
+            nothing was compared.
+        num_paired: rows compared.
+        num_rows: rows of the run and of the baseline.
+        refused: why nothing was compared; empty where it was.
+        notes: what was left out, one sentence each.
+        differences: by metric.
+    """
+
+    split: str
+    run: str
+    against: str
+    matched: str = ""
+    num_paired: int = 0
+    num_rows: tuple[int, int] = (0, 0)
+    refused: str = ""
+    notes: Sequence[str] = ()
+    differences: Sequence[Difference] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `ftkit compare` found.
+
+    Attributes:
+        against: letter of the baseline.
+        level: chance at most that any difference of a split is called real though there is none.
+        num_resamples: behind each interval and each p.
+        runs: in the order in which they were named.
+        recipe: dotted key -> letter -> value, of the keys that differ; a run that does not read the key lacks it.
+        pairs: every other run against the baseline, split by split.
+        notes: what to know of all of it, one sentence each.
+    """
+
+    against: str
+    level: float
+    num_resamples: int
+    runs: Sequence[Column]
+    recipe: Mapping[str, Mapping[str, Any]]
+    pairs: Sequence[Pair]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is printed by --json."""
+        return {"version": VERSION, **asdict(self)}
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """The table, the differences with what they are worth, and the notes; no line is longer than WIDTH."""
+    for run in comparison.runs:
+        baseline = " (baseline)" if run.letter == comparison.against else ""
+        yield from _wrapped(f"{run.letter} = {run.path}{baseline}", indent=4)
+    for first in range(0, len(comparison.runs), RUNS_ABREAST):
+        yield ""
+        yield from _table(comparison, comparison.runs[first : first + RUNS_ABREAST])
+    for split in dict.fromkeys(pair.split for pair in comparison.pairs):
+        yield ""
+        yield from _split_lines(comparison, split)
+    if comparison.notes:
+        yield ""
+    for note in comparison.notes:
+        yield from _wrapped(f"note: {note}", indent=6)
+
+
+def difference_words(difference: Difference, *, run: str, against: str) -> str:
+    """What a difference is worth, in words.
+
+    Example:
+        >>> found = Difference("loss", -0.2, -0.3, -0.1, 100, 0.001, False, real=True, better="B")
+        >>> difference_words(found, run="B", against="A")
+        'real: B is better by 0.200 (95 % 0.100 to 0.300)'
+    """
+    if difference.low is None or difference.high is None:
+        return f"cannot tell: {run} minus {against} is {_signed(difference.value)}, {difference.note}"
+    bounds = difference.low, difference.high
+    if not difference.real:
+        return f"no real difference: between {_signed(bounds[0])} and {_signed(bounds[1])} ({run} minus {against})"
+    low, high = sorted(map(abs, bounds))
+    size = f"{_signed(abs(difference.value))} (95 % {_signed(low)} to {_signed(high)})"
+    return f"real: {difference.better} is better by {size}"
+
+
+def _split_lines(comparison: Comparison, split: str) -> Iterator[str]:
+    pairs = [pair for pair in comparison.pairs if pair.split == split]
+    num_tests = sum(len(pair.differences) for pair in pairs)
+    tests = f"{num_tests} comparison{'' if num_tests == 1 else 's'}"
+    corrected = f", {tests} on the same rows, Holm's level {100 * comparison.level:.0f} % in all"
+    yield split + (corrected if num_tests else "")
+    for pair in pairs:
+        yield from _pair_lines(pair)
+
+
+def _pair_lines(pair: Pair) -> Iterator[str]:
+    title = f"  {pair.run} against {pair.against}"
+    if pair.refused:
+        yield from _wrapped(f"{title}: not compared: {pair.refused}", indent=4)
+        return
+    ours, theirs = pair.num_rows
+    how = "the same data" if pair.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
+    yield f"{title}, {pair.num_paired:,} rows ({how})"
+    for one in pair.differences:
+        words = difference_words(one, run=pair.run, against=pair.against)
+        if one.only_run is not None:
+            words += f"; right in {pair.run} alone {one.only_run:,}, in {pair.against} alone {one.only_against:,}"
+        if one.n != pair.num_paired:
+            words += f"; {one.n:,} rows"
+        if one.note and one.low is not None:
+            words += f"; {one.note}"
+        yield from _wrapped(f"    {one.metric:<14}{words}", indent=18)
+    for note in pair.notes:
+        yield from _wrapped(f"    note: {note}", indent=10)
+
+
+def _table(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
+    yield from _row("", [run.letter for run in runs])
+    if any(run.state != "finished" for run in comparison.runs):
+        yield from _row("state", [run.state for run in runs])
+    yield from _row("verdict", [run.verdict for run in runs])
+    for name in ("task", "method", "base"):
+        yield from _row(name, [getattr(run, name) or "unknown" for run in runs])
+    if comparison.recipe:
+        yield "recipe, where it differs"
+    for key, values in comparison.recipe.items():
+        yield from _row(key, [_value(values[run.letter]) if run.letter in values else "-" for run in runs])
+    yield from _metric_rows(comparison, runs)
+    yield "cost"
+    yield from _row("wall time", [_duration(run.seconds) for run in runs])
+    yield from _row("trained parameters", [_count(run.trained_parameters) for run in runs])
+    yield from _row("steps", [_count(run.num_steps) for run in runs])
+    yield from _row("best step", [_count(run.best_step) for run in runs])
+    yield from _row("model on disk", [_size(run.model_bytes) for run in runs])
+
+
+def _metric_rows(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
+    (baseline,) = (run for run in comparison.runs if run.letter == comparison.against)
+    alike = [run for run in comparison.runs if run.task == baseline.task]
+    for split in ("test", "validation"):
+        names = dict.fromkeys(name for run in alike for name in run.metrics.get(split, {}) if name != "confusion")
+        if names:
+            yield f"{split}, with 95 % intervals"
+        for name in names:
+            cells = [run.metrics.get(split, {}).get(name) if run in alike else None for run in runs]
+            yield from _row(name, [_score(cell) for cell in cells])
+
+
+def _row(label: str, cells: Sequence[str]) -> Iterator[str]:
+    """One row of the table, as many lines as its fullest cell takes."""
+    folded = [[part for line in cell.split("\n") for part in textwrap.wrap(line, CELL) or [""]] for cell in cells]
+    head = f"  {label}"
+    if len(head) > LABEL:
+        yield head
+        head = ""
+    for number in range(max(map(len, folded))):
+        parts = [lines[number] if number < len(lines) else "" for lines in folded]
+        yield (f"{head if number == 0 else '':<{LABEL}}" + "".join(f" {part:<{CELL}}" for part in parts)).rstrip()
+
+
+def _wrapped(text: str, *, indent: int) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def _score(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return "-"
+    if not isinstance(entry.get("value"), int | float):
+        return "undefined"
+    if entry.get("low") is None or entry.get("high") is None:
+        return _number(entry["value"])
+    return f"{_number(entry['value'])}\n{_number(entry['low'])} to {_number(entry['high'])}"
+
+
+def _number(value: float) -> str:
+    # the perplexity of a broken model has hundreds of digits
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
+
+
+def _signed(value: float) -> str:
+    if value == 0:
+        return "0"
+    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1e}"
+
+
+def _value(value: Any) -> str:
+    from ftkit.recipe.dump import write_value
+
+    text = write_value(value)
+    # the end of a path tells more than its middle
+    return text if len(text) <= 3 * CELL else f"{text[:CELL]}...{text[3 - 2 * CELL :]}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.1f} min" if minutes < 120 else f"{hours:.1f} h"
+
+
+def _count(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _size(num_bytes: int | None) -> str:
+    if num_bytes is None:
+        return "-"
+    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:,.1f} kB"
