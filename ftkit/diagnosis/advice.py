@@ -56,9 +56,10 @@ def against_slowness(found: Measurements, pace: float, trial: Trial | None = Non
     """A higher rate where a trial showed it, or where the curve is a straight line; else more steps."""
     if trial is not None:
         return tuple(Change(key, value, f"{trial.words} learnt more") for key, value in trial.change.items())
-    # a straight line from beginning to end: ten times the rate goes ten times as far along it
+    # on an exponential approach with k time constants the pace is about 1 - k / 4; four of them would be converged
     if pace > 0.85:
-        return _rate(found, 10.0, f"the loss fell in a straight line to the end ({pace:.0%} of its mean pace)")
+        factor = min(100.0, max(3.0, 1 / max(1e-9, 1 - pace)))
+        return _rate(found, factor, f"the loss fell in almost a straight line to the end ({pace:.0%} of its mean pace)")
     return lengthen(found, 3.0, f"the loss still fell at {pace:.0%} of its mean pace when training ended")
 
 

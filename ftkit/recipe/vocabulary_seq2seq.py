@@ -31,7 +31,6 @@ SEQ2SEQ_WORDS: dict[str, Today] = {
     "answer_column": Today("data.target_column"),
     "references": Today("data.references_column"),
     "refs_column": Today("data.references_column"),
-    "reference_file": Today("data.references_column", "the texts stand in a column of the data, a list in each row"),
     "source_lang": Today("", _LANGUAGES),
     "target_lang": Today("", _LANGUAGES),
     "src_lang": Today("", _LANGUAGES),

@@ -65,7 +65,7 @@ def test_a_straight_line_is_not_converged_however_small_the_gain_and_asks_for_a_
     sets = {key: points[-1].train if key[1] == "train" else value for key, value in healthy.losses.items()}
     verdict = diagnose(replace(healthy, curve=points, losses=sets))
     assert verdict.headline == "not_converged"
-    assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-2)
+    assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-1)
 
 
 def test_a_curve_of_four_time_constants_has_converged(healthy: Measurements):

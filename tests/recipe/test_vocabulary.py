@@ -72,7 +72,7 @@ def test_a_spelling_without_a_successor_says_what_to_do_instead(word: str) -> No
         ("method", "lora_alpha", "it belongs to method.type: lora; this recipe's method.type is full"),
         ("", "training.learning_rate", "it belongs in training: training.learning_rate"),
         ("", "train", "it is called training here"),
-        ("evaluation", "zzzzzz", "keys here: metrics, positive_label, num_resamples, score_base"),
+        ("evaluation", "zzzzzz", "keys here: metrics, positive_label, num_resamples, reference_file, score_base"),
         ("method", "num_virtual_tokens", "it belongs to method.type: prompt_tuning or prefix_tuning; this recipe's"),
         ("data", "num_beams", "it belongs in generation: generation.num_beams"),
     ],
