@@ -75,6 +75,10 @@ def _pace_since(found: Measurements, share: float, margins: Margins) -> Check | 
         f"on train and {percent(speeds['validation'].value)} on validation"
     )
     p = worst_of([speed.p_above(margins.pace) for speed in speeds.values()])
+    left_over = end.validation.loss / start.validation.loss
+    if left_over < margins.loss_left:
+        # a loss ends at zero, so there is little left to fall
+        return Check(name, "clear", f"{summary}; {percent(left_over)} of it are left", evidence, p=p)
     if any(speed.value <= margins.pace for speed in speeds.values()):
         return Check(name, "clear", summary, evidence, p=p)
     if n < margins.held_out:

@@ -68,6 +68,11 @@ def test_a_straight_line_is_not_converged_however_small_the_gain_and_asks_for_a_
     assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-1)
 
 
+def test_a_loss_that_is_nearly_gone_has_converged_however_straight_its_curve(healthy: Measurements):
+    points = curve(lambda share: 3 - 2.8 * share, lambda share: 3.05 - 2.8 * share)
+    assert check(diagnose(replace(healthy, curve=points)), "not_converged").state == "clear"
+
+
 def test_a_curve_of_four_time_constants_has_converged(healthy: Measurements):
     points = curve(lambda s: falling(s, constants=4.0), lambda s: falling(s, constants=4.0) + 0.05)
     assert check(diagnose(replace(healthy, curve=points)), "not_converged").state == "clear"
