@@ -22,7 +22,7 @@ from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
 from ftkit.scoring import score_logits, softmax
 from ftkit.training.features import Encoder, load_tokenizer, split_features, token_chunks
-from ftkit.training.probes import probe_rows, read_final_test, validation_probe_rows
+from ftkit.training.probes import losses_of_logits, probe_rows, read_final_test, validation_probe_rows
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -71,14 +71,6 @@ def joined_texts(split: Split) -> list[str]:
     """The text of each row, the two of a pair on lines of their own."""
     pairs = split.pairs
     return split.texts if pairs is None else [f"{a}\n{b}" for a, b in zip(split.texts, pairs, strict=True)]
-
-
-def losses_of_logits(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> ExampleLosses:
-    """Cross-entropy of logits (N, K) against labels (N,), in float64, and which were put first."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    nll = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    ones = np.ones(len(labels), dtype=np.int64)
-    return ExampleLosses(nll, ones, (logits.argmax(axis=1) == labels).astype(np.int64))
 
 
 def _score_models(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> None:

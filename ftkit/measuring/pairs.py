@@ -17,10 +17,10 @@ from ftkit.measuring.holes import holes_in_texts
 from ftkit.measuring.kept_models import other_weights
 from ftkit.measuring.reference_text import reference_texts, tokens_a_word
 from ftkit.measuring.subject import TEST_ROWS, Gathered, Subject, take
-from ftkit.metrics.language import LanguageScores
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.training.language_model import make_scorable, scoring_dtype
+from ftkit.training.language_scoring import example_losses
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.probes import probe_rows, validation_probe_rows
 from ftkit.training.seq2seq_tokens import PairLengths, pair_lengths
@@ -106,16 +106,7 @@ def _score(
     scorer = PairScorer(batching.pad_id, subject.device, subject.reporter)
     for which, tokenized in sets.items():
         scores = scorer.targets(model, tokenized, what=f"the {name} model on {which}")
-        found.losses[name, which] = as_losses(scores)
-
-
-def as_losses(scores: LanguageScores) -> ExampleLosses:
-    """Sums by row as the diagnosis takes them."""
-    return ExampleLosses(
-        np.asarray(scores.nll, dtype=np.float64),
-        np.asarray(scores.num_targets, dtype=np.int64),
-        np.asarray(scores.num_correct, dtype=np.int64),
-    )
+        found.losses[name, which] = example_losses(scores)
 
 
 def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> TokenizedPairs | None:
