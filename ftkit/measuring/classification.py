@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Split
-from ftkit.diagnosis.measurements import Classes, DomainGap, ExampleLosses, Forgetting, Model, Set
+from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Set
 from ftkit.measuring.baselines import linear_probe, majority_baseline, tfidf_baseline
 from ftkit.measuring.encoder_memory import measure_encoder
 from ftkit.measuring.integrity import unchanged_share
-from ftkit.measuring.kept_models import other_weights
+from ftkit.measuring.kept_models import losses_on_record, other_weights
 from ftkit.measuring.label_noise import find_label_noise
 from ftkit.measuring.reference_text import reference_texts, tokens_a_word
 from ftkit.measuring.subject import TEST_ROWS, Gathered, Subject, some, take
@@ -22,7 +22,7 @@ from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
 from ftkit.scoring import score_logits, softmax
 from ftkit.training.features import Encoder, load_tokenizer, split_features, token_chunks
-from ftkit.training.probes import losses_of_logits, probe_rows, read_final_test, validation_probe_rows
+from ftkit.training.probes import losses_of_logits, probe_rows, validation_probe_rows
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -89,24 +89,7 @@ def _score_models(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> 
             for which, split in sets.items():
                 found.losses[other, which] = losses_of_logits(more[which], split.labels)  # type: ignore[index]
             return
-    _from_record(subject, found, other, str(folder))  # type: ignore[arg-type]
-
-
-def _from_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
-    """Losses of the other weights as they were taken during training, where the weights are gone."""
-    step = subject.last_step if other == "final" else subject.best_step
-    point = next((point for point in subject.curve if point.step == step), None)
-    taken: dict[Set, ExampleLosses | None] = {
-        "train": point.train if point else None,
-        "validation": point.validation if point else None,
-        "test": read_final_test(subject.run) if subject.run is not None and other == "final" else None,
-    }
-    for which in ("train", "validation", "test"):
-        losses = taken[which]
-        if losses is not None and not found.refuse_other_sizes(which, losses):
-            found.losses[other, which] = losses
-        elif (subject.kept, which) in found.losses:
-            found.absent[f"{other}/{which}"] = reason
+    losses_on_record(subject, found, other, str(folder))  # type: ignore[arg-type]
 
 
 def _score_folder(

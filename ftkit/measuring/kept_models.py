@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftkit.measuring.subject import Subject
+from ftkit.diagnosis.measurements import SETS, ExampleLosses, Model, Set
+from ftkit.measuring.subject import Gathered, Subject
+from ftkit.training.probes import read_final_test
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
@@ -38,6 +40,30 @@ def other_weights(subject: Subject) -> Iterator[Path | str]:
             for file in folder.glob(pattern):
                 (target / file.name).symlink_to(file.resolve())
         yield target
+
+
+def losses_on_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
+    """Take the losses of the other weights from the record of the training, where the weights are gone.
+
+    Args:
+        subject: a run.
+        found: gets them, or the reason for which they are not there.
+        other: final where the best are kept, or best.
+        reason: why the weights cannot be scored anew.
+    """
+    step = subject.last_step if other == "final" else subject.best_step
+    point = next((point for point in subject.curve if point.step == step), None)
+    taken: dict[Set, ExampleLosses | None] = {
+        "train": point.train if point else None,
+        "validation": point.validation if point else None,
+        "test": read_final_test(subject.run) if subject.run is not None and other == "final" else None,
+    }
+    for which in SETS:
+        losses = taken.get(which)
+        if losses is not None and not found.refuse_other_sizes(which, losses):
+            found.losses[other, which] = losses
+        elif (subject.kept, which) in found.losses:
+            found.absent[f"{other}/{which}"] = reason
 
 
 def _why_not_alike(folder: Path, model_dir: Path) -> str:

@@ -16,7 +16,7 @@ from ftkit.data.sequences import Sequences, evaluation_sequences
 from ftkit.decoding.continuing import sample_ids, stop_tokens
 from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting, Model, Reproduction, Set
 from ftkit.diagnosis.report import DocumentLoss
-from ftkit.measuring.kept_models import other_weights
+from ftkit.measuring.kept_models import losses_on_record, other_weights
 from ftkit.measuring.reference_text import reference_texts, tokens_a_word
 from ftkit.measuring.subject import REFERENCE_DOCUMENTS, TEST_ROWS, Gathered, Subject
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
@@ -59,6 +59,7 @@ def measure_language_model(subject: Subject) -> Gathered:
     gc.collect()
     scored |= _score_folder(subject, subject.kept, subject.model_dir, sets)
     other: Model = "final" if subject.kept == "best" else "best"
+    reason = ""
     if subject.one_model:
         scored |= {(other, which): scored[subject.kept, which] for which in sets}
     else:
@@ -66,8 +67,10 @@ def measure_language_model(subject: Subject) -> Gathered:
             if isinstance(folder, Path):
                 scored |= _score_folder(subject, other, folder, sets)
             else:
-                _from_record(subject, found, other, folder)
+                reason = folder
     found.losses |= {key: one.losses for key, one in scored.items()}
+    if reason:
+        losses_on_record(subject, found, other, reason)
     _finish(subject, found, scored, sets, tokenizer)
     return found
 
@@ -195,16 +198,6 @@ def as_sequences(documents: Sequence[Sequence[int]]) -> Sequences:
     ids = np.concatenate([np.asarray(one, dtype=np.int32) for one in documents])
     nothing = np.zeros(total, dtype=np.int32)
     return Sequences(ids, learnt, begins, nothing, nothing.astype(np.bool_), offsets, np.arange(len(documents)))
-
-
-def _from_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
-    step = subject.last_step if other == "final" else subject.best_step
-    point = next((point for point in subject.curve if point.step == step), None)
-    for which in ("train", "validation", "test", "reference"):
-        if point is not None and which in {"train", "validation"}:
-            found.losses[other, which] = point.train if which == "train" else point.validation
-        else:
-            found.absent[f"{other}/{which}"] = reason
 
 
 def _finish(

@@ -14,7 +14,7 @@ from ftkit.data.pairs import TokenizedPairs, tokenize_pairs
 from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting, Model, Reproduction, Set
 from ftkit.diagnosis.report import DocumentLoss
 from ftkit.measuring.holes import holes_in_texts
-from ftkit.measuring.kept_models import other_weights
+from ftkit.measuring.kept_models import losses_on_record, other_weights
 from ftkit.measuring.reference_text import reference_texts, tokens_a_word
 from ftkit.measuring.subject import TEST_ROWS, Gathered, Subject, take
 from ftkit.models.saved_lm import load_saved_lm
@@ -55,7 +55,7 @@ def measure_seq2seq(subject: Subject) -> Gathered:
             if isinstance(folder, Path):
                 _score_folder(subject, found, other, folder, sets)
             else:
-                _from_record(subject, found, other, folder)
+                losses_on_record(subject, found, other, folder)
     _finish(subject, found, tokenizer)
     return found
 
@@ -138,16 +138,6 @@ def _keep_base_reference(
         )
     else:
         found.forgetting = Forgetting("denoising", removable=removable)
-
-
-def _from_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
-    step = subject.last_step if other == "final" else subject.best_step
-    point = next((point for point in subject.curve if point.step == step), None)
-    for which in ("train", "validation", "test", "reference"):
-        if point is not None and which in {"train", "validation"}:
-            found.losses[other, which] = point.train if which == "train" else point.validation
-        else:
-            found.absent[f"{other}/{which}"] = reason
 
 
 def _finish(subject: Subject, found: Gathered, tokenizer: Any) -> None:

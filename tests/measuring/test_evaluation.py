@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -94,3 +95,15 @@ def test_the_advice_makes_a_valid_recipe(case, tmp_path):
     for change in report.verdict.changes:
         if change.key.startswith("training.") and change.value is not None:
             assert getattr(advised.training, change.key.removeprefix("training.")) == change.value
+
+
+def test_without_its_checkpoints_the_best_weights_are_told_from_the_record_or_are_missing_with_a_reason(case, tmp_path):
+    _, run, _ = case
+    copy = Run(tmp_path / "run")
+    shutil.copytree(run.path, copy.path)
+    shutil.rmtree(copy.checkpoints_dir)
+    report = workflows.evaluate(copy.path, effort="quick")
+    best = next(point for point in read_probes(copy) if point.step == report.best_step)
+    assert report.table["best"]["validation"]["loss"].value == pytest.approx(best.validation.loss, abs=1e-4)
+    if report.best_step != report.last_step and "reference" in report.table["final"]:
+        assert "is not there" in report.absent["best/reference"]
