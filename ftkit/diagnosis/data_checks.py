@@ -91,7 +91,7 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
     if noise is None:
         state: State = "cannot_tell" if found.task == "classification" else "not_applicable"
         return Check("label_noise", state, found.absent.get("noise", "there are no class labels"))
-    smallest = int(np.bincount(noise.labels).max(initial=0))
+    largest = int(np.bincount(noise.labels).max(initial=0))
     judged, errors = noise_rate(noise)
     conflicts, rows = int(noise.conflicts.sum()), len(noise.labels)
     low, high = rate_bounds(errors, judged)
@@ -114,7 +114,7 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
         ),
     )  # fmt: skip
     passed = errors > margins.noise_share * judged or conflicts > margins.conflict_share * rows
-    if smallest < margins.noise_rows or not judged:
+    if largest < margins.noise_rows or not judged:
         return Check("label_noise", "cannot_tell", summary, evidence, needs=f"{margins.noise_rows} rows a class")
     if not passed:
         return Check("label_noise", "clear", summary, evidence, p=p)

@@ -37,7 +37,7 @@ class Margins:
         held_out: least validation rows for anything.
         leak_rows: least held-out rows for leakage.
         class_rows: least validation rows a class for collapse.
-        noise_rows: least training rows a class for label noise.
+        noise_rows: least training rows of the commonest class for label noise.
         gap_rows: least validation rows for overfitting and the domain gap.
         membership_rows: least rows on each side.
         reference_rows: least documents of the reference.

@@ -220,13 +220,8 @@ class Setting:
         weight_decay: as the recipe gives it.
         patience: of early stopping.
         load_best: whether the best checkpoint is kept.
-        stopped_early: whether early stopping ended the training.
-        rank: of LoRA.
-        num_train_rows: training examples.
         num_epochs_done: passes over them.
         class_weights: as the recipe gives it.
-        validation_given: whether validation is a file or split of its own.
-        num_virtual_tokens: of a prompt or prefix.
     """
 
     num_steps: int | None = None
@@ -237,13 +232,8 @@ class Setting:
     weight_decay: float | str | None = None
     patience: int | None = None
     load_best: bool = True
-    stopped_early: bool = False
-    rank: int | None = None
-    num_train_rows: int = 0
     num_epochs_done: float | None = None
     class_weights: object = "none"
-    validation_given: bool = True
-    num_virtual_tokens: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

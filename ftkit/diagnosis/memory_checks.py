@@ -12,7 +12,6 @@ from ftkit.diagnosis.intervals import (
     membership,
     paired_rise,
     percent,
-    plain,
     rate_bounds,
     rows_needed,
     worst_of,
@@ -183,13 +182,3 @@ def check_forgetting(found: Measurements, margins: Margins) -> Check:
     if rise.n < margins.reference_rows // 3:
         return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.reference_rows} documents of reference")
     return Check(name, "fired", summary, evidence, changes=against_forgetting(found, rise.value), p=p)
-
-
-def rise_in_words(value: float) -> str:
-    """`2.7 times as improbable`: what a rise in nats means for a token.
-
-    Example:
-        >>> rise_in_words(1.0)
-        '2.72 times as improbable'
-    """
-    return f"{plain(float(np.exp(value)))} times as improbable"

@@ -85,7 +85,7 @@ def as_measurements(subject: Subject, found: Gathered) -> Measurements:
 
 
 def _setting(subject: Subject) -> Setting:
-    recipe, training = subject.recipe, subject.recipe.training
+    training = subject.recipe.training
     epochs = subject.curve[-1].epoch if subject.curve else None
     return Setting(
         num_steps=subject.last_step,
@@ -96,13 +96,8 @@ def _setting(subject: Subject) -> Setting:
         weight_decay=training.weight_decay,
         patience=training.early_stopping_patience,
         load_best=training.load_best_model_at_end,
-        stopped_early=bool(subject.fit().get("stopped_early")),
-        rank=getattr(recipe.method, "r", None),
-        num_train_rows=len(subject.splits.train),
         num_epochs_done=epochs,
         class_weights=training.class_weights,
-        validation_given=recipe.data.validation_file is not None or recipe.data.validation_split is not None,
-        num_virtual_tokens=getattr(recipe.method, "num_virtual_tokens", None),
     )
 
 
