@@ -68,7 +68,8 @@ HEALTHY = [
     Arm("causal_lm", "mixed", lora(16), training(4, 2e-3, 4), 320),
     Arm("classification", "topics:3", FULL, training(6, 1e-3, evaluations=18), 280),
     Arm("classification", "topics:2", lora(8), training(9, 6e-3, evaluations=27), 240),
-    Arm("classification", "topics:4", FROZEN, training(100, 3e-2, 64, evaluations=60, weight_decay=0.001), 360),
+    Arm("classification", "english:{packages}", FROZEN, training(60, 2e-2, 64, evaluations=60, weight_decay=0.01), 320,
+        model="builtin:minilm"),
     Arm("classification", "english:{packages}", FROZEN, training(80, 1e-2, 64, evaluations=40, weight_decay=0.01), 200,
         model="builtin:minilm"),
     Arm("seq2seq", "mixture", FULL, training(7, 1.2e-3, 32, evaluations=14), 300),
@@ -90,7 +91,7 @@ FAULTY = {
     "forgetting": [
         Arm("causal_lm", "dialect", FULL, training(4, 6e-3, 4), 300),
         Arm("seq2seq", "mapping", FULL, training(6, 6e-3), 300),
-        Arm("causal_lm", "foreign:{alphabet}", lora(16), training(4, 1e-2, 4), 200),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(4, 5e-3, 4), 240),
     ],
     "capacity": [
         Arm("classification", "markers", FROZEN, training(80, 1e-2, 64, evaluations=20, weight_decay=0.001), 400,
@@ -101,8 +102,8 @@ FAULTY = {
             cure={"learning_rate": 1e-3}),
     ],
     "domain_gap": [
-        Arm("causal_lm", "foreign:{alphabet}", FULL, training(8, 1e-3, 2), 14),
-        Arm("causal_lm", "foreign:{alphabet}", FULL, training(10, 8e-4, 2), 12),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(40, 1e-3, 2, evaluations=28), 14),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(50, 8e-4, 2, evaluations=30), 12),
         Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 48),
     ],
     "memorised": [

@@ -26,6 +26,8 @@ FORGOT, KEPT = 0.5, 0.2
 """Nats by which the loss on the base's own kind of text has risen at least, and at most where healthy."""
 LEARNT = 0.12
 """Nats, or share of right answers over the majority, by which a healthy run is better than no training."""
+BEHIND = 0.05
+"""Share of right answers by which a healthy classifier may be behind counts of words."""
 FAR = 1.0
 """Nats a token by which the base is worse on a far domain than on its own kind of text."""
 
@@ -114,9 +116,24 @@ def check_healthy(planted: Planted, run: Fit) -> Truth:
         labels = Counter(row["label"] for row in planted.material.fresh)
         ahead = _accuracy(planted, run) - max(labels.values()) / labels.total()
         figures |= {"ahead": ahead, "predicted classes": float(len(set(predicted))), "nats": float(nats.mean())}
-        enough = ahead > LEARNT
+        enough = ahead > LEARNT and _by_words(planted) - ahead < BEHIND
+        figures["by words"] = _by_words(planted)
     level = left < max(LEVELLED, 0.1 * gain)
     return Truth(bool(enough and level and turned < FLAT and lost < KEPT), figures)
+
+
+def _by_words(planted: Planted) -> float:
+    """Share of the fresh set that counts of words tell, over that of the commonest label."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.pipeline import make_pipeline
+
+    train, fresh = ([(row["text"], row["label"]) for row in rows] for rows in
+                    (planted.material.train, planted.material.fresh))  # fmt: skip
+    model = make_pipeline(CountVectorizer(), MultinomialNB()).fit(*zip(*train, strict=True))
+    texts, labels = zip(*fresh, strict=True)
+    commonest = max(Counter(labels).values()) / len(labels)
+    return float(model.score(texts, labels)) - commonest
 
 
 def _accuracy(planted: Planted, run: Fit) -> float:
@@ -151,10 +168,11 @@ def check_capacity(planted: Planted, run: Fit) -> Truth:
 def check_domain_gap(planted: Planted, run: Fit) -> Truth:
     """Far from what the base knows, and no training on so few rows comes near what ten times as many would give."""
     before, home = base_loss(planted), _own_loss(planted)
-    longer = train_twin(planted, "longer", training=_longer(planted, 3), steps=3 * run.steps[-1])
+    longer = train_twin(planted, "longer", training=double_length(planted), steps=2 * run.steps[-1])
     data = planted.material
+    # as many steps as the longer one
     rich = train_twin(
-        planted, "rich", training=_longer(planted, 0.5), train=[*data.train, *data.more], steps=4 * run.steps[-1]
+        planted, "rich", training=_longer(planted, 0.2), train=[*data.train, *data.more], steps=2 * run.steps[-1]
     )
     figures = {"base": before, "home": home, "longer": longer.best, "rich": rich.best}
     return Truth(before - home > FAR and longer.best - rich.best > 0.3, figures)
@@ -190,9 +208,13 @@ def check_memorised(planted: Planted, run: Fit) -> Truth:
 
 
 def check_forgetting(planted: Planted, run: Fit) -> Truth:
-    """The loss on the base's own kind of text has risen by more than half a nat."""
-    rise = forgotten(planted, run)
-    return Truth(rise > FORGOT, {"forgotten": rise})
+    """The loss on the base's own kind of text has risen by more than half a nat, and the data were learnt."""
+    rise, before = forgotten(planted, run), base_loss(planted)
+    gentle = train_twin(planted, "gentle", training={"learning_rate": planted.plant.training["learning_rate"] / 4},
+                        steps=run.steps[-1])  # fmt: skip
+    same = train_twin(planted, "same", steps=run.steps[-1])
+    figures = {"forgotten": rise, "base": before, "fresh": same.best, "gentle": gentle.best}
+    return Truth(rise > FORGOT and same.best - gentle.best < max(0.3, 0.05 * (before - gentle.best)), figures)
 
 
 def check_leakage(planted: Planted, _run: Fit) -> Truth:

@@ -34,7 +34,7 @@ def against_leakage(split: str, count: int) -> tuple[Change, ...]:
 
 def against_collapse(found: Measurements) -> tuple[Change, ...]:
     """A third of the rate, a warm-up, and classes that weigh the same."""
-    changes = _rate(found, 1 / 3, "one answer for everything is what too large steps leave")
+    changes = _rate(found, *_to_usual(found, "one answer for everything is what too large steps leave"))
     if found.method != "frozen" and not (found.setting.warmup_steps or 0) > 0:
         changes += (Change("training.warmup_steps", 0.1, "the first steps were taken at the full rate"),)
     if found.setting.class_weights == "none":
@@ -60,7 +60,9 @@ def against_slowness(found: Measurements, pace: float, trial: Trial | None = Non
     if pace > 0.85:
         factor = min(100.0, max(3.0, 1 / max(1e-9, 1 - pace)))
         return _rate(found, factor, f"the loss fell in almost a straight line to the end ({pace:.0%} of its mean pace)")
-    return lengthen(found, 3.0, f"the loss still fell at {pace:.0%} of its mean pace when training ended")
+    # a model that has not seen every row three times has hardly begun
+    factor = max(3.0, 3.0 / (found.setting.num_epochs_done or 3.0))
+    return lengthen(found, factor, f"the loss still fell at {pace:.0%} of its mean pace when training ended")
 
 
 def against_capacity(trial: Trial) -> tuple[Change, ...]:
@@ -156,6 +158,14 @@ def lengthen(found: Measurements, factor: float, why: str) -> tuple[Change, ...]
 def _rate(found: Measurements, factor: float, why: str) -> tuple[Change, ...]:
     rate = found.setting.learning_rate
     return () if rate is None else (Change(RATE, rounded(rate * factor), f"{why}; it was {rate:g}"),)
+
+
+def _to_usual(found: Measurements, why: str) -> tuple[float, str]:
+    """A third of the rate, or what is usual for a model of this size where that is less; and why."""
+    rate, usual = found.setting.learning_rate, found.setting.usual_rate
+    if not rate or usual is None or usual >= rate / 3:
+        return 1 / 3, why
+    return usual / rate, f"{why}, and {usual:.2g} is about what a model of this size usually takes"
 
 
 def _decay(found: Measurements) -> tuple[Change, ...]:

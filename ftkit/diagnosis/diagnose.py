@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ftkit.diagnosis.data_checks import check_collapse, check_label_noise, check_leakage, check_run, check_size
-from ftkit.diagnosis.fit_checks import check_capacity, check_convergence, check_domain_gap, check_gain
+from ftkit.diagnosis.domain_checks import check_domain_gap
+from ftkit.diagnosis.fit_checks import check_capacity, check_convergence, check_gain
 from ftkit.diagnosis.intervals import holm, percent
 from ftkit.diagnosis.margins import MARGINS, Margins
 from ftkit.diagnosis.measurements import Measurements
@@ -46,8 +49,9 @@ def diagnose(found: Measurements, margins: Margins = MARGINS) -> Verdict:
         # below the least number of rows nothing that is drawn from them counts
         checks = [_withheld(check) for check in checks]
     checks = _in_their_order(checks)
-    headline = _headline(checks)
-    sentence = _sentence(headline, checks)
+    open_ones = _open_ones(checks, found, margins)
+    headline = _headline(open_ones, checks)
+    sentence = _sentence(headline, checks, open_ones)
     return Verdict(headline, sentence, _good_for(headline, checks, found), checks, _changes(checks))
 
 
@@ -86,20 +90,29 @@ def _in_their_order(checks: Sequence[Check]) -> list[Check]:
     return found
 
 
-def _headline(checks: Sequence[Check]) -> str:
+def _open_ones(checks: Sequence[Check], found: Measurements, margins: Margins) -> list[Check]:
+    """Checks that cannot tell and without which a run is not called healthy."""
+    needed = set(ESSENTIAL)
+    noise = found.noise
+    if noise is not None and np.bincount(noise.labels).max(initial=0) >= margins.noise_rows:
+        # labels that nothing can predict from the texts may be hard, or wrong
+        needed |= {check.name for check in checks if check.name == "label_noise" and not check.evidence[0].n}
+    return [check for check in checks if check.name in needed and check.state == "cannot_tell"]
+
+
+def _headline(open_ones: Sequence[Check], checks: Sequence[Check]) -> str:
     states = {check.name: check.state for check in checks}
     for name in CHECKS:
         if states[name] == "fired":
             return name
-    return "cannot_tell" if any(states[name] == "cannot_tell" for name in ESSENTIAL) else "healthy"
+    return "cannot_tell" if open_ones else "healthy"
 
 
-def _sentence(headline: str, checks: Sequence[Check]) -> str:
+def _sentence(headline: str, checks: Sequence[Check], open_ones: Sequence[Check]) -> str:
     by_name = {check.name: check for check in checks}
     if headline in by_name:
         text = by_name[headline].summary
     elif headline == "cannot_tell":
-        open_ones = [by_name[name] for name in ESSENTIAL if by_name[name].state == "cannot_tell"]
         needs = "; ".join(dict.fromkeys(check.needs for check in open_ones if check.needs))
         names = ", ".join(TITLES[check.name].lower() for check in open_ones)
         text = f"nothing fired, but it cannot be told apart from: {names}" + (

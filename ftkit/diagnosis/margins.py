@@ -25,7 +25,12 @@ class Margins:
         gap_nats: by which the base has to do worse on the data than on its reference.
         tokens_a_word: over that of the reference.
         gap_closed: share of the gap that a successful training closes.
+        gap_mostly_closed: share of it from which on weights kept from before overfitting count as having learnt.
+        byte_cost: of a far domain after training, over what a byte of the reference costs the base: once learnt, it is
+            about 1 at the most.
+        carried: by which validation may lie over the train probe where a far domain was learnt.
         membership: area under the curve by which the loss tells training examples from validation.
+        memory_gap: by which the loss of validation examples then lies above that of training examples at least.
         reproduced: by which the share of training completions written word for word exceeds that of validation.
         risen: validation loss since the best checkpoint.
         above_train: validation loss over that of the train probe.
@@ -60,12 +65,16 @@ class Margins:
     gap_nats: float = 1.0
     tokens_a_word: float = 1.5
     gap_closed: float = 0.5
+    gap_mostly_closed: float = 0.8
+    byte_cost: float = 1.2
+    carried: float = 0.5
     membership: float = 0.70
+    memory_gap: float = 0.05
     reproduced: float = 0.05
     risen: float = 0.05
     above_train: float = 0.10
     forgotten: float = 0.25
-    readout_lost: float = 0.25
+    readout_lost: float = 0.5
     baseline_ahead: float = 0.02
     gain: float = 0.01
     held_out: int = 50

@@ -17,6 +17,7 @@ Model = Literal["base", "best", "final"]
 Set = Literal["train", "validation", "test", "reference"]
 """The fixed probe of training examples, validation, test, and text that tells what the base knew."""
 MODELS: tuple[Model, ...] = ("base", "best", "final")
+TrialKind = Literal["rate", "faster", "slower", "unfrozen", "rank", "longer"]
 SETS: tuple[Set, ...] = ("train", "validation", "test", "reference")
 
 
@@ -164,6 +165,8 @@ class DomainGap:
         tokens_a_word: tokens that a word of validation takes, over what a word of the reference takes; None where the
             texts have no words.
         unit: what a nat is counted per: `token` or `byte`.
+        validation_bytes: of all validation documents' text, UTF-8; 0 where that is not known.
+        reference_bytes: of all reference documents' text.
     """
 
     validation_nats: Floats
@@ -172,6 +175,8 @@ class DomainGap:
     reference_units: Integers
     tokens_a_word: float | None
     unit: Literal["token", "byte"] = "token"
+    validation_bytes: int = 0
+    reference_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,15 +197,15 @@ class Trial:
     """A short training beside the run: what would another setting do?
 
     Attributes:
-        kind: `rate`: ten times the learning rate; `unfrozen`: every weight; `rank`: a higher rank; `longer`: on from
-            the end of the run.
+        kind: `rate`: ten times the learning rate; `faster`: a hundred times; `slower`: a tenth; `unfrozen`: every
+            weight; `rank`: a higher rank; `longer`: three times the length.
         words: what was done, for people.
         train: of the train probe afterwards.
         validation: of the validation probe afterwards.
         change: recipe keys and values of the trial.
     """
 
-    kind: Literal["rate", "unfrozen", "rank", "longer"]
+    kind: TrialKind
     words: str
     train: ExampleLosses
     validation: ExampleLosses
@@ -216,6 +221,7 @@ class Setting:
         max_steps: as the recipe gives it.
         num_train_epochs: as the recipe gives it.
         learning_rate: peak.
+        usual_rate: peak that the method usually takes with a model of this size, about.
         warmup_steps: as the recipe gives it.
         weight_decay: as the recipe gives it.
         patience: of early stopping.
@@ -228,6 +234,7 @@ class Setting:
     max_steps: int | None = None
     num_train_epochs: float | None = None
     learning_rate: float | None = None
+    usual_rate: float | None = None
     warmup_steps: float | None = None
     weight_decay: float | str | None = None
     patience: int | None = None

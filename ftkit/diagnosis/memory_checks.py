@@ -44,9 +44,9 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
         f"by its loss a training example is told from a validation one with an area under the curve of {area.words('')}"
     )
     above = difference(mean_loss(validation, seed=found.seed), mean_loss(train, seed=found.seed))
-    p = worst_of([area.p_above(margins.membership), above.p_above(margins.above_train)])
+    p = worst_of([area.p_above(margins.membership), above.p_above(margins.memory_gap)])
     # a difference may tell the two apart without fail and yet be too small to matter
-    if area.value <= margins.membership or above.value <= margins.above_train:
+    if area.value <= margins.membership or above.value <= margins.memory_gap:
         return Check(name, "clear", summary, evidence, p=p)
     least = margins.membership_rows
     if len(train) < least or len(validation) < least:

@@ -7,16 +7,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ftkit.diagnosis.diagnose import diagnose
-from ftkit.diagnosis.measurements import Measurements, Setting, Trial
+from ftkit.diagnosis.measurements import Measurements, Setting, Trial, TrialKind
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import Verdict
 from ftkit.measuring.integrity import drift, find_faults
 from ftkit.measuring.leaks import find_leaks
 from ftkit.measuring.reporting import make_report
 from ftkit.measuring.subject import Gathered, Subject
-from ftkit.measuring.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out
+from ftkit.measuring.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out, usual_rate
 
-FACTORS = {"rate": 1.2, "longer": 3.2, "rank": 1.3, "unfrozen": 3.0}
+FACTORS: dict[TrialKind, float] = {
+    "rate": 1.2,
+    "faster": 1.2,
+    "slower": 1.2,
+    "longer": 3.2,
+    "rank": 1.3,
+    "unfrozen": 3.0,
+}
 """How much longer than the run a trial takes, about."""
 
 SMALL = 3_000_000
@@ -92,6 +99,7 @@ def _setting(subject: Subject) -> Setting:
         max_steps=training.max_steps,
         num_train_epochs=training.num_train_epochs,
         learning_rate=training.learning_rate,
+        usual_rate=usual_rate(subject.recipe, subject.recipe.method.type, size_of(subject.checkpoint.folder)),
         warmup_steps=training.warmup_steps,
         weight_decay=training.weight_decay,
         patience=training.early_stopping_patience,
@@ -103,38 +111,57 @@ def _setting(subject: Subject) -> Setting:
 
 def _with_trials(subject: Subject, found: Gathered, measured: Measurements, verdict: Verdict) -> Measurements:
     """Make the trials that the effort asks for, or that what is still open asks for and that are quick."""
-    states = {check.name: check.state for check in verdict.checks}
-    if states["invalid_run"] == "fired" or states["too_little_data"] == "fired":
+    fired = verdict.fired
+    if "invalid_run" in fired or "too_little_data" in fired:
         found.absent["trials"] = "there is nothing to hold a trial against"
         return replace(measured, absent=found.absent)
     possible = possible_trials(subject)
-    wanted = [kind for kind in ("rate", "longer", "rank", "unfrozen") if kind in possible]
-    if subject.effort != "thorough":
-        learnt_by_heart = {"overfit", "memorised"} & set(verdict.fired)
-        open_checks = {
-            "rate": states["not_converged"] == "cannot_tell" or states["no_gain"] == "fired",
-            # a frozen head is run to its end by default, and early stopping says when that is
-            "longer": states["not_converged"] != "fired"
-            and not learnt_by_heart
-            and subject.recipe.method.type != "frozen",
-            "rank": states["capacity"] == "cannot_tell",
-            "unfrozen": states["capacity"] == "cannot_tell" and subject.recipe.method.type == "frozen",
-        }
-        wanted = [kind for kind in wanted if open_checks[kind] and _quick(subject, kind)]
-    trials: list[Trial] = []
-    for kind in wanted:
-        outcome = try_out(subject, kind, possible[kind])
-        if isinstance(outcome, Trial):
-            trials.append(outcome)
-        else:
-            found.notes.append(outcome)
-    if not trials:
+    for wanted in (_first_trials, _further_trials):
+        kinds = wanted(subject, verdict)
+        for kind in possible:
+            if kind not in kinds or (subject.effort != "thorough" and not _quick(subject, kind)):
+                continue
+            outcome = try_out(subject, kind, possible[kind])
+            if isinstance(outcome, Trial):
+                found.trials.append(outcome)
+            else:
+                found.notes.append(outcome)
+        measured = replace(measured, trials=list(found.trials))
+        verdict = diagnose(measured)
+    if not found.trials:
         found.absent.setdefault("trials", "no trial was made, since it would take long")
-    found.trials = trials
-    return replace(measured, trials=trials, absent=found.absent)
+    return replace(measured, absent=found.absent)
 
 
-def _quick(subject: Subject, kind: str) -> bool:
+def _first_trials(subject: Subject, verdict: Verdict) -> set[TrialKind]:
+    """All that may tell of underfitting with --thorough, else those on which something that is open depends."""
+    if subject.effort == "thorough":
+        return {"rate", "longer", "rank", "unfrozen"}
+    states = {check.name: check.state for check in verdict.checks}
+    learnt_by_heart = {"overfit", "memorised"} & set(verdict.fired)
+    frozen = subject.recipe.method.type == "frozen"
+    wanted: dict[TrialKind, bool] = {
+        "rate": states["not_converged"] == "cannot_tell" or states["no_gain"] == "fired",
+        # a frozen head is run to its end by default, and early stopping says when that is
+        "longer": states["not_converged"] != "fired" and not learnt_by_heart and not frozen,
+        "rank": states["capacity"] == "cannot_tell",
+        "unfrozen": states["capacity"] == "cannot_tell" and frozen,
+    }
+    return {kind for kind, is_wanted in wanted.items() if is_wanted}
+
+
+def _further_trials(_subject: Subject, verdict: Verdict) -> set[TrialKind]:
+    """A rate that is another ten times higher where nothing was learnt, a lower one where it may have been too high."""
+    fired = set(verdict.fired)
+    wanted: set[TrialKind] = set()
+    if "no_gain" in fired and "not_converged" not in fired:
+        wanted.add("faster")
+    if {"domain_gap", "forgetting"} <= fired:
+        wanted.add("slower")
+    return wanted
+
+
+def _quick(subject: Subject, kind: TrialKind) -> bool:
     seconds = seconds_of_run(subject)
     if subject.recipe.method.type == "frozen" and kind == "unfrozen":
         # the run took the encoder through the data once, and forwards only

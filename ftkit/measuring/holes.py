@@ -12,7 +12,8 @@ from ftkit.data.sides import offsets_of
 
 MASKED = 0.15
 SPAN = 3
-MAX_TOKENS = 128
+MAX_TOKENS = 40
+"""Of a document: two spans, which also a small model fills that was made on short texts."""
 
 
 def holes_in_texts(texts: Sequence[str], tokenizer: Any, *, model_type: str, seed: int) -> TokenizedPairs | None:

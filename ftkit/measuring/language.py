@@ -221,7 +221,15 @@ def _finish(
 
     ratios = [tokens_a_word(found.texts[which][:300], encode) for which in ("validation", "reference")]
     ratio = ratios[0] / ratios[1] if ratios[0] and ratios[1] else None
-    found.domain = DomainGap(on_data.nll, on_data.num_targets, on_reference.nll, on_reference.num_targets, ratio)
+    found.domain = DomainGap(
+        on_data.nll,
+        on_data.num_targets,
+        on_reference.nll,
+        on_reference.num_targets,
+        ratio,
+        validation_bytes=int(found.bytes_of["validation"].sum()),
+        reference_bytes=sum(len(text.encode()) for text in found.texts["reference"]),
+    )
     _documents(found, scored["base", "reference"], scored[kept, "reference"], sets["reference"], tokenizer)
 
 

@@ -27,7 +27,7 @@ from ftkit.training.seq2seq_tokens import PairLengths, pair_lengths
 
 TAIL = 8
 """Tokens, at least, of a target for it to count as reproduced."""
-KNOWS = 0.75
+KNOWS = 0.85
 """Loss of a base that can fill holes at all, as a share of that of a guess among all tokens."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.diagnosis.advice import rounded
-from ftkit.diagnosis.measurements import Trial
+from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.measuring.subject import Subject
 from ftkit.progress import Silent
@@ -29,18 +29,26 @@ STANDARD_SECONDS = 25.0
 USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
 width (Yang et al. 2022, Tensor Programs V), which is about the root of its size."""
-KINDS = {
+SHORT_STEPS, SHORT_EPOCHS = 200, 20
+"""Steps that a trial of all weights takes at least, in at most so many epochs: on few rows the usual three do not reach
+far (Mosbach et al. 2021, On the Stability of Fine-tuning BERT)."""
+RATES: dict[TrialKind, float] = {"rate": 10.0, "faster": 100.0, "slower": 0.1}
+KINDS: dict[TrialKind, str] = {
     "rate": "a trial with ten times the learning rate",
+    "faster": "a trial with a hundred times the learning rate",
+    "slower": "a trial with a tenth of the learning rate",
     "longer": "a trial of three times the length",
     "unfrozen": "a trial that trains every weight",
     "rank": "a trial with eight times the rank",
 }
 
 
-def possible_trials(subject: Subject) -> dict[str, dict[str, object]]:
+def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
     """Kind of trial -> recipe keys and values that it changes; those that make sense for the method."""
     recipe, training = subject.recipe, subject.recipe.training
-    found: dict[str, dict[str, object]] = {"rate": {"training.learning_rate": training.learning_rate * 10}}
+    found: dict[TrialKind, dict[str, object]] = {
+        kind: {"training.learning_rate": rounded(training.learning_rate * factor)} for kind, factor in RATES.items()
+    }
     found["longer"] = (
         {"training.max_steps": training.max_steps * 3}
         if training.max_steps is not None
@@ -49,7 +57,7 @@ def possible_trials(subject: Subject) -> dict[str, dict[str, object]]:
     if isinstance(recipe.method, LoraMethod):
         found["rank"] = {"method.r": recipe.method.r * 8, "method.lora_alpha": recipe.method.lora_alpha * 8}
     if recipe.method.type != "full":
-        found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder))
+        found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
     return found
 
 
@@ -64,18 +72,30 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def _every_weight(recipe: Recipe, parameters: int) -> dict[str, object]:
+def usual_rate(recipe: Recipe, method: str, parameters: int) -> float:
+    """Peak learning rate that a method usually takes: its default, larger for models that are narrower."""
+    rate = defaults_of(recipe.task, method, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
+    assert isinstance(rate, float), "a rate"
+    # a head on frozen features has the width of its features, not of the model's body
+    return rounded(rate if method == "frozen" else rate * max(1.0, (USUAL_SIZE / max(1, parameters)) ** 0.5))
+
+
+def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, object]:
     defaults = defaults_of(recipe.task, "full", labels_as_text=recipe.data.labels_as_text)
     changed: dict[str, object] = {"method": {"type": "full"}}
     keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
     changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
-    rate = defaults["training.learning_rate"]
-    assert isinstance(rate, float), "a rate"
-    changed["training.learning_rate"] = rounded(rate * max(1.0, (USUAL_SIZE / max(1, parameters)) ** 0.5))
+    changed["training.learning_rate"] = usual_rate(recipe, "full", parameters)
     if recipe.method.type == "frozen":
         # a head's epochs cost nothing, those of an encoder do
-        for key in ("per_device_train_batch_size", "num_train_epochs"):
-            changed[f"training.{key}"] = defaults[f"training.{key}"]
+        batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
+        assert isinstance(batch, int), "rows"
+        assert isinstance(epochs, int), "passes"
+        enough = math.ceil(SHORT_STEPS * batch / max(1, rows))
+        changed |= {
+            "training.per_device_train_batch_size": batch,
+            "training.num_train_epochs": max(epochs, min(SHORT_EPOCHS, enough)),
+        }
     return changed
 
 
@@ -91,7 +111,7 @@ def seconds_of_run(subject: Subject) -> float | None:
     return max(1.0, (ended - started).total_seconds())
 
 
-def try_out(subject: Subject, kind: str, changes: Mapping[str, object]) -> Trial | str:
+def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) -> Trial | str:
     """Train once more with some changes, in a folder that is thrown away.
 
     Returns:
@@ -118,7 +138,7 @@ def try_out(subject: Subject, kind: str, changes: Mapping[str, object]) -> Trial
     best = min((point for point in points if point.step > 0), key=lambda point: point.validation.loss)
     spent = time.perf_counter() - began
     words = f"{KINDS[kind]} ({best.step:,} steps, {spent:.0f} s)"
-    return Trial(kind, words, best.train, best.validation, dict(changes))  # type: ignore[arg-type]
+    return Trial(kind, words, best.train, best.validation, dict(changes))
 
 
 def _lean(recipe: Recipe) -> dict[str, object]:

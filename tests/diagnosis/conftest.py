@@ -48,7 +48,7 @@ def falling(share: float, *, constants: float = 8.0) -> float:
 @pytest.fixture
 def healthy() -> Measurements:
     """A language model, fully trained, that learnt and forgot nothing."""
-    points = curve(falling, lambda share: falling(share) + 0.05)
+    points = curve(falling, lambda share: falling(share) + 0.03)
     sets: dict[Any, ExampleLosses] = {
         ("base", "train"): points[0].train,
         ("base", "validation"): points[0].validation,

@@ -12,6 +12,7 @@ from ftkit.diagnosis.measurements import (
     DomainGap,
     ExampleLosses,
     Forgetting,
+    LabelNoise,
     Measurements,
     Overlap,
     Reproduction,
@@ -88,6 +89,26 @@ def test_a_flat_curve_is_caught_by_a_trial_that_learns_more(healthy: Measurement
     assert keys(verdict)["training.learning_rate"] == 1e-2
 
 
+def test_a_trial_that_a_few_rows_alone_speak_for_leaves_a_levelled_curve_as_it_is(healthy: Measurements):
+    kept = healthy.losses["best", "validation"]
+    better = np.where(np.arange(len(kept)) < 5, 0.0, kept.nll)
+    gained = ExampleLosses(better - 0.16 * kept.nll.mean(), kept.num_targets, kept.num_correct)
+    noisy = replace(gained, nll=gained.nll + np.random.default_rng(3).normal(0, 40, size=len(kept)))
+    trial = Trial("longer", "a trial", losses(0.5, seed=1), noisy, {"training.num_train_epochs": 12.0})
+    verdict = diagnose(replace(healthy, trials=[trial]))
+    assert check(verdict, "not_converged").state == "clear"
+    assert verdict.headline == "healthy"
+
+
+def test_a_model_that_saw_its_rows_less_than_once_is_advised_three_passes(healthy: Measurements):
+    points = curve(lambda s: 3 - 0.59 * s - 0.41 * s**0.5, lambda s: 3.03 - 0.59 * s - 0.41 * s**0.5)
+    sets = {key: points[-1].train if key[1] == "train" else value for key, value in healthy.losses.items()}
+    setting = replace(healthy.setting, num_train_epochs=0.4, num_epochs_done=0.4)
+    verdict = diagnose(replace(healthy, curve=points, losses=sets, setting=setting))
+    assert verdict.headline == "not_converged"
+    assert keys(verdict) == {"training.num_train_epochs": pytest.approx(3.0)}
+
+
 def test_an_adapter_that_full_training_outdoes_on_train_and_validation_lacks_capacity(healthy: Measurements):
     trial = Trial("unfrozen", "a trial", losses(0.5, seed=1), losses(0.7, seed=2), {"method.type": "full"})
     found = replace(healthy, method="lora", trials=[trial])
@@ -115,9 +136,55 @@ def test_a_base_far_from_the_data_that_learnt_little_of_them_has_a_domain_gap(he
 def test_a_domain_gap_that_training_closed_is_no_fault(healthy: Measurements):
     far, near = losses(6.0, seed=2), losses(2.0, seed=3)
     domain = DomainGap(far.nll, far.num_targets, near.nll, near.num_targets, 1.0)
-    much = {("base", "validation"): far, ("best", "validation"): losses(2.2, seed=2)}
+    much = {("base", "validation"): far, ("best", "validation"): losses(2.2, seed=2), ("best", "train"): losses(2.1)}
     verdict = diagnose(replace(healthy, domain=domain, losses={**healthy.losses, **much}))
     assert check(verdict, "domain_gap").state == "clear"
+
+
+def far_domain(*, validation_bytes: int = 0, reference_bytes: int = 0) -> DomainGap:
+    """A base that loses 6 nats a token on the data and 2 on the reference."""
+    far, near = losses(6.0, seed=2), losses(2.0, seed=3)
+    return DomainGap(
+        far.nll, far.num_targets, near.nll, near.num_targets, 1.0,
+        validation_bytes=validation_bytes, reference_bytes=reference_bytes,
+    )  # fmt: skip
+
+
+def far_run(found: Measurements, domain: DomainGap, *, train: float, validation: float) -> Measurements:
+    """A run on it whose kept model gives these mean losses."""
+    sets = {("base", "validation"): losses(6.0, seed=2)}
+    for model in ("best", "final"):
+        sets |= {(model, "train"): losses(train, seed=1), (model, "validation"): losses(validation, seed=2)}
+    return replace(found, domain=domain, losses={**found.losses, **sets})
+
+
+def test_far_data_that_are_learnt_by_heart_and_not_carried_over_have_a_domain_gap(healthy: Measurements):
+    assert "domain_gap" in diagnose(far_run(healthy, far_domain(), train=1.0, validation=2.2)).fired
+    assert "domain_gap" not in diagnose(far_run(healthy, far_domain(), train=1.9, validation=2.2)).fired
+
+
+def test_weights_kept_from_before_that_count_as_well_while_the_gap_is_half_open(healthy: Measurements):
+    points = curve(falling, lambda share: falling(share) + 1.0)
+    half = far_run(replace(healthy, curve=points), far_domain(), train=3.4, validation=3.5)
+    closed = far_run(replace(healthy, curve=points), far_domain(), train=2.3, validation=2.4)
+    assert "domain_gap" in diagnose(half).fired
+    assert "domain_gap" not in diagnose(closed).fired
+
+
+def test_far_data_whose_bytes_cost_more_than_those_of_the_reference_have_a_domain_gap(healthy: Measurements):
+    # 8,000 targets each: a token is one byte of the data and two of the reference
+    domain = far_domain(validation_bytes=8_000, reference_bytes=16_000)
+    dear = far_run(healthy, domain, train=2.1, validation=2.2)
+    assert "domain_gap" in diagnose(dear).fired
+    cheap = far_run(healthy, replace(domain, reference_bytes=8_000), train=2.1, validation=2.2)
+    assert "domain_gap" not in diagnose(cheap).fired
+
+
+def test_a_trial_that_makes_far_data_cheap_shows_that_the_setting_was_at_fault(healthy: Measurements):
+    domain = far_domain(validation_bytes=8_000, reference_bytes=16_000)
+    slower = Trial("slower", "a trial", losses(0.8, seed=1), losses(0.9, seed=2), {"training.learning_rate": 1e-4})
+    found = replace(far_run(healthy, domain, train=2.1, validation=2.2), trials=[slower])
+    assert "domain_gap" not in diagnose(found).fired
 
 
 def test_a_rise_of_half_a_nat_on_the_reference_is_forgetting_and_a_tenth_is_not(healthy: Measurements):
@@ -166,6 +233,28 @@ def test_one_answer_for_everything_is_class_collapse(classifier: Measurements):
     verdict = diagnose(found)
     assert verdict.headline == "class_collapse"
     assert keys(verdict)["training.learning_rate"] == pytest.approx(1e-3 / 3, rel=0.02)
+
+
+def test_a_collapse_at_many_times_the_usual_rate_is_advised_the_usual_one(classifier: Measurements):
+    assert classifier.classes is not None
+    found = with_predictions(replace(classifier, losses={**classifier.losses, ("base", "train"): losses(3.0)}),
+                             classifier.classes.labels, right=0.0, answer=0)  # fmt: skip
+    found = replace(found, setting=replace(found.setting, learning_rate=0.3, usual_rate=0.002))
+    assert keys(diagnose(found))["training.learning_rate"] == 0.002
+
+
+def test_labels_that_no_text_predicts_are_not_called_healthy(classifier: Measurements):
+    assert classifier.classes is not None
+    labels = np.random.default_rng(9).integers(0, 3, size=300)
+    guesses = np.full((300, 3), 1 / 3)
+    nowhere = np.zeros(300, dtype=bool)
+    noise = LabelNoise(labels, guesses, np.zeros(0, dtype=np.int64), nowhere, np.arange(300))
+    points = [replace(p, train=classifier.losses["best", "train"]) for p in curve(falling, falling)]
+    told = diagnose(replace(classifier, curve=points, noise=None))
+    untold = diagnose(replace(classifier, curve=points, noise=noise))
+    assert "label_noise" not in {told.headline, untold.headline}
+    assert untold.headline == "cannot_tell"
+    assert "label noise" in untold.sentence.lower()
 
 
 def test_a_good_classifier_collapses_nowhere(classifier: Measurements):

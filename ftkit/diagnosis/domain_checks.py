@@ -1,0 +1,127 @@
+"""The check of the domain gap: data too far from what the base knows to be learnt from so few rows."""
+
+from __future__ import annotations
+
+from ftkit.diagnosis.advice import against_gap
+from ftkit.diagnosis.intervals import difference, mean_loss, paired_rise, percent, plain, worst_of
+from ftkit.diagnosis.margins import Margins
+from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Integers, Measurements, Set
+from ftkit.diagnosis.verdict import Check, Evidence, State
+
+
+def check_domain_gap(found: Measurements, margins: Margins) -> Check:
+    """Fires when the base is far worse on the data than on its reference, and training closed little of that."""
+    name, domain = "domain_gap", found.domain
+    if domain is None:
+        state: State = "not_applicable" if found.absent.get("domain", "").startswith("no ") else "cannot_tell"
+        return Check(name, state, found.absent.get("domain", "the gap was not measured"))
+    evidence, far, words = [], False, []
+    ratio = domain.tokens_a_word
+    if ratio is not None:
+        evidence.append(
+            Evidence("tokens a word, over the reference's", ratio, None, None, margins.tokens_a_word, "times")
+        )
+        words.append(f"its words take {plain(ratio)} times the tokens of the reference's")
+        far = ratio > margins.tokens_a_word
+    p = None if far else 1.0
+    if len(domain.validation_nats) and len(domain.reference_nats):
+        gap = difference(
+            mean_loss(ExampleLosses(domain.validation_nats, domain.validation_units, domain.validation_units)),
+            mean_loss(ExampleLosses(domain.reference_nats, domain.reference_units, domain.reference_units)),
+        )
+        evidence.append(gap.evidence("loss of the base on validation less the reference", unit=f"nat a {domain.unit}",
+                                     margin=margins.gap_nats))  # fmt: skip
+        words.append(f"the base loses {gap.words()} a {domain.unit} more on it than on its reference")
+        if gap.value > margins.gap_nats and not far:
+            far, p = True, gap.p_above(margins.gap_nats)
+    summary = "; ".join(words) or "no figure of the gap"
+    if not far:
+        return Check(name, "clear", summary, evidence, p=p)
+    learnt = _closed(found, margins)
+    evidence.extend(learnt.evidence)
+    summary = f"{summary}; {learnt.summary}"
+    n = len(domain.validation_nats)
+    if learnt.state != "fired":
+        return Check(name, learnt.state, summary, evidence, p=p)
+    if n < margins.gap_rows:
+        return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.gap_rows} validation rows")
+    p = worst_of([value for value in (p, learnt.p) if value is not None])
+    return Check(name, "fired", summary, evidence, changes=against_gap(found), p=p)
+
+
+def _closed(found: Measurements, margins: Margins) -> Check:
+    """Whether learning failed: `fired` where less of the gap was closed than a successful training closes."""
+    kept, base = found.of(found.kept, "validation"), found.of("base", "validation")
+    domain = found.domain
+    if kept is None or base is None or domain is None:
+        return Check("domain_gap", "cannot_tell", "how much of it was learnt is not known")
+    reference = domain.reference_nats.sum() / max(1, domain.reference_units.sum())
+    floor = reference if found.unit == domain.unit and len(domain.reference_nats) else 0.0
+    gap = base.loss - floor
+    gain = paired_rise(base, kept, seed=found.seed)
+    share = gain.value / gap if gap > 0 else float("nan")
+    evidence = (Evidence("share of it that training closed", share, gain.low / gap if gap > 0 else None,
+                         gain.high / gap if gap > 0 else None, margins.gap_closed, "share", gain.n),)  # fmt: skip
+    summary = f"training closed {percent(share)} of it"
+    if not gap > 0:
+        return Check("domain_gap", "clear", summary, evidence)
+    if share < margins.gap_closed:
+        return Check("domain_gap", "fired", summary, evidence, p=gain.p_below(margins.gap_closed * gap))
+    further = [
+        check for check in (_dear(found, domain, kept, margins), _not_carried(found, kept, share, margins)) if check
+    ]
+    for check in further:
+        if check.state == "fired":
+            return check
+    return Check("domain_gap", "clear", summary, (*evidence, *(one for check in further for one in check.evidence)))
+
+
+def _dear(found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: Margins) -> Check | None:
+    """Fired where the text costs more nats a byte after training than the reference costs the base.
+
+    A base that is far enough from the data gains nats at once, by learning which bytes there are; so the share of the
+    gap that was closed says little of it. Per byte, texts of all languages and tokenizers can be compared. A trial that
+    brought the cost down clears it: then it was the setting and not the domain.
+    """
+    reference = domain.reference_nats.sum() / max(1, domain.reference_bytes)
+    if not domain.validation_bytes or not reference > 0:
+        return None
+    targets = kept.num_targets.sum() / domain.validation_bytes
+    cost = mean_loss(kept, groups=found.groups.get("validation"), seed=found.seed)
+    share = targets / reference
+    tried = [trial.validation for trial in found.trials if len(trial.validation) == len(kept)]
+    least = min([kept.loss, *(losses.loss for losses in tried)]) * share
+    what = "cost of a byte after training, over that of the reference"
+    evidence = (
+        Evidence(what, cost.value * share, cost.low * share, cost.high * share, margins.byte_cost, "times", cost.n),
+    )
+    times = f"a byte of it still costs {plain(cost.value * share)} times what one of the reference costs the base"
+    if cost.value * share <= margins.byte_cost or least <= 1.0:
+        return Check("domain_gap", "clear", times, evidence)
+    return Check("domain_gap", "fired", times, evidence, p=cost.p_above(margins.byte_cost / share))
+
+
+def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margins: Margins) -> Check | None:
+    """Fired where what was learnt of the training rows does not carry over to others of the domain.
+
+    Weights kept from before the training rows were learnt count as well, where much of the gap is open still.
+    """
+    train = found.of(found.kept, "train")
+    if train is None or found.task == "classification":
+        return None
+    where, validation = "kept model", kept
+    if found.curve and closed < margins.gap_mostly_closed:
+        where, validation, train = "at the end", found.curve[-1].validation, found.curve[-1].train
+    above = difference(
+        mean_loss(validation, groups=_groups(found, "validation", validation), seed=found.seed),
+        mean_loss(train, groups=_groups(found, "train", train), seed=found.seed),
+    )
+    evidence = (above.evidence(f"validation less train, {where}", unit=found.nats, margin=margins.carried),)
+    summary = f"what it learnt of the training rows does not carry over: validation lies {above.words()} a token above"
+    state: State = "fired" if above.value > margins.carried else "clear"
+    return Check("domain_gap", state, summary, evidence, p=above.p_above(margins.carried))
+
+
+def _groups(found: Measurements, which: Set, losses: ExampleLosses) -> Integers | None:
+    groups = found.groups.get(which)
+    return groups if groups is not None and len(groups) == len(losses) else None
