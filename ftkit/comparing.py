@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 from ftkit.recipe.defaults import is_read
@@ -19,16 +19,10 @@ from ftkit.report.comparison import LOWER_IS_BETTER, Column, Comparison, Differe
 from ftkit.runs import Run, find_run
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
+    from ftkit.metrics.paired import Gaps, Worth
 
 LEVEL = 0.05
 """Chance at most that any difference of a split is called real though there is none (Holm)."""
-RESAMPLES = 2_000
-"""Resamples behind an interval, and exchanges behind a p: the smallest p is 1 / 2,001, enough for 100 comparisons."""
 FEWEST_RUNS, MOST_RUNS = 2, 8
 SPLITS = ("test", "validation")
 ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
@@ -64,24 +58,6 @@ class _Side:
         return found
 
 
-class _Gaps(NamedTuple):
-    """A metric that is a weighted mean over rows: run minus baseline (N,), weights (N,), what else to know."""
-
-    values: Floats
-    weights: Floats
-    note: str = ""
-
-
-class _Worth(NamedTuple):
-    """A difference with its 95 % interval and its two-sided p."""
-
-    value: float
-    low: float | None
-    high: float | None
-    p: float
-    note: str
-
-
 def compare(
     paths: Sequence[Path], *, against: Path | None = None, splits: Sequence[str] = SPLITS, seed: int = 0
 ) -> Comparison:
@@ -99,6 +75,8 @@ def compare(
     Raises:
         UserError: too few or too many runs, the same run twice, or a folder that is no run.
     """
+    from ftkit.metrics.paired import RESAMPLES
+
     named = list(paths)
     if against is not None and against.resolve() not in [path.resolve() for path in named]:
         named.insert(0, against)
@@ -322,6 +300,8 @@ def _differences(
     """Every metric that the paired rows allow, and what is to be said of those that they do not."""
     import numpy as np
 
+    from ftkit.metrics.paired import Gaps, f1_worth, mcnemar, mean_worth
+
     found, notes = [], []
     labelled = all("expected" in row and "label" in row for pair in rows for row in pair)
     if labelled:
@@ -332,39 +312,41 @@ def _differences(
         )
         right = (after == expected).astype(np.float64) - (before == expected)
         alone, against = int((right > 0).sum()), int((right < 0).sum())
-        worth = _mean_worth(_Gaps(right, np.ones(len(right))), seed=seed)._replace(p=_mcnemar(alone, against))
+        worth = mean_worth(Gaps(right, np.ones(len(right))), seed=seed)._replace(p=mcnemar(alone, against))
         one = _difference("accuracy", worth, n=len(rows))
         found.append(replace(one, only_run=alone, only_against=against))
-        worth = _f1_worth(expected, before, after, num_classes=len(names), seed=seed)
+        worth = f1_worth(expected, before, after, num_classes=len(names), seed=seed)
         found.append(_difference("f1_macro", worth, n=len(rows)))
     for name in ROW_SCORES:
         if all(name in row for pair in rows for row in pair):
-            gaps = _Gaps(np.array([after[name] - before[name] for before, after in rows]), np.ones(len(rows)))
-            found.append(_difference(name, _mean_worth(gaps, seed=seed), n=len(rows)))
+            gaps = Gaps(np.array([after[name] - before[name] for before, after in rows]), np.ones(len(rows)))
+            found.append(_difference(name, mean_worth(gaps, seed=seed), n=len(rows)))
     try:
         name, gaps = _loss_gaps(baseline, side, rows)
-        found.append(_difference(name, _mean_worth(gaps, seed=seed), n=len(gaps.values)))
+        found.append(_difference(name, mean_worth(gaps, seed=seed), n=len(gaps.values)))
     except _NotComparable as reason:
         notes.append(str(reason))
     return notes, found
 
 
-def _difference(metric: str, worth: _Worth, *, n: int) -> Difference:
+def _difference(metric: str, worth: Worth, *, n: int) -> Difference:
     return Difference(metric=metric, n=n, higher_is_better=metric not in LOWER_IS_BETTER, **worth._asdict())
 
 
 def _loss_gaps(
     baseline: _Side, side: _Side, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-) -> tuple[str, _Gaps]:
+) -> tuple[str, Gaps]:
     """Nats a target; where the tokenizers differ, bits per byte, if the predictions hold what they are made of."""
     import numpy as np
+
+    from ftkit.metrics.paired import Gaps
 
     if side.column.task == "classification":
         floored = [[max(row["scores"][row["expected"]], SMALLEST_PROBABILITY) for row in pair] for pair in rows]
         table = -np.log(np.array(floored))
         cut = int((np.array(floored) == SMALLEST_PROBABILITY).any(axis=1).sum())
         note = f"{cut:,} of {len(rows):,} rows counted with a probability of {SMALLEST_PROBABILITY:.0e}" if cut else ""
-        return "loss", _Gaps(table[:, 1] - table[:, 0], np.ones(len(rows)), note)
+        return "loss", Gaps(table[:, 1] - table[:, 0], np.ones(len(rows)), note)
     above, below, per_what = "loss", "num_targets", "targets"
     if side.hash("tokenizer") != baseline.hash("tokenizer"):
         if not all("text_nll" in row and "text_bytes" in row for pair in rows for row in pair):
@@ -381,122 +363,10 @@ def _loss_gaps(
     weights = sizes[same, 0].astype(np.float64)
     left_out = f"{np.count_nonzero(~same):,} rows with other {per_what} left out" if not same.all() else ""
     if above == "text_nll":
-        return "bits_per_byte", _Gaps((table[:, 1] - table[:, 0]) / math.log(2) / weights, weights, left_out)
+        return "bits_per_byte", Gaps((table[:, 1] - table[:, 0]) / math.log(2) / weights, weights, left_out)
     if not any(below in row for pair in rows for row in pair):
         left_out = "mean over rows, a long target counting as much as a short one"
-    return "loss", _Gaps(table[:, 1] - table[:, 0], weights, left_out)
-
-
-def _mean_worth(gaps: _Gaps, *, seed: int) -> _Worth:
-    """Weighted mean with a paired bootstrap interval; p by exchanging the two runs' rows at random.
-
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 10 and 15; Yeh 2000, More Accurate
-    Tests for the Statistical Significance of Result Differences.
-    """
-    import numpy as np
-
-    from ftkit.metrics.bootstrap import MAX_UNITS, Bootstrap
-
-    products = gaps.values * gaps.weights
-    sums = Bootstrap(RESAMPLES, seed).sums(np.stack([products, gaps.weights], axis=1))
-    shifted = np.random.default_rng([seed, 5]).permutation(products[products != 0])
-    # many rows are exchanged in groups, as wholes, which leaves the variance as it was
-    units = np.bincount(np.arange(len(shifted)) % MAX_UNITS, weights=shifted)
-
-    def exchanged(random: np.random.Generator, size: int) -> Floats:
-        signs = 2.0 * random.integers(0, 2, size=(size, len(units)), dtype=np.int8) - 1.0
-        return np.asarray(signs @ units, dtype=np.float64)
-
-    p = _p_of_exchange(float(products.sum()), exchanged, width=len(units), seed=seed)
-    value = float(products.sum() / gaps.weights.sum())
-    return _worth(value, sums[:, 0] / sums[:, 1], p, n=len(products), note=gaps.note)
-
-
-def _f1_worth(expected: Integers, before: Integers, after: Integers, *, num_classes: int, seed: int) -> _Worth:
-    """As `_mean_worth` for the difference of two macro F1, from how often each (expected, before, after) occurs."""
-    import numpy as np
-
-    from ftkit.metrics.bootstrap import Bootstrap
-
-    triples = np.stack([expected, before, after], axis=1)
-    cells, first, counts = np.unique(triples, axis=0, return_index=True, return_counts=True)
-    # in order of the rows: the same draws whichever run is the baseline
-    order = np.argsort(first)
-    (labels, one, other), counts = cells[order].T, counts[order]
-    twice = np.concatenate([labels, labels]), np.concatenate([one, other]), np.concatenate([other, one])
-
-    def gap(kept: NDArray[np.integer[Any]], swapped: NDArray[np.integer[Any]]) -> Floats:
-        drawn = np.concatenate([kept, swapped], axis=1)
-        return _f1_macro(twice[0], twice[2], drawn, num_classes) - _f1_macro(twice[0], twice[1], drawn, num_classes)
-
-    def exchanged(random: np.random.Generator, size: int) -> Floats:
-        swapped = random.binomial(counts, 0.5, size=(size, len(counts)))
-        return gap(counts - swapped, swapped)
-
-    resampled = np.concatenate([gap(some, 0 * some) for some in Bootstrap(RESAMPLES, seed).cell_counts(counts)])
-    value = float(gap(counts[None], 0 * counts[None])[0])
-    p = _p_of_exchange(value, exchanged, width=2 * len(counts), seed=seed)
-    return _worth(value, resampled, p, n=len(expected))
-
-
-def _f1_macro(labels: Integers, predicted: Integers, counts: NDArray[np.integer[Any]], num_classes: int) -> Floats:
-    """Macro F1 (R,) of cells (C,) that occur `counts` (R, C) times, over the classes that occur, as in scikit-learn."""
-    import numpy as np
-
-    def by_class(classes: Integers, columns: NDArray[np.integer[Any]]) -> Floats:
-        sums = np.zeros((len(columns), num_classes))
-        if len(classes):
-            by_order = np.argsort(classes, kind="stable")
-            occurring, starts = np.unique(classes[by_order], return_index=True)
-            sums[:, occurring] = np.add.reduceat(columns[:, by_order], starts, axis=1)
-        return sums
-
-    hit = labels == predicted
-    both = by_class(labels, counts) + by_class(predicted, counts)
-    hits = by_class(labels[hit], counts[:, hit])
-    scores = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(scores.sum(axis=1) / (both > 0).sum(axis=1), dtype=np.float64)
-
-
-def _p_of_exchange(
-    observed: float, exchanged: Callable[[np.random.Generator, int], Floats], *, width: int, seed: int
-) -> float:
-    """Two-sided p: how often chance exchanges of the two runs' answers make as large a difference."""
-    import numpy as np
-
-    from ftkit.metrics.bootstrap import MAX_ELEMENTS
-
-    random, size = np.random.default_rng([seed, 6]), max(1, MAX_ELEMENTS // max(1, width))
-    as_large = 0
-    for start in range(0, RESAMPLES, size):
-        found = np.abs(exchanged(random, min(size, RESAMPLES - start)))
-        # sums in another order differ in their last digits
-        as_large += int((found >= abs(observed) * (1 - 1e-9) - 1e-12).sum())
-    return (1 + as_large) / (1 + RESAMPLES)
-
-
-def _mcnemar(one: int, other: int) -> float:
-    """Exact two-sided p of as uneven a split of the rows that one of two models alone got right.
-
-    Source: McNemar 1947, Note on the Sampling Error of the Difference Between Correlated Proportions (exact binomial).
-
-    Example:
-        >>> _mcnemar(0, 6), _mcnemar(3, 3)
-        (0.03125, 1.0)
-    """
-    total, ways, tail = one + other, 1, 0
-    for place in range(min(one, other) + 1):
-        tail += ways
-        ways = ways * (total - place) // (place + 1)
-    return min(1.0, float(2 * tail / 2**total))
-
-
-def _worth(value: float, resampled: Floats, p: float, *, n: int, note: str = "") -> _Worth:
-    from ftkit.metrics.bootstrap import with_interval
-
-    entry: dict[str, Any] = with_interval(value, resampled, num_rows=n)
-    said = [note, entry.get("note", "")]
-    return _Worth(value, entry["low"], entry["high"], p, "; ".join(one for one in said if one))
+    return "loss", Gaps(table[:, 1] - table[:, 0], weights, left_out)
 
 
 def _judged(pairs: Sequence[Pair]) -> list[Pair]:

@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 from ftkit import comparing, runs
 from ftkit.comparing import compare
 from ftkit.errors import UserError
+from ftkit.metrics import paired
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.report.comparison import WIDTH, comparison_lines
 from ftkit.storage import write_json
@@ -357,7 +358,7 @@ def test_holm_counts_every_comparison_of_the_split(tmp_path):
 
 
 def test_equal_models_are_seldom_called_different(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparing, "RESAMPLES", 300)
+    monkeypatch.setattr(paired, "RESAMPLES", 300)
     random, accused, trials = np.random.default_rng(3), 0, 60
     for trial in range(trials):
         expected = random.integers(0, 2, 60)
