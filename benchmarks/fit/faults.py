@@ -102,8 +102,8 @@ FAULTY = {
             cure={"learning_rate": 1e-3}),
     ],
     "domain_gap": [
-        Arm("causal_lm", "foreign:{alphabet}", FULL, training(40, 1e-3, 2, evaluations=28), 14),
-        Arm("causal_lm", "foreign:{alphabet}", FULL, training(50, 8e-4, 2, evaluations=30), 12),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(80, 1e-3, 2, evaluations=24), 6),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(96, 8e-4, 2, evaluations=24), 5),
         Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 48),
     ],
     "memorised": [

@@ -10,6 +10,8 @@ from ftkit.diagnosis.verdict import Change
 RATE = "training.learning_rate"
 EPOCHS = "training.num_train_epochs"
 STEPS = "training.max_steps"
+FEW_STEPS, MANY_EPOCHS = 200, 20
+"""Steps that a finetuning takes at least, unless they are more than so many passes."""
 
 
 def rounded(value: float) -> float:
@@ -37,6 +39,7 @@ def against_collapse(found: Measurements) -> tuple[Change, ...]:
     changes = _rate(found, *_to_usual(found, "one answer for everything is what too large steps leave"))
     if found.method != "frozen" and not (found.setting.warmup_steps or 0) > 0:
         changes += (Change("training.warmup_steps", 0.1, "the first steps were taken at the full rate"),)
+    changes += _long_enough(found)
     if found.setting.class_weights == "none":
         changes += (Change("training.class_weights", "balanced", "the commonest class outweighs the others"),)
     return changes
@@ -158,6 +161,18 @@ def lengthen(found: Measurements, factor: float, why: str) -> tuple[Change, ...]
 def _rate(found: Measurements, factor: float, why: str) -> tuple[Change, ...]:
     rate = found.setting.learning_rate
     return () if rate is None else (Change(RATE, rounded(rate * factor), f"{why}; it was {rate:g}"),)
+
+
+def _long_enough(found: Measurements) -> tuple[Change, ...]:
+    """So many steps as smaller ones need, where there are few: 200, in no more than 20 passes.
+
+    Source: Mosbach et al. 2021, On the Stability of Fine-tuning BERT.
+    """
+    steps, epochs = found.setting.num_steps, found.setting.num_epochs_done
+    if not steps or not epochs or found.method == "frozen":
+        return ()
+    factor = min(FEW_STEPS / steps, MANY_EPOCHS / epochs)
+    return lengthen(found, factor, f"{steps:,} smaller steps do not reach far") if factor > 1 else ()
 
 
 def _to_usual(found: Measurements, why: str) -> tuple[float, str]:

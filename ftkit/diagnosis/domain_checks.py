@@ -40,7 +40,8 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     learnt = _closed(found, margins)
     evidence.extend(learnt.evidence)
     summary = f"{summary}; {learnt.summary}"
-    n = len(domain.validation_nats)
+    kept = found.of(found.kept, "validation")
+    n = len(kept) if kept is not None else 0
     if learnt.state != "fired":
         return Check(name, learnt.state, summary, evidence, p=p)
     if n < margins.gap_rows:
@@ -106,9 +107,11 @@ def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margin
 
     Weights kept from before the training rows were learnt count as well, where much of the gap is open still.
     """
-    train = found.of(found.kept, "train")
-    if train is None or found.task == "classification":
+    train, domain = found.of(found.kept, "train"), found.domain
+    if train is None or domain is None or found.task == "classification":
         return None
+    # text in tokens of a byte each is four tokens for one of the reference
+    margin = margins.carried / _tokens_for_one(domain)
     where, validation = "kept model", kept
     if found.curve and closed < margins.gap_mostly_closed:
         where, validation, train = "at the end", found.curve[-1].validation, found.curve[-1].train
@@ -116,10 +119,18 @@ def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margin
         mean_loss(validation, groups=_groups(found, "validation", validation), seed=found.seed),
         mean_loss(train, groups=_groups(found, "train", train), seed=found.seed),
     )
-    evidence = (above.evidence(f"validation less train, {where}", unit=found.nats, margin=margins.carried),)
+    evidence = (above.evidence(f"validation less train, {where}", unit=found.nats, margin=margin),)
     summary = f"what it learnt of the training rows does not carry over: validation lies {above.words()} a token above"
-    state: State = "fired" if above.value > margins.carried else "clear"
-    return Check("domain_gap", state, summary, evidence, p=above.p_above(margins.carried))
+    state: State = "fired" if above.value > margin else "clear"
+    return Check("domain_gap", state, summary, evidence, p=above.p_above(margin))
+
+
+def _tokens_for_one(domain: DomainGap) -> float:
+    """Tokens of the data that stand for as many bytes as one of the reference; at least 1, and 1 where not known."""
+    if not domain.validation_bytes or not domain.reference_bytes:
+        return 1.0
+    tokens = domain.validation_units.sum() / domain.validation_bytes
+    return float(max(1.0, tokens / max(1e-9, domain.reference_units.sum() / domain.reference_bytes)))
 
 
 def _groups(found: Measurements, which: Set, losses: ExampleLosses) -> Integers | None:

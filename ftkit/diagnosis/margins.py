@@ -28,7 +28,8 @@ class Margins:
         gap_mostly_closed: share of it from which on weights kept from before overfitting count as having learnt.
         byte_cost: of a far domain after training, over what a byte of the reference costs the base: once learnt, it is
             about 1 at the most.
-        carried: by which validation may lie over the train probe where a far domain was learnt.
+        carried: nats by which validation may lie over the train probe where a far domain was learnt, for as much text
+            as a token of the reference.
         membership: area under the curve by which the loss tells training examples from validation.
         memory_gap: by which the loss of validation examples then lies above that of training examples at least.
         reproduced: by which the share of training completions written word for word exceeds that of validation.

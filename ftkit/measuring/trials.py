@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ftkit.diagnosis.advice import rounded
+from ftkit.diagnosis.advice import FEW_STEPS, MANY_EPOCHS, rounded
 from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.measuring.subject import Subject
@@ -29,9 +29,6 @@ STANDARD_SECONDS = 25.0
 USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
 width (Yang et al. 2022, Tensor Programs V), which is about the root of its size."""
-SHORT_STEPS, SHORT_EPOCHS = 200, 20
-"""Steps that a trial of all weights takes at least, in at most so many epochs: on few rows the usual three do not reach
-far (Mosbach et al. 2021, On the Stability of Fine-tuning BERT)."""
 RATES: dict[TrialKind, float] = {"rate": 10.0, "faster": 100.0, "slower": 0.1}
 KINDS: dict[TrialKind, str] = {
     "rate": "a trial with ten times the learning rate",
@@ -87,14 +84,14 @@ def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, ob
     changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
     changed["training.learning_rate"] = usual_rate(recipe, "full", parameters)
     if recipe.method.type == "frozen":
-        # a head's epochs cost nothing, those of an encoder do
+        # a head's epochs cost nothing, those of an encoder do; on few rows the usual three do not reach far
         batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
         assert isinstance(batch, int), "rows"
         assert isinstance(epochs, int), "passes"
-        enough = math.ceil(SHORT_STEPS * batch / max(1, rows))
+        enough = math.ceil(FEW_STEPS * batch / max(1, rows))
         changed |= {
             "training.per_device_train_batch_size": batch,
-            "training.num_train_epochs": max(epochs, min(SHORT_EPOCHS, enough)),
+            "training.num_train_epochs": max(epochs, min(MANY_EPOCHS, enough)),
         }
     return changed
 

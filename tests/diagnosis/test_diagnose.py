@@ -180,6 +180,23 @@ def test_far_data_whose_bytes_cost_more_than_those_of_the_reference_have_a_domai
     assert "domain_gap" not in diagnose(cheap).fired
 
 
+def test_text_in_tokens_of_a_byte_each_need_lie_less_above_train_a_token(healthy: Measurements):
+    # 8,000 targets each: a token is one byte of the data and four of the reference
+    domain = far_domain(validation_bytes=8_000, reference_bytes=32_000)
+    run = far_run(healthy, domain, train=0.25, validation=0.5)
+    assert "domain_gap" in diagnose(run).fired
+    assert "domain_gap" not in diagnose(replace(run, domain=replace(domain, validation_bytes=32_000))).fired
+
+
+def test_pairs_whose_gap_shows_in_tokens_a_word_alone_are_judged_too(healthy: Measurements):
+    nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    few = replace(healthy, curve=())
+    run = far_run(few, DomainGap(nothing, none, nothing, none, 3.9), train=1.0, validation=2.4)
+    assert "domain_gap" in diagnose(run).fired
+    near = DomainGap(nothing, none, nothing, none, 1.2)
+    assert "domain_gap" not in diagnose(replace(run, domain=near)).fired
+
+
 def test_a_trial_that_makes_far_data_cheap_shows_that_the_setting_was_at_fault(healthy: Measurements):
     domain = far_domain(validation_bytes=8_000, reference_bytes=16_000)
     slower = Trial("slower", "a trial", losses(0.8, seed=1), losses(0.9, seed=2), {"training.learning_rate": 1e-4})
@@ -241,6 +258,15 @@ def test_a_collapse_at_many_times_the_usual_rate_is_advised_the_usual_one(classi
                              classifier.classes.labels, right=0.0, answer=0)  # fmt: skip
     found = replace(found, setting=replace(found.setting, learning_rate=0.3, usual_rate=0.002))
     assert keys(diagnose(found))["training.learning_rate"] == 0.002
+
+
+def test_few_steps_become_two_hundred_when_collapse_asks_for_smaller_ones(classifier: Measurements):
+    assert classifier.classes is not None
+    found = with_predictions(replace(classifier, losses={**classifier.losses, ("base", "train"): losses(3.0)}),
+                             classifier.classes.labels, right=0.0, answer=0)  # fmt: skip
+    for steps, passes in ((50, 16.0), (1_000, None)):
+        setting = replace(found.setting, num_steps=steps, num_epochs_done=4.0)
+        assert keys(diagnose(replace(found, setting=setting))).get("training.num_train_epochs") == passes
 
 
 def test_labels_that_no_text_predicts_are_not_called_healthy(classifier: Measurements):
