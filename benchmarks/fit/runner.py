@@ -15,7 +15,7 @@ from typing import Any
 
 from fit.plants import Plant
 
-ADVICE_CHANGES_DATA = ("leakage", "label_noise")
+ADVICE_CHANGES_DATA = ("leakage", "label_noise", "domain_gap")
 
 
 def cache_folder() -> Path:

@@ -76,12 +76,19 @@ def against_capacity(trial: Trial) -> tuple[Change, ...]:
     return changes or (Change("method.type", "full", f"{trial.words} learnt what this run could not"),)
 
 
-def against_gap(found: Measurements) -> tuple[Change, ...]:
-    """A base that knows the domain, or a stage of language modelling on it first."""
+def against_gap(found: Measurements, *, by_heart: bool) -> tuple[Change, ...]:
+    """A base that knows the domain, a stage of language modelling on it first, or more rows.
+
+    Args:
+        found: what was measured.
+        by_heart: the training rows were learnt and nothing else, so that more passes over them bring nothing.
+    """
     changes: tuple[Change, ...] = (
         Change("model.name_or_path", None, "choose a base that was trained on such text, or tune it on plain text of "
                "the domain first (task: causal_lm)"),
     )  # fmt: skip
+    if by_heart:
+        return (*changes, Change("data.train_file", None, "give it many times the rows: these were learnt by heart"))
     if found.method != "full":
         changes += (Change("method.type", "full", "what is trained now is too little for text this far from the base"),)
     return changes + lengthen(found, 3.0, "much has to be learnt anew")

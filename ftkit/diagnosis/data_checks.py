@@ -102,10 +102,13 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
         Evidence("rows whose text has another label too", conflicts / max(1, rows), conflict_low, conflict_high,
                  margins.conflict_share, "share", rows),
     )  # fmt: skip
-    summary = (
+    contradicted = (
         f"where classifiers that did not see them are surest, {errors} of {judged} training labels "
-        f"({percent(errors / max(1, judged))}) are contradicted; {conflicts} of {rows} texts have two labels"
+        f"({percent(errors / judged)}) are contradicted"
+        if judged
+        else "no classifier is ever sure of a training label that it did not see: the labels are hard to tell, or wrong"
     )
+    summary = f"{contradicted}; {conflicts} of {rows} texts have two labels"
     p = min(
         1.0,
         2 * min(
@@ -114,11 +117,14 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
         ),
     )  # fmt: skip
     passed = errors > margins.noise_share * judged or conflicts > margins.conflict_share * rows
-    if largest < margins.noise_rows or not judged:
+    if largest < margins.noise_rows:
         return Check("label_noise", "cannot_tell", summary, evidence, needs=f"{margins.noise_rows} rows a class")
-    if not passed:
-        return Check("label_noise", "clear", summary, evidence, p=p)
-    return Check("label_noise", "fired", summary, evidence, changes=against_noise(found, len(noise.suspects)), p=p)
+    if passed:
+        return Check("label_noise", "fired", summary, evidence, changes=against_noise(found, len(noise.suspects)), p=p)
+    if not judged:
+        needs = "more training rows, or a look at whether their labels are right"
+        return Check("label_noise", "cannot_tell", summary, evidence, needs=needs)
+    return Check("label_noise", "clear", summary, evidence, p=p)
 
 
 def check_size(found: Measurements, margins: Margins) -> Check:

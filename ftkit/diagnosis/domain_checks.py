@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftkit.diagnosis.advice import against_gap
-from ftkit.diagnosis.intervals import difference, mean_loss, paired_rise, percent, plain, worst_of
+from ftkit.diagnosis.intervals import above_train, difference, mean_loss, paired_rise, percent, plain, worst_of
 from ftkit.diagnosis.margins import Margins
 from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Integers, Measurements, Set
 from ftkit.diagnosis.verdict import Check, Evidence, State
@@ -47,7 +47,7 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     if n < margins.gap_rows:
         return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.gap_rows} validation rows")
     p = worst_of([value for value in (p, learnt.p) if value is not None])
-    return Check(name, "fired", summary, evidence, changes=against_gap(found), p=p)
+    return Check(name, "fired", summary, evidence, changes=learnt.changes, p=p)
 
 
 def _closed(found: Measurements, margins: Margins) -> Check:
@@ -67,7 +67,10 @@ def _closed(found: Measurements, margins: Margins) -> Check:
     if not gap > 0:
         return Check("domain_gap", "clear", summary, evidence)
     if share < margins.gap_closed:
-        return Check("domain_gap", "fired", summary, evidence, p=gain.p_below(margins.gap_closed * gap))
+        changes = against_gap(found, by_heart=False)
+        return Check(
+            "domain_gap", "fired", summary, evidence, changes=changes, p=gain.p_below(margins.gap_closed * gap)
+        )
     further = [
         check for check in (_dear(found, domain, kept, margins), _not_carried(found, kept, share, margins)) if check
     ]
@@ -99,7 +102,8 @@ def _dear(found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: 
     times = f"a byte of it still costs {plain(cost.value * share)} times what one of the reference costs the base"
     if cost.value * share <= margins.byte_cost or least <= 1.0:
         return Check("domain_gap", "clear", times, evidence)
-    return Check("domain_gap", "fired", times, evidence, p=cost.p_above(margins.byte_cost / share))
+    changes = against_gap(found, by_heart=False)
+    return Check("domain_gap", "fired", times, evidence, changes=changes, p=cost.p_above(margins.byte_cost / share))
 
 
 def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margins: Margins) -> Check | None:
@@ -115,14 +119,18 @@ def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margin
     where, validation = "kept model", kept
     if found.curve and closed < margins.gap_mostly_closed:
         where, validation, train = "at the end", found.curve[-1].validation, found.curve[-1].train
-    above = difference(
-        mean_loss(validation, groups=_groups(found, "validation", validation), seed=found.seed),
-        mean_loss(train, groups=_groups(found, "train", train), seed=found.seed),
+    above = above_train(
+        validation,
+        train,
+        groups=_groups(found, "validation", validation),
+        train_groups=_groups(found, "train", train),
+        seed=found.seed,
     )
     evidence = (above.evidence(f"validation less train, {where}", unit=found.nats, margin=margin),)
     summary = f"what it learnt of the training rows does not carry over: validation lies {above.words()} a token above"
     state: State = "fired" if above.value > margin else "clear"
-    return Check("domain_gap", state, summary, evidence, p=above.p_above(margin))
+    changes = against_gap(found, by_heart=True)
+    return Check("domain_gap", state, summary, evidence, changes=changes, p=above.p_above(margin))
 
 
 def _tokens_for_one(domain: DomainGap) -> float:

@@ -7,8 +7,7 @@ import math
 from ftkit.diagnosis.advice import against_capacity, against_no_gain, against_slowness
 from ftkit.diagnosis.intervals import (
     Estimate,
-    difference,
-    mean_loss,
+    above_train,
     pace,
     paired_accuracy_gain,
     paired_rise,
@@ -164,7 +163,7 @@ def _fits_train(found: Measurements, margins: Margins) -> Check | None:
     base = found.of("base", "train")
     if train is None or validation is None:
         return None
-    above = difference(mean_loss(validation, seed=found.seed), mean_loss(train, seed=found.seed))
+    above = above_train(validation, train, seed=found.seed)
     unit = f"{found.nats}"
     evidence = (above.evidence("validation less train, kept model", unit=unit, margin=margins.above_train),)
     summary = f"train is learnt better than validation by {above.words()}, so there is room for more than they share"

@@ -14,6 +14,8 @@ from ftkit.diagnosis.verdict import Evidence
 from ftkit.metrics.bootstrap import Bootstrap
 
 RESAMPLES = 2_000
+PROBE_ROWS = 500
+"""Training rows at most that a run is probed with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +147,24 @@ def difference(above: Estimate, below: Estimate) -> Estimate:
     # the same seed would tie the draws of the two sides together
     mixed = np.random.default_rng(size).permutation(below.resampled[:size])
     return _estimate(above.value - below.value, above.resampled[:size] - mixed, n=min(above.n, below.n))
+
+
+def above_train(
+    validation: ExampleLosses,
+    train: ExampleLosses,
+    *,
+    groups: Integers | None = None,
+    train_groups: Integers | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """Validation loss less that of the train probe, in nats a target.
+
+    A probe of fewer than 500 rows is the whole training set: its mean is no estimate, and is not resampled.
+    """
+    held_out = mean_loss(validation, groups=groups, seed=seed)
+    if len(train) < PROBE_ROWS:
+        return _estimate(held_out.value - train.loss, held_out.resampled - train.loss, n=min(held_out.n, len(train)))
+    return difference(held_out, mean_loss(train, groups=train_groups, seed=seed))
 
 
 def pace(

@@ -7,8 +7,7 @@ import numpy as np
 from ftkit.diagnosis.advice import against_forgetting, against_memory, against_overfit
 from ftkit.diagnosis.intervals import (
     Estimate,
-    difference,
-    mean_loss,
+    above_train,
     membership,
     paired_rise,
     percent,
@@ -43,7 +42,7 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
     summary = (
         f"by its loss a training example is told from a validation one with an area under the curve of {area.words('')}"
     )
-    above = difference(mean_loss(validation, seed=found.seed), mean_loss(train, seed=found.seed))
+    above = above_train(validation, train, seed=found.seed)
     p = worst_of([area.p_above(margins.membership), above.p_above(margins.memory_gap)])
     # a difference may tell the two apart without fail and yet be too small to matter
     if area.value <= margins.membership or above.value <= margins.memory_gap:
@@ -102,9 +101,12 @@ def check_overfit(found: Measurements, margins: Margins) -> Check:
     if last is None:
         return Check(name, "cannot_tell", found.absent.get("final/validation", "the last weights were not scored"))
     train, validation = last
-    above = difference(
-        mean_loss(validation, groups=found.groups.get("validation"), seed=found.seed),
-        mean_loss(train, groups=found.groups.get("train"), seed=found.seed),
+    above = above_train(
+        validation,
+        train,
+        groups=found.groups.get("validation"),
+        train_groups=found.groups.get("train"),
+        seed=found.seed,
     )
     unit = found.nats
     gap = above.evidence("validation less train, at the end", unit=unit, margin=margins.above_train)

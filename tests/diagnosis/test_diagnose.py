@@ -159,7 +159,9 @@ def far_run(found: Measurements, domain: DomainGap, *, train: float, validation:
 
 
 def test_far_data_that_are_learnt_by_heart_and_not_carried_over_have_a_domain_gap(healthy: Measurements):
-    assert "domain_gap" in diagnose(far_run(healthy, far_domain(), train=1.0, validation=2.2)).fired
+    verdict = diagnose(far_run(healthy, far_domain(), train=1.0, validation=2.2))
+    assert "domain_gap" in verdict.fired
+    assert keys(verdict).keys() >= {"model.name_or_path", "data.train_file"}
     assert "domain_gap" not in diagnose(far_run(healthy, far_domain(), train=1.9, validation=2.2)).fired
 
 
@@ -281,6 +283,8 @@ def test_labels_that_no_text_predicts_are_not_called_healthy(classifier: Measure
     assert "label_noise" not in {told.headline, untold.headline}
     assert untold.headline == "cannot_tell"
     assert "label noise" in untold.sentence.lower()
+    twice = diagnose(replace(classifier, curve=points, noise=replace(noise, conflicts=np.arange(300) < 30)))
+    assert twice.headline == "label_noise"
 
 
 def test_a_good_classifier_collapses_nowhere(classifier: Measurements):
