@@ -14,7 +14,7 @@ from ftkit.runs import Run
 
 MORE_ROWS = """\
 task: classification
-model: {name_or_path: builtin:tiny-bert}
+model: {name_or_path: builtin:tiny-bert, dtype: float32}
 method: {type: frozen}
 data: {train_file: many.csv, validation_file: new.csv}
 training: {num_train_epochs: 40, early_stopping_patience: 5}

@@ -19,10 +19,10 @@ LIMITS = [2**20 * megabytes for megabytes in (500, 350, 250, 180)]
 
 RECIPE = f"""
 task: causal_lm
-model: {{name_or_path: builtin:tiny-llama}}
+model: {{name_or_path: builtin:tiny-llama, dtype: float32}}
 data: {{train_file: long.jsonl, validation_file: texts-new.jsonl, text_column: text, max_length: 96}}
 method: {{type: lora, r: 4, lora_dropout: 0.0}}
-training: {{per_device_train_batch_size: {ROWS}, max_steps: 3, learning_rate: 1.0e-2, seed: 3}}
+training: {{per_device_train_batch_size: {ROWS}, max_steps: 3, learning_rate: 1.0e-2, seed: 3, bf16: false}}
 """
 
 
