@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from ftkit import comparing, runs
+from ftkit import runs
 from ftkit.comparing import compare
 from ftkit.errors import UserError
 from ftkit.metrics import paired
+from ftkit.pairing import judged
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.report.comparison import WIDTH, comparison_lines
 from ftkit.storage import write_json
@@ -354,7 +355,7 @@ def test_holm_counts_every_comparison_of_the_split(tmp_path):
     assert one.low > 0
     assert not one.real
     pair = replace(comparison.pairs[-1], differences=[one])
-    assert comparing._judged([pair])[0].differences[0].real
+    assert judged([pair])[0].differences[0].real
 
 
 def test_equal_models_are_seldom_called_different(tmp_path, monkeypatch):

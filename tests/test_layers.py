@@ -18,7 +18,7 @@ LEVELS = (
     {"recipe", "runs", "run_lock", "checkpoints", "seals", "storage", "metrics", "environment", "diagnosis"},
     {"data", "models", "decoding", "scoring"},
     {"training", "report", "prompts"},
-    {"measuring"},
+    {"measuring", "pairing"},
     {
         "workflows",
         "comparing",
