@@ -38,6 +38,15 @@ def test_a_run_that_learnt_levelled_off_and_forgot_nothing_is_healthy(healthy: M
     assert verdict.changes == []
 
 
+def test_a_healthy_run_of_which_something_is_not_known_says_what(healthy: Measurements):
+    assert "forgetting" not in diagnose(healthy).sentence
+    verdict = diagnose(replace(healthy, forgetting=Forgetting("unknown", "not measured")))
+    assert verdict.headline == "healthy"
+    told, untold = verdict.sentence.split("; not told: ")
+    assert "no check fired" in told.lower()
+    assert "forgetting" in untold.split(", ")
+
+
 def test_every_check_is_listed_once_in_the_order_of_gravity(healthy: Measurements):
     assert tuple(one.name for one in diagnose(healthy).checks) == CHECKS
 
