@@ -120,7 +120,7 @@ def _sentence(headline: str, checks: Sequence[Check], open_ones: Sequence[Check]
         )
     else:
         text = f"no check fired; {by_name['no_gain'].summary}"
-        untold = [TITLES[check.name].lower() for check in checks if check.state == "cannot_tell"]
+        untold = [check.name.replace("_", " ") for check in checks if check.state == "cannot_tell"]
         if untold:
             text += f"; not told: {', '.join(untold)}"
     return f"{text[0].upper()}{text[1:]}"
