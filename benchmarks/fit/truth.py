@@ -116,8 +116,8 @@ def check_healthy(planted: Planted, run: Fit) -> Truth:
         labels = Counter(row["label"] for row in planted.material.fresh)
         ahead = _accuracy(planted, run) - max(labels.values()) / labels.total()
         figures |= {"ahead": ahead, "predicted classes": float(len(set(predicted))), "nats": float(nats.mean())}
-        enough = ahead > LEARNT and _by_words(planted) - ahead < BEHIND
         figures["by words"] = _by_words(planted)
+        enough = ahead > LEARNT and figures["by words"] - ahead < BEHIND
     level = left < max(LEVELLED, 0.1 * gain)
     return Truth(bool(enough and level and turned < FLAT and lost < KEPT), figures)
 

@@ -10,7 +10,7 @@ from ftkit.diagnosis.verdict import Check, Evidence, State
 
 
 def check_domain_gap(found: Measurements, margins: Margins) -> Check:
-    """Fires when the base is far worse on the data than on its reference, and training closed little of that."""
+    """Fires when the base is far worse on the data than on its reference, and learning failed."""
     name, domain = "domain_gap", found.domain
     if domain is None:
         state: State = "not_applicable" if found.absent.get("domain", "").startswith("no ") else "cannot_tell"
@@ -37,7 +37,7 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     summary = "; ".join(words) or "no figure of the gap"
     if not far:
         return Check(name, "clear", summary, evidence, p=p)
-    learnt = _closed(found, margins)
+    learnt = _learning(found, margins)
     evidence.extend(learnt.evidence)
     summary = f"{summary}; {learnt.summary}"
     kept = found.of(found.kept, "validation")
@@ -50,8 +50,8 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     return Check(name, "fired", summary, evidence, changes=learnt.changes, p=p)
 
 
-def _closed(found: Measurements, margins: Margins) -> Check:
-    """Whether learning failed: `fired` where less of the gap was closed than a successful training closes."""
+def _learning(found: Measurements, margins: Margins) -> Check:
+    """Whether learning failed: `fired` where little of the gap was closed, or what closed it is worth little."""
     kept, base = found.of(found.kept, "validation"), found.of("base", "validation")
     domain = found.domain
     if kept is None or base is None or domain is None:

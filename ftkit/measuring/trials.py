@@ -70,11 +70,19 @@ def size_of(folder: Path) -> int:
 
 
 def usual_rate(recipe: Recipe, method: str, parameters: int) -> float:
-    """Peak learning rate that a method usually takes: its default, larger for models that are narrower."""
+    """Peak learning rate that a method usually takes: its default, larger for models that are narrower.
+
+    Args:
+        recipe: for its task.
+        method: frozen, full, lora, prompt_tuning or prefix_tuning.
+        parameters: of the base; 0 where its files do not tell, which leaves the default.
+    """
     rate = defaults_of(recipe.task, method, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
     assert isinstance(rate, float), "a rate"
     # a head on frozen features has the width of its features, not of the model's body
-    return rounded(rate if method == "frozen" else rate * max(1.0, (USUAL_SIZE / max(1, parameters)) ** 0.5))
+    if method == "frozen" or not parameters:
+        return rate
+    return rounded(rate * max(1.0, (USUAL_SIZE / parameters) ** 0.5))
 
 
 def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, object]:

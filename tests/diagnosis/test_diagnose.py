@@ -18,6 +18,7 @@ from ftkit.diagnosis.measurements import (
     Reproduction,
     Setting,
     Trial,
+    TrialKind,
 )
 from ftkit.diagnosis.verdict import CHECKS, Check, Verdict
 from tests.diagnosis.conftest import curve, falling, losses, with_predictions
@@ -88,22 +89,23 @@ def test_a_curve_of_four_time_constants_has_converged(healthy: Measurements):
     assert check(diagnose(replace(healthy, curve=points)), "not_converged").state == "clear"
 
 
-def test_a_flat_curve_is_caught_by_a_trial_that_learns_more(healthy: Measurements):
+@pytest.mark.parametrize("kind", ["rate", "faster", "longer"])
+def test_a_flat_curve_is_caught_by_a_trial_that_learns_more(healthy: Measurements, kind: TrialKind):
     points = curve(lambda _share: 3.0, lambda _share: 3.05)
     flat = {(model, which): losses(3.0, seed=1 if which == "train" else 2) for model in ("best", "final", "base")
             for which in ("train", "validation")}  # fmt: skip
-    trial = Trial("rate", "a trial", losses(2.0, seed=1), losses(2.1, seed=2), {"training.learning_rate": 1e-2})
+    trial = Trial(kind, "a trial", losses(2.0, seed=1), losses(2.1, seed=2), {"training.learning_rate": 1e-2})
     verdict = diagnose(replace(healthy, curve=points, losses={**healthy.losses, **flat}, trials=[trial]))
     assert verdict.headline == "not_converged"
     assert keys(verdict)["training.learning_rate"] == 1e-2
 
 
 def test_a_trial_that_a_few_rows_alone_speak_for_leaves_a_levelled_curve_as_it_is(healthy: Measurements):
-    kept = healthy.losses["best", "validation"]
-    better = np.where(np.arange(len(kept)) < 5, 0.0, kept.nll)
-    gained = ExampleLosses(better - 0.16 * kept.nll.mean(), kept.num_targets, kept.num_correct)
-    noisy = replace(gained, nll=gained.nll + np.random.default_rng(3).normal(0, 40, size=len(kept)))
-    trial = Trial("longer", "a trial", losses(0.5, seed=1), noisy, {"training.num_train_epochs": 12.0})
+    # 0.2 nat a token on average, but of three documents alone
+    kept, gain = healthy.losses["best", "validation"], np.zeros(400)
+    gain[:3] = 0.2 * 400 / 3
+    few = replace(kept, nll=kept.nll - gain * kept.num_targets)
+    trial = Trial("longer", "a trial", losses(0.5, seed=1), few, {"training.num_train_epochs": 12.0})
     verdict = diagnose(replace(healthy, trials=[trial]))
     assert check(verdict, "not_converged").state == "clear"
     assert verdict.headline == "healthy"

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from ftkit.diagnosis.intervals import (
+    above_train,
     difference,
     holm,
     mean_loss,
@@ -52,6 +53,14 @@ def test_the_difference_of_two_sets_adds_their_variances():
     both = difference(one, other)
     widths = [estimate.high - estimate.low for estimate in (one, other, both)]
     assert widths[2] == pytest.approx((widths[0] ** 2 + widths[1] ** 2) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize(("rows", "variances"), [(40, 1), (499, 1), (500, 2)])
+def test_a_training_set_that_is_probed_whole_adds_no_variance_to_what_lies_above_it(rows: int, variances: int):
+    validation, train = losses(2.0, 500, seed=1), losses(1.5, rows, seed=2)
+    above = above_train(validation, train)
+    assert above.value == pytest.approx(validation.loss - train.loss)
+    assert above.high - above.low == pytest.approx(2 * 1.96 * 0.3 * (variances / 500) ** 0.5, rel=0.12)
 
 
 @pytest.mark.parametrize("constants", [2.0, 4.0])

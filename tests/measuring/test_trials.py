@@ -1,0 +1,35 @@
+"""What a trial is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftkit.measuring.trials import usual_rate
+from ftkit.recipe.parse import parse_recipe
+
+RECIPE = """\
+task: classification
+model: {name_or_path: builtin:tiny-bert}
+method: {type: lora}
+data: {train_file: train.csv}
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "rate"),
+    [
+        ("full", 110_000_000, 2e-5),
+        ("full", 1_100_000, 2e-4),
+        ("lora", 1_100_000, 2e-3),
+        ("full", 7_000_000_000, 2e-5),
+        ("frozen", 1_100_000, 1e-2),
+        ("full", 0, 2e-5),
+    ],
+)
+def test_the_usual_rate_is_the_default_times_how_much_narrower_a_model_is_where_that_is_known(
+    method: str, parameters: int, rate: float
+):
+    recipe = parse_recipe(RECIPE, Path("recipe.yaml"), check_files=False).recipe
+    assert usual_rate(recipe, method, parameters) == pytest.approx(rate)
