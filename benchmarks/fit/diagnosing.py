@@ -19,6 +19,7 @@ class Judged:
         states: check -> state.
         summaries: check -> summary, of those that fired or could not tell.
         keys: recipe keys that the advice of the verdict changes; None values need a person and do not count.
+        for_people: checks that fired and whose advice is, in part at least, nothing that a key does.
         report: whole.
     """
 
@@ -27,6 +28,7 @@ class Judged:
     states: dict[str, str]
     summaries: dict[str, str]
     keys: list[str]
+    for_people: tuple[str, ...]
     report: Any
 
 
@@ -46,6 +48,7 @@ def judge(run: Path, *, effort: str) -> Judged:
         {check.name: check.state for check in verdict.checks},
         {check.name: check.summary for check in told},
         [change.key for change in verdict.changes if change.key and change.value is not None],
+        tuple(check.name for check in verdict.checks if any(change.value is None for change in check.changes)),
         report,
     )
 

@@ -63,16 +63,16 @@ def training(
 
 # fmt: off
 HEALTHY = [
-    Arm("causal_lm", "mixed", lora(8), training(5, 4e-3, 4), 240),
+    Arm("classification", "english:{packages}", FROZEN, training(60, 1e-2, 256), 320, model="builtin:minilm"),
     Arm("causal_lm", "mixed", FULL, training(4, 5e-4, 4), 240),
-    Arm("causal_lm", "mixed", lora(16), training(4, 2e-3, 4), 320),
-    Arm("classification", "topics:3", FULL, training(6, 1e-3, evaluations=18), 280),
-    Arm("classification", "topics:2", lora(8), training(9, 6e-3, evaluations=27), 240),
-    Arm("classification", "english:{packages}", FROZEN, training(60, 2e-2, 64, evaluations=60, weight_decay=0.01), 320,
-        model="builtin:minilm"),
-    Arm("classification", "english:{packages}", FROZEN, training(80, 1e-2, 64, evaluations=40, weight_decay=0.01), 200,
+    Arm("classification", "topics:3", FULL, training(6, 1e-3, evaluations=24), 400),
+    Arm("causal_lm", "mixed", lora(8), training(4, 3e-3, 4), 240),
+    Arm("classification", "english:{packages}", FROZEN, training(80, 5e-3, 128, evaluations=40, weight_decay=0.1), 260,
         model="builtin:minilm"),
     Arm("seq2seq", "mixture", FULL, training(7, 1.2e-3, 32, evaluations=14), 300),
+    Arm("classification", "topics:2", lora(8), training(8, 3e-3, evaluations=30), 360),
+    Arm("causal_lm", "mixed", lora(16), training(4, 2e-3, 4), 240),
+    Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 256), 480, model="builtin:minilm"),
     Arm("seq2seq", "mixture", lora(8), training(7, 5e-3, 32, evaluations=14), 300),
 ]
 FAULTY = {
@@ -104,7 +104,7 @@ FAULTY = {
     "domain_gap": [
         Arm("causal_lm", "foreign:{alphabet}", FULL, training(80, 1e-3, 2, evaluations=24), 6),
         Arm("causal_lm", "foreign:{alphabet}", FULL, training(96, 8e-4, 2, evaluations=24), 5),
-        Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 48),
+        Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 40),
     ],
     "memorised": [
         Arm("causal_lm", "mixed", FULL, training(4, 2e-3, 4), 200, faults=[{"canaries": 50}]),
@@ -119,9 +119,9 @@ FAULTY = {
             faults=[{"near": 1.0}, {"leak": 0.3}, {"leak": 0.1}]),
     ],
     "label_noise": [
-        Arm("classification", "topics:3", FULL, training(8, 1e-3), 400, faults=[{"noise": 0.2}, {"noise": 0.4}]),
+        Arm("classification", "topics:3", FULL, training(6, 1e-3), 600, faults=[{"noise": 0.2}, {"noise": 0.4}]),
         Arm("classification", "topics:2", lora(8), training(8, 4e-3), 360, faults=[{"noise": 0.2}]),
-        Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 64, evaluations=10, weight_decay=0.001), 480,
+        Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 64, evaluations=10, weight_decay=0.001), 600,
             faults=[{"noise": 0.4}, {"noise": 0.2}]),
     ],
     "class_collapse": [

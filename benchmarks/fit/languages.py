@@ -14,6 +14,9 @@ LETTERS = {
     "georgian": ("პტკბდგმნსზლრფშ", "აეიოუ"),
     "armenian": ("պտկբդգմնսզլրֆշ", "աեիու"),
     "hiragana": ("さたかばだがまなはざらや", "あえいおう"),
+    "hebrew": ("בגדזחטכלמנספקרשת", "אעוי"),
+    "thai": ("กขคจดตทนบปพมรลวส", "าะแโไ"),
+    "katakana": ("サタカバダガマナハザラヤ", "アエイオウ"),
 }
 """Alphabet -> its consonants and vowels."""
 SIZES = {"noun": 40, "verb": 16, "adjective": 12, "preposition": 4, "article": 3}

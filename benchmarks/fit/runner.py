@@ -15,8 +15,6 @@ from typing import Any
 
 from fit.plants import Plant
 
-ADVICE_CHANGES_DATA = ("leakage", "label_noise", "domain_gap")
-
 
 def cache_folder() -> Path:
     """Where bases are kept: $FTKIT_CACHE/fit-benchmark, or ~/.cache/ftkit-fit-benchmark."""
@@ -113,7 +111,8 @@ def _stages(plant: Plant, folder: Path, effort: str, judging: bool) -> Iterator[
     yield "evaluate", {**said, "summaries": judged.summaries}
     if plant.condition in {"healthy", "too_little_data"} or plant.condition not in judged.fired:
         return
-    if plant.condition in ADVICE_CHANGES_DATA or not judged.keys:
+    if plant.condition in judged.for_people or not judged.keys:
+        # other data, another base
         yield "advised", {"advised": {"keys": []}}
         return
     yield "advised", {"advised": _follow(planted, run.path, judged, effort)}

@@ -13,7 +13,7 @@ def labelled(kind: str, which: str, *, seed: int, minority: float | None = None)
 
     Args:
         kind: `topics`: `which` classes, each with its own nouns; `markers`: whether two words that stand anywhere are
-            of the same kind; `order`: which of two words comes first; `english`: comments of the packages that
+            of the same kind; `order`: which of two words comes first; `english`: prose of the packages that
             `which` names, joined by a plus.
         which: see `kind`.
         seed: of the language and of the draws.
@@ -61,7 +61,7 @@ def _interactions(kind: str, seed: int) -> Iterator[dict[str, str]]:
 
 def _packages(packages: list[str], seed: int) -> Iterator[dict[str, str]]:
     # as many of each, so that nothing is won by naming the larger
-    count = min(len(prose.comments(package)) for package in packages)
-    rows = [{"text": text, "label": package} for package in packages for text in prose.comments(package)[:count]]
+    count = min(len(prose.prose_of(package)) for package in packages)
+    rows = [{"text": text, "label": package} for package in packages for text in prose.prose_of(package)[:count]]
     random.Random(seed).shuffle(rows)
     yield from rows

@@ -12,6 +12,8 @@ EPOCHS = "training.num_train_epochs"
 STEPS = "training.max_steps"
 FEW_STEPS, MANY_EPOCHS = 200, 20
 """Steps that a finetuning takes at least, unless they are more than so many passes."""
+MOST_TIMES = 20.0
+"""By which a training is lengthened at the most."""
 
 
 def rounded(value: float) -> float:
@@ -57,6 +59,9 @@ def against_noise(found: Measurements, num_suspects: int) -> tuple[Change, ...]:
 
 def against_slowness(found: Measurements, pace: float, trial: Trial | None = None) -> tuple[Change, ...]:
     """A higher rate where a trial showed it, or where the curve is a straight line; else more steps."""
+    if trial is not None and trial.kind == "longer":
+        factor, why = _time_left(found, trial)
+        return lengthen(found, factor, f"{trial.words} learnt more{why}")
     if trial is not None:
         return tuple(Change(key, value, f"{trial.words} learnt more") for key, value in trial.change.items())
     # on an exponential approach with k time constants the pace is about 1 - k / 4; four of them would be converged
@@ -66,6 +71,27 @@ def against_slowness(found: Measurements, pace: float, trial: Trial | None = Non
     # a model that has not seen every row three times has hardly begun
     factor = max(3.0, 3.0 / (found.setting.num_epochs_done or 3.0))
     return lengthen(found, factor, f"the loss still fell at {pace:.0%} of its mean pace when training ended")
+
+
+def _time_left(found: Measurements, trial: Trial) -> tuple[float, str]:
+    """How many times the length would end an exponential approach through the start, the end and three times it; why.
+
+    With r = exp(-t / tau) for the length t of the run, what three times the length brought on top of what the run had
+    gained is r (1 + r). Four time constants leave 2 %, and a model that has not seen every row three times has hardly
+    begun.
+    """
+    least = max(3.0, 3.0 / (found.setting.num_epochs_done or 3.0))
+    kept = found.of(found.kept, "validation")
+    if kept is None or not found.curve or found.curve[0].step != 0:
+        return least, ""
+    gained = found.curve[0].validation.loss - kept.loss
+    if gained <= 0:
+        return least, ""
+    further = max(0.0, kept.loss - trial.validation.loss) / gained
+    left = (math.sqrt(1 + 4 * further) - 1) / 2
+    factor = MOST_TIMES if left >= 1 else 4 / -math.log(max(left, 1e-9))
+    factor = min(MOST_TIMES, max(least, factor))
+    return factor, f", {further:.0%} of what the run had gained; at that pace {factor:.2g} times the length ends it"
 
 
 def against_capacity(trial: Trial) -> tuple[Change, ...]:
@@ -91,7 +117,7 @@ def against_gap(found: Measurements, *, by_heart: bool) -> tuple[Change, ...]:
         return (*changes, Change("data.train_file", None, "give it many times the rows: these were learnt by heart"))
     if found.method != "full":
         changes += (Change("method.type", "full", "what is trained now is too little for text this far from the base"),)
-    return changes + lengthen(found, 3.0, "much has to be learnt anew")
+    return changes
 
 
 def against_memory(found: Measurements) -> tuple[Change, ...]:

@@ -123,7 +123,8 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
         return Check("label_noise", "fired", summary, evidence, changes=against_noise(found, len(noise.suspects)), p=p)
     if not judged:
         needs = "more training rows, or a look at whether their labels are right"
-        return Check("label_noise", "cannot_tell", summary, evidence, needs=needs)
+        # labels that nothing can predict from the texts may be hard, or wrong
+        return Check("label_noise", "cannot_tell", summary, evidence, needs=needs, essential=True)
     return Check("label_noise", "clear", summary, evidence, p=p)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ftkit.diagnosis.data_checks import check_collapse, check_label_noise, check_leakage, check_run, check_size
 from ftkit.diagnosis.domain_checks import check_domain_gap
 from ftkit.diagnosis.fit_checks import check_capacity, check_convergence, check_gain
@@ -31,7 +29,7 @@ RULES = {
     "too_little_data": check_size,
 }
 ESSENTIAL = ("not_converged", "overfit", "no_gain")
-"""Checks without which a run is not called healthy."""
+"""Checks without which a run is not called healthy, whatever it is that they cannot tell."""
 
 
 def diagnose(found: Measurements, margins: Margins = MARGINS) -> Verdict:
@@ -49,7 +47,9 @@ def diagnose(found: Measurements, margins: Margins = MARGINS) -> Verdict:
         # below the least number of rows nothing that is drawn from them counts
         checks = [_withheld(check) for check in checks]
     checks = _in_their_order(checks)
-    open_ones = _open_ones(checks, found, margins)
+    open_ones = [
+        check for check in checks if check.state == "cannot_tell" and (check.name in ESSENTIAL or check.essential)
+    ]
     headline = _headline(open_ones, checks)
     sentence = _sentence(headline, checks, open_ones)
     return Verdict(headline, sentence, _good_for(headline, checks, found), checks, _changes(checks))
@@ -86,18 +86,11 @@ def _in_their_order(checks: Sequence[Check]) -> list[Check]:
         if check.name == "capacity" and check.state == "fired" and "not_converged" in fired:
             summary = f"{check.summary}; but training had not converged, which comes first"
             check = replace(check, state="cannot_tell", summary=summary, changes=())
+        if check.name == "class_collapse" and check.state == "fired" and "not_converged" in fired:
+            summary = f"{check.summary}; but hardly anything was learnt yet, which comes first"
+            check = replace(check, state="cannot_tell", summary=summary, changes=())
         found.append(check)
     return found
-
-
-def _open_ones(checks: Sequence[Check], found: Measurements, margins: Margins) -> list[Check]:
-    """Checks that cannot tell and without which a run is not called healthy."""
-    needed = set(ESSENTIAL)
-    noise = found.noise
-    if noise is not None and np.bincount(noise.labels).max(initial=0) >= margins.noise_rows:
-        # labels that nothing can predict from the texts may be hard, or wrong
-        needed |= {check.name for check in checks if check.name == "label_noise" and not check.evidence[0].n}
-    return [check for check in checks if check.name in needed and check.state == "cannot_tell"]
 
 
 def _headline(open_ones: Sequence[Check], checks: Sequence[Check]) -> str:

@@ -81,43 +81,44 @@ def _learning(found: Measurements, margins: Margins) -> Check:
 
 
 def _dear(found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: Margins) -> Check | None:
-    """Fired where the text costs more nats a byte after training than the reference costs the base.
+    """Fired where the text costs more nats a letter after training than the reference costs the base.
 
-    A base that is far enough from the data gains nats at once, by learning which bytes there are; so the share of the
-    gap that was closed says little of it. Per byte, texts of all languages and tokenizers can be compared. A trial that
-    brought the cost down clears it: then it was the setting and not the domain.
+    A base that is far enough from the data gains nats at once, by learning which letters there are; so the share of the
+    gap that was closed says little of it. Per letter, texts of all alphabets and tokenizers can be compared. A trial
+    that brought the cost down clears it: then it was the setting and not the domain.
     """
-    reference = domain.reference_nats.sum() / max(1, domain.reference_bytes)
-    if not domain.validation_bytes or not reference > 0:
+    share = _letters_share(domain, kept)
+    if share is None:
         return None
-    targets = kept.num_targets.sum() / domain.validation_bytes
     cost = mean_loss(kept, groups=found.groups.get("validation"), seed=found.seed)
-    share = targets / reference
     tried = [trial.validation for trial in found.trials if len(trial.validation) == len(kept)]
     least = min([kept.loss, *(losses.loss for losses in tried)]) * share
-    what = "cost of a byte after training, over that of the reference"
+    what = "cost of a letter after training, over that of the reference"
     evidence = (
-        Evidence(what, cost.value * share, cost.low * share, cost.high * share, margins.byte_cost, "times", cost.n),
+        Evidence(what, cost.value * share, cost.low * share, cost.high * share, margins.letter_cost, "times", cost.n),
     )
-    times = f"a byte of it still costs {plain(cost.value * share)} times what one of the reference costs the base"
-    if cost.value * share <= margins.byte_cost or least <= 1.0:
+    times = f"a letter of it still costs {plain(cost.value * share)} times what one of the reference costs the base"
+    if cost.value * share <= margins.letter_cost or least <= 1.0:
         return Check("domain_gap", "clear", times, evidence)
     changes = against_gap(found, by_heart=False)
-    return Check("domain_gap", "fired", times, evidence, changes=changes, p=cost.p_above(margins.byte_cost / share))
+    return Check("domain_gap", "fired", times, evidence, changes=changes, p=cost.p_above(margins.letter_cost / share))
 
 
 def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margins: Margins) -> Check | None:
     """Fired where what was learnt of the training rows does not carry over to others of the domain.
 
-    Weights kept from before the training rows were learnt count as well, where much of the gap is open still.
+    Where much of the gap is open still, or a letter costs more than one of the reference costs the base, weights that
+    were kept from before the training rows were learnt by heart do not hide it.
     """
     train, domain = found.of(found.kept, "train"), found.domain
     if train is None or domain is None or found.task == "classification":
         return None
-    # text in tokens of a byte each is four tokens for one of the reference
+    # text in tokens of a letter each is four tokens for one of the reference
     margin = margins.carried / _tokens_for_one(domain)
     where, validation = "kept model", kept
-    if found.curve and closed < margins.gap_mostly_closed:
+    share = _letters_share(domain, kept)
+    dear = share is not None and kept.loss * share > 1.0
+    if found.curve and (closed < margins.gap_mostly_closed or dear):
         where, validation, train = "at the end", found.curve[-1].validation, found.curve[-1].train
     above = above_train(
         validation,
@@ -133,12 +134,20 @@ def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margin
     return Check("domain_gap", state, summary, evidence, changes=changes, p=above.p_above(margin))
 
 
+def _letters_share(domain: DomainGap, kept: ExampleLosses) -> float | None:
+    """What turns nats a target of validation into the cost of a letter, over that of the reference for the base."""
+    reference = domain.reference_nats.sum() / max(1.0, domain.reference_letters)
+    if not domain.validation_letters or not reference > 0:
+        return None
+    return float(kept.num_targets.sum() / domain.validation_letters / reference)
+
+
 def _tokens_for_one(domain: DomainGap) -> float:
-    """Tokens of the data that stand for as many bytes as one of the reference; at least 1, and 1 where not known."""
-    if not domain.validation_bytes or not domain.reference_bytes:
+    """Tokens of the data that stand for as many letters as one of the reference; at least 1, and 1 where not known."""
+    if not domain.validation_letters or not domain.reference_letters:
         return 1.0
-    tokens = domain.validation_units.sum() / domain.validation_bytes
-    return float(max(1.0, tokens / max(1e-9, domain.reference_units.sum() / domain.reference_bytes)))
+    tokens = domain.validation_units.sum() / domain.validation_letters
+    return float(max(1.0, tokens / max(1e-9, domain.reference_units.sum() / domain.reference_letters)))
 
 
 def _groups(found: Measurements, which: Set, losses: ExampleLosses) -> Integers | None:

@@ -23,14 +23,39 @@ from ftkit.diagnosis.verdict import Check, Evidence, State
 def check_convergence(found: Measurements, margins: Margins) -> Check:
     """Fires when training still learnt at its mean pace, or a trial with larger or more steps learnt much more."""
     slow = _by_pace(found, margins)
-    tried = [_by_trial(found, trial, margins) for trial in found.trials if trial.kind in {"rate", "faster", "longer"}]
-    fired = [check for check in (slow, *tried) if check.state == "fired"]
-    if fired:
-        return min(fired, key=lambda check: 1.0 if check.p is None else check.p)
+    trials = [trial for trial in found.trials if trial.kind in {"rate", "faster", "longer"}]
+    # the one that learnt most comes first
+    trials = sorted(trials, key=lambda trial: trial.validation.loss)
+    tried = [_by_trial(found, trial, margins) for trial in trials]
+    if fired := [check for check in tried if check.state == "fired"]:
+        return fired[0]
+    all_clear = bool(tried) and all(check.state == "clear" for check in tried)
     # what a trial leaves open does not unsettle a curve that has levelled off
-    if slow.state == "cannot_tell" and tried and all(check.state == "clear" for check in tried):
-        return tried[-1]
+    if all_clear and (slow.state == "cannot_tell" or (slow.state == "fired" and _has_levelled(found, margins))):
+        return tried[0]
     return slow
+
+
+def _has_levelled(found: Measurements, margins: Margins) -> bool:
+    """Whether three times the length brought little of what the run itself had gained, whatever its pace at the end.
+
+    A loss that stays where it is at first and falls late has a pace above its mean until it is done. Where a rate is
+    far too small, three times the length brings twice as much again.
+    """
+    longer = [trial for trial in found.trials if trial.kind == "longer"]
+    gained = _gained(found)
+    if not longer or gained is None:
+        return False
+    gains = _gains_of(found, longer[0])
+    return gains is not None and gains[1].value <= margins.levelled * gained
+
+
+def _gained(found: Measurements) -> float | None:
+    """Nats by which the kept model is better on validation than training began; None where that is not known."""
+    kept = found.of(found.kept, "validation")
+    if kept is None or not found.curve or found.curve[0].step != 0:
+        return None
+    return found.curve[0].validation.loss - kept.loss
 
 
 def _by_pace(found: Measurements, margins: Margins) -> Check:
@@ -136,9 +161,10 @@ def _gains_of(found: Measurements, trial: Trial) -> tuple[Estimate, Estimate] | 
 
 
 def _wanted(found: Measurements, margins: Margins, share: float) -> float:
-    """Nats that a trial has to gain: the margin, and a share of what the loss is on validation."""
+    """Nats that a trial has to gain: the margin, a share of what the loss is on validation, and one of what it was."""
     validation = found.of(found.kept, "validation")
-    return max(margins.trial_gain, share * (validation.loss if validation is not None else 0.0))
+    left = share * (validation.loss if validation is not None else 0.0)
+    return max(margins.trial_gain, left, margins.further_share * (_gained(found) or 0.0))
 
 
 def check_capacity(found: Measurements, margins: Margins) -> Check:
@@ -184,6 +210,9 @@ def _by_more_weights(found: Measurements, trial: Trial, margins: Margins) -> Che
     if gains is None:
         return None
     (train, validation), wanted = gains, _wanted(found, margins, margins.capacity_share)
+    # more trained weights learn faster as well; what more time would bring too is not for want of them
+    longer = [again for other in found.trials if other.kind == "longer" and (again := _gains_of(found, other))]
+    wanted = max([wanted, *(on_validation.value for _, on_validation in longer)])
     unit = f"{found.nats}"
     evidence = (
         train.evidence(f"{trial.words}: gain on the train probe", unit=unit, margin=0.0),
@@ -211,7 +240,7 @@ def check_gain(found: Measurements, margins: Margins) -> Check:
         summary = f"on validation it is better than the base by {gain.words()} a token"
         return _gain_check(gain, summary, evidence, margins, least=margins.gain)
     behind = _behind_fitted(found, kept, fitted, margins)
-    if behind is not None and behind.state == "fired":
+    if behind is not None and behind.state != "clear":
         return behind
     gain = paired_accuracy_gain(kept, base, seed=found.seed)
     least = margins.baseline_ahead
@@ -238,8 +267,13 @@ def _behind_fitted(
     evidence = (gain.evidence(f"share right on validation, more than {best}", unit="share", margin=least),)
     summary = f"{percent(kept.accuracy)} of validation are right, {percent(rivals[best].accuracy)} by {best}"
     p = gain.p_below(least)
-    state: State = "fired" if p <= margins.family_error / 10 else "clear"
-    return Check("no_gain", state, summary, evidence, changes=against_no_gain(), p=p)
+    if p <= margins.family_error / 10:
+        return Check("no_gain", "fired", summary, evidence, changes=against_no_gain(), p=p)
+    if gain.high < least:
+        wanted = rows_needed(gain, least)
+        needs = f"about {wanted:,} validation rows" if wanted else ""
+        return Check("no_gain", "cannot_tell", f"{summary}, which chance gives too easily", evidence, needs=needs, p=p)
+    return Check("no_gain", "clear", summary, evidence, p=p)
 
 
 def _gain_check(

@@ -20,18 +20,21 @@ class Margins:
         trial_gain: that a short trial has to bring on the probe.
         trial_share: of the validation loss, that a trial with a higher rate has to bring as well.
         longer_share: that a trial of three times the length has to bring.
+        further_share: of what the run gained on validation, that any trial has to bring on top.
+        levelled: share of what the run gained on validation that a trial of three times the length may bring where the
+            training is called levelled although its pace was high at the end.
         capacity_share: that a trial with more trained weights has to bring on validation.
         loss_left: share of the base's loss on the train probe below which it counts as learnt.
         gap_nats: by which the base has to do worse on the data than on its reference.
         tokens_a_word: over that of the reference.
         gap_closed: share of the gap that a successful training closes.
         gap_mostly_closed: share of it from which on weights kept from before overfitting count as having learnt.
-        byte_cost: of a far domain after training, over what a byte of the reference costs the base: once learnt, it is
-            about 1 at the most.
+        letter_cost: of a far domain after training, over what a letter of the reference costs the base: once learnt, it
+            is about 1 at the most.
         carried: nats by which validation may lie over the train probe where a far domain was learnt, for as much text
             as a token of the reference.
         membership: area under the curve by which the loss tells training examples from validation.
-        memory_gap: by which the loss of validation examples then lies above that of training examples at least.
+        memory_gap: by which training examples then were learnt better at least, in nats more below the base.
         reproduced: by which the share of training completions written word for word exceeds that of validation.
         risen: validation loss since the best checkpoint.
         above_train: validation loss over that of the train probe.
@@ -61,13 +64,15 @@ class Margins:
     trial_gain: float = 0.05
     trial_share: float = 0.10
     longer_share: float = 0.25
+    further_share: float = 0.05
+    levelled: float = 0.2
     capacity_share: float = 0.07
     loss_left: float = 0.25
     gap_nats: float = 1.0
     tokens_a_word: float = 1.5
     gap_closed: float = 0.5
     gap_mostly_closed: float = 0.8
-    byte_cost: float = 1.2
+    letter_cost: float = 1.2
     carried: float = 0.5
     membership: float = 0.70
     memory_gap: float = 0.05

@@ -165,8 +165,8 @@ class DomainGap:
         tokens_a_word: tokens that a word of validation takes, over what a word of the reference takes; None where the
             texts have no words.
         unit: what a nat is counted per: `token` or `byte`.
-        validation_bytes: of all validation documents' text, UTF-8; 0 where that is not known.
-        reference_bytes: of all reference documents' text.
+        validation_letters: of all validation documents' text, as letters of an alphabet; 0 where that is not known.
+        reference_letters: of all reference documents' text.
     """
 
     validation_nats: Floats
@@ -175,8 +175,8 @@ class DomainGap:
     reference_units: Integers
     tokens_a_word: float | None
     unit: Literal["token", "byte"] = "token"
-    validation_bytes: int = 0
-    reference_bytes: int = 0
+    validation_letters: float = 0.0
+    reference_letters: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

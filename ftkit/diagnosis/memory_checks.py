@@ -16,7 +16,7 @@ from ftkit.diagnosis.intervals import (
     worst_of,
 )
 from ftkit.diagnosis.margins import Margins
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses, Floats, Measurements
+from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses, Floats, Measurements, Set
 from ftkit.diagnosis.verdict import Check, Evidence
 
 
@@ -35,14 +35,15 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
     train, validation = found.of(kept, "train"), found.of(kept, "validation")
     if train is None or validation is None:
         return Check(name, "cannot_tell", "train and validation were not both scored")
-    area = membership(_excess(found, "train", train), _excess(found, "validation", validation), seed=found.seed)
+    ours, theirs = _less_base(found, "train", train), _less_base(found, "validation", validation)
+    area = membership(_means(ours), _means(theirs), seed=found.seed)
     evidence = (
         area.evidence("area under the curve of telling train from validation", unit="", margin=margins.membership),
     )
     summary = (
         f"by its loss a training example is told from a validation one with an area under the curve of {area.words('')}"
     )
-    above = above_train(validation, train, seed=found.seed)
+    above = above_train(theirs, ours, seed=found.seed)
     p = worst_of([area.p_above(margins.membership), above.p_above(margins.memory_gap)])
     # a difference may tell the two apart without fail and yet be too small to matter
     if area.value <= margins.membership or above.value <= margins.memory_gap:
@@ -54,14 +55,16 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
     return Check(name, "fired", summary, evidence, changes=against_memory(found), p=p)
 
 
-def _excess(found: Measurements, which: str, losses: ExampleLosses) -> Floats:
-    """Mean loss of each example less that of the base, where there is one: what is hard for both tells nothing."""
-    targets = np.maximum(1, losses.num_targets)
-    own = losses.nll / targets
-    base = found.of("base", "train" if which == "train" else "validation")
-    if found.task == "classification" or base is None:
-        return own
-    return own - base.nll / targets
+def _less_base(found: Measurements, which: Set, losses: ExampleLosses) -> ExampleLosses:
+    """Losses less those of the base, where there is one: what is hard for both tells nothing, nor what is easy."""
+    base = found.of("base", which)
+    if found.task == "classification" or base is None or len(base) != len(losses):
+        return losses
+    return ExampleLosses(losses.nll - base.nll, losses.num_targets, losses.num_correct)
+
+
+def _means(losses: ExampleLosses) -> Floats:
+    return np.asarray(losses.nll / np.maximum(1, losses.num_targets), dtype=np.float64)
 
 
 def _by_reproduction(found: Measurements, margins: Margins) -> Check:

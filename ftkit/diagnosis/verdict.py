@@ -93,6 +93,7 @@ class Check:
         needs: what would let it tell: `about 240 validation rows`, `--thorough`; empty otherwise.
         changes: what to change in the recipe; only of a check that fired.
         p: one-sided probability of such evidence at the margin, before Holm's correction; None for exact checks.
+        essential: whether a run is not called healthy because of what this check cannot tell.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Check:
     needs: str = ""
     changes: Sequence[Change] = ()
     p: float | None = None
+    essential: bool = False
 
 
 @dataclass(frozen=True)

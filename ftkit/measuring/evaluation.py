@@ -143,7 +143,7 @@ def _first_trials(subject: Subject, verdict: Verdict) -> set[TrialKind]:
     wanted: dict[TrialKind, bool] = {
         "rate": states["not_converged"] == "cannot_tell" or states["no_gain"] == "fired",
         # a frozen head is run to its end by default, and early stopping says when that is
-        "longer": states["not_converged"] != "fired" and not learnt_by_heart and not frozen,
+        "longer": not learnt_by_heart and not frozen,
         "rank": states["capacity"] == "cannot_tell",
         "unfrozen": states["capacity"] == "cannot_tell" and frozen,
     }
@@ -154,7 +154,7 @@ def _further_trials(_subject: Subject, verdict: Verdict) -> set[TrialKind]:
     """A rate that is another ten times higher where nothing was learnt, a lower one where it may have been too high."""
     fired = set(verdict.fired)
     wanted: set[TrialKind] = set()
-    if "no_gain" in fired and "not_converged" not in fired:
+    if "no_gain" in fired:
         wanted.add("faster")
     if {"domain_gap", "forgetting"} <= fired:
         wanted.add("slower")

@@ -17,7 +17,7 @@ from ftkit.decoding.continuing import sample_ids, stop_tokens
 from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting, Model, Reproduction, Set
 from ftkit.diagnosis.report import DocumentLoss
 from ftkit.measuring.kept_models import losses_on_record, other_weights
-from ftkit.measuring.reference_text import reference_texts, tokens_a_word
+from ftkit.measuring.reference_text import letters, letters_a_byte, reference_texts, tokens_a_word
 from ftkit.measuring.subject import REFERENCE_DOCUMENTS, TEST_ROWS, Gathered, Subject
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.saved_lm import load_saved_lm
@@ -227,8 +227,8 @@ def _finish(
         on_reference.nll,
         on_reference.num_targets,
         ratio,
-        validation_bytes=int(found.bytes_of["validation"].sum()),
-        reference_bytes=sum(len(text.encode()) for text in found.texts["reference"]),
+        validation_letters=float(found.bytes_of["validation"].sum()) * letters_a_byte(found.texts["validation"][:300]),
+        reference_letters=float(sum(map(letters, found.texts["reference"]))),
     )
     _documents(found, scored["base", "reference"], scored[kept, "reference"], sets["reference"], tokenizer)
 

@@ -16,6 +16,8 @@ from ftkit.measuring.subject import REFERENCE_DOCUMENTS, Subject
 
 SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
+ALPHABETS_END = "\u2e80"
+"""From here on Unicode has the scripts of East Asia, a sign of which stands for a syllable or a word."""
 
 
 def reference_texts(subject: Subject) -> list[str]:
@@ -66,3 +68,22 @@ def tokens_a_word(texts: list[str], encode: object) -> float | None:
     assert callable(encode)
     words = sum(len(text.split()) for text in texts)
     return sum(len(encode(text)) for text in texts) / words if words else None
+
+
+def letters(text: str) -> int:
+    """How many letters of an alphabet a text amounts to; a sign of an East Asian script counts as its UTF-8 bytes.
+
+    So texts of all scripts can be held against one another: a byte is a letter in English, half of one in Greek and a
+    third in Georgian, while a Chinese sign says as much as about three letters.
+
+    Example:
+        >>> letters("tree"), letters("ხე"), letters("木")
+        (4, 2, 3)
+    """
+    return sum(len(sign.encode()) if sign >= ALPHABETS_END else 1 for sign in text)
+
+
+def letters_a_byte(texts: list[str]) -> float:
+    """Letters for each byte of UTF-8 in these texts; 1 where they are empty."""
+    size = sum(len(text.encode()) for text in texts)
+    return sum(map(letters, texts)) / size if size else 1.0

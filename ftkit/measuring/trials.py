@@ -52,10 +52,16 @@ def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
         else {"training.num_train_epochs": training.num_train_epochs * 3}
     )
     if isinstance(recipe.method, LoraMethod):
-        found["rank"] = {"method.r": recipe.method.r * 8, "method.lora_alpha": recipe.method.lora_alpha * 8}
+        found["rank"] = more_rank(recipe.method)
     if recipe.method.type != "full":
         found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
     return found
+
+
+def more_rank(method: LoraMethod) -> dict[str, object]:
+    """Eight times the rank under the same scale, on all linear layers where the recipe names some."""
+    found: dict[str, object] = {"method.r": method.r * 8, "method.lora_alpha": method.lora_alpha * 8}
+    return found if method.target_modules == "all-linear" else {**found, "method.target_modules": "all-linear"}
 
 
 def size_of(folder: Path) -> int:
@@ -142,7 +148,8 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
         return f"{KINDS[kind]} left no record"
     best = min((point for point in points if point.step > 0), key=lambda point: point.validation.loss)
     spent = time.perf_counter() - began
-    words = f"{KINDS[kind]} ({best.step:,} steps, {spent:.0f} s)"
+    wider = " on all linear layers" if "method.target_modules" in changes else ""
+    words = f"{KINDS[kind]}{wider} ({best.step:,} steps, {spent:.0f} s)"
     return Trial(kind, words, best.train, best.validation, dict(changes))
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.measuring.trials import usual_rate
+from ftkit.measuring.trials import more_rank, usual_rate
 from ftkit.recipe.parse import parse_recipe
+from ftkit.recipe.schema import LoraMethod
 
 RECIPE = """\
 task: classification
@@ -33,3 +34,9 @@ def test_the_usual_rate_is_the_default_times_how_much_narrower_a_model_is_where_
 ):
     recipe = parse_recipe(RECIPE, Path("recipe.yaml"), check_files=False).recipe
     assert usual_rate(recipe, method, parameters) == pytest.approx(rate)
+
+
+def test_more_rank_keeps_the_scale_and_leaves_no_linear_layer_out():
+    few = more_rank(LoraMethod(type="lora", r=1, lora_alpha=2, target_modules=["q_proj"]))
+    assert few == {"method.r": 8, "method.lora_alpha": 16, "method.target_modules": "all-linear"}
+    assert more_rank(LoraMethod(type="lora", r=8, lora_alpha=16)).keys() == {"method.r", "method.lora_alpha"}
