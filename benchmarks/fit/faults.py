@@ -73,7 +73,7 @@ HEALTHY = [
     Arm("classification", "topics:2", lora(8), training(8, 3e-3, evaluations=30), 360),
     Arm("causal_lm", "mixed", lora(16), training(4, 2e-3, 4), 240),
     Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 256), 480, model="builtin:minilm"),
-    Arm("seq2seq", "mixture", lora(8), training(7, 5e-3, 32, evaluations=14), 300),
+    Arm("seq2seq", "mixture", lora(8), training(7, 4e-3, 32, evaluations=14), 300),
 ]
 FAULTY = {
     "overfit": [

@@ -151,10 +151,21 @@ def _good_for(headline: str, checks: Sequence[Check], found: Measurements) -> st
     return text + (f"; {'; '.join(caveats)}" if caveats else "")
 
 
+UNLEARNT = ("not_converged", "capacity")
+"""What is cured by learning more."""
+OVERDONE = ("memorised", "overfit", "forgetting")
+"""What is cured by learning less."""
+
+
 def _changes(checks: Sequence[Check]) -> list[Change]:
+    """What the checks that fired advise; where more has to be learnt first, not what would keep it from that."""
     found: dict[str, Change] = {}
-    for check in checks:
-        if check.state != "fired":
+    fired = [check for check in checks if check.state == "fired"]
+    unlearnt = [TITLES[check.name].lower() for check in fired if check.name in UNLEARNT]
+    for check in fired:
+        if unlearnt and check.name in OVERDONE:
+            why = f"{TITLES[check.name].lower()} asks for the opposite: evaluate again when {unlearnt[0]} is cured"
+            found.setdefault(why, Change("", None, why))
             continue
         for change in check.changes:
             # the graver check has the word on a key

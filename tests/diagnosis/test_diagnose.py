@@ -309,6 +309,19 @@ def test_a_rise_of_half_a_nat_on_the_reference_is_forgetting_and_a_tenth_is_not(
     assert check(diagnose(after(2.1)), "forgetting").state == "clear"
 
 
+def test_what_keeps_from_learning_is_not_advised_while_too_little_is_learnt(healthy: Measurements):
+    forgot = replace(healthy, losses={**healthy.losses, ("best", "reference"): losses(2.5, seed=3)})
+    assert "method.type" in keys(diagnose(forgot))
+    changed: dict[str, object] = {"training.learning_rate": 1e-2}
+    verdict = diagnose(
+        replace(forgot, trials=[Trial("rate", "a trial", losses(0.2, seed=1), losses(0.3, seed=2), changed)])
+    )
+    assert verdict.headline == "not_converged"
+    assert "forgetting" in verdict.fired
+    assert keys(verdict) == {"training.learning_rate": 1e-2, "": None}
+    assert "forgetting" in verdict.changes[-1].why
+
+
 def test_what_a_prompt_changes_is_not_forgotten(healthy: Measurements):
     gone = {("best", "reference"): losses(4.0, seed=3)}
     found = replace(

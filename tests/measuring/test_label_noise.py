@@ -92,7 +92,7 @@ def test_probabilities_sum_to_one_even_of_labels_that_no_row_has():
 def test_a_text_is_never_asked_about_by_a_classifier_that_saw_its_copy(monkeypatch):
     seen = []
 
-    def spy(features, labels, folds, *, num_labels, strength):
+    def spy(features, labels, folds, *, num_labels, strength, fit):
         seen.append(folds)
         return np.full((len(labels), num_labels), 1 / num_labels)
 
