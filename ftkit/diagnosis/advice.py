@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ftkit.diagnosis.measurements import Measurements, Trial
+from ftkit.diagnosis.trial_gains import gained, gains_of
 from ftkit.diagnosis.verdict import Change
 
 RATE = "training.learning_rate"
@@ -81,13 +82,10 @@ def _time_left(found: Measurements, trial: Trial) -> tuple[float, str]:
     begun.
     """
     least = max(3.0, 3.0 / (found.setting.num_epochs_done or 3.0))
-    kept = found.of(found.kept, "validation")
-    if kept is None or not found.curve or found.curve[0].step != 0:
+    before, gains = gained(found), gains_of(found, trial)
+    if before is None or before <= 0 or gains is None:
         return least, ""
-    gained = found.curve[0].validation.loss - kept.loss
-    if gained <= 0:
-        return least, ""
-    further = max(0.0, kept.loss - trial.validation.loss) / gained
+    further = max(0.0, gains[1].value) / before
     left = (math.sqrt(1 + 4 * further) - 1) / 2
     factor = MOST_TIMES if left >= 1 else 4 / -math.log(max(left, 1e-9))
     factor = min(MOST_TIMES, max(least, factor))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ftkit.diagnosis.convergence import check_convergence
 from ftkit.diagnosis.data_checks import check_collapse, check_label_noise, check_leakage, check_run, check_size
 from ftkit.diagnosis.domain_checks import check_domain_gap
-from ftkit.diagnosis.fit_checks import check_capacity, check_convergence, check_gain
+from ftkit.diagnosis.fit_checks import check_capacity, check_gain
 from ftkit.diagnosis.intervals import holm, percent
 from ftkit.diagnosis.margins import MARGINS, Margins
 from ftkit.diagnosis.measurements import Measurements
