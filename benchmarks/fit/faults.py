@@ -119,9 +119,9 @@ FAULTY = {
             faults=[{"near": 1.0}, {"leak": 0.3}, {"leak": 0.1}]),
     ],
     "label_noise": [
-        Arm("classification", "topics:3", FULL, training(6, 1e-3), 600, faults=[{"noise": 0.2}, {"noise": 0.4}]),
-        Arm("classification", "topics:2", lora(8), training(8, 4e-3), 360, faults=[{"noise": 0.2}]),
-        Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 64, evaluations=10, weight_decay=0.001), 600,
+        Arm("classification", "topics:3", FULL, training(5, 1e-3), 800, faults=[{"noise": 0.2}, {"noise": 0.4}]),
+        Arm("classification", "topics:2", lora(8), training(5, 4e-3), 600, faults=[{"noise": 0.2}]),
+        Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 64, evaluations=10, weight_decay=0.001), 900,
             faults=[{"noise": 0.4}, {"noise": 0.2}]),
     ],
     "class_collapse": [

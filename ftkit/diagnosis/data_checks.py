@@ -92,7 +92,7 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
         state: State = "cannot_tell" if found.task == "classification" else "not_applicable"
         return Check("label_noise", state, found.absent.get("noise", "there are no class labels"))
     largest = int(np.bincount(noise.labels).max(initial=0))
-    judged, errors = noise_rate(noise)
+    judged, errors = noise_rate(noise.out_of_fold, noise.labels)
     conflicts, rows = int(noise.conflicts.sum()), len(noise.labels)
     low, high = rate_bounds(errors, judged)
     conflict_low, conflict_high = rate_bounds(conflicts, rows)
@@ -122,10 +122,25 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
     if passed:
         return Check("label_noise", "fired", summary, evidence, changes=against_noise(found, len(noise.suspects)), p=p)
     if not judged:
+        if (predictable := _predictable(found.classes, margins)) is not None:
+            return Check("label_noise", "clear", f"{summary}; {predictable}", evidence, p=p)
         needs = "more training rows, or a look at whether their labels are right"
         # labels that nothing can predict from the texts may be hard, or wrong
         return Check("label_noise", "cannot_tell", summary, evidence, needs=needs, essential=True)
     return Check("label_noise", "clear", summary, evidence, p=p)
+
+
+def _predictable(classes: Classes | None, margins: Margins) -> str | None:
+    """In words, that the tuned model predicts validation labels where it is surest of them; else None.
+
+    It is stronger than classifiers of words. What contradicts it may be its own overfitting, so it only clears.
+    """
+    if classes is None:
+        return None
+    judged, errors = noise_rate(classes.probabilities, classes.labels)
+    if not judged or errors > margins.noise_share * judged:
+        return None
+    return f"but where the model itself is surest, {errors} of {judged} validation labels are contradicted"
 
 
 def check_size(found: Measurements, margins: Margins) -> Check:

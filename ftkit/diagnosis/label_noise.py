@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.diagnosis.measurements import Floats, LabelNoise
+from ftkit.diagnosis.measurements import Floats, Integers
 
 RATES = np.arange(0.0, 0.62, 0.02)
 """Shares of wrong labels that are tried as an explanation."""
@@ -16,12 +16,14 @@ SURE = 0.85
 LEAST_JUDGED = 20
 LIFT = 2.0
 """Standard deviations by which the judged rows have to beat answers by label frequency."""
+SKILL = 0.75
+"""Of the errors that answers by label frequency make on the judged rows, the most that they may have left."""
 SPREAD = 0.5
 """Standard deviation of the log-odds of clean answers, over how far their mean lies above chance, at the least."""
 RIDGE = 0.01
 
 
-def noise_rate(noise: LabelNoise) -> tuple[int, int]:
+def noise_rate(probabilities: Floats, labels: Integers) -> tuple[int, int]:
     """Count the labels that are contradicted where a classifier ought to be right.
 
     A share of errors alone does not tell wrong labels from hard texts. Their errors lie differently: on hard texts they
@@ -41,10 +43,12 @@ def noise_rate(noise: LabelNoise) -> tuple[int, int]:
     with c the log-odds of answers by label frequency.
 
     Nobody is judged, (0, 0), where fewer than 20 rows are that sure, or where they beat the frequencies of the labels
-    by less than two standard deviations: a classifier without skill has a plateau too, that of the commonest label.
+    by less than two standard deviations or a quarter of the errors: a classifier without skill has a plateau too, that
+    of the commonest label.
 
     Args:
-        noise: out-of-fold probabilities and the labels they were held against.
+        probabilities: of a classifier that did not see these labels (N, K).
+        labels: what they are held against (N,).
 
     Returns:
         Rows judged and errors among them; `errors ~ Binomial(judged, rate)`, for an exact lower bound of the rate.
@@ -52,18 +56,19 @@ def noise_rate(noise: LabelNoise) -> tuple[int, int]:
     Source: the upper asymptote of Barton and Lord 1981, An Upper Asymptote for the Three-Parameter Logistic Item
     Response Model; Northcutt et al. 2021, Confident Learning, for out-of-fold probabilities.
     """
-    if len(noise.labels) < LEAST_JUDGED:
+    if len(labels) < LEAST_JUDGED:
         return 0, 0
-    answers = noise.out_of_fold.argmax(axis=1)
-    equal = (answers == noise.labels).astype(np.float64)
-    frequency = np.bincount(noise.labels, minlength=noise.out_of_fold.shape[1]) / len(noise.labels)
+    answers = probabilities.argmax(axis=1)
+    equal = (answers == labels).astype(np.float64)
+    frequency = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
     mean = float(np.clip(frequency[answers].mean(), 1e-6, 1 - 1e-6))
     chance = float(np.log(mean / (1 - mean)))
-    judged = _sureness(log_odds(noise.out_of_fold.max(axis=1)), equal, chance=chance) >= SURE
+    judged = _sureness(log_odds(probabilities.max(axis=1)), equal, chance=chance) >= SURE
     count, errors = int(judged.sum()), int((1 - equal[judged]).sum())
     by_chance = frequency[answers[judged]]
     spread = np.sqrt((by_chance * (1 - by_chance)).sum())
-    if count < LEAST_JUDGED or (1 - by_chance).sum() - errors < LIFT * spread:
+    expected = (1 - by_chance).sum()
+    if count < LEAST_JUDGED or expected - errors < LIFT * spread or errors > SKILL * expected:
         return 0, 0
     return count, errors
 

@@ -75,7 +75,7 @@ def find_label_noise(
         LabelNoise(looked_at, answers, suspects_of(answers, looked_at), conflicts, rows)
         for answers in sorted(found, key=lambda one: _loss(one, looked_at))
     ]
-    return next((one for one in judged if noise_rate(one)[0]), judged[0])
+    return next((one for one in judged if noise_rate(one.out_of_fold, looked_at)[0]), judged[0])
 
 
 def _stratified(labels: Integers, *, seed: int) -> Integers:

@@ -385,6 +385,10 @@ def test_labels_that_no_text_predicts_are_not_called_healthy(classifier: Measure
     nowhere = np.zeros(300, dtype=bool)
     noise = LabelNoise(labels, guesses, np.zeros(0, dtype=np.int64), nowhere, np.arange(300))
     points = [replace(p, train=classifier.losses["best", "train"]) for p in curve(falling, falling)]
+    classifier = replace(
+        classifier,
+        classes=replace(classifier.classes, probabilities=np.random.default_rng(3).dirichlet([1, 1, 1], 400)),
+    )
     told = diagnose(replace(classifier, curve=points, noise=None))
     untold = diagnose(replace(classifier, curve=points, noise=noise))
     assert "label_noise" not in {told.headline, untold.headline}
@@ -417,6 +421,25 @@ def test_a_model_of_words_that_is_ahead_by_more_than_chance_alone_leaves_the_gai
     right[np.flatnonzero(kept.num_correct)[:lost]] = 0
     words = {"tfidf": {"validation": replace(kept, num_correct=right)}}
     assert check(diagnose(replace(classifier, baselines=words)), "no_gain").state == state
+
+
+def test_labels_that_only_the_tuned_model_predicts_are_right_enough_to_be_healthy(classifier: Measurements):
+    assert classifier.classes is not None
+    random, given = np.random.default_rng(9), np.random.default_rng(8).integers(0, 3, size=300)
+    noise = LabelNoise(given, np.full((300, 3), 1 / 3), np.zeros(0, dtype=np.int64), given < 0, np.arange(300))
+    # the surer the model is of a label, the oftener it is right
+    labels, sure = classifier.classes.labels, random.uniform(0.4, 0.99, size=400)
+    answers = np.where(random.random(400) < sure, labels, (labels + 1) % 3)
+    probabilities = np.tile((1 - sure)[:, None] / 2, (1, 3))
+    probabilities[np.arange(400), answers] = sure
+    points = [replace(p, train=classifier.losses["best", "train"]) for p in curve(falling, falling)]
+    found = replace(
+        classifier, curve=points, noise=noise, classes=replace(classifier.classes, probabilities=probabilities)
+    )
+    assert check(diagnose(found), "label_noise").state == "clear"
+    wrong = np.where(random.random(400) < 0.4, (labels + 2) % 3, labels)
+    found = replace(found, classes=replace(found.classes, labels=wrong))
+    assert check(diagnose(found), "label_noise").state == "cannot_tell"
 
 
 def test_a_good_classifier_collapses_nowhere(classifier: Measurements):

@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import beta
 
 from ftkit.diagnosis.label_noise import noise_rate
-from ftkit.diagnosis.measurements import LabelNoise
 from ftkit.measuring import label_noise
 from ftkit.measuring.label_noise import find_label_noise, suspects_of
 
@@ -13,7 +12,7 @@ MARGIN = 0.10
 
 
 def lower_bound(noise):
-    judged, errors = noise_rate(noise)
+    judged, errors = noise_rate(noise.out_of_fold, noise.labels)
     return beta.ppf(0.025, errors, judged - errors + 1) if errors else 0.0
 
 
@@ -37,7 +36,7 @@ def test_flipped_labels_in_separable_data_are_found_and_lead_the_suspects(share)
     texts, labels, features = clouds(400, distance=6)
     wrong, rows = flipped(labels, share, 3, np.random.default_rng(1))
     noise = find_label_noise(texts, wrong, features=features, num_labels=3, seed=0)
-    judged, errors = noise_rate(noise)
+    judged, errors = noise_rate(noise.out_of_fold, noise.labels)
     assert errors / judged == pytest.approx(share, abs=0.05)
     assert lower_bound(noise) > MARGIN
     assert np.isin(noise.suspects[: len(rows) // 2], rows).mean() > 0.95
@@ -46,7 +45,8 @@ def test_flipped_labels_in_separable_data_are_found_and_lead_the_suspects(share)
 
 def test_clean_separable_data_are_judged_and_clear():
     texts, labels, features = clouds(400, distance=6)
-    judged, errors = noise_rate(find_label_noise(texts, labels, features=features, num_labels=3, seed=0))
+    noise = find_label_noise(texts, labels, features=features, num_labels=3, seed=0)
+    judged, errors = noise_rate(noise.out_of_fold, noise.labels)
     assert judged > 300
     assert errors < 0.02 * judged
 
@@ -133,19 +133,36 @@ def test_a_plateau_is_told_from_errors_that_die_out():
     labels = (random.random(1000) < positive).astype(np.int64)
     wrong, _ = flipped(labels, 0.2, 2, random)
     answers = np.stack([1 - positive, positive], axis=1)
-    nobody = np.zeros(0, dtype=np.int64)
-    clean, noisy = (
-        LabelNoise(given, answers, nobody, np.zeros(1000, dtype=bool), np.arange(1000)) for given in (labels, wrong)
-    )
-    assert lower_bound(clean) < 0.05
-    judged, errors = noise_rate(noisy)
+    judged, errors = noise_rate(answers, labels)
+    assert beta.ppf(0.025, errors, judged - errors + 1) < 0.05
+    judged, errors = noise_rate(answers, wrong)
     assert errors / judged == pytest.approx(0.2, abs=0.07)
+
+
+def test_the_plateau_of_a_common_label_is_no_noise():
+    # 68 % have the commonest label, 72 % of those of which the answer is surest: better than chance, and no skill
+    random = np.random.default_rng(0)
+    sure = np.arange(1_500) < 1_000
+    labels = (random.random(1_500) > np.where(sure, 0.72, 0.6)).astype(np.int64)
+    answers = np.where(sure, 0.75, 0.6) + random.normal(0, 0.01, 1_500)
+    assert noise_rate(np.stack([answers, 1 - answers], axis=1), labels) == (0, 0)
+
+
+def test_words_that_give_a_label_away_are_seen_through_two_in_five_wrong_ones():
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 3, 900)
+    own = [[f"{letter}{number}" for number in range(8)] for letter in "abc"]
+    texts = [" ".join([*random.choice(own[label], 3), random.choice(own[random.integers(3)])]) for label in labels]
+    assert lower_bound(find_label_noise(texts, labels, features=None, num_labels=3, seed=0)) < MARGIN
+    wrong, _ = flipped(labels, 0.4, 3, random)
+    assert lower_bound(find_label_noise(texts, wrong, features=None, num_labels=3, seed=0)) > MARGIN
 
 
 def test_too_few_rows_are_not_judged_and_none_at_all_is_no_error():
     noise = find_label_noise([], [], features=None, num_labels=2, seed=0)
-    assert noise_rate(noise) == (0, 0)
-    assert noise_rate(find_label_noise(["a", "b"], [0, 1], features=None, num_labels=2, seed=0)) == (0, 0)
+    assert noise_rate(noise.out_of_fold, noise.labels) == (0, 0)
+    few = find_label_noise(["a", "b"], [0, 1], features=None, num_labels=2, seed=0)
+    assert noise_rate(few.out_of_fold, few.labels) == (0, 0)
 
 
 def test_the_same_seed_gives_the_same_answers():
