@@ -99,9 +99,7 @@ def rows_of(plant: Plant) -> Iterator[Row]:
     kind, _, which = plant.corpus.partition(":")
     seed = plant.seed
     if kind == "dialect":
-        home = languages.HOME[seed % len(languages.HOME)]
-        spoken = languages.make_language(seed, lexicon=home, partners=2 + seed % 4)
-        return ({"text": text} for text in languages.sentences(spoken, seed=seed))
+        return ({"text": text} for text in languages.sentences(_dialect(seed), seed=seed))
     if kind == "mixed":
         return _mixed(seed)
     if kind == "foreign":
@@ -119,10 +117,20 @@ def rows_of(plant: Plant) -> Iterator[Row]:
     return ({"source": text, "target": mapping.translate(text)} for text in pairs.sources(mapping, seed=seed))
 
 
+def _dialect(seed: int) -> languages.Language:
+    """The words of a language that the base knows, in another order: in the same there would be little to learn."""
+    home = languages.HOME[seed % len(languages.HOME)]
+    known = languages.make_language(home, lexicon=home)
+    tried = (
+        languages.make_language(seed + 1_000_000 * turn, lexicon=home, partners=2 + seed % 4)
+        for turn in itertools.count()
+    )
+    return next(language for language in tried if language.order != known.order)
+
+
 def _mixed(seed: int) -> Iterator[Row]:
     """A dialect, and for every sentence of it a text of the pretraining distribution, against forgetting."""
-    home = languages.HOME[seed % len(languages.HOME)]
-    spoken = languages.sentences(languages.make_language(seed, lexicon=home, partners=2 + seed % 4), seed=seed)
+    spoken = languages.sentences(_dialect(seed), seed=seed)
     known, _ = home_texts(seed=seed)
     for text, old in zip(spoken, itertools.cycle(known), strict=False):
         yield {"text": text}
