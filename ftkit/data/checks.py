@@ -152,6 +152,7 @@ def _warnings(figures: DataAudit) -> list[str]:
             found.append(
                 f"{number_of(count, f'{second} row')} ({share}) with a text that is also in {first}:"
                 " scores will be too high."
+                + (" data.drop_duplicates leaves them out of train." if first == "train" else "")
             )
     for split, count in figures.conflicts.items():
         if count:

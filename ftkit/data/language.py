@@ -16,6 +16,7 @@ from ftkit.data.language_forms import Form, Record, choose_form
 from ftkit.data.language_split import with_validation
 from ftkit.data.nested import names_within
 from ftkit.data.prompting import check_fields
+from ftkit.data.repeats import without_repeats
 from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
 from ftkit.data.split import sample
@@ -83,6 +84,8 @@ def read_splits(
     _note_chats(form, notes)
     if "validation" not in splits:
         splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
+    if spec.drop_duplicates:
+        splits = without_repeats(splits, notes)
     splits = {name: _limited(split, spec, seed, notes) for name, split in splits.items()}
     return Splits(
         splits["train"], splits["validation"], splits.get("test"), (), tuple(notes), tuple(skipped), form.prompting

@@ -21,6 +21,7 @@ from ftkit.data.gather import (
     text_schema,
 )
 from ftkit.data.labels import Seen, shortened, training_names
+from ftkit.data.repeats import without_repeats
 from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
 from ftkit.data.split import sample, split_off
@@ -74,6 +75,8 @@ def load_labelled(
     notes.extend(note_skipped(data.source, data.bad, usable=len(data.codes)) for data in read if data.bad)
     if "validation" not in splits:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
+    if spec.drop_duplicates:
+        splits = without_repeats(splits, notes, names=names)
     splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
     made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
     return made, columns

@@ -9,10 +9,13 @@ from ftkit.diagnosis.trial_gains import gained, gains_of
 from ftkit.diagnosis.verdict import Change
 
 RATE = "training.learning_rate"
+DROP = "data.drop_duplicates"
 EPOCHS = "training.num_train_epochs"
 STEPS = "training.max_steps"
 FEW_STEPS, MANY_EPOCHS = 200, 20
 """Steps that a finetuning takes at least, unless they are more than so many passes."""
+MANY_REPEATS = 0.05
+"""Share of the training rows from which on what they repeat comes first."""
 MOST_TIMES = 20.0
 """By which a training is lengthened at the most."""
 
@@ -27,14 +30,18 @@ def rounded(value: float) -> float:
     return float(f"{value:.2g}") if value else 0.0
 
 
-def against_leakage(split: str, count: int) -> tuple[Change, ...]:
-    """Nothing that a recipe can do: the files have to change."""
+def against_leakage(split: str, exact: int, near: int) -> tuple[Change, ...]:
+    """Leave out of train what is the same; what is nearly the same is for people to tell."""
     file = "data.validation_file" if split == "validation" else "data.test_file"
-    why = (
-        f"drop the {count} {split} rows listed in eval/report.json (suspects) from train or from {split}, and split by "
-        "group (author, document, template) instead of by row"
-    )
-    return (Change(file, None, why),)
+    why = f"leaves the {exact} {split} rows that stand in train word for word out of train"
+    changes: tuple[Change, ...] = (Change(DROP, True, why),) if exact else ()
+    if near:
+        why = (
+            f"drop the {near} {split} rows that stand in train nearly (suspects in eval/report.json) from either, and "
+            "split by group (author, document, template) instead of by row"
+        )
+        changes += (Change(file, None, why),)
+    return changes
 
 
 def against_collapse(found: Measurements) -> tuple[Change, ...]:
@@ -119,7 +126,12 @@ def against_gap(found: Measurements, *, by_heart: bool) -> tuple[Change, ...]:
 
 
 def against_memory(found: Measurements) -> tuple[Change, ...]:
-    """Fewer passes over the same rows, and a penalty."""
+    """Each row once where they repeat, fewer passes over them, and a penalty."""
+    if found.repeats >= MANY_REPEATS:
+        why = (
+            f"{found.repeats:.0%} of the training rows repeat an earlier one, and what is seen often is learnt by heart"
+        )
+        return (Change(DROP, True, why), *_decay(found))
     step = best_step(found)
     last = found.curve[-1].step if found.curve else None
     if step is not None and last is not None and step < last:

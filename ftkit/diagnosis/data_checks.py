@@ -47,7 +47,7 @@ def _one_leak(name: str, overlap: Overlap, margins: Margins) -> Check:
     if n < margins.leak_rows:
         return Check("leakage", "cannot_tell", summary, evidence, needs=f"{margins.leak_rows} {name} rows")
     p = p_rate_above(count, n, margin)
-    return Check("leakage", "fired", summary, evidence, changes=against_leakage(name, count), p=p)
+    return Check("leakage", "fired", summary, evidence, changes=against_leakage(name, exact, near), p=p)
 
 
 def check_collapse(found: Measurements, margins: Margins) -> Check:

@@ -261,6 +261,7 @@ class Measurements:
         classes: of a classifier.
         overlap: validation against train; None with a reason in `absent["overlap"]`.
         test_overlap: test against train.
+        repeats: share of training rows that repeat an earlier one.
         noise: of a classifier's training labels; None with a reason in `absent["noise"]`.
         forgetting: how it was measured.
         domain: None with a reason in `absent["domain"]`.
@@ -282,6 +283,7 @@ class Measurements:
     classes: Classes | None = None
     overlap: Overlap | None = None
     test_overlap: Overlap | None = None
+    repeats: float = 0.0
     noise: LabelNoise | None = None
     forgetting: Forgetting = field(default_factory=lambda: Forgetting("unknown", "not measured"))
     domain: DomainGap | None = None

@@ -11,7 +11,7 @@ from ftkit.diagnosis.measurements import Measurements, Setting, Trial, TrialKind
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import Verdict
 from ftkit.measuring.integrity import drift, find_faults
-from ftkit.measuring.leaks import find_leaks
+from ftkit.measuring.leaks import find_leaks, repeated_share
 from ftkit.measuring.reporting import make_report
 from ftkit.measuring.subject import Gathered, Subject
 from ftkit.measuring.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out, usual_rate
@@ -81,6 +81,7 @@ def as_measurements(subject: Subject, found: Gathered) -> Measurements:
         classes=found.classes,
         overlap=found.overlap,
         test_overlap=found.test_overlap,
+        repeats=repeated_share(subject.splits.train),
         noise=found.noise,
         forgetting=found.forgetting,
         domain=found.domain,

@@ -32,6 +32,11 @@ def find_leaks(subject: Subject, found: Gathered) -> None:
             found.test_overlap = overlap
 
 
+def repeated_share(split: Split) -> float:
+    """Share of its rows that repeat an earlier one but for case, spacing and Unicode form."""
+    return 1 - len(np.unique(split.keys)) / max(1, len(split))
+
+
 def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
     """Rows of a split that stand in the training set, in the way that fits their form."""
     if held_out.table.column_names == ["text"]:

@@ -107,6 +107,10 @@ class DataSpec(Section):
     """Tokens kept of each target, special tokens included (task seq2seq). Default: what the model allows, at most
     1,024."""
 
+    drop_duplicates: bool = False
+    """Leave out training rows that repeat an earlier one, or that stand in validation or test, but for case, spacing
+    and Unicode form."""
+
     max_train_samples: int | None = Field(default=None, ge=1)
     """Use only that many training rows, drawn with the seed."""
 

@@ -59,7 +59,7 @@ def test_duplicates_and_the_texts_with_conflicting_labels_are_counted() -> None:
 def test_leaks_are_counted_in_the_later_split() -> None:
     found = audit(splits(CLEAN, [("text 1", 1), ("x", 0)], [("TEXT 1", 1), ("text 2", 0), ("y", 0), ("z", 1)]))
     assert found.leaks == {"train/validation": 1, "train/test": 2, "validation/test": 1}
-    assert "2 test rows (50.0%) with a text that is also in train: scores will be too high." in found.warnings
+    assert any(w.startswith("2 test rows (50.0%) with a text that is also in train: scores") for w in found.warnings)
 
 
 def test_an_unbalanced_set_small_classes_and_absent_ones_are_named() -> None:

@@ -346,6 +346,19 @@ def test_leakage_needs_more_than_a_hundredth_of_validation(healthy: Measurements
     assert check(diagnose(replace(healthy, overlap=overlap)), "leakage").state == state
 
 
+@pytest.mark.parametrize(("exact", "near", "wanted"), [
+    (40, 0, {"data.drop_duplicates": True}),
+    (0, 40, {"data.validation_file": None}),
+    (20, 20, {"data.drop_duplicates": True, "data.validation_file": None}),
+])  # fmt: skip
+def test_a_key_leaves_out_what_leaks_word_for_word_and_people_tell_what_leaks_nearly(
+    healthy: Measurements, exact: int, near: int, wanted: dict[str, object]
+):
+    rows = np.arange(400)
+    overlap = Overlap(rows < exact, (rows >= exact) & (rows < exact + near), 0.0, np.where(rows < exact + near, 0, -1))
+    assert keys(diagnose(replace(healthy, overlap=overlap))) == wanted
+
+
 def test_neighbours_that_data_have_by_nature_are_no_leak(healthy: Measurements):
     near = np.arange(400) < 200
     overlap = Overlap(np.zeros(400, dtype=bool), near, 0.5, np.where(near, 0, -1))
@@ -451,6 +464,14 @@ def test_training_completions_written_word_for_word_and_validation_ones_not_are_
     copied = Reproduction(np.arange(400) < 80, np.arange(400) < 2)
     verdict = diagnose(replace(healthy, reproduction=copied))
     assert verdict.headline == "memorised"
+
+
+def test_rows_that_are_learnt_by_heart_because_they_repeat_are_to_be_seen_once(healthy: Measurements):
+    copied = Reproduction(np.arange(400) < 80, np.arange(400) < 2)
+    once = keys(diagnose(replace(healthy, reproduction=copied)))
+    often = keys(diagnose(replace(healthy, reproduction=copied, repeats=0.5)))
+    assert "training.num_train_epochs" in once
+    assert often == {"data.drop_duplicates": True}
 
 
 def test_what_is_easy_to_write_for_validation_too_is_not_memorised(healthy: Measurements):

@@ -1,0 +1,53 @@
+"""Training rows that stand in the data already: earlier in the training set, or in a set that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ftkit.data import arrays
+from ftkit.data.dataset import Split
+from ftkit.data.labels import shortened
+from ftkit.errors import UserError
+
+
+def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Sequence[str] = ()) -> dict[str, Split]:
+    """Leave out training rows that repeat an earlier one, or that stand in validation or test.
+
+    The whole example is compared, but for case, spacing and Unicode form; labels are not. Validation and test stay as
+    they are.
+
+    Args:
+        splits: train, and those that measure.
+        notes: how many rows are left out and why is added.
+        names: of labels, where there are any.
+
+    Raises:
+        UserError: no training row is left.
+    """
+    train = splits["train"]
+    held_out = [split.keys for name, split in splits.items() if name != "train"]
+    measured = np.isin(train.keys, np.concatenate(held_out)) if held_out else np.zeros(len(train), dtype=bool)
+    _, first = np.unique(train.keys, return_index=True)
+    repeated = np.ones(len(train), dtype=bool)
+    repeated[first] = False
+    kept = ~(measured | repeated)
+    if kept.all():
+        return dict(splits)
+    if not kept.any():
+        raise UserError(
+            f"every one of {len(train):,} training rows stands in validation or test (data.drop_duplicates)",
+            where=train.source,
+            fix="name other files for training, validation and test",
+        )
+    smaller = Split("train", train.table.filter(arrays.mask(kept)), train.source)
+    notes.append(
+        f"{int((~kept).sum()):,} of {len(train):,} training rows left out: {int(measured.sum()):,} stand in a set that"
+        f" measures, {int((repeated & ~measured).sum()):,} repeat an earlier row (data.drop_duplicates)"
+    )
+    if names:
+        lost = sorted(set(np.unique(train.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
+        if lost:
+            notes.append(f"labels without a training row after that: {shortened([names[label] for label in lost])}")
+    return {**splits, "train": smaller}
