@@ -66,14 +66,14 @@ HEALTHY = [
     Arm("classification", "english:{packages}", FROZEN, training(60, 1e-2, 256), 320, model="builtin:minilm"),
     Arm("causal_lm", "mixed", FULL, training(4, 5e-4, 4), 240),
     Arm("classification", "topics:3", FULL, training(6, 1e-3, evaluations=24), 400),
-    Arm("causal_lm", "mixed", lora(8), training(4, 3e-3, 4), 240),
+    Arm("causal_lm", "mixed", lora(8), training(5, 3e-3, 4), 240),
     Arm("classification", "english:{packages}", FROZEN, training(80, 5e-3, 128, evaluations=40, weight_decay=0.1), 260,
         model="builtin:minilm"),
     Arm("seq2seq", "mixture", FULL, training(7, 1.2e-3, 32, evaluations=14), 300),
     Arm("classification", "topics:2", lora(8), training(8, 3e-3, evaluations=30), 360),
-    Arm("causal_lm", "mixed", lora(16), training(4, 2e-3, 4), 240),
-    Arm("classification", "topics:4", FROZEN, training(60, 1e-2, 256), 480, model="builtin:minilm"),
-    Arm("seq2seq", "mixture", lora(8), training(7, 4e-3, 32, evaluations=14), 300),
+    Arm("causal_lm", "mixed", lora(16), training(5, 2e-3, 4), 240),
+    Arm("classification", "english:{packages}", FROZEN, training(100, 1e-2, 256), 200, model="builtin:minilm"),
+    Arm("seq2seq", "mixture", lora(32), training(9, 4e-3, 32, evaluations=20), 300),
 ]
 FAULTY = {
     "overfit": [

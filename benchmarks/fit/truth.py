@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,8 @@ FORGOT, KEPT = 0.5, 0.2
 """Nats by which the loss on the base's own kind of text has risen at least, and at most where healthy."""
 LEARNT = 0.12
 """Nats, or share of right answers over the majority, by which a healthy run is better than no training."""
+ROOM = 0.1
+"""Share of the fresh loss that eight times the rank gains at most where a healthy adapter is large enough."""
 BEHIND = 0.05
 """Share of right answers by which a healthy classifier may be behind counts of words."""
 FAR = 1.0
@@ -104,7 +107,7 @@ def base_loss(planted: Planted) -> float:
 
 
 def check_healthy(planted: Planted, run: Fit) -> Truth:
-    """Twice the length brings little, nothing has turned, it beats the base, and the base's knowledge is there."""
+    """Twice the length or a wider adapter brings little, nothing turned, the base is beaten and its knowledge there."""
     before = base_loss(planted)
     # evaluated as often as the run, or an early turn would be overlooked
     same = train_twin(planted, "same")
@@ -121,7 +124,16 @@ def check_healthy(planted: Planted, run: Fit) -> Truth:
         figures["by words"] = _by_words(planted)
         enough = ahead > LEARNT and figures["by words"] - ahead < BEHIND
     level = left < max(LEVELLED, 0.05 * gain)
+    if planted.plant.method["type"] == "lora":
+        figures["room"] = same.best - train_twin(planted, "wider", method=_wider(planted), steps=run.steps[-1]).best
+        level = level and figures["room"] < max(LEVELLED, ROOM * same.best)
     return Truth(bool(enough and level and turned < FLAT and lost < KEPT), figures)
+
+
+def _wider(planted: Planted) -> dict[str, Any]:
+    """The method with eight times the rank."""
+    method = dict(planted.plant.method)
+    return method | {"r": 8 * method["r"], "lora_alpha": 8 * method["lora_alpha"]}
 
 
 def _by_words(planted: Planted) -> float:
