@@ -31,7 +31,6 @@ class Arm:
 
 FULL: Mapping[str, Any] = {"type": "full"}
 FROZEN: Mapping[str, Any] = {"type": "frozen", "pooling": "mean"}
-PROMPT: Mapping[str, Any] = {"type": "prompt_tuning", "num_virtual_tokens": 16, "prompt_tuning_init": "vocab"}
 
 
 def lora(rank: int, **settings: Any) -> dict[str, Any]:
@@ -63,17 +62,20 @@ def training(
 
 # fmt: off
 HEALTHY = [
-    Arm("classification", "english:{packages}", FROZEN, training(60, 1e-2, 256), 320, model="builtin:minilm"),
-    Arm("causal_lm", "mixed", FULL, training(4, 5e-4, 4), 240),
-    Arm("classification", "topics:3", FULL, training(6, 1e-3, evaluations=24), 400),
-    Arm("causal_lm", "mixed", lora(8), training(5, 3e-3, 4), 240),
+    Arm("classification", "english:{packages}", FROZEN, training(40, 1e-2, 256), 320, model="builtin:minilm"),
+    Arm("causal_lm", "mixed", FULL, training(5, 4e-4, 4), 240),
+    Arm("classification", "topics:3", FULL, training(6, 8e-4, evaluations=30), 400),
     Arm("classification", "english:{packages}", FROZEN, training(80, 5e-3, 128, evaluations=40, weight_decay=0.1), 260,
         model="builtin:minilm"),
+    Arm("causal_lm", "mixed", lora(8), training(5, 3e-3, 4), 240),
+    Arm("classification", "english:{packages}", FROZEN, training(80, 1e-2, 256, evaluations=10), 200,
+        model="builtin:minilm"),
     Arm("seq2seq", "mixture", FULL, training(7, 1.2e-3, 32, evaluations=14), 300),
-    Arm("classification", "topics:2", lora(8), training(8, 3e-3, evaluations=30), 360),
-    Arm("causal_lm", "mixed", lora(16), training(5, 2e-3, 4), 240),
-    Arm("classification", "english:{packages}", FROZEN, training(100, 1e-2, 256), 200, model="builtin:minilm"),
-    Arm("seq2seq", "mixture", lora(32), training(9, 4e-3, 32, evaluations=20), 300),
+    Arm("causal_lm", "mixed", FULL, training(6, 3.5e-4, 4), 200),
+    Arm("classification", "topics:2", lora(8), training(9, 2.5e-3, evaluations=40), 400),
+    Arm("classification", "english:{packages}", FROZEN, training(50, 1e-2, 64, evaluations=40), 240,
+        model="builtin:minilm"),
+    Arm("causal_lm", "mixed", FULL, training(5, 3.5e-4, 4), 280),
 ]
 FAULTY = {
     "overfit": [

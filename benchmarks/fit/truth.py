@@ -119,7 +119,9 @@ def check_healthy(planted: Planted, run: Fit) -> Truth:
     if planted.plant.task == "classification":
         nats, predicted = probing.class_outputs(run.path, planted.material.fresh)
         labels = Counter(row["label"] for row in planted.material.fresh)
-        ahead = _accuracy(planted, run) - max(labels.values()) / labels.total()
+        names = sorted({row["label"] for row in planted.material.train})
+        hits = [names[number] == row["label"] for number, row in zip(predicted, planted.material.fresh, strict=True)]
+        ahead = float(np.mean(hits)) - max(labels.values()) / labels.total()
         figures |= {"ahead": ahead, "predicted classes": float(len(set(predicted))), "nats": float(nats.mean())}
         figures["by words"] = _by_words(planted)
         enough = ahead > LEARNT and figures["by words"] - ahead < BEHIND
@@ -152,13 +154,6 @@ def _by_words(planted: Planted) -> float:
     texts, labels = zip(*fresh, strict=True)
     commonest = max(Counter(labels).values()) / len(labels)
     return max(float(model.fit(*zip(*train, strict=True)).score(texts, labels)) for model in models) - commonest
-
-
-def _accuracy(planted: Planted, run: Fit) -> float:
-    fresh = planted.material.fresh
-    _, predicted = probing.class_outputs(run.path, fresh)
-    names = sorted({row["label"] for row in planted.material.train})
-    return float(np.mean([names[number] == row["label"] for number, row in zip(predicted, fresh, strict=True)]))
 
 
 def check_not_converged(planted: Planted, run: Fit) -> Truth:
