@@ -73,7 +73,7 @@ def _condition(
             name=f"{name}-{condition}-{turn:03d}",
             condition=condition,
             task=arm.task,
-            corpus=_corpus(arm.corpus, plan, turn + again),
+            corpus=_corpus(arm.corpus, plan, turn, again),
             method=arm.method,
             training=_scaled(arm.training, again),
             seed=seed,
@@ -90,7 +90,8 @@ def _scaled(training: Mapping[str, Any], again: int) -> dict[str, Any]:
     return {**training, "learning_rate": float(f"{training['learning_rate'] * (1.0, 1.15, 0.9)[again % 3]:.3g}")}
 
 
-def _corpus(pattern: str, plan: SetPlan, turn: int) -> str:
-    """`{packages}` (two, joined) and `{alphabet}` filled in from the plan."""
+def _corpus(pattern: str, plan: SetPlan, turn: int, again: int) -> str:
+    """`{packages}` (two, joined) and `{alphabet}` filled in from the plan, so that an arm meets all of them."""
     first, second = plan.pairs[turn % len(plan.pairs)]
-    return pattern.format(packages=f"{first}+{second}", alphabet=plan.alphabets[turn % len(plan.alphabets)])
+    alphabet = plan.alphabets[(turn + again) % len(plan.alphabets)]
+    return pattern.format(packages=f"{first}+{second}", alphabet=alphabet)

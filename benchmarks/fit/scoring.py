@@ -137,13 +137,13 @@ NAIVE: dict[str, Naive] = {
 """Name -> rule."""
 
 
-class NaiveScore(NamedTuple):
-    """What a naive rule achieves on the same runs.
+class RuleScore(NamedTuple):
+    """What a rule achieves on the scored runs.
 
     Attributes:
         right: headline is the planted condition.
-        told_faulty: faulty runs that it calls anything but healthy.
-        false_alarms: healthy runs that it calls anything but healthy.
+        told_faulty: faulty runs of which it says that something is wrong, too little data included.
+        false_alarms: healthy runs of which it says that something is wrong.
     """
 
     right: Share
@@ -151,13 +151,23 @@ class NaiveScore(NamedTuple):
     false_alarms: Share
 
 
-def naive_score(records: Sequence[Record], rule: str) -> NaiveScore:
-    """Hold a naive rule against the scored runs that have a history."""
+def naive_score(records: Sequence[Record], rule: str) -> RuleScore:
+    """Of a naive rule, on the scored runs that have a history."""
     judged = [record for record in scored(records) if rule in record.get("naive", {})]
+    return _score([{**record, "headline": record["naive"][rule]} for record in judged])
+
+
+def own_score(records: Sequence[Record]) -> RuleScore:
+    """Of `ftkit eval`."""
+    return _score(scored(records))
+
+
+def _score(judged: Sequence[Record]) -> RuleScore:
     healthy = [record for record in judged if record["condition"] == "healthy"]
     faulty = [record for record in judged if record["condition"] != "healthy"]
-    return NaiveScore(
-        share(sum(record["naive"][rule] == record["condition"] for record in judged), len(judged)),
-        share(sum(record["naive"][rule] != "healthy" for record in faulty), len(faulty)),
-        share(sum(record["naive"][rule] != "healthy" for record in healthy), len(healthy)),
+    told = sum(record["headline"] not in {"healthy", "cannot_tell"} for record in faulty)
+    return RuleScore(
+        share(sum(map(is_right, judged)), len(judged)),
+        share(told, len(faulty)),
+        share(sum(map(false_alarm, healthy)), len(healthy)),
     )

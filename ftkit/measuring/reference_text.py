@@ -16,8 +16,8 @@ from ftkit.measuring.subject import REFERENCE_DOCUMENTS, Subject
 
 SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
-ALPHABETS_END = "\u2e80"
-"""From here on Unicode has the scripts of East Asia, a sign of which stands for a syllable or a word."""
+SIGNS = ((0x3040, 0x30FF, 2), (0xAC00, 0xD7A3, 2), (0x2E80, 0x9FFF, 3), (0xF900, 0xFAFF, 3), (0x20000, 0x3FFFF, 3))
+"""First and last code point, and how many letters a sign amounts to: kana and Hangul are syllables, the others words."""
 
 
 def reference_texts(subject: Subject) -> list[str]:
@@ -71,16 +71,18 @@ def tokens_a_word(texts: list[str], encode: object) -> float | None:
 
 
 def letters(text: str) -> int:
-    """How many letters of an alphabet a text amounts to; a sign of an East Asian script counts as its UTF-8 bytes.
+    """How many letters of an alphabet a text amounts to, so that texts of all scripts can be held against one another.
 
-    So texts of all scripts can be held against one another: a byte is a letter in English, half of one in Greek and a
-    third in Georgian, while a Chinese sign says as much as about three letters.
+    A byte of UTF-8 is a letter in English, half of one in Greek and a third in Georgian. A Japanese or Korean syllable
+    counts as two letters, a Chinese sign as three.
 
     Example:
-        >>> letters("tree"), letters("ხე"), letters("木")
-        (4, 2, 3)
+        >>> letters("tree"), letters("ხე"), letters("木"), letters("나무")
+        (4, 2, 3, 4)
     """
-    return sum(len(sign.encode()) if sign >= ALPHABETS_END else 1 for sign in text)
+    if text.isascii():
+        return len(text)
+    return sum(next((weight for low, high, weight in SIGNS if low <= ord(sign) <= high), 1) for sign in text)
 
 
 def letters_a_byte(texts: list[str]) -> float:

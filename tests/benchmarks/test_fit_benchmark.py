@@ -16,7 +16,7 @@ from fit.conditions import SETS, make_set
 from fit.pairs import SLOTS, make_mapping, sources
 from fit.plants import COLUMNS, Plant, make_material, mislabelled, nearly, rows_of
 from fit.prose import LOCKED_PAIRS, TUNING_PAIRS
-from fit.scoring import NAIVE, cleared, confusion, is_half_right, naive_score, share, upper_bound
+from fit.scoring import NAIVE, cleared, confusion, is_half_right, naive_score, own_score, share, upper_bound
 from fit.table import render
 
 from ftkit.diagnosis.verdict import HEADLINES
@@ -102,6 +102,15 @@ def test_an_unseen_alphabet_shares_no_letter_with_latin() -> None:
     assert not any(letter.isascii() for letter in row["text"] if letter != " ")
 
 
+@pytest.mark.parametrize("pair", [*TUNING_PAIRS, *LOCKED_PAIRS])
+def test_packages_have_prose_enough_for_the_largest_of_their_runs_and_its_check(pair: tuple[str, str]) -> None:
+    corpus = f"english:{'+'.join(pair)}"
+    largest = max(
+        (one for name in SETS for one in make_set(name) if one.corpus == corpus), key=lambda one: one.num_train
+    )
+    assert len(make_material(largest).fresh) >= 150
+
+
 def test_a_near_pair_keeps_its_target() -> None:
     import random
 
@@ -162,3 +171,11 @@ def test_always_healthy_raises_no_alarm_and_notices_no_fault() -> None:
         [record("healthy", "healthy", **naive), record("overfit", "overfit", **naive)], "always healthy"
     )
     assert (found.right.value, found.told_faulty.value, found.false_alarms.value) == (0.5, 0.0, 0.0)
+
+
+def test_what_cannot_be_told_is_neither_noticed_nor_a_false_alarm() -> None:
+    found = own_score([
+        record("healthy", "healthy"), record("healthy", "cannot_tell"), record("healthy", "overfit"),
+        record("overfit", "overfit"), record("overfit", "forgetting"), record("overfit", "cannot_tell"),
+    ])  # fmt: skip
+    assert [(part.count, part.total) for part in found] == [(2, 6), (2, 3), (1, 3)]
