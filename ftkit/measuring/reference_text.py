@@ -17,7 +17,7 @@ from ftkit.measuring.subject import REFERENCE_DOCUMENTS, Subject
 SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
 SIGNS = ((0x3040, 0x30FF, 2), (0xAC00, 0xD7A3, 2), (0x2E80, 0x9FFF, 3), (0xF900, 0xFAFF, 3), (0x20000, 0x3FFFF, 3))
-"""First and last code point, and the letters that a sign amounts to: kana and Hangul are syllables, the others words."""
+"""First and last code point, and the letters that a sign amounts to: kana and Hangul are syllables, others words."""
 
 
 def reference_texts(subject: Subject) -> list[str]:
