@@ -72,7 +72,7 @@ HEALTHY = [
         model="builtin:minilm"),
     Arm("seq2seq", "mixture", FULL, training(7, 1.2e-3, 32, evaluations=14), 300),
     Arm("causal_lm", "mixed", FULL, training(6, 3.5e-4, 4), 200),
-    Arm("classification", "topics:2", lora(8), training(9, 2.5e-3, evaluations=40), 400),
+    Arm("classification", "topics:2", lora(8), training(10, 2.5e-3, evaluations=40), 400),
     Arm("classification", "english:{packages}", FROZEN, training(50, 1e-2, 64, evaluations=40), 240,
         model="builtin:minilm"),
     Arm("causal_lm", "mixed", FULL, training(5, 3.5e-4, 4), 280),
@@ -104,12 +104,13 @@ FAULTY = {
             cure={"learning_rate": 1e-3}),
     ],
     "domain_gap": [
-        Arm("causal_lm", "foreign:{alphabet}", FULL, training(80, 1e-3, 2, evaluations=24), 6),
+        Arm("causal_lm", "foreign:{alphabet}", FULL, training(80, 1e-3, 2, evaluations=24), 5),
         Arm("causal_lm", "foreign:{alphabet}", FULL, training(96, 8e-4, 2, evaluations=24), 5),
-        Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 40),
+        Arm("seq2seq", "alien:{alphabet}", FULL, training(12, 1e-3, 8, evaluations=12), 32),
     ],
     "memorised": [
-        Arm("causal_lm", "mixed", FULL, training(4, 2e-3, 4), 200, faults=[{"canaries": 50}]),
+        Arm("causal_lm", "mixed", FULL, training(4, 2e-3, 4, load_best_model_at_end=False), 200,
+            faults=[{"canaries": 50}]),
         Arm("seq2seq", "mapping", FULL, training(4, 2e-3), 240, faults=[{"canaries": 50}]),
     ],
     "leakage": [

@@ -42,10 +42,11 @@ def _fits_train(found: Measurements, margins: Margins) -> Check | None:
         return None
     above = above_train(validation, train, seed=found.seed)
     unit = f"{found.nats}"
-    evidence = (above.evidence("validation less train, kept model", unit=unit, margin=margins.above_train),)
+    margin = max(margins.above_train, margins.room_share * train.loss)
+    evidence = (above.evidence("validation less train, kept model", unit=unit, margin=margin),)
     summary = f"train is learnt better than validation by {above.words()}, so there is room for more than they share"
     # a head on many numbers can learn its few rows by heart and still lack what the task needs
-    if found.method != "frozen" and above.low > margins.above_train and above.n >= margins.held_out:
+    if found.method != "frozen" and above.low > margin and above.n >= margins.held_out:
         return Check("capacity", "clear", summary, evidence)
     if base is None or len(base) != len(train) or not base.loss > 0:
         return None

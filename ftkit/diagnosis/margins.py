@@ -24,6 +24,8 @@ class Margins:
         levelled: share of what the run gained on validation that a trial of three times the length may bring where the
             training is called levelled although its pace was high at the end.
         capacity_share: that a trial with more trained weights has to bring on validation.
+        room_share: of the training loss by which validation lies above it where an adapter has room for more than they
+            share.
         loss_left: share of the base's loss on the train probe below which it counts as learnt.
         gap_nats: by which the base has to do worse on the data than on its reference.
         tokens_a_word: over that of the reference.
@@ -67,6 +69,7 @@ class Margins:
     further_share: float = 0.05
     levelled: float = 0.2
     capacity_share: float = 0.07
+    room_share: float = 0.25
     loss_left: float = 0.25
     gap_nats: float = 1.0
     tokens_a_word: float = 1.5

@@ -197,6 +197,19 @@ def test_a_trial_that_learns_train_alone_is_no_sign_of_lacking_capacity(healthy:
     assert check(diagnose(replace(healthy, method="lora", trials=[trial])), "capacity").state == "clear"
 
 
+def test_an_adapter_that_learns_train_much_better_than_validation_has_room_and_one_a_little_better_may_not(
+    healthy: Measurements,
+):
+    def adapter(train: float, validation: float) -> str:
+        sets = {(model, "train"): losses(train, seed=1) for model in ("best", "final")}
+        sets |= {(model, "validation"): losses(validation, seed=2) for model in ("best", "final")}
+        found = replace(healthy, method="lora", losses={**healthy.losses, **sets})
+        return check(diagnose(found), "capacity").state
+
+    assert adapter(1.6, 2.2) == "clear"
+    assert adapter(1.6, 1.8) == "cannot_tell"
+
+
 def test_what_more_time_brings_as_well_is_not_for_want_of_trained_weights(healthy: Measurements):
     trial = Trial("rank", "a trial", losses(0.7, seed=1), losses(0.8, seed=2), {"method.r": 64})
     found = replace(healthy, method="lora", trials=[trial])
