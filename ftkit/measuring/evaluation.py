@@ -14,6 +14,7 @@ from ftkit.measuring.integrity import drift, find_faults
 from ftkit.measuring.leaks import find_leaks, repeated_share
 from ftkit.measuring.reporting import make_report
 from ftkit.measuring.subject import Gathered, Subject
+from ftkit.measuring.trial_choice import first_trials, further_trials
 from ftkit.measuring.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out, usual_rate
 
 FACTORS: dict[TrialKind, float] = {
@@ -117,10 +118,11 @@ def _with_trials(subject: Subject, found: Gathered, measured: Measurements, verd
         found.absent["trials"] = "there is nothing to hold a trial against"
         return replace(measured, absent=found.absent)
     possible = possible_trials(subject)
-    for wanted in (_first_trials, _further_trials):
-        kinds = wanted(subject, verdict)
+    thorough, method = subject.effort == "thorough", subject.recipe.method.type
+    for further in (False, True):
+        kinds = further_trials(verdict) if further else first_trials(verdict, method=method, thorough=thorough)
         for kind in possible:
-            if kind not in kinds or (subject.effort != "thorough" and not _quick(subject, kind)):
+            if kind not in kinds or not (thorough or _quick(subject, kind)):
                 continue
             outcome = try_out(subject, kind, possible[kind])
             if isinstance(outcome, Trial):
@@ -132,34 +134,6 @@ def _with_trials(subject: Subject, found: Gathered, measured: Measurements, verd
     if not found.trials:
         found.absent.setdefault("trials", "no trial was made, since it would take long")
     return replace(measured, absent=found.absent)
-
-
-def _first_trials(subject: Subject, verdict: Verdict) -> set[TrialKind]:
-    """All that may tell of underfitting with --thorough, else those on which something that is open depends."""
-    if subject.effort == "thorough":
-        return {"rate", "longer", "rank", "unfrozen"}
-    states = {check.name: check.state for check in verdict.checks}
-    learnt_by_heart = {"overfit", "memorised"} & set(verdict.fired)
-    frozen = subject.recipe.method.type == "frozen"
-    wanted: dict[TrialKind, bool] = {
-        "rate": states["not_converged"] == "cannot_tell" or states["no_gain"] == "fired",
-        # a frozen head is run to its end by default, and early stopping says when that is
-        "longer": not learnt_by_heart and not frozen,
-        "rank": states["capacity"] == "cannot_tell",
-        "unfrozen": states["capacity"] == "cannot_tell" and frozen,
-    }
-    return {kind for kind, is_wanted in wanted.items() if is_wanted}
-
-
-def _further_trials(_subject: Subject, verdict: Verdict) -> set[TrialKind]:
-    """A rate that is another ten times higher where nothing was learnt, a lower one where it may have been too high."""
-    fired = set(verdict.fired)
-    wanted: set[TrialKind] = set()
-    if "no_gain" in fired:
-        wanted.add("faster")
-    if {"domain_gap", "forgetting"} <= fired:
-        wanted.add("slower")
-    return wanted
 
 
 def _quick(subject: Subject, kind: TrialKind) -> bool:
