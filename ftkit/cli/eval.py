@@ -35,14 +35,14 @@ def evaluate(
         bool, typer.Option("--thorough", help="Train shortly with other settings too, however long the run took.")
     ] = False,
     fail_on: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--fail-on",
             metavar="CHECKS",
             help="End with exit code 4 when one of these fires: overfit, underfit, forgetting, leakage, label_noise, "
             "collapse, no_gain, invalid, too_little_data, or the name of a check; separated by commas.",
         ),
-    ] = "",
+    ] = None,
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="OUT.YAML", help="Write the recipe with the advice in it.")
     ] = None,
@@ -53,7 +53,9 @@ def evaluate(
     """Say whether a run is underfit, overfit or has forgotten, with the evidence and what to change."""
     if quick and thorough:
         raise UserError("--quick leaves out what --thorough adds", fix="give one of the two")
-    watched = checks_named(fail_on)
+    watched = checks_named(fail_on or "")
+    if fail_on is not None and not watched:
+        raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
     if apply is not None and apply.exists():
         raise UserError(f"{apply} exists and is left alone", fix="name another file")
     quiet_libraries()
@@ -64,7 +66,7 @@ def evaluate(
 
     effort = "quick" if quick else "thorough" if thorough else "standard"
     report = workflows.evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]
-    if apply is not None:
+    if apply is not None and report.verdict.changes:
         apply.write_text(workflows.advised_recipe(path, report), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
@@ -73,8 +75,11 @@ def evaluate(
             typer.echo(line)
         if recipe is None or out is not None:
             typer.echo(f"report: {(out or path / 'eval') / 'report.html'}")
+        else:
+            typer.echo("no report was written: --out FOLDER names one for a model that is no run")
         if apply is not None:
-            typer.echo(f"recipe with the advice: {apply}")
+            written = f"recipe with the advice: {apply}"
+            typer.echo(written if report.verdict.changes else f"there is nothing to change: {apply} was not written")
     if fired := [name for name in report.verdict.fired if name in watched]:
         typer.echo(f"--fail-on: {', '.join(fired)}", err=True)
         raise typer.Exit(EXIT_FOUND)

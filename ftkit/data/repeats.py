@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ftkit.data import arrays
 from ftkit.data.dataset import Split
@@ -42,6 +43,11 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
             fix="name other files for training, validation and test",
         )
     smaller = Split("train", train.table.filter(arrays.mask(kept)), train.source)
+    if "label" in train.table.column_names and (others := _labelled_otherwise(train, repeated)):
+        notes.append(
+            f"warning: {others:,} of the training rows left out have another label than the row that is kept: at most "
+            "one of the two can be right"
+        )
     notes.append(
         f"{int((~kept).sum()):,} of {len(train):,} training rows left out: {int(measured.sum()):,} stand in a set that"
         f" measures, {int((repeated & ~measured).sum()):,} repeat an earlier row (data.drop_duplicates)"
@@ -51,3 +57,9 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
         if lost:
             notes.append(f"labels without a training row after that: {shortened([names[label] for label in lost])}")
     return {**splits, "train": smaller}
+
+
+def _labelled_otherwise(train: Split, repeated: npt.NDArray[np.bool_]) -> int:
+    """How many repeated rows have another label than the first of their text."""
+    _, first, owner = np.unique(train.keys, return_index=True, return_inverse=True)
+    return int((repeated & (train.labels != train.labels[first][owner])).sum())

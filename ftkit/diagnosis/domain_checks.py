@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ftkit.diagnosis.advice import against_gap
 from ftkit.diagnosis.intervals import above_train, difference, mean_loss, paired_rise, percent, plain, worst_of
 from ftkit.diagnosis.margins import Margins
@@ -71,44 +73,46 @@ def _learning(found: Measurements, margins: Margins) -> Check:
         return Check(
             "domain_gap", "fired", summary, evidence, changes=changes, p=gain.p_below(margins.gap_closed * gap)
         )
-    further = [
-        check for check in (_dear(found, domain, kept, margins), _not_carried(found, kept, share, margins)) if check
-    ]
-    for check in further:
-        if check.state == "fired":
-            return check
-    return Check("domain_gap", "clear", summary, (*evidence, *(one for check in further for one in check.evidence)))
+    cost, dear = _cost_of_a_letter(found, domain, kept, margins)
+    carried = _not_carried(found, kept, through=share >= margins.gap_mostly_closed and not dear, margins=margins)
+    if carried is not None and carried.state == "fired":
+        return replace(carried, evidence=(*cost, *carried.evidence))
+    return Check("domain_gap", "clear", summary, (*evidence, *cost, *(carried.evidence if carried else ())))
 
 
-def _dear(found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: Margins) -> Check | None:
-    """Fired where the text costs more nats a letter after training than the reference costs the base.
+def _cost_of_a_letter(
+    found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: Margins
+) -> tuple[tuple[Evidence, ...], bool]:
+    """What a letter costs after training, over what one of the reference costs the base; whether that is much.
 
     A base that is far enough from the data gains nats at once, by learning which letters there are; so the share of the
     gap that was closed says little of it. Per letter, texts of all alphabets and tokenizers can be compared. A trial
-    that brought the cost down clears it: then it was the setting and not the domain.
+    that brought the cost down shows that it was the setting and not the domain.
     """
     share = _letters_share(domain, kept)
     if share is None:
-        return None
+        return (), False
     cost = mean_loss(kept, groups=found.groups.get("validation"), seed=found.seed)
     tried = [trial.validation for trial in found.trials if len(trial.validation) == len(kept)]
     least = min([kept.loss, *(losses.loss for losses in tried)]) * share
     what = "cost of a letter after training, over that of the reference"
-    evidence = (
-        Evidence(what, cost.value * share, cost.low * share, cost.high * share, margins.letter_cost, "times", cost.n),
+    evidence = Evidence(
+        what, cost.value * share, cost.low * share, cost.high * share, margins.letter_cost, "times", cost.n
     )
-    times = f"a letter of it still costs {plain(cost.value * share)} times what one of the reference costs the base"
-    if cost.value * share <= margins.letter_cost or least <= 1.0:
-        return Check("domain_gap", "clear", times, evidence)
-    changes = against_gap(found, by_heart=False)
-    return Check("domain_gap", "fired", times, evidence, changes=changes, p=cost.p_above(margins.letter_cost / share))
+    return (evidence,), least > margins.letter_cost
 
 
-def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margins: Margins) -> Check | None:
+def _not_carried(found: Measurements, kept: ExampleLosses, *, through: bool, margins: Margins) -> Check | None:
     """Fired where what was learnt of the training rows does not carry over to others of the domain.
 
-    Where much of the gap is open still, or a letter costs more than one of the reference costs the base, weights that
-    were kept from before the training rows were learnt by heart do not hide it.
+    Text that carries over was learnt, however much it costs: it may be harder than the reference. Where the gap was not
+    closed through and through, weights that were kept from before the rows were learnt by heart do not hide it.
+
+    Args:
+        found: what was measured.
+        kept: losses of the kept model on validation.
+        through: whether most of the gap was closed, and a letter costs no more than one of the reference.
+        margins: of the diagnosis.
     """
     train, domain = found.of(found.kept, "train"), found.domain
     if train is None or domain is None or found.task == "classification":
@@ -116,9 +120,7 @@ def _not_carried(found: Measurements, kept: ExampleLosses, closed: float, margin
     # text in tokens of a letter each is four tokens for one of the reference
     margin = margins.carried / _tokens_for_one(domain)
     where, validation = "kept model", kept
-    share = _letters_share(domain, kept)
-    dear = share is not None and kept.loss * share > 1.0
-    if found.curve and (closed < margins.gap_mostly_closed or dear):
+    if found.curve and not through:
         where, validation, train = "at the end", found.curve[-1].validation, found.curve[-1].train
     above = above_train(
         validation,

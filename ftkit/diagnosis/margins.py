@@ -75,7 +75,7 @@ class Margins:
     tokens_a_word: float = 1.5
     gap_closed: float = 0.5
     gap_mostly_closed: float = 0.8
-    letter_cost: float = 1.2
+    letter_cost: float = 1.0
     carried: float = 0.5
     membership: float = 0.70
     memory_gap: float = 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Split
+from ftkit.data.labels import shortened
 from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Set
+from ftkit.errors import UserError
 from ftkit.measuring.baselines import linear_probe, majority_baseline, tfidf_baseline
 from ftkit.measuring.encoder_memory import measure_encoder
 from ftkit.measuring.integrity import unchanged_share
@@ -96,7 +99,31 @@ def _score_folder(
     subject: Subject, folder: Path, sets: dict[Set, Split], *, what: str
 ) -> dict[Set, npt.NDArray[np.float32]]:
     classifier = load_classifier(folder, device=subject.device, trust_remote_code=subject.trust)
+    if (note := label_note(classifier.label_names, subject.splits.label_names, where=str(folder))) is not None:
+        subject.reporter.say(note)
     return {which: _logits(subject, classifier, split, what=f"{what} on {which}") for which, split in sets.items()}
+
+
+def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str | None:
+    """What to say of a model that calls its labels otherwise than the data; None where they are the same.
+
+    Raises:
+        UserError: it has another number of labels, or the same in another order.
+    """
+    if tuple(own) == tuple(given):
+        return None
+    if len(own) != len(given):
+        raise UserError(
+            f"the model tells {len(own)} labels apart and the data have {len(given)}: {shortened(list(given))}",
+            where=where,
+            fix="name the recipe of the data that the model was trained for",
+        )
+    if set(own) == set(given):
+        fix = f"write data.label_names: [{', '.join(own)}]"
+        raise UserError("the model has the labels of the data in another order", where=where, fix=fix)
+    return (
+        f"the model calls its labels {shortened(list(own))}; they are taken for {shortened(list(given))}, in that order"
+    )
 
 
 def _logits(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> npt.NDArray[np.float32]:

@@ -154,7 +154,7 @@ def _curve(report: Report) -> list[str]:
         return []
     head = ("step", "passes", f"train loss, nats per {report.unit}", "validation loss")
     every = -(-len(rows) // SHOWN)
-    cut = [f"\nEvery {every}th of {len(rows):,} evaluations; report.json has all of them."] if every > 1 else []
+    cut = [f"\nOne in {every} of {len(rows):,} evaluations; report.json has all of them."] if every > 1 else []
     return _table(head, rows[::every]) + cut
 
 

@@ -70,12 +70,12 @@ def test_fail_on_ends_with_its_own_exit_code_only_for_what_was_named(ftkit, trai
     assert ftkit("eval", "runs/many", "--quick", "--fail-on", "forgetting").code == 0
 
 
-def test_the_advised_recipe_can_be_read_and_names_what_is_left_to_people(ftkit, trained, workplace):
+def test_the_advised_recipe_can_be_read_and_says_why(ftkit, trained, workplace):
     assert ftkit("eval", "runs/many", "--quick", "--apply", "better.yaml").code == 0
     text = (workplace / "better.yaml").read_text()
     assert "# With the advice of ftkit eval:" in text
-    assert "by hand: drop the" in text
-    assert load_recipe(workplace / "better.yaml").recipe.task == "classification"
+    assert "#   data.drop_duplicates: True (leaves the" in text
+    assert load_recipe(workplace / "better.yaml").recipe.data.drop_duplicates
 
 
 def test_a_model_alone_is_judged_with_a_recipe_and_says_what_cannot_be_known(ftkit, trained):

@@ -51,6 +51,7 @@ def test_labelled_rows_that_repeat_or_stand_in_validation_are_left_out_of_train_
     assert splits.train.texts == ["a good film", "a bad film", "a long film"]
     assert len(splits.validation) == 2
     assert note(splits).startswith("2 of 5 training rows left out: 1 stand in a set that measures, 1 repeat")
+    assert any("1 of the training rows left out have another label" in text for text in splits.notes)
     assert any(text.endswith("after that: odd") for text in splits.notes)
     assert len(load_splits(spec(**named), seed=0).train) == 5
 
