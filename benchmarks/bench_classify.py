@@ -116,7 +116,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def shared_settings(options: argparse.Namespace, files: Files) -> dict[str, Any]:
-    from ftkit.models.builtin import resolve
+    from ftkit.models.builtin.builtin import resolve
 
     return {
         "model": str(resolve(options.model)),

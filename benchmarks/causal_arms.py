@@ -117,8 +117,8 @@ def ftkit(settings: Settings) -> Result:
     """`ftkit train`, with a clock added to its Trainer, or a profiler."""
     from causal_profile import make_profiler
 
-    from ftkit import workflows
-    from ftkit.training import causal_lm
+    from ftkit.commands import train as workflows
+    from ftkit.tasks.causal_lm import train as causal_lm
 
     clock = make_clock(settings)
     profiler = make_profiler() if settings.get("profile") else None

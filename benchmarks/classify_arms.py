@@ -168,7 +168,7 @@ def ftkit(settings: Settings) -> Result:
     start = time.perf_counter()
     for module in settings["imports"]:
         __import__(module)
-    from ftkit import workflows
+    from ftkit.commands import train as workflows
 
     imports = time.perf_counter() - start
     start = time.perf_counter()

@@ -92,8 +92,8 @@ def trainer(settings: Settings) -> Result:
 
 def ftkit(settings: Settings) -> Result:
     """`ftkit train`, with a clock added to its Trainer."""
-    from ftkit import workflows
-    from ftkit.training import seq2seq
+    from ftkit.commands import train as workflows
+    from ftkit.tasks.seq2seq import train as seq2seq
 
     clock = make_clock(settings, count=count_pairs, score=held_out_loss)
     make_trainer = seq2seq.make_trainer
@@ -152,12 +152,12 @@ def ftkit_generates(settings: Settings) -> Result:
     import torch
 
     from ftkit.data.dataset import Split
-    from ftkit.data.pairs import tokenize_pairs
     from ftkit.decoding.knobs import Decoding
+    from ftkit.inputs.pairs import tokenize_pairs
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
     from ftkit.progress import Silent
-    from ftkit.training.pair_outputs import write_split
+    from ftkit.tasks.seq2seq.pair_outputs import write_split
 
     checkpoint = Checkpoint(settings["model"], Path(settings["model"]))
     model, tokenizer = load_seq2seq(checkpoint, dtype=torch.float32), load_tokenizer_for_seq2seq(checkpoint)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.checkpoints import Checkpoints, Progress
 from ftkit.progress import Silent
-from ftkit.seals import SEAL_FILE, BrokenSeal, read_seal, seal_folder
+from ftkit.runs.checkpoints import Checkpoints, Progress
+from ftkit.runs.seals import SEAL_FILE, BrokenSeal, read_seal, seal_folder
 
 HASHES = {"recipe": "a", "data": {"train": "b"}}
 

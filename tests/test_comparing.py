@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from ftkit import runs
-from ftkit.comparing import compare
+from ftkit.commands.compare import compare
+from ftkit.commands.pairing import judged
 from ftkit.errors import UserError
 from ftkit.metrics import paired
-from ftkit.pairing import judged
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.report.comparison import WIDTH, comparison_lines
+from ftkit.runs import run as runs
 from ftkit.storage import write_json
 
 METHODS = {"classification": "frozen", "causal_lm": "lora", "seq2seq": "lora"}

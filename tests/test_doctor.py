@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import doctor
+from ftkit.commands import doctor
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 

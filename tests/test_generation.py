@@ -11,19 +11,19 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ftkit.commands.generate import Writer, answer_row, first_words, generate, make_writer, open_writer, prompt_ids
 from ftkit.data.chat_templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
-from ftkit.data.sequences import training_sequences
 from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.errors import UserError
-from ftkit.generation import Writer, answer_row, first_words, generate, make_writer, open_writer, prompt_ids
-from ftkit.models.builtin import resolve
+from ftkit.inputs.sequences import training_sequences
+from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
-from ftkit.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 Make = Callable[..., Writer]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ftkit import workflows
-from ftkit.models.builtin import resolve
+from ftkit.commands import train as workflows
+from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
@@ -27,7 +27,7 @@ def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_lin
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    from ftkit.data.load import load_splits
+    from ftkit.data.labelled import load_splits
     from ftkit.recipe.parse import load_recipe
 
     recipe = load_recipe(quickstart.run.recipe_file).recipe

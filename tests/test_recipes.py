@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.commands.smoke.smoke import smoke_test
 from ftkit.recipe.defaults import DEFAULTS
 from ftkit.recipe.parse import load_recipe
-from ftkit.smoke import smoke_test
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 

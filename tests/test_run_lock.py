@@ -10,7 +10,7 @@ import pytest
 
 from ftkit.errors import UserError
 from ftkit.progress import Silent
-from ftkit.run_lock import is_held_elsewhere, lock_file, locked
+from ftkit.runs.lock import is_held_elsewhere, lock_file, locked
 
 
 def test_a_lock_names_its_holder_and_is_gone_afterwards(tmp_path: Path):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import runs
 from ftkit.errors import UserError
-from ftkit.runs import Run
+from ftkit.runs import run as runs
+from ftkit.runs.run import Run
 
 
 def make(path: Path, **manifest: object) -> Run:
@@ -96,7 +96,8 @@ def test_an_empty_folder_is_a_place_for_a_run(tmp_path):
 KILLED_AT_THE_START = """
 import os, signal, sys
 from pathlib import Path
-from ftkit import runs, storage
+from ftkit.runs import run as runs
+from ftkit import storage
 def die(handle):
     os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = die
@@ -197,7 +198,7 @@ def test_a_model_is_replaced_whole(tmp_path):
 KILLED_AT_CALL = """
 import os, signal, sys
 from pathlib import Path
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 calls = 0
 def trace(event, arguments):
     global calls

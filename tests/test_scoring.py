@@ -8,11 +8,11 @@ import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from ftkit.models.builtin import resolve
-from ftkit.models.chunked_loss import compute_loss_in_chunks
-from ftkit.models.document_attention import DOCUMENTS, register_document_attention
-from ftkit.models.fused import use_fused_operations
-from ftkit.scoring import TokenBatch, score_candidates, score_tokens
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
+from ftkit.models.kernels.document_attention import DOCUMENTS, register_document_attention
+from ftkit.models.kernels.fused import use_fused_operations
+from ftkit.models.scoring import TokenBatch, score_candidates, score_tokens
 
 CPU = torch.device("cpu")
 register_document_attention()

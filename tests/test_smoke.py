@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import smoke
-from ftkit.data.specimen import ROWS_READ
+from ftkit.commands.smoke import smoke
+from ftkit.commands.smoke.specimen import ROWS_READ
 from ftkit.errors import EXIT_OK, EXIT_USER, UserError
 from ftkit.models.families import FAMILIES
 from ftkit.progress import Silent
@@ -82,7 +82,7 @@ def test_every_pooling_of_a_frozen_encoder_goes_the_whole_way(tmp_path, pooling)
 
 
 def test_auto_follows_the_pooling_files_of_a_real_folder(tmp_path):
-    from ftkit.models.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import tiny_folder
 
     real = tmp_path / "real"
     (real / "1_Pooling").mkdir(parents=True)

@@ -68,6 +68,6 @@ def test_commands_that_only_list_load_nothing_of_the_stack(words, tmp_path):
 
 
 def test_the_library_is_imported_without_its_stack(tmp_path):
-    code = "import sys, ftkit, ftkit.workflows, ftkit.checking, ftkit.runs; print(*sys.modules)"
+    code = "import sys, ftkit, ftkit.commands.train, ftkit.commands.check, ftkit.runs.run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert {name.split(".")[0] for name in done.stdout.split()} & STACK == set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit import workflows
+from ftkit.commands import train as workflows
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def refitted_mask_loss(encoder: Path, base: Path, texts: Sequence[str], *, steps
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
     model = transformers.BertForMaskedLM.from_pretrained(base)
     if encoder != base:
-        from ftkit.prediction import open_classifier
+        from ftkit.commands.predict import open_classifier
 
         tuned: Any = open_classifier(encoder, use_cpu=True).module.model
         tuned = tuned.merge_and_unload() if hasattr(tuned, "merge_and_unload") else tuned
@@ -111,7 +111,7 @@ def refitted_mask_loss(encoder: Path, base: Path, texts: Sequence[str], *, steps
 
 def class_outputs(run: Path, rows: Sequence[Row]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(nats of the right label (N,), label numbers that a run's classifier predicts (N,))."""
-    from ftkit.reloading import read_back
+    from ftkit.commands.smoke.reloading import read_back
 
     found = read_back("classification", run, rows, max_length=64)
     names = list(found.label_names)

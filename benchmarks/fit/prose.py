@@ -24,7 +24,7 @@ def pretraining_paragraphs() -> tuple[list[str], list[str]]:
 
     A tenth is kept back, by a hash of the text, to measure what a finetuned model has forgotten.
     """
-    from ftkit.data.builtin import load_builtin
+    from ftkit.data.builtin.builtin import load_builtin
 
     sections = [text for table in load_builtin("pydoc").values() for text in table.column("text").to_pylist()]
     firsts = [text for table in load_builtin("signatures").values() for text in table.column("target").to_pylist()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.plants import Material, Plant, Row
-from ftkit import workflows
+from ftkit.commands import train as workflows
 
 LENGTHS = {"causal_lm": {"max_length": 64}, "classification": {"max_length": 64}, "seq2seq": {"max_length": 48}}
 DATA = {

@@ -21,7 +21,7 @@ def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
 
 
 def _models() -> list[dict[str, Any]]:
-    from ftkit.models.builtin import PREFIX, describe_builtin_models
+    from ftkit.models.builtin.builtin import PREFIX, describe_builtin_models
 
     return [
         {
@@ -36,7 +36,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _data() -> list[dict[str, Any]]:
-    from ftkit.data.builtin import describe_builtin_data
+    from ftkit.data.builtin.builtin import describe_builtin_data
 
     return [
         {

@@ -27,7 +27,7 @@ def check(
     quiet_libraries()
     if offline:
         go_offline()
-    from ftkit import checking
+    from ftkit.commands import check as checking
     from ftkit.report import check as report
 
     loaded = checking.check_recipe(recipe, overrides or ())

@@ -20,7 +20,7 @@ def compare(
     Each run is paired with the baseline on the rows that both predicted; a difference counts as real when Holm's
     correction over all comparisons of the split lets it.
     """
-    from ftkit import comparing
+    from ftkit.commands import compare as comparing
     from ftkit.report.comparison import comparison_lines
 
     splits = comparing.SPLITS if split == "all" else (split,)

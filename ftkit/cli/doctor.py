@@ -28,7 +28,7 @@ def doctor(
     quiet_libraries()
     if offline:
         go_offline()
-    from ftkit.doctor import examine
+    from ftkit.commands.doctor import examine
 
     good = True
     for finding in examine(folder, offline=offline, self_test=self_test, reporter=ConsoleReporter()):

@@ -61,8 +61,8 @@ def evaluate(
     quiet_libraries()
     if offline:
         go_offline()
-    from ftkit import workflows
-    from ftkit.report.eval_terminal import report_lines
+    from ftkit.commands import train as workflows
+    from ftkit.report.eval.terminal import report_lines
 
     effort = "quick" if quick else "thorough" if thorough else "standard"
     report = workflows.evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]

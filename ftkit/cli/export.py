@@ -33,8 +33,8 @@ def export(
 
     if not needs_hub(model_folder(model)):
         go_offline()
-    from ftkit import exporting
-    from ftkit.prompts import recipe_of
+    from ftkit.commands import export as exporting
+    from ftkit.decoding.prompts import recipe_of
 
     recipe = recipe_of(model)
     trusted = recipe is not None and recipe.model.trust_remote_code

@@ -16,11 +16,11 @@ from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
+    from ftkit.commands.generate import Writer
     from ftkit.data.prompting import Prompting
     from ftkit.decoding.continuing import Continuation
     from ftkit.decoding.knobs import Decoding
-    from ftkit.generation import Writer
-    from ftkit.prompts import Ask, Form
+    from ftkit.decoding.prompts import Ask, Form
     from ftkit.recipe.schema import Recipe
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -73,7 +73,7 @@ def generate(
     always = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
     knobs |= _given(always)
     folder = _prepare(model)
-    from ftkit import prompts
+    from ftkit.decoding import prompts
 
     decoding = _decoding(folder, knobs | ({"do_sample": True} if sample else {}))
     form, recipe = _form(folder, raw=raw), prompts.recipe_of(model)
@@ -81,7 +81,7 @@ def generate(
         asks = _asks_of_file(form.prompting, file, recipe, encoding=encoding, delimiter=delimiter)
     else:
         asks = prompts.typed_prompts(form.prompting, prompt or [], _pairs(field or []), system=system)
-    from ftkit import generation
+    from ftkit.commands import generate as generation
 
     trusted = recipe is not None and recipe.model.trust_remote_code
     writer = generation.open_writer(
@@ -92,7 +92,7 @@ def generate(
 
 
 def _form(folder: Path, *, raw: bool) -> Form:
-    from ftkit import prompts
+    from ftkit.decoding import prompts
 
     form = prompts.form_of(folder, raw=raw)
     if form.note:
@@ -103,7 +103,7 @@ def _form(folder: Path, *, raw: bool) -> Form:
 def _asks_of_file(
     prompting: Prompting, file: Path, recipe: Recipe | None, *, encoding: str, delimiter: str | None
 ) -> list[Ask]:
-    from ftkit import prompts
+    from ftkit.decoding import prompts
 
     column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
     return prompts.file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
@@ -123,8 +123,8 @@ def _prepare(model: Path) -> Path:
 
 def _decoding(folder: Path, knobs: dict[str, Any]) -> Decoding:
     """What the options say, and for the rest what an encoder-decoder was measured with."""
+    from ftkit.commands.generate import measured_decoding
     from ftkit.decoding.knobs import Decoding
-    from ftkit.generation import measured_decoding
 
     measured = measured_decoding(folder)
     usual = Decoding()
@@ -191,7 +191,7 @@ def _pairs(fields: list[str]) -> dict[str, str]:
 
 
 def _answer(writer: Writer, asks: list[Ask], decoding: Decoding, *, as_json: bool, out: Path | None) -> None:
-    from ftkit import generation
+    from ftkit.commands import generate as generation
 
     reporter = ConsoleReporter()
     let_write = partial(generation.generate, writer, asks, decoding, say=reporter.say)

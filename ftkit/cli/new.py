@@ -12,7 +12,7 @@ import typer
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
-    from ftkit.cli.new_data import Head
+    from ftkit.data.look import Head
     from ftkit.recipe.new import NewRecipe
 
 TASKS_WITH = {
@@ -125,7 +125,7 @@ def _fill_in(
     encoding: str,
 ) -> None:
     """Write a recipe for a data file and say what was assumed."""
-    from ftkit.cli.new_data import read_head, task_of_data
+    from ftkit.data.look import read_head, task_of_data
     from ftkit.recipe.new import fill, starting_point
     from ftkit.storage import write_text
 
@@ -151,7 +151,7 @@ def _fill_in(
 
 
 def _classification(path: Path, head: Head, *, start: str | None, model: str | None) -> NewRecipe:
-    from ftkit.cli.new_data import classification_facts
+    from ftkit.data.look import classification_facts
     from ftkit.recipe.new import compose_recipe, starting_point
 
     text = starting_point(start or _first_choice("classification", head.named))
@@ -159,9 +159,9 @@ def _classification(path: Path, head: Head, *, start: str | None, model: str | N
 
 
 def _language(path: Path, head: Head, *, start: str | None, model: str | None) -> NewRecipe:
-    from ftkit.cli.new_data import language_facts
+    from ftkit.data.look import language_facts
     from ftkit.recipe.new import starting_point
-    from ftkit.recipe.new_language import STARTING_POINT, compose_language_recipe
+    from ftkit.tasks.causal_lm.new import STARTING_POINT, compose_language_recipe
 
     facts = language_facts(head)
     text = starting_point(start or STARTING_POINT[facts.kind])
@@ -169,10 +169,10 @@ def _language(path: Path, head: Head, *, start: str | None, model: str | None) -
 
 
 def _seq2seq(path: Path, head: Head, *, start: str | None, model: str | None) -> NewRecipe:
-    from ftkit.cli.new_data import classification_facts
-    from ftkit.cli.new_pairs import holds_labels, pair_facts
+    from ftkit.data.look import classification_facts
     from ftkit.recipe.new import starting_point
-    from ftkit.recipe.new_seq2seq import STARTING_POINT, compose_label_recipe, compose_pair_recipe
+    from ftkit.tasks.seq2seq.new import STARTING_POINT, compose_label_recipe, compose_pair_recipe
+    from ftkit.tasks.seq2seq.new_pairs import holds_labels, pair_facts
 
     if holds_labels(head):
         text = starting_point(start or STARTING_POINT["label"])

@@ -16,7 +16,7 @@ from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
-    from ftkit.prediction import TextRow
+    from ftkit.commands.predict import TextRow
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
     quiet_libraries()
     if model.exists():
         go_offline()
-    from ftkit import prediction
+    from ftkit.commands import predict as prediction
 
     named = prediction.columns_of_run(model)
     columns = prediction.FileColumns(text_column or named.text, text_pair_column or named.pair, encoding, delimiter)
@@ -62,7 +62,7 @@ def predict(
 
 
 def _typed_rows(texts: list[str], pairs: list[str] | None) -> Iterator[TextRow]:
-    from ftkit.prediction import TextRow
+    from ftkit.commands.predict import TextRow
 
     for index, text in enumerate(texts):
         pair = pairs[index] if pairs is not None else None

@@ -11,7 +11,7 @@ import typer
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
-    from ftkit.runs import Run
+    from ftkit.runs.run import Run
 
 DEFAULT_FOLDER = Path("runs")
 
@@ -21,7 +21,7 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run.")] = False,
 ) -> None:
     """List runs, newest first, with their main metric."""
-    from ftkit.runs import list_runs
+    from ftkit.runs.run import list_runs
 
     if not folder.is_dir() and folder != DEFAULT_FOLDER:
         raise UserError(f"there is no folder {folder}", fix="name the folder that holds runs")

@@ -12,6 +12,6 @@ def schema() -> None:
     `ftkit schema > ftkit.schema.json`, beside a recipe that begins with
     `# yaml-language-server: $schema=ftkit.schema.json`.
     """
-    from ftkit.recipe.json_schema import schema_text
+    from ftkit.commands.schema import schema_text
 
     typer.echo(schema_text(), nl=False)

@@ -44,12 +44,12 @@ def train(
     if offline or smoke:
         go_offline()
     if smoke:
-        from ftkit.smoke import smoke_test
+        from ftkit.commands.smoke.smoke import smoke_test
 
         for line in smoke_test(recipe, values, reporter=ConsoleReporter()):
             typer.echo(line)
         return
-    from ftkit import workflows
+    from ftkit.commands import train as workflows
 
     with obeying_signals():
         result = workflows.train(

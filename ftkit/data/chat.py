@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.chat_templates import CHATML_MARKS
 from ftkit.data.prompting import Prompting
-from ftkit.data.spans import Marked
 from ftkit.errors import UserError
+from ftkit.inputs.spans import Marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

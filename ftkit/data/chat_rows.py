@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ftkit.data.json_rows import DECODER, RepeatedKey, encodable, kind_of
+from ftkit.data.reading.json_rows import DECODER, RepeatedKey, encodable, kind_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _OLDER_ROLES = {"human": "user", "gpt": "assistant"}

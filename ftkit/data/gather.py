@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from ftkit.data.arrays import integers, strings
 from ftkit.data.dataset import SkippedRow
-from ftkit.data.json_rows import kind_of
 from ftkit.data.labels import Seen, spelling, unknown
-from ftkit.data.rows import BadRow, Row
+from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 
 _BATCH_ROWS = 10_000

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ftkit.data.duplicates import normalise
-from ftkit.data.json_rows import kind_of
+from ftkit.data.reading.json_rows import kind_of
 from ftkit.errors import UserError
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")

@@ -1,39 +1,39 @@
-"""The `data` part of a recipe to splits of texts and labels."""
+"""The `data` part of a recipe to splits of texts, completions or chats, for a language model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
+import pyarrow as pa
 
 from ftkit.data import arrays
-from ftkit.data.columns import choose_columns
-from ftkit.data.dataset import SkippedRow, Split, Splits
-from ftkit.data.gather import (
-    Columns,
-    Gathered,
-    Source,
-    gather,
-    note_skipped,
-    refuse_bad_rows,
-    skipped_rows,
-    text_schema,
-)
-from ftkit.data.labels import Seen, shortened, training_names
+from ftkit.data.chat_rows import Unusable
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
+from ftkit.data.language_split import with_validation
+from ftkit.data.prompting import check_fields
+from ftkit.data.reading.nested import names_within
+from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
-from ftkit.data.rows import BadRow, Row
 from ftkit.data.sources import find_sources
-from ftkit.data.split import sample, split_off
+from ftkit.data.split import sample
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.causal_lm.forms import Form, Record, choose_form
 
-__all__ = ["SkippedRow", "Split", "Splits", "load_splits"]
+__all__ = ["load_language_splits"]
+
+ChooseForm = Callable[..., Form]
+"""(rows, spec, *, where, notes) -> what an example is."""
 
 _SAMPLE_ROWS = 200
+_BATCH_ROWS = 10_000
+_BATCH_CHARACTERS = 1 << 26
 
 
-def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
@@ -42,189 +42,173 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
         narrow: makes each source one that is read in part.
 
     Returns:
-        The splits, with notes on everything that was assumed.
+        The splits, with their prompting and with notes on everything that was assumed.
 
     Raises:
         UserError: anything about the data that a person can mend, with `file:line` where it has a place.
     """
-    return load_labelled(spec, seed=seed, narrow=narrow)[0]
-
-
-def load_labelled(
-    spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None
-) -> tuple[Splits, Columns]:
-    """As `load_splits`, with the columns that were read, whether they were named or found."""
-    sources, notes = find_sources(spec)
+    sources, notes = find_sources(spec, documents=True)
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
-    columns = _columns(sources["train"], spec, notes)
-    stated = None if spec.label_names is None else _stated_names(spec.label_names)
-    train = _read(sources["train"], columns, spec, stated, stated=True)
-    names = stated or _found_names(train, columns, notes)
-    _note_absent(train, names, notes)
-    read = [train]
-    splits: dict[str, Split] = {"train": _split(train, names, columns)}
-    for name in ("validation", "test"):
+    form = form_of(sources["train"], spec, notes, choose_form)
+    return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
+
+
+def read_splits(
+    sources: Mapping[str, Source], forms: Mapping[str, Form], spec: DataSpec, *, seed: int, notes: list[str]
+) -> Splits:
+    """Read every source to its end, and make examples of its rows.
+
+    Args:
+        sources: train, and validation and test where there are any.
+        forms: for each of them, what an example is; their tables and prompting are the same.
+        spec, seed: as for `load_language_splits`.
+        notes: what was assumed so far; what is found now is added.
+    """
+    form = forms["train"]
+    splits: dict[str, Split] = {}
+    skipped = []
+    for name in ("train", "validation", "test"):
         if name not in sources:
             continue
-        gathered = _read_evaluation(sources[name], columns, spec, names, stated is not None, notes)
-        if gathered is not None:
-            read.append(gathered)
-            splits[name] = _split(gathered, names, columns)
-    skipped = tuple(row for gathered in read for row in skipped_rows(gathered.source, gathered.bad))
-    notes.extend(note_skipped(data.source, data.bad, usable=len(data.codes)) for data in read if data.bad)
+        found = _read(sources[name], forms[name], spec, notes)
+        skipped.extend(skipped_rows(found.source, found.bad))
+        if name == "train" and spec.document_separator is not None and found.num_rows == 1:
+            notes.append(
+                f"warning: data.document_separator, {spec.document_separator!r}, occurs nowhere between texts of "
+                f"{found.source.name}: it is one document"
+            )
+        if found.num_rows:
+            table = pa.Table.from_batches(found.batches, schema=form.schema)
+            splits[name] = Split(name, table, found.source.name)
+    _note_chats(form, notes)
     if "validation" not in splits:
-        splits |= _with_validation(splits["train"], names, spec, seed, notes)
+        splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
     if spec.drop_duplicates:
-        splits = without_repeats(splits, notes, names=names)
-    splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
-    made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
-    return made, columns
+        splits = without_repeats(splits, notes)
+    splits = {name: _limited(split, spec, seed, notes) for name, split in splits.items()}
+    return Splits(
+        splits["train"], splits["validation"], splits.get("test"), (), tuple(notes), tuple(skipped), form.prompting
+    )
 
 
-def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
-    rows = _first_rows(source)
+def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm) -> Form:
+    """What an example is, by the first rows of the training set.
+
+    Args:
+        source: of the training set.
+        spec: the recipe's.
+        notes: what was assumed is added here.
+        choose: (rows, spec, *, where, notes) -> form.
+
+    Raises:
+        UserError: there is no row that can be read, or none of the forms fits.
+    """
+    first = first_rows(source)
+    rows = [row.values for row in first if isinstance(row, Row)]
+    bad = [row for row in first if isinstance(row, BadRow)]
     if not rows:
-        # every row is broken, or there is none: reading it to the end tells which
-        _refuse_empty(gather(source, Columns("text", "label"), names=None, stated=False))
+        refuse_bad_rows(source, bad, usable=0)
+        raise _empty(source)
     try:
-        guess = choose_columns(
-            rows,
-            where=source.name,
-            text_column=spec.text_column,
-            text_pair_column=spec.text_pair_column,
-            label_column=spec.label_column,
-        )
+        return choose(rows, spec, where=source.name, notes=notes)
     except UserError as error:
         # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
-        bad = next((row for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, BadRow)), None)
-        if bad is None:
+        if not bad:
             raise
-        also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
+        also = f"also, {source.name}:{bad[0].line} {bad[0].reason}; {bad[0].fix}"
         raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
-    assert guess.text is not None
-    assert guess.label is not None
-    notes.extend(guess.notes)
-    return Columns(guess.text, guess.label, spec.text_pair_column)
 
 
-def _first_rows(source: Source) -> list[dict[str, object]]:
-    rows = (row.values for row in source.rows() if isinstance(row, Row))
-    return list(islice(rows, _SAMPLE_ROWS))
+def first_rows(source: Source) -> list[Row | BadRow]:
+    """The rows by which a form is chosen."""
+    return list(islice(source.rows(), _SAMPLE_ROWS))
 
 
-def _refuse_empty(gathered: Gathered) -> None:
-    refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
-    raise UserError(
-        "there is no row in it", where=gathered.source.name, fix="write rows below the header or name another file"
-    )
+def _empty(source: Source) -> UserError:
+    return UserError("there is no text in it", where=source.name, fix="write some, or name another file")
 
 
-def _read(source: Source, columns: Columns, spec: DataSpec, names: Sequence[str] | None, *, stated: bool) -> Gathered:
-    gathered = gather(source, columns, names=names, stated=stated)
-    if spec.on_bad_row == "error" or not gathered.codes:
-        refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
-    if not gathered.codes:
-        _refuse_empty(gathered)
-    return gathered
+@dataclass
+class _Read:
+    """What was read of a source: the usable rows in batches, the others, and how many texts were blank."""
+
+    source: Source
+    batches: list[pa.RecordBatch]
+    bad: list[BadRow]
+    num_rows: int = 0
+    num_blank: int = 0
 
 
-def _read_evaluation(
-    source: Source, columns: Columns, spec: DataSpec, names: Sequence[str], stated: bool, notes: list[str]
-) -> Gathered | None:
-    """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
-    choose_columns(
-        _first_rows(source) or [{columns.text: "", columns.label: ""} | ({columns.pair: ""} if columns.pair else {})],
-        where=source.name,
-        text_column=columns.text,
-        text_pair_column=columns.pair,
-        label_column=columns.label,
-    )
-    if source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
-        gathered = gather(source, columns, names=names, stated=stated)
-        if gathered.missing and not gathered.codes and gathered.missing == len(gathered.bad):
-            notes.append(f"{source.name} has no labels: there is no test set")
-            return None
-    return _read(source, columns, spec, names, stated=stated)
+def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> _Read:
+    if source.split != "train":
+        first = [row.values for row in first_rows(source) if isinstance(row, Row)]
+        check_fields(form.columns, names_within(first) if first else form.columns, where=source.name)
+    read = _Read(source, [], [])
+    for records in _batches(read, form):
+        columns = [arrays.strings(texts) for texts in zip(*records, strict=True)]
+        read.batches.append(pa.RecordBatch.from_arrays(columns, schema=form.schema))
+        read.num_rows += len(records)
+    if read.num_blank:
+        notes.append(f"{read.num_blank:,} blank texts of {source.name} left out")
+    if not read.num_rows and source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
+        # the answers of a public test set are often kept back
+        notes.append(f"no row of {source.name} can be used ({_first_reason(read)}): there is no test set")
+        return _Read(source, [], [])
+    if spec.on_bad_row == "error" or not read.num_rows:
+        refuse_bad_rows(source, read.bad, usable=read.num_rows)
+    if not read.num_rows:
+        raise _empty(source)
+    if read.bad:
+        notes.append(note_skipped(source, read.bad, usable=read.num_rows))
+    return read
 
 
-def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
-    names = tuple(str(name) for name in label_names)
-    if len(set(names)) < len(names) or len(names) < 2:
-        raise UserError(
-            f"data.label_names must be two or more different names: {shortened(names)}", fix="correct the list"
+def _first_reason(read: _Read) -> str:
+    return read.bad[0].reason if read.bad else "it is blank"
+
+
+def _batches(read: _Read, form: Form) -> Iterator[list[Record]]:
+    records: list[Record] = []
+    size = 0
+    for row in read.source.rows():
+        if isinstance(row, BadRow):
+            read.bad.append(row)
+            continue
+        try:
+            record = form.record(row.values, read.source.class_names)
+        except Unusable as error:
+            read.bad.append(BadRow(row.line, error.reason, error.fix))
+            continue
+        if record is None:
+            read.num_blank += 1
+            continue
+        records.append(record)
+        size += sum(map(len, record))
+        # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
+        if len(records) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+            yield records
+            records, size = [], 0
+    if records:
+        yield records
+
+
+def _note_chats(form: Form, notes: list[str]) -> None:
+    if form.chats is None:
+        return
+    if form.chats.converted:
+        notes.append(
+            f"{form.chats.converted:,} chats in the older form from/value were read as role/content"
+            " (human is user, gpt is assistant)"
         )
-    return names
+    if form.chats.left_out:
+        notes.append(f"keys of messages that are not read: {', '.join(list(form.chats.left_out)[:10])}")
 
 
-def _found_names(train: Gathered, columns: Columns, notes: list[str]) -> tuple[str, ...]:
-    source = train.source
-    if (classes := source.class_names.get(columns.label)) is not None:
-        notes.append(f"{len(classes)} label names, in the order of {source.name}: {shortened(classes)}")
-        _refuse_one_class(train.seen, columns, source.name)
-        return classes
-    names = training_names(train.seen, column=columns.label, where=source.name)
-    notes.append(f"{len(names)} labels, sorted: {shortened(names)}")
-    return names
-
-
-def _refuse_one_class(seen: dict[str, Seen], columns: Columns, where: str) -> None:
-    if len(seen) < 2:
-        training_names(seen, column=columns.label, where=where)
-
-
-def _note_absent(train: Gathered, names: Sequence[str], notes: list[str]) -> None:
-    _refuse_one_class(train.seen, Columns("text", "label"), train.source.name)
-    if absent := [name for name in names if name not in train.seen]:
-        notes.append(f"labels without a training row: {shortened(absent)}")
-
-
-def _split(gathered: Gathered, names: Sequence[str], columns: Columns) -> Split:
-    source = gathered.source
-    return Split(source.split, gathered.table(names, text_schema(columns)), source.name)
-
-
-def _with_validation(
-    train: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]
-) -> dict[str, Split]:
-    try:
-        division = split_off(train.keys, train.labels, size=spec.validation_size, seed=seed)
-    except ValueError as error:
-        raise UserError(
-            f"data.validation_size: {spec.validation_size:g} does not fit: {error}",
-            where=train.source,
-            fix="choose a share below 1 or fewer rows, or name a data.validation_file",
-        ) from error
-    mask = division.validation
-    if not mask.any():
-        raise UserError(
-            f"no row of {len(train)} can be split off for validation: each label has one text only",
-            where=train.source,
-            fix="add rows, or name a data.validation_file",
-        )
-    notes.append(
-        f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, stratified by label,"
-        f" duplicate texts on one side (data.validation_size: {spec.validation_size:g}, seed {seed})"
-    )
-    if division.lone:
-        lone = [names[label] for label in division.lone]
-        notes.append(f"labels with one text only, which stays in training: {shortened(lone)}")
-    origin = f"split from {train.source}"
-    return {
-        "train": Split("train", train.table.filter(arrays.mask(~mask)), train.source),
-        "validation": Split("validation", train.table.filter(arrays.mask(mask)), origin),
-    }
-
-
-def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]) -> Split:
+def _limited(split: Split, spec: DataSpec, seed: int, notes: list[str]) -> Split:
     key = "max_train_samples" if split.name == "train" else "max_eval_samples"
     limit: int | None = getattr(spec, key)
     if limit is None or limit >= len(split):
         return split
-    table = split.table.filter(arrays.mask(sample(len(split), limit, seed=seed)))
     notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
-    smaller = Split(split.name, table, split.source)
-    lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
-    if lost:
-        notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
-    return smaller
+    return Split(split.name, split.table.filter(arrays.mask(sample(len(split), limit, seed=seed))), split.source)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from ftkit.data.columns import absent
-from ftkit.data.nested import get
+from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN
 

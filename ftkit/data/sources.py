@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ftkit.data.arrow_rows import class_names
 from ftkit.data.columns import listing
-from ftkit.data.documents import iter_documents
-from ftkit.data.files import file_format, iter_rows
-from ftkit.data.folders import PART, find_in_folder, iter_parts
 from ftkit.data.gather import Source
-from ftkit.data.rows import BadRow, Row
-from ftkit.data.textfile import check_readable, shown_path
+from ftkit.data.reading.arrow_rows import class_names
+from ftkit.data.reading.documents import iter_documents
+from ftkit.data.reading.files import file_format, iter_rows
+from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
+from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
@@ -62,7 +62,7 @@ def file_source(
 
 def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[str, Source], list[str]]:
     if name.startswith("builtin:"):
-        from ftkit.data.builtin import builtin_rows
+        from ftkit.data.builtin.builtin import builtin_rows
 
         available = builtin_rows(name.removeprefix("builtin:"))
         makers: dict[str, Callable[[str], Source]] = {
@@ -77,7 +77,7 @@ def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[
     elif name.startswith((".", "~")) or os.path.isabs(name):
         raise UserError("no such folder", where=name, fix="check the path in data.dataset_name")
     else:
-        from ftkit.data.hub import hub_rows
+        from ftkit.data.reading.hub import hub_rows
 
         makers = {
             split: partial(_renamed, source) for split, source in hub_rows(name, spec.dataset_config_name).items()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftkit.models.builtin import BUILTIN_MODELS, PREFIX, TINY_MODELS
-from ftkit.models.gguf import architecture_of
+from ftkit.models.builtin.builtin import BUILTIN_MODELS, PREFIX, TINY_MODELS
+from ftkit.models.builtin.gguf import architecture_of
 
 FAMILIES = tuple(TINY_MODELS)
 """Every family with a tiny checkpoint: encoders, then decoders, then encoder-decoders."""

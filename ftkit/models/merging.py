@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 
 from ftkit.errors import UserError
+from ftkit.models.builtin.tiny import no_progress_bar
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import load_classifier
 from ftkit.models.saved_lm import load_base, load_saved_lm
-from ftkit.models.tiny import no_progress_bar
 
 Probe = Mapping[str, Any]
 """Keyword arguments of a model."""

@@ -10,7 +10,7 @@ from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
-from ftkit.runs import Run, is_run
+from ftkit.runs.run import Run, is_run
 
 Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.models.builtin import remake
+from ftkit.methods.attach import adapter_start
+from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.language_adapters import adapter_start
 from ftkit.models.saved_folder import METHODS, Method, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ftkit.recipe.methods import Section
+from ftkit.methods.section import Section
 
 
 class DataSpec(Section):

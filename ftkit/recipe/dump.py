@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftkit.recipe.defaults import is_read
-from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import Recipe, Section
+from ftkit.recipe.yaml.scalars import resolve_scalar
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*")

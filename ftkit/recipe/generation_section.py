@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ftkit.recipe.methods import Section
+from ftkit.methods.section import Section
 
 
 class GenerationSpec(Section):

@@ -12,10 +12,10 @@ from rapidfuzz.distance import OSA
 
 from ftkit.recipe.defaults import TASK_METHODS
 from ftkit.recipe.keys import METHODS, field_at, nearest
-from ftkit.recipe.nodes import Flaw, Node
-from ftkit.recipe.scalars import resolve_scalar
 from ftkit.recipe.schema import METRICS
 from ftkit.recipe.vocabulary import TODAYS_TASK
+from ftkit.recipe.yaml.nodes import Flaw, Node
+from ftkit.recipe.yaml.scalars import resolve_scalar
 
 MAX_SHOWN = 60
 _TRUE_WORDS = ("yes", "on", "y", "1")

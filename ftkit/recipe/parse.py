@@ -16,8 +16,6 @@ from ftkit.recipe.dump import dump_recipe
 from ftkit.recipe.facts import Facts
 from ftkit.recipe.keys import fields_of
 from ftkit.recipe.messages import describe_errors, found
-from ftkit.recipe.nodes import Flaw, Node, Place, compose, plain_value
-from ftkit.recipe.overrides import apply_overrides
 from ftkit.recipe.paths import (
     FILE_KEYS,
     NAME_KEYS,
@@ -41,7 +39,9 @@ from ftkit.recipe.reading import (
 )
 from ftkit.recipe.rules import broken_rules
 from ftkit.recipe.schema import Recipe
-from ftkit.recipe.text import read_recipe_text
+from ftkit.recipe.yaml.nodes import Flaw, Node, Place, compose, plain_value
+from ftkit.recipe.yaml.overrides import apply_overrides
+from ftkit.recipe.yaml.text import read_recipe_text
 
 __all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "parse_recipe"]
 

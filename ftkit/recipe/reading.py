@@ -12,8 +12,8 @@ from pathlib import Path
 from ftkit.recipe.defaults import TASK_METHODS, defaults_of
 from ftkit.recipe.keys import METHODS, answer_unknown, fields_of, nearest
 from ftkit.recipe.messages import found, missing
-from ftkit.recipe.nodes import Flaw, Node, Place
 from ftkit.recipe.vocabulary import TODAYS_TASK
+from ftkit.recipe.yaml.nodes import Flaw, Node, Place
 
 SECTION_NAMES = ("model", "method", "data", "training", "evaluation", "generation")
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from ftkit.recipe.data_rules import DATA_RULES
 from ftkit.recipe.defaults import READ_BY, TASK_METHODS, is_read
 from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.language_rules import LANGUAGE_RULES
-from ftkit.recipe.metric_rules import METRIC_RULES
 from ftkit.recipe.schema import LoraMethod, TrainingSpec
-from ftkit.recipe.seq2seq_rules import SEQ2SEQ_RULES
 from ftkit.recipe.vocabulary import TODAY
+from ftkit.tasks.causal_lm.recipe import LANGUAGE_RULES
+from ftkit.tasks.classification.recipe import METRIC_RULES
+from ftkit.tasks.seq2seq.recipe import SEQ2SEQ_RULES
 
 
 def broken_rules(facts: Facts) -> list[Finding]:

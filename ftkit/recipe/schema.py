@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftkit.recipe.data_section import DataSpec
-from ftkit.recipe.generation_section import GenerationSpec
-from ftkit.recipe.methods import (
+from ftkit.methods.section import (
     FrozenMethod,
     FullMethod,
     LoraMethod,
@@ -17,6 +15,8 @@ from ftkit.recipe.methods import (
     PromptTuningMethod,
     Section,
 )
+from ftkit.recipe.data_section import DataSpec
+from ftkit.recipe.generation_section import GenerationSpec
 from ftkit.recipe.training_section import TrainingSpec
 
 __all__ = [

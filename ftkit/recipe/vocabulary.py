@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftkit.recipe.today import Today
-from ftkit.recipe.vocabulary_seq2seq import SEQ2SEQ_WORDS
+from ftkit.tasks.seq2seq.vocabulary import SEQ2SEQ_WORDS
 
 __all__ = ["HERE", "TODAY", "TODAYS_SECTION", "TODAYS_TASK", "Today"]
 

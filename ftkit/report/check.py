@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.language_check import LanguageCheck, language_data_lines
-from ftkit.report.seq2seq_check import Seq2seqCheck, seq2seq_data_lines
+from ftkit.tasks.causal_lm.check_tables import LanguageCheck, language_data_lines
+from ftkit.tasks.seq2seq.check_tables import Seq2seqCheck, seq2seq_data_lines
 
 if TYPE_CHECKING:
-    from ftkit.data.checks import DataAudit, TokenStatistics
+    from ftkit.tasks.classification.audit import DataAudit, TokenStatistics
     from ftkit.training.plan import Plan
 
 MOST_LABELS = 20

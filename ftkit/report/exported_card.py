@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftkit.report import seq2seq_card
-from ftkit.report.language_card import ADAPTER, PIPELINE, VLLM_RANKS
+from ftkit.tasks.causal_lm.card import ADAPTER, PIPELINE, VLLM_RANKS
+from ftkit.tasks.seq2seq import card as seq2seq_card
 
 DEFAULT_RANK = 16
 """vLLM's own limit where none is named."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.errors import UserError
 from ftkit.models.placement import choose_device, computes_in_bfloat16
 from ftkit.recipe.schema import Recipe
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ftkit.errors import RunError, UserError
 from ftkit.recipe.schema import TEXT_METRICS
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 
 HISTORY_NAMES = {
     "loss": "train_loss",

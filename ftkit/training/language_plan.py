@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from ftkit.data.sequences import Sequences
-from ftkit.models.adapters import ParameterCount, count_parameters
+from ftkit.inputs.sequences import Sequences
+from ftkit.methods.attach import attach_language_lora
+from ftkit.methods.lora import ParameterCount, count_parameters
 from ftkit.models.causal import refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
 from ftkit.training.arguments import mixes_bfloat16
-from ftkit.training.language_model import language_placement, precision_in_words
-from ftkit.training.language_trainer import Batching, SequenceRows, TrainingRows
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
+from ftkit.training.prepared import language_placement, precision_in_words
 from ftkit.training.sampling import TokenBudgetBatches
+from ftkit.training.trainer import Batching, SequenceRows, TrainingRows
 
 
 def make_language_plan(

@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.pairs import TokenizedPairs
-from ftkit.data.sequences import Sequences, evaluation_sequences
 from ftkit.diagnosis.measurements import ExampleLosses
+from ftkit.inputs.pairs import TokenizedPairs
+from ftkit.inputs.sequences import Sequences, evaluation_sequences
 from ftkit.recipe.schema import Recipe
-from ftkit.runs import Run
-from ftkit.training.language_scoring import Scorer, example_losses
-from ftkit.training.language_tokens import TokenizedSplits
+from ftkit.runs.run import Run
+from ftkit.tasks.causal_lm.examples import TokenizedSplits
+from ftkit.tasks.seq2seq.examples import PairTokens
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.probes import ProbeLog, ProbeRows, probe_rows, validation_probe_rows
-from ftkit.training.seq2seq_tokens import PairTokens
+from ftkit.training.scores import Scorer, example_losses
 from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ftkit.data.batching import pair_batch, pair_budget_batches
-from ftkit.data.pairs import Pairs, TokenizedPairs
+from ftkit.inputs.batching import pair_batch, pair_budget_batches
+from ftkit.inputs.pairs import Pairs, TokenizedPairs
 from ftkit.metrics.language import LanguageScores
+from ftkit.models.scoring import TokenBatch, score_candidates, score_tokens
 from ftkit.progress import Reporter
-from ftkit.scoring import TokenBatch, score_candidates, score_tokens
 
 TOKENS_A_BATCH = {"cpu": 4_096, "cuda": 32_768}
 """Tokens of sources and targets scored together, padding included; logits of a batch are never held whole."""

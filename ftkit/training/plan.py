@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from ftkit.models.adapters import attach_lora, count_parameters
+from ftkit.encoders.features import TOKENS_A_BATCH
+from ftkit.encoders.optimization import count_steps
+from ftkit.methods.lora import attach_lora, count_parameters
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.placement import place
 from ftkit.recipe.schema import FrozenMethod, LoraMethod, Recipe
 from ftkit.training.arguments import mixes_bfloat16, training_precision
-from ftkit.training.features import TOKENS_A_BATCH
-from ftkit.training.optimization import count_steps
 
 ACTIVATION_BYTES = 34
 """Bytes kept for the backward pass per token, hidden unit and layer in 16-bit precision, attention scores left out

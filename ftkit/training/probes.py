@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 from ftkit.storage import atomic_path, sync_folder
 
 PROBE_ROWS = 500

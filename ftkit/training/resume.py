@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftkit.checkpoints import SealedCheckpoint
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.keys import nearest
 from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
-from ftkit.runs import Run
-from ftkit.seals import BrokenSeal
+from ftkit.runs.checkpoints import SealedCheckpoint
+from ftkit.runs.run import Run
+from ftkit.runs.seals import BrokenSeal
 
 PLACES = frozenset({"training.output_dir"})
 """Keys of a recipe that say where things lie and nothing about what comes out."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.checkpoints import SealedCheckpoint
 from ftkit.metrics.language import LanguageScores
 from ftkit.progress import Reporter
+from ftkit.runs.checkpoints import SealedCheckpoint
 
 if TYPE_CHECKING:
     from ftkit.training.sealed_trainer import SealedTrainer
@@ -30,8 +30,8 @@ def run_trainer(trainer: SealedTrainer, *, reporter: Reporter, resumed: SealedCh
     """
     from transformers import PrinterCallback
 
+    from ftkit.runs.disk import refuse_little_space
     from ftkit.training.callbacks import ProgressCallback
-    from ftkit.training.disk import refuse_little_space
 
     trainer.remove_callback(PrinterCallback)
     refuse_little_space(trainer.model, trainer.checkpoints)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from ftkit.data.batching import by_both_lengths
+from ftkit.inputs.batching import by_both_lengths
 
 
 def epoch_generator(*, seed: int, epoch: int) -> torch.Generator:

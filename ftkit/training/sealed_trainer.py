@@ -13,12 +13,12 @@ import torch
 from transformers import Trainer
 from transformers.trainer_utils import IntervalStrategy
 
-from ftkit.checkpoints import Checkpoints, Progress, SealedCheckpoint
 from ftkit.errors import RunError, UserError
 from ftkit.interruption import STOP, Interrupted
-from ftkit.training.disk import failing_writes_are_told
+from ftkit.runs.checkpoints import Checkpoints, Progress, SealedCheckpoint
+from ftkit.runs.disk import failing_writes_are_told
+from ftkit.runs.random_state import random_state, restore
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, is_out_of_memory, what_happened
-from ftkit.training.random_state import random_state, restore
 from ftkit.training.sampling import LengthGroupedEpochs
 from ftkit.training.training_probe import TrainingProbe
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ftkit.models.adapters import count_parameters
+from ftkit.methods.attach import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.methods.lora import count_parameters
 from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.chunked_loss import compute_loss_in_chunks
-from ftkit.models.fused import use_fused_operations
-from ftkit.models.language_adapters import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
+from ftkit.models.kernels.fused import use_fused_operations
 from ftkit.models.seq2seq import load_seq2seq
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod, Recipe
-from ftkit.training.language_model import Prepared, language_placement, precision_in_words, say_idle_accelerators
-from ftkit.training.language_trainer import Batching
+from ftkit.training.prepared import Prepared, language_placement, precision_in_words, say_idle_accelerators
+from ftkit.training.trainer import Batching
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from ftkit.data.pairs import TokenizedPairs
-from ftkit.models.adapters import ParameterCount, count_parameters
+from ftkit.inputs.pairs import TokenizedPairs
+from ftkit.methods.attach import attach_language_lora, decoder_shape, prefix_layers
+from ftkit.methods.lora import ParameterCount, count_parameters
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, decoder_shape, prefix_layers
 from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16
 from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod, Recipe
 from ftkit.training.arguments import mixes_bfloat16
-from ftkit.training.language_model import language_placement, precision_in_words
 from ftkit.training.language_plan import count_batches
-from ftkit.training.language_trainer import Batching, PairRows
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
+from ftkit.training.prepared import language_placement, precision_in_words
+from ftkit.training.trainer import Batching, PairRows
 
 
 def make_seq2seq_plan(recipe: Recipe, checkpoint: Checkpoint, train: TokenizedPairs) -> Plan:

@@ -15,8 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
 from ftkit.interruption import STOP
+from ftkit.runs.random_state import undisturbed
 from ftkit.training.probes import ProbeLog, ProbeRows, read_probes
-from ftkit.training.random_state import undisturbed
 
 Score = Callable[[Any], ExampleLosses]
 """A model, left in whatever mode, -> what it gives the examples of a set, in eval mode."""

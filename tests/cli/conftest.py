@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import workflows
 from ftkit.cli.app import main
+from ftkit.commands import train as workflows
 
 RECIPE = """\
 task: classification

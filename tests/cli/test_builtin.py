@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from ftkit.cli.builtin import builtin
-from ftkit.models.builtin import BUILTIN_MODELS
+from ftkit.models.builtin.builtin import BUILTIN_MODELS
 
 app = typer.Typer()
 app.command()(builtin)

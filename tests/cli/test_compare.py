@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ftkit import workflows
 from ftkit.cli.compare import compare
+from ftkit.commands import train as workflows
 from ftkit.errors import UserError
 from ftkit.report.comparison import WIDTH
 

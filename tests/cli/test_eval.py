@@ -10,7 +10,7 @@ from ftkit.cli.eval import checks_named
 from ftkit.diagnosis.verdict import CHECKS
 from ftkit.errors import UserError
 from ftkit.recipe.parse import load_recipe
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 
 MORE_ROWS = """\
 task: classification

@@ -84,7 +84,7 @@ def test_the_base_alone_is_asked_with_the_same_prompt(ftkit: Any, language_runs:
 def test_a_model_folder_that_does_not_say_its_form_is_asked_as_it_is_and_that_is_said(
     ftkit: Any, workplace: Path
 ) -> None:
-    from ftkit.models.builtin import resolve
+    from ftkit.models.builtin.builtin import resolve
 
     outcome = ftkit("generate", resolve("builtin:tiny-llama"), "--prompt", "the", "--max-new-tokens", 2)
     assert "does not say how it was trained: prompts are sent as they are" in outcome.err

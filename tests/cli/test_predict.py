@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ftkit import prediction, runs, workflows
-from ftkit.models.builtin import resolve
-from ftkit.prediction import CHUNK_ROWS, FileColumns, TextRow
+from ftkit.commands import predict as prediction
+from ftkit.commands import train as workflows
+from ftkit.commands.predict import CHUNK_ROWS, FileColumns, TextRow
+from ftkit.models.builtin.builtin import resolve
+from ftkit.runs import run as runs
 
 
 def records(text: str) -> list[dict]:

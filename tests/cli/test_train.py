@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 
 
 def test_a_recipe_becomes_a_run_that_is_named_at_the_end(ftkit, workplace):

@@ -15,7 +15,7 @@ DECODERS = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 def tiny_tokenizer(family: str) -> Any:
     from transformers import AutoTokenizer
 
-    from ftkit.models.builtin import resolve
+    from ftkit.models.builtin.builtin import resolve
 
     return AutoTokenizer.from_pretrained(resolve(f"builtin:tiny-{family}"))
 

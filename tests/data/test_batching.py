@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.batching import IGNORED, flat_batch, padded_batch, token_budget_batches
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
-from ftkit.data.sequences import Sequences, training_sequences
+from ftkit.inputs.batching import IGNORED, flat_batch, padded_batch, token_budget_batches
+from ftkit.inputs.sequences import Sequences, training_sequences
 
 TEXTS = ["12345", "1", "123", "1234567"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.data.builtin import BUILTIN_DATA, describe_builtin_data, load_builtin
+from ftkit.data.builtin.builtin import BUILTIN_DATA, describe_builtin_data, load_builtin
 from ftkit.data.duplicates import normalise
-from ftkit.data.load import load_splits
+from ftkit.data.labelled import load_splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 from ftkit.storage import sha256_file
@@ -93,7 +93,7 @@ def test_no_paragraph_of_pydoc_is_in_two_splits(cache: Path) -> None:
 
 def test_two_makings_are_equal_byte_for_byte(cache: Path, tmp_path: Path) -> None:
     load_builtin("docstrings")
-    program = "from ftkit.data.builtin import load_builtin; load_builtin('docstrings')"
+    program = "from ftkit.data.builtin.builtin import load_builtin; load_builtin('docstrings')"
     environment = {**os.environ, "FTKIT_CACHE": str(tmp_path), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     folder = BUILTIN_DATA["docstrings"].folder

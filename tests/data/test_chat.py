@@ -10,8 +10,8 @@ from ftkit.data.chat import ChatRenderer, end_of_turn
 from ftkit.data.chat_templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
-from ftkit.data.sequences import Tokenized, training_sequences
 from ftkit.errors import UserError
+from ftkit.inputs.sequences import Tokenized, training_sequences
 
 Turns = list[tuple[str, str]]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.checks import audit, token_statistics
 from ftkit.data.dataset import Split, Splits
+from ftkit.tasks.classification.audit import audit, token_statistics
 
 
 def split(name: str, rows: list[tuple[str, int]]) -> Split:

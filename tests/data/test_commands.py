@@ -4,8 +4,17 @@ import hashlib
 import re
 from collections import Counter
 
-from ftkit.data.builtin import load_builtin
-from ftkit.data.commands import BASE, MAX_ACTIONS, NEW, NUM_BASE, NUM_NEW, WORDS, command_rows, new_convention_rows
+from ftkit.data.builtin.builtin import load_builtin
+from ftkit.data.builtin.commands import (
+    BASE,
+    MAX_ACTIONS,
+    NEW,
+    NUM_BASE,
+    NUM_NEW,
+    WORDS,
+    command_rows,
+    new_convention_rows,
+)
 
 GERMAN = {"wait": "WARTEN", "sound the horn": "HUPE", "swing left": "LINKS", "raise the hook": "HOCH"}
 """Steps of one action, as a reader of the words would put them."""

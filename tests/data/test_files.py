@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.files import BadRow, Row, iter_rows
+from ftkit.data.reading.files import BadRow, Row, iter_rows
 from ftkit.errors import UserError
 
 

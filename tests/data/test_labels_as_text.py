@@ -9,15 +9,15 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from ftkit.data.checks import audit
+from ftkit.commands.smoke.specimen import FirstRows, few_rows
+from ftkit.commands.smoke.synthetic import write_made_up
 from ftkit.data.dataset import Splits
-from ftkit.data.load import load_splits
-from ftkit.data.pair_loading import load_pair_splits
+from ftkit.data.labelled import load_splits
 from ftkit.data.prompting import Prompting
-from ftkit.data.specimen import FirstRows, few_rows
-from ftkit.data.synthetic import write_made_up
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.classification.audit import audit
+from ftkit.tasks.seq2seq.pair_loading import load_pair_splits
 
 
 def spec_of(**spec: Any) -> DataSpec:

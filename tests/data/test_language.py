@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.language import load_language_splits
+from ftkit.data.load import load_language_splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
@@ -72,7 +72,7 @@ def test_a_separator_makes_documents_of_a_text_file(tmp_path: Path, separator: s
 
 
 def test_a_separator_is_found_across_the_parts_in_which_a_file_is_read(tmp_path: Path, monkeypatch: Any) -> None:
-    from ftkit.data import documents
+    from ftkit.data.reading import documents
 
     text = "a\n\n\nb<|end|>ccc<|end|><|end|>d"
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")

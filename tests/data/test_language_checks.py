@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.language_checks import audit_language, token_report
 from ftkit.data.prompting import Prompting
-from ftkit.data.sequences import training_sequences
+from ftkit.inputs.sequences import training_sequences
+from ftkit.tasks.causal_lm.audit import audit_language, token_report
 
 COMPLETION = Prompting("completion", "{q}<learn>{a}")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ftkit.data.language_columns import are_messages, describe_unclear, guess_language_columns
+from ftkit.tasks.causal_lm.form import are_messages, describe_unclear, guess_language_columns
 
 TURNS = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "Two miles."}]
 

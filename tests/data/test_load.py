@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.data.duplicates import normalise
-from ftkit.data.load import Splits, load_splits
+from ftkit.data.labelled import Splits, load_splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
@@ -326,7 +326,7 @@ def test_what_the_datasets_library_saved_keeps_its_class_names_and_hidden_test_l
     assert "has no labels" in str(load(dataset_name=str(tmp_path / "saved")).notes)
     assert "label is missing (-1)" in str(refusal(dataset_name=str(tmp_path / "saved"), test_split="test"))
 
-    from ftkit.data.hub import dataset_source
+    from ftkit.data.reading.hub import dataset_source
 
     source = dataset_source("somewhere", "train", saved["train"])
     assert source.class_names == {"label": ("neg", "pos")}
@@ -357,7 +357,7 @@ def test_a_hub_data_set_that_is_not_cached_is_refused_at_once_when_offline(
 def test_loading_a_local_file_imports_nothing_heavy(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "a.csv")
     program = (
-        "import sys; from ftkit.data.load import load_splits; from ftkit.recipe.schema import DataSpec;"
+        "import sys; from ftkit.data.labelled import load_splits; from ftkit.recipe.schema import DataSpec;"
         f"s = load_splits(DataSpec(train_file={path!r}, max_train_samples=9), seed=1); s.train.texts; s.train.labels;"
         "print(*{'pandas', 'datasets', 'torch', 'transformers', 'sklearn'} & set(sys.modules))"
     )

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.pair_checks import audit_pairs, pair_token_report
-from ftkit.data.pairs import TokenizedPairs, tokenize_pairs
 from ftkit.data.prompting import Prompting
+from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
+from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
 
 
 @pytest.fixture(scope="module")

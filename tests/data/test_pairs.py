@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.data import encoding, sides
-from ftkit.data.batching import IGNORED, pair_batch, pair_budget_batches
 from ftkit.data.dataset import Split
-from ftkit.data.long_texts import Cutter
-from ftkit.data.pairs import TokenizedPairs, tokenize_pairs
 from ftkit.errors import UserError
+from ftkit.inputs import encoding, sides
+from ftkit.inputs.batching import IGNORED, pair_batch, pair_budget_batches
+from ftkit.inputs.long_texts import Cutter
+from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
 
 SOURCES = [
     "the weather is good and the sun shines",
@@ -34,7 +34,7 @@ def tokenizer_named(kind: str) -> Any:
     """One with an end token, one with a begin token too, one without a fast form, one whose targets end otherwise."""
     from transformers import AutoTokenizer, ByT5Tokenizer, MBartTokenizer
 
-    from ftkit.models.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import tiny_folder
 
     if kind == "byt5":
         return ByT5Tokenizer()

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import references
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import Split
-from ftkit.data.references import group_by_prompt
+from ftkit.tasks.seq2seq import references
+from ftkit.tasks.seq2seq.references import group_by_prompt
 
 TEXT = st.sampled_from(["a", "b", "A", " a", "c\n", "é"])
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.data import long_texts
 from ftkit.data.dataset import Split
-from ftkit.data.encoding import special_tokens
-from ftkit.data.long_texts import Cutter
 from ftkit.data.prompting import Prompting
-from ftkit.data.sequences import Sequences, Tokenized, evaluation_sequences, training_sequences
+from ftkit.inputs import long_texts
+from ftkit.inputs.encoding import special_tokens
+from ftkit.inputs.long_texts import Cutter
+from ftkit.inputs.sequences import Sequences, Tokenized, evaluation_sequences, training_sequences
 
 TEXTS = [
     "the weather is good\nand the sun shines  twice",

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, ROWS_READ, FirstRows, few_rows
+from ftkit.commands.smoke.synthetic import ROWS, write_made_up_language
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.language import load_language_splits
+from ftkit.data.load import load_language_splits
 from ftkit.data.prompting import Prompting
-from ftkit.data.specimen import CHARACTERS_KEPT, ROWS_READ, FirstRows, few_rows
-from ftkit.data.synthetic import ROWS, write_made_up_language
 from ftkit.recipe.schema import DataSpec
 
 

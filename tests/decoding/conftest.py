@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit.models.builtin import resolve
+from ftkit.methods.attach import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 

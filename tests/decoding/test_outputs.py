@@ -14,7 +14,7 @@ from transformers import BartConfig, BartForConditionalGeneration, GenerationCon
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import source_positions, write_outputs
-from ftkit.models.language_adapters import attach_prefix_tuning, attach_prompt_tuning
+from ftkit.methods.attach import attach_prefix_tuning, attach_prompt_tuning
 from ftkit.recipe.schema import PrefixTuningMethod, PromptTuningMethod
 
 TinyPairs = Callable[..., tuple[Any, Any]]

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftkit.checkpoints import Checkpoints
-from ftkit.runs import Run
-from ftkit.seals import BrokenSeal
+from ftkit.runs.checkpoints import Checkpoints
+from ftkit.runs.run import Run
+from ftkit.runs.seals import BrokenSeal
 from tests.faults.forge import KILLED, Child, Forge, fault_env, fired, operations, outcome_of
 from tests.faults.tiny_runs import SHORT, write_tiny_runs
 

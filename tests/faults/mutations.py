@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ftkit.errors import RecipeError, UserError
 from ftkit.recipe.parse import load_recipe
-from ftkit.training.tasks import TASKS
+from ftkit.tasks.table import TASKS
 from tests.faults.experiments import Finding
 from tests.faults.forge import lines_of
 

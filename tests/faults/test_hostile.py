@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit.seals import SEAL_FILE, read_seal, seal_folder
+from ftkit.runs.seals import SEAL_FILE, read_seal, seal_folder
 from tests.faults.experiments import Ground
 from tests.faults.test_survival import stopped_run
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_is_a_link_or_holds_one_does_not_count(ground: Ground,
 
 def local_model(tmp_path: Path) -> Path:
     """A copy of a tiny model, as a folder of its own."""
-    from ftkit.models.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import tiny_folder
 
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("bert"), folder)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 from tests.faults.experiments import Ground
 from tests.faults.forge import lines_of
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ftkit.run_lock import lock_file
-from ftkit.runs import Run
+from ftkit.runs.lock import lock_file
+from ftkit.runs.run import Run
 from tests.faults.experiments import (
     Finding,
     Ground,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ftkit.measuring.baselines import linear_probe, majority_baseline, tfidf_baseline
+from ftkit.evaluation.baselines import linear_probe, majority_baseline, tfidf_baseline
 
 WORDS = (["fine", "lovely", "great", "superb"], ["awful", "poor", "dull", "grim"])
 

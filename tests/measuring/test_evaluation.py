@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from ftkit import workflows
+from ftkit.commands import train as workflows
 from ftkit.diagnosis.report import Report
 from ftkit.recipe.parse import load_recipe
-from ftkit.runs import Run
+from ftkit.runs.run import Run
 from ftkit.training.probes import read_probes
 
 COUNTS = [f"{a} and {b} and then {c}" for a in ("one", "two", "six") for b in ("ten", "four", "nine", "two") for c in

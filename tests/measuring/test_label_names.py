@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.measuring.classification import label_note
+from ftkit.tasks.classification.evaluate import label_note
 
 
 def test_labels_of_other_names_are_taken_in_their_order_and_that_is_said():

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import beta
 
 from ftkit.diagnosis.label_noise import noise_rate
-from ftkit.measuring import label_noise
-from ftkit.measuring.label_noise import find_label_noise, suspects_of
+from ftkit.evaluation import label_noise
+from ftkit.evaluation.label_noise import find_label_noise, suspects_of
 
 MARGIN = 0.10
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ftkit.measuring.overlap import find_overlap, find_text_overlap
+from ftkit.evaluation.overlap import find_overlap, find_text_overlap
 
 SENTENCE = "the committee decided on Monday to postpone the final vote until next spring"
 CHANGED = "the committee decided on Tuesday to postpone the final vote until next spring"
@@ -77,7 +77,7 @@ def test_near_copies_planted_in_random_text_are_found_and_nothing_else():
 
 
 def test_without_the_commonest_shingles_near_copies_are_still_found(monkeypatch):
-    monkeypatch.setattr("ftkit.measuring.shingles.MAX_PRODUCTS", 30_000)
+    monkeypatch.setattr("ftkit.evaluation.shingles.MAX_PRODUCTS", 30_000)
     train = [words(14, seed=seed) for seed in range(200)]
     assert compare([" ".join(["other", *text.split()[1:]]) for text in train[:20]], train).near.mean() > 0.8
 
@@ -121,7 +121,7 @@ def test_documents_that_share_their_runs_have_a_rate_of_chance_and_copies_do_not
 def test_documents_read_in_parts_are_judged_as_in_one(monkeypatch):
     train = [words(60, seed=seed // 2) + f" {seed}" for seed in range(40)]
     whole = find_text_overlap([*train[:5], train[9] + " more"], train[5:])
-    monkeypatch.setattr("ftkit.measuring.overlap.PART_LETTERS", 500)
+    monkeypatch.setattr("ftkit.evaluation.overlap.PART_LETTERS", 500)
     parts = find_text_overlap([*train[:5], train[9] + " more"], train[5:])
     assert (whole.near == parts.near).all()
     assert (whole.partners == parts.partners).all()

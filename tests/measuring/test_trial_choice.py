@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ftkit.commands.trial_choice import first_trials, further_trials
 from ftkit.diagnosis.verdict import CHECKS, Check, State, Verdict
-from ftkit.measuring.trial_choice import first_trials, further_trials
 
 
 def verdict(**states: State) -> Verdict:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.measuring.trials import more_rank, usual_rate
+from ftkit.commands.trials import more_rank, usual_rate
 from ftkit.recipe.parse import parse_recipe
 from ftkit.recipe.schema import LoraMethod
 

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.models.adapters import count_parameters
-from ftkit.models.builtin import resolve
+from ftkit.methods.attach import attach_prompt_tuning, unmoved_adapters
+from ftkit.methods.lora import count_parameters
+from ftkit.methods.lora_plus import loraplus_parameter_groups
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_prompt_tuning, unmoved_adapters
-from ftkit.models.lora_plus import loraplus_parameter_groups
 from ftkit.models.merging import largest_difference, logits_of, probe_tokens
 from ftkit.recipe.schema import PromptTuningMethod
 
@@ -107,7 +107,7 @@ def test_an_adapter_that_takes_no_part_is_named_as_the_model_names_its_layer(
 
 
 def test_adapters_are_float32_over_a_half_precision_base() -> None:
-    from ftkit.models.language_adapters import attach_language_lora
+    from ftkit.methods.attach import attach_language_lora
     from ftkit.recipe.schema import LoraMethod
 
     model = attach_language_lora(load_causal_lm(tiny("llama"), dtype=torch.bfloat16), LoraMethod(type="lora"))

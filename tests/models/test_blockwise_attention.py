@@ -5,9 +5,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ftkit.models import blockwise_attention as room
-from ftkit.models.blockwise_attention import blockwise_attention
-from ftkit.models.fast_dropout import DropoutMask
+from ftkit.models.kernels import blockwise_attention as room
+from ftkit.models.kernels.blockwise_attention import blockwise_attention
+from ftkit.models.kernels.fast_dropout import DropoutMask
 
 LENGTHS = [5, 1, 23, 16, 40]
 NUM_TOKENS = sum(LENGTHS)

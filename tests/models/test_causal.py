@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ftkit.errors import UserError
-from ftkit.models.builtin import resolve
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import (
     load_causal_lm,
     load_tokenizer_for_lm,

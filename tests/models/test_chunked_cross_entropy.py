@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.models.chunked_cross_entropy import LabelledPositions, summed_cross_entropy, token_losses
+from ftkit.models.kernels.chunked_cross_entropy import LabelledPositions, summed_cross_entropy, token_losses
 
 NUM_POSITIONS, WIDTH, VOCABULARY = 23, 6, 31
 

@@ -18,9 +18,9 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-from ftkit.models import chunked_loss
-from ftkit.models.builtin import resolve
-from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels import chunked_loss
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 

@@ -6,9 +6,9 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM
 
-from ftkit.models import chunked_loss
-from ftkit.models.builtin import resolve
-from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels import chunked_loss
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 
 CONFIGS = {
     "lora": LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"),

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
 
-from ftkit.models.builtin import resolve
-from ftkit.models.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 ATTENTIONS = (DOCUMENTS, "sdpa", "eager")

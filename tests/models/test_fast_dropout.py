@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.models.fast_dropout import DropoutMask, FastDropout, use_fast_dropout
+from ftkit.models.kernels.fast_dropout import DropoutMask, FastDropout, use_fast_dropout
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.1, 0.5, 0.9])

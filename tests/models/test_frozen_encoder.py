@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.data.batching import exact_length_batches
+from ftkit.encoders.store import FeatureKey, TokenBatch, TokenChunk, encode, pool, stored
 from ftkit.errors import UserError
+from ftkit.inputs.batching import exact_length_batches
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
-from ftkit.models.frozen import FeatureKey, TokenBatch, TokenChunk, encode, pool, stored
 
 KEY = FeatureKey("w", "t", "x", 8, "mean", False, "float32", "cpu", "v")
 

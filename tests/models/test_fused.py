@@ -9,9 +9,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.activations import ACT2FN
 
-from ftkit.models.builtin import resolve
-from ftkit.models.document_attention import DOCUMENTS, register_document_attention
-from ftkit.models.fused import use_fused_gelu, use_fused_operations
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels.document_attention import DOCUMENTS, register_document_attention
+from ftkit.models.kernels.fused import use_fused_gelu, use_fused_operations
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 register_document_attention()

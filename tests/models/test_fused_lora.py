@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from transformers import AutoModelForCausalLM
 
-from ftkit.models.builtin import resolve
-from ftkit.models.fast_dropout import DropoutMask
-from ftkit.models.fused_lora import use_fused_lora
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels.fast_dropout import DropoutMask
+from ftkit.models.kernels.fused_lora import use_fused_lora
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 

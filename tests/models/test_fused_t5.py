@@ -10,11 +10,11 @@ import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from ftkit.models.chunked_loss import compute_loss_in_chunks
-from ftkit.models.flat_pairs import lay_end_to_end
-from ftkit.models.fused import use_fused_operations
-from ftkit.models.fused_t5 import use_fused_t5
-from ftkit.models.pair_layout import group_documents, lay_out
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
+from ftkit.models.kernels.flat_pairs import lay_end_to_end
+from ftkit.models.kernels.fused import use_fused_operations
+from ftkit.models.kernels.fused_t5 import use_fused_t5
+from ftkit.models.kernels.pair_layout import group_documents, lay_out
 
 SIZE = {
     "vocab_size": 50,

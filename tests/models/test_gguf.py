@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from ftkit.errors import UserError
-from ftkit.models import gguf, smollm2
-from ftkit.models.builtin import describe_builtin_models, resolve
+from ftkit.models.builtin import gguf, smollm2
+from ftkit.models.builtin.builtin import describe_builtin_models, resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import locate
 from ftkit.models.families import family_of

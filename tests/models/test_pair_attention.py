@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.models.pair_attention import pair_attention
-from ftkit.models.pair_layout import SPARE, group_documents, lay_out
+from ftkit.models.kernels.pair_attention import pair_attention
+from ftkit.models.kernels.pair_layout import SPARE, group_documents, lay_out
 
 HEADS, WIDTH = 3, 4
 QUERIES, KEYS = [5, 1, 9, 5, 70], [2, 6, 9, 5, 80]

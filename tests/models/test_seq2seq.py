@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ftkit.errors import UserError
-from ftkit.models.builtin import resolve
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.merging import answer, largest_difference, merge_saved_lm, probe_tokens
 from ftkit.models.saved_lm import load_base, load_saved_lm, save_language_model
 from ftkit.models.seq2seq import (

@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from ftkit.models.adapters import count_parameters
-from ftkit.models.builtin import resolve
+from ftkit.methods.attach import decoder_shape, unmoved_adapters
+from ftkit.methods.lora import count_parameters
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import decoder_shape, unmoved_adapters
 from ftkit.models.merging import answer, largest_difference, probe_tokens
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq

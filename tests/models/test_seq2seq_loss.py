@@ -21,9 +21,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from ftkit.models import chunked_loss
-from ftkit.models.builtin import resolve
-from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.kernels import chunked_loss
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 
 SIZES = {
     "vocab_size": 97,

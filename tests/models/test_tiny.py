@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.models.builtin import BUILTIN_MODELS, TINY_MODELS, resolve
+from ftkit.models.builtin.builtin import BUILTIN_MODELS, TINY_MODELS, resolve
 
 ENCODERS = ("bert", "roberta", "distilbert", "albert", "modernbert", "electra", "deberta-v2")
 DECODERS = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ftkit.data.commands import WORDS
-from ftkit.models.builtin import remake, resolve
-from ftkit.models.untrained import POSITION_DEVIATION, build_untrained, fill_weights
+from ftkit.data.builtin.commands import WORDS
+from ftkit.models.builtin.builtin import remake, resolve
+from ftkit.models.builtin.untrained import POSITION_DEVIATION, build_untrained, fill_weights
 
 TEXTS = (
     "first swing left twice, then lift the crate",

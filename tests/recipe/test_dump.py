@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.recipe.dump import write_value
-from ftkit.recipe.nodes import Place, compose, plain_value
 from ftkit.recipe.parse import dump_recipe, load_recipe
+from ftkit.recipe.yaml.nodes import Place, compose, plain_value
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from broken_recipes import VALID, broken_recipe
 
+from ftkit.commands.schema import SCHEMA_NAME, json_schema, schema_text
 from ftkit.errors import RecipeError
-from ftkit.recipe.json_schema import SCHEMA_NAME, json_schema, schema_text
 from ftkit.recipe.keys import all_keys
-from ftkit.recipe.nodes import Place, compose, plain_value
 from ftkit.recipe.parse import parse_recipe
+from ftkit.recipe.yaml.nodes import Place, compose, plain_value
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))

@@ -9,11 +9,11 @@ import pytest
 
 from ftkit.diagnosis.report import Bin, DocumentLoss, Point, Score
 from ftkit.diagnosis.verdict import TITLES, Evidence
-from ftkit.report.eval_html import SHOWN, TOKENS_SHOWN, report_html
-from ftkit.report.eval_markdown import report_markdown
-from ftkit.report.eval_strips import WIDTH, coloured_tokens, strip_of
-from ftkit.report.eval_table import STATES, score_text
-from ftkit.report.eval_terminal import report_lines
+from ftkit.report.eval.html import SHOWN, TOKENS_SHOWN, report_html
+from ftkit.report.eval.markdown import report_markdown
+from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
+from ftkit.report.eval.table import STATES, score_text
+from ftkit.report.eval.terminal import report_lines
 from tests.report.test_eval_samples import SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

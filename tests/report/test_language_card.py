@@ -14,20 +14,20 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ftkit import runs
 from ftkit.data.chat_templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
-from ftkit.models.builtin import resolve
+from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.language_adapters import attach_language_lora, attach_prompt_tuning
 from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
-from ftkit.report.language_card import find_example
-from ftkit.report.model_card import write_model_card
 from ftkit.report.terminal import metrics_lines
+from ftkit.runs import run as runs
+from ftkit.tasks.causal_lm.card import find_example
+from ftkit.tasks.classification.card import write_model_card
 
 PLAIN = CHAT_TEMPLATES["plain"]
 TURNS = [

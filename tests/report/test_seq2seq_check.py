@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ftkit import workflows
-from ftkit.checking_seq2seq import check_seq2seq_data
+from ftkit.commands import train as workflows
 from ftkit.errors import UserError
-from ftkit.models.builtin import resolve
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
-from ftkit.report.seq2seq_check import seq2seq_data_lines
+from ftkit.tasks.seq2seq.check import check_seq2seq_data
+from ftkit.tasks.seq2seq.check_tables import seq2seq_data_lines
 from ftkit.training.seq2seq_model import prepare_seq2seq
 
 Load = Callable[..., LoadedRecipe]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ftkit import workflows
+from ftkit.commands import train as workflows
 
 SUBJECTS = {
     "kitchen": ["the pan", "a spoon", "fresh bread", "the oven", "some soup", "the knife"],

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ftkit.commands.train import TrainResult
 from ftkit.errors import UserError
-from ftkit.models.builtin import resolve
+from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
-from ftkit.workflows import TrainResult
 
 DECODERS = ["gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3"]
 SHORT = {
@@ -101,7 +101,7 @@ def test_prompt_tuning_trains_the_prompt_alone_and_lowers_the_loss(
 def test_lora_leaves_the_base_bit_for_bit_as_it_was_and_moves_every_adapter(
     train_lm: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ftkit.training import causal_lm
+    from ftkit.tasks.causal_lm import train as causal_lm
 
     trained = {}
     save = causal_lm._save

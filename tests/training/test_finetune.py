@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.models.builtin import resolve
-from ftkit.workflows import TrainResult
+from ftkit.commands.train import TrainResult
+from ftkit.models.builtin.builtin import resolve
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SHORT = {
@@ -28,7 +28,7 @@ SHORT = {
 RELOAD = """
 import json, sys
 from pathlib import Path
-from ftkit.prediction import TextRow, open_classifier, predict_rows
+from ftkit.commands.predict import TextRow, open_classifier, predict_rows
 for run in sys.argv[1:]:
     rows = [json.loads(line) for line in (Path(run) / "predictions" / "validation.jsonl").read_text().splitlines()]
     again = predict_rows(open_classifier(Path(run)), [TextRow(row["text"], None, {}) for row in rows])

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.data.load import load_splits
+from ftkit.commands.predict import TextRow, open_classifier, predict_rows
+from ftkit.data.labelled import load_splits
+from ftkit.encoders.heads import load_for_classification
+from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.checkpoint import locate
-from ftkit.models.heads import load_for_classification
-from ftkit.prediction import TextRow, open_classifier, predict_rows
 from ftkit.recipe.parse import load_recipe
-from ftkit.training.optimization import learning_rate_factor
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {
@@ -128,7 +128,7 @@ def test_a_checkpoint_with_sentence_transformers_files_is_pooled_as_they_say(
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    from ftkit.models.builtin import resolve
+    from ftkit.models.builtin.builtin import resolve
 
     plain = SentenceTransformer(str(resolve("builtin:tiny-bert")), device="cpu")
     from sentence_transformers.base.modules import Normalize

@@ -11,13 +11,13 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
+from ftkit.encoders import feature_rows
+from ftkit.encoders.feature_rows import FeatureRows
+from ftkit.encoders.fit import FitResult, fit_head, predict_logits, score
+from ftkit.encoders.heads import LinearHead, feature_statistics
+from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
 from ftkit.errors import UserError
-from ftkit.models.heads import LinearHead, feature_statistics
 from ftkit.recipe.schema import TrainingSpec
-from ftkit.training import feature_rows
-from ftkit.training.feature_rows import FeatureRows
-from ftkit.training.head import FitResult, fit_head, predict_logits, score
-from ftkit.training.optimization import class_weight_vector, clip_candidates, losses_of_candidates
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ftkit.workflows import TrainResult
+from ftkit.commands.train import TrainResult
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,18 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from ftkit.commands.predict import open_classifier
 from ftkit.data.dataset import Split
-from ftkit.data.sequences import evaluation_sequences
 from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
+from ftkit.encoders.optimization import learning_rate_factor
+from ftkit.inputs.sequences import evaluation_sequences
 from ftkit.interruption import STOP, Interrupted
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.prediction import open_classifier
 from ftkit.recipe.parse import load_recipe
-from ftkit.runs import Run
-from ftkit.training import frozen, probes
-from ftkit.training.optimization import learning_rate_factor
+from ftkit.runs.run import Run
+from ftkit.tasks.classification import frozen
+from ftkit.tasks.table import TASKS
+from ftkit.training import probes
 from ftkit.training.probes import (
     ProbeLog,
     ProbeRows,
@@ -35,7 +37,6 @@ from ftkit.training.probes import (
     read_probes,
     validation_probe_rows,
 )
-from ftkit.training.tasks import TASKS
 
 STEPS: dict[str, Any] = {
     "training__max_steps": 6,
@@ -190,7 +191,7 @@ def unseen_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind == "frozen":
         fit = frozen.fit_head
         monkeypatch.setattr(frozen, "fit_head", lambda *args, probe, **kwargs: fit(*args, **kwargs))
-        monkeypatch.setattr("ftkit.training.head_probe.HeadProbe.write", lambda _probe: None)
+        monkeypatch.setattr("ftkit.encoders.head_probe.HeadProbe.write", lambda _probe: None)
     for name in ("begin", "score", "record", "on_train_begin", "on_optimizer_step"):
         monkeypatch.setattr(TrainingProbe, name, lambda *_args, **_kwargs: None)
     monkeypatch.setattr(TrainingProbe, "history", lambda _probe: {})

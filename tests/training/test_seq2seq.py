@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ftkit.commands.train import TrainResult
 from ftkit.errors import UserError
-from ftkit.models.builtin import resolve
+from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
-from ftkit.workflows import TrainResult
 
 Train = Callable[..., TrainResult]
 
@@ -268,7 +268,7 @@ def test_what_cannot_be_trained_or_measured_is_one_message_before_a_run_is_made(
 
 
 def test_an_encoder_decoder_is_refused_by_the_task_of_decoders(tmp_path: Path, questions: dict[str, Path]) -> None:
-    from ftkit import workflows
+    from ftkit.commands import train as workflows
 
     recipe = tmp_path / "r.yaml"
     recipe.write_text(

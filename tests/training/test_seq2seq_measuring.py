@@ -13,16 +13,16 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ftkit.commands.train import TrainResult
 from ftkit.data.dataset import Split
-from ftkit.data.pairs import tokenize_pairs
-from ftkit.models.builtin import resolve
+from ftkit.inputs.pairs import tokenize_pairs
+from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.chunked_loss import compute_loss_in_chunks
+from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.training import pair_scoring
 from ftkit.training.pair_scoring import PairScorer
-from ftkit.workflows import TrainResult
 
 Train = Callable[..., TrainResult]
 Rows = list[dict[str, Any]]

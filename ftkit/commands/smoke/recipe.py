@@ -1,0 +1,183 @@
+"""A recipe made small enough for a smoke test, with a word on everything that is done otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.errors import UserError
+from ftkit.recipe.schema import LoraMethod, Recipe
+
+if TYPE_CHECKING:
+    from ftkit.commands.smoke.stand_in import StandIn
+
+STEPS = 2
+NEW_TOKENS = 8
+MOST_BEAMS = 2
+
+NOT_CHECKED = (
+    "the hub, the real weights and their tokenizer, memory, speed, GPUs and mixed precision, the result's quality"
+)
+
+MACHINE_EXTRA = (
+    "deepspeed",
+    "fsdp",
+    "fsdp_config",
+    "parallelism_config",
+    "accelerator_config",
+    "use_liger_kernel",
+    "liger_kernel_config",
+    "tf32",
+)
+"""Fields of training.extra that want a certain machine."""
+OTHER_EXTRA = ("torch_compile", "push_to_hub", "hub_")
+"""Beginnings of those that take minutes or a network."""
+
+
+def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Recipe, list[str]]:
+    """Two steps of a recipe on the CPU in float32.
+
+    Args:
+        recipe: any.
+        stand_in: the tiny checkpoint to use.
+        output_dir: of the run.
+
+    Returns:
+        The small recipe, and what it leaves out or changes besides model, rows and steps, a few words each.
+
+    Raises:
+        UserError: data.max_length is more than the real model takes.
+    """
+    changes: list[str] = []
+    model = _model(recipe, stand_in, changes)
+    data = {
+        key: _max_length(recipe, stand_in, changes, key=key) for key in ("max_length", "max_target_length")
+    } | _chat_template(recipe, stand_in, changes)
+    method = _method(recipe, stand_in, changes)
+    training = _training(recipe, changes) | {"output_dir": str(output_dir)}
+    metrics = _metrics(recipe, changes)
+    if recipe.model.trust_remote_code:
+        changes.append("the checkpoint's own code is not run")
+    sections = {
+        "model": recipe.model.model_copy(update=model),
+        "method": recipe.method.model_copy(update=method),
+        "data": recipe.data.model_copy(update=data),
+        "training": recipe.training.model_copy(update=training),
+        "evaluation": recipe.evaluation.model_copy(update={"metrics": metrics}),
+        "generation": recipe.generation.model_copy(update=_generation(recipe, changes)),
+    }
+    return recipe.model_copy(update=sections), changes
+
+
+def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str], *, key: str) -> int | None:
+    asked: int | None = getattr(recipe.data, key)
+    if asked is None:
+        return None
+    if stand_in.real is not None:
+        stand_in.real.max_length(asked)
+    try:
+        return stand_in.checkpoint.max_length(asked)
+    except UserError:
+        lowered = stand_in.checkpoint.max_length(None)
+        changes.append(f"{key} {lowered} instead of {asked}, which the tiny model does not take")
+        return lowered
+
+
+def _generation(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+    """Untrained models never stop by themselves, so outputs are short."""
+    if recipe.task != "seq2seq":
+        return {}
+    if recipe.generation.num_beams > MOST_BEAMS:
+        changes.append(f"num_beams {MOST_BEAMS} instead of {recipe.generation.num_beams}")
+    changes.append(f"outputs of at most {NEW_TOKENS} tokens")
+    return {"max_new_tokens": NEW_TOKENS, "num_beams": min(MOST_BEAMS, recipe.generation.num_beams)}
+
+
+def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    values = {
+        "name_or_path": stand_in.checkpoint.name,
+        "revision": None,
+        "dtype": "float32",
+        "trust_remote_code": False,
+        "gguf_file": None,
+    }
+    if recipe.model.attn_implementation == "flash_attention_2":
+        values["attn_implementation"] = "auto"
+        changes.append("attn_implementation auto instead of flash_attention_2")
+    return values
+
+
+def _chat_template(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    """Chats need a template; the stand-in may have none where the real tokenizer has one."""
+    data = recipe.data
+    if data.messages_column is None or data.chat_template is not None or stand_in.has_chat_template:
+        return {}
+    changes.append(
+        f"chat_template plain instead of the tokenizer's own, which {stand_in.checkpoint.name} does not have"
+    )
+    return {"chat_template": "plain"}
+
+
+def _method(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    """Names and numbers of layers are those of the real architecture, which the stand-in may not have."""
+    method = recipe.method
+    values: dict[str, Any] = {}
+    if not isinstance(method, LoraMethod):
+        return values
+    other = stand_in.checkpoint.name
+    if isinstance(method.target_modules, list) and not _has(stand_in, method.target_modules):
+        layers = ", ".join(method.target_modules)
+        changes.append(f"target_modules all-linear instead of {layers}, which {other} does not have")
+        values["target_modules"] = "all-linear"
+    if method.modules_to_save and not _has(stand_in, method.modules_to_save):
+        changes.append(f"without modules_to_save {', '.join(method.modules_to_save)}, which {other} does not have")
+        values["modules_to_save"] = None
+    if method.layers_to_transform and max(method.layers_to_transform) >= stand_in.num_layers:
+        changes.append(f"layers_to_transform [0]: {other} has {stand_in.num_layers} layers")
+        values["layers_to_transform"] = [0]
+    return values
+
+
+def _has(stand_in: StandIn, names: list[str]) -> bool:
+    return stand_in.same_architecture or stand_in.has_layer(names)
+
+
+def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+    spec = recipe.training
+    values: dict[str, Any] = {
+        "max_steps": STEPS,
+        "use_cpu": True,
+        "bf16": False,
+        "fp16": False,
+        "report_to": "none",
+        "dataloader_num_workers": 0,
+        "logging_steps": 1,
+        "extra": {name: value for name, value in spec.extra.items() if name not in set(_left_out(spec.extra))},
+    }
+    if spec.eval_strategy == "steps":
+        values["eval_steps"] = 1
+    for name in ("report_to", "bf16", "fp16", "dataloader_num_workers"):
+        if getattr(spec, name) != values[name]:
+            changes.append(f"{name} {_shown(values[name])} instead of {_shown(getattr(spec, name))}")
+    if left_out := list(_left_out(spec.extra)):
+        changes.append(f"without {', '.join(left_out)} of training.extra")
+    return values
+
+
+def _left_out(extra: dict[str, Any]) -> Iterator[str]:
+    return (name for name in extra if name in MACHINE_EXTRA or name.startswith(OTHER_EXTRA))
+
+
+def _metrics(recipe: Recipe, changes: list[str]) -> list[str]:
+    """All but those that the `evaluate` library would have to fetch; ones that lie on this machine are tried."""
+    asked = recipe.evaluation.metrics
+    fetched = [name for name in asked if name.startswith("evaluate:") and name[len("evaluate:")] not in "./~"]
+    if fetched:
+        changes.append(f"without {', '.join(fetched)}, which the hub would be asked for")
+    left = "accuracy" if recipe.task == "classification" or recipe.data.labels_as_text else "perplexity"
+    return [name for name in asked if name not in fetched] or [left]
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

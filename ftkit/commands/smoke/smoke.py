@@ -1,0 +1,258 @@
+"""`ftkit train recipe.yaml --smoke`: the whole way of a recipe in seconds, on a tiny model and a few of its rows.
+
+Everything happens in a temporary folder, on the CPU, without the hub. What is done otherwise than the recipe says, and
+what is not tried at all, is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
+from ftkit.commands.smoke.reloading import NewProcess, ReadBack, read_back
+from ftkit.errors import UserError
+from ftkit.progress import Reporter, Silent
+from ftkit.recipe.parse import LoadedRecipe, load_recipe
+
+if TYPE_CHECKING:
+    from ftkit.commands.smoke.specimen import FirstRows
+    from ftkit.commands.smoke.stand_in import StandIn
+    from ftkit.commands.train import TrainResult
+    from ftkit.data.dataset import Splits
+    from ftkit.recipe.schema import DataSpec, Recipe
+
+TRAIN_ROWS = 48
+EVALUATION_ROWS = 24
+TOLERANCE = 1e-4
+"""Largest difference of logits, relative to the largest of them (at least 1), that is taken for rounding."""
+
+
+def smoke_test(
+    recipe_file: Path, overrides: Sequence[str] = (), *, reporter: Reporter | None = None, new_process: bool = True
+) -> list[str]:
+    """Train, save, read back and predict what a recipe describes, with a tiny model of the same family.
+
+    Args:
+        recipe_file: a YAML recipe.
+        overrides: dotted `key=value` words.
+        reporter: hears notes and progress, as in a real run.
+        new_process: read the saved model back in a Python of its own, else in this one (faster by itself).
+
+    Returns:
+        What was tried and seen, a few lines.
+
+    Raises:
+        UserError: what would have broken.
+    """
+    start = time.monotonic()
+    loaded = load_recipe(recipe_file, overrides)
+    with tempfile.TemporaryDirectory(prefix="ftkit-smoke-") as name, _environment(HF_HUB_OFFLINE="1"):
+        folder = Path(name)
+        lines = _try(loaded, folder, reporter=reporter or Silent(), new_process=new_process)
+    return [f"smoke test passed in {time.monotonic() - start:.1f} s: {recipe_file}", *(f"  {line}" for line in lines)]
+
+
+def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process: bool) -> list[str]:
+    from ftkit.commands.smoke.stand_in import make_stand_in
+
+    asked = loaded.recipe
+    stand_in = make_stand_in(asked.model, folder / "stand-in")
+    recipe, changes = shrink(asked, stand_in, output_dir=folder / "run")
+    with contextlib.ExitStack() as stack:
+        splits, described = _load(recipe, folder, reporter=reporter)
+        # started before training, so that it imports the libraries at the same time
+        other = stack.enter_context(NewProcess(_made(folder / "exchange"))) if new_process else None
+        stack.enter_context(_one_thread())
+        try:
+            result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
+            read = _read_back(recipe, result, splits, other)
+            difference = _compare(read, result, splits, gives_labels=recipe.task == "classification")
+        except UserError as error:
+            raise UserError(error.problem, where=error.where, fix=_with_context(error.fix, stand_in)) from error
+        except Exception as error:
+            error.add_note(_context(stand_in))
+            raise
+    where = "in a new process" if new_process else "in the same process"
+    return [
+        f"model: {_told(stand_in)}",
+        f"data: {described}",
+        f"trained: method {recipe.method.type}, {_steps(result)}",
+        f"saved and read back {where}: {len(read.outputs)} {_same(asked.task)} (largest difference {difference:.0e})",
+        _shown_answers(asked.task, read),
+        *([f"otherwise than in the recipe: {'; '.join(changes)}"] if changes else []),
+        f"not checked: {NOT_CHECKED}",
+    ]
+
+
+def _same(task: str) -> str:
+    if task == "classification":
+        return "texts get the logits that the trained model gave them"
+    return "examples get the losses that were written into the run"
+
+
+def _shown_answers(task: str, read: ReadBack) -> str:
+    if task == "classification":
+        counted = Counter(read.said).most_common(6)
+        return f"predicted: {', '.join(f'{label} {count}' for label, count in counted)}"
+    return f"generated: {read.said[0]!r}"
+
+
+def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
+    """A few rows of the recipe's data, and what they are."""
+    from ftkit.commands.smoke.specimen import FirstRows, few_rows
+    from ftkit.tasks.table import TASKS
+
+    spec, missing = _data_spec(recipe, folder)
+    first = FirstRows(spec, labelled=recipe.task == "classification" or spec.labels_as_text)
+    try:
+        splits = TASKS[recipe.task].load_splits(spec, seed=recipe.training.seed, narrow=first)
+    except UserError as error:
+        if not first.cut:
+            raise
+        note = f"only the first {first.limit:,} rows of {', '.join(sorted(first.cut))} were looked at"
+        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{note}" if error.fix else note) from error
+    for note in splits.notes:
+        reporter.say(note)
+    few = few_rows(splits, train=TRAIN_ROWS, evaluation=EVALUATION_ROWS)
+    return few, _describe(few, splits, first, missing=missing)
+
+
+def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
+    """The data to read, and the name of the data set that it was made up for, if any."""
+    spec = recipe.data
+    name = spec.dataset_name
+    if name is None or name.startswith("builtin:") or Path(name).exists():
+        return spec, ""
+    from ftkit.commands.smoke.synthetic import write_made_up, write_made_up_language, write_made_up_pairs
+    from ftkit.data.reading.hub import hub_rows
+
+    try:
+        hub_rows(name, spec.dataset_config_name)
+    except UserError:
+        made = _made(folder / "data")
+        if recipe.task == "classification" or spec.labels_as_text:
+            return write_made_up(spec, made, labels=_labels_named(recipe)), name
+        return (write_made_up_pairs if recipe.task == "seq2seq" else write_made_up_language)(spec, made), name
+    return spec, ""
+
+
+def _labels_named(recipe: Recipe) -> list[str]:
+    """Labels that a recipe speaks of outside data.label_names."""
+    weights, positive = recipe.training.class_weights, recipe.evaluation.positive_label
+    if isinstance(weights, dict) and len(weights) > 1:
+        return list(weights)
+    return ["other" if positive is not None else "first", "second" if positive is None else str(positive)]
+
+
+def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) -> str:
+    from ftkit.data.labels import shortened
+
+    counts = ", ".join(
+        f"{len(kept)} of {len(whole):,} {kept.name} rows" for kept, whole in zip(few.all(), splits.all(), strict=True)
+    )
+    source = f"{missing} is not on this machine, so rows were made up for it" if missing else splits.train.source
+    if first.cut:
+        source += f" (the first {first.limit:,} rows of {'each file' if len(first.cut) > 1 else 'it'})"
+    skipped = f", {len(splits.skipped):,} rows left out (data.on_bad_row: skip)" if splits.skipped else ""
+    labels = f"; {len(few.label_names)} labels: {shortened(few.label_names)}" if few.label_names else ""
+    return f"{source}: {counts}{skipped}{labels}"
+
+
+def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, reporter: Reporter) -> TrainResult:
+    from ftkit.commands import train as workflows
+
+    # features of the tiny model are of no use to anybody, and stored ones would keep it from running at all
+    with _environment(FTKIT_CACHE=str(cache)):
+        return workflows.train_splits(recipe, splits, checkpoint=stand_in.checkpoint, reporter=reporter)
+
+
+def _steps(result: TrainResult) -> str:
+    import json
+
+    lines = [json.loads(line) for line in result.run.history_file.read_text(encoding="utf-8").splitlines()]
+    losses = [f"{line['train_loss']:.4f}" for line in lines if line.get("train_loss") is not None]
+    steps = int(result.facts["fit"]["num_steps"])
+    measured = ", ".join(name for name in result.metrics["validation"] if name != "loss")
+    return f"{steps} step{'s' if steps > 1 else ''}, loss {', '.join(losses)}; measured: {measured}"
+
+
+def _read_back(recipe: Recipe, result: TrainResult, splits: Splits, other: NewProcess | None) -> ReadBack:
+    read = read_back if other is None else other.read_back
+    table = splits.validation.table
+    rows = table.select([name for name in table.column_names if name != "label"]).to_pylist()
+    return read(recipe.task, result.run.path, rows, max_length=int(result.facts["max_length"]))
+
+
+def _compare(read: ReadBack, result: TrainResult, splits: Splits, *, gives_labels: bool) -> float:
+    """The largest difference between what the saved and what the trained model gave."""
+    import numpy as np
+
+    trained = result.outputs["validation"]
+    difference = float(np.nanmax(np.abs(read.outputs - trained)))
+    if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):
+        what = "logits" if gives_labels else "losses"
+        raise UserError(
+            f"the saved model gives other {what} than the trained one: they differ by up to {difference:.1e}",
+            fix="this is a bug of ftkit or of a library: please report it with the recipe",
+        )
+    if not gives_labels:
+        return difference
+    if tuple(read.label_names) != splits.label_names:
+        raise UserError(f"the saved model names its labels {read.label_names} instead of {list(splits.label_names)}")
+    if read.said != [splits.label_names[index] for index in read.outputs.argmax(axis=1)]:
+        raise UserError("predictions of the saved model are not the labels of its largest logits", fix="report this")
+    return difference
+
+
+def _told(stand_in: StandIn) -> str:
+    if stand_in.checkpoint.name == stand_in.model:
+        return stand_in.model
+    return f"{stand_in.checkpoint.name} in place of {stand_in.model}, whose family {stand_in.told_by} tells"
+
+
+def _context(stand_in: StandIn) -> str:
+    return f"(in the smoke test: {_told(stand_in)})"
+
+
+def _with_context(fix: str | None, stand_in: StandIn) -> str:
+    return f"{fix}\n{_context(stand_in)}" if fix else _context(stand_in)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """For so small a model a second thread only waits for the first, and burns a whole core doing so."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,121 @@
+"""The tiny checkpoint that stands for a model in a trial, with what is known here of the model's own settings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftkit.errors import UserError
+from ftkit.models.builtin.builtin import find_minilm, is_builtin, resolve, tiny_folder
+from ftkit.models.builtin.smollm2 import SMOLLM2_NAME, converted_smollm2
+from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.families import FAMILIES, config_folders, family_of, read_object
+from ftkit.recipe.schema import ModelSpec
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A tiny checkpoint in place of a model.
+
+    Attributes:
+        checkpoint: a copy of `builtin:tiny-<family>`, with the model's sentence-transformers files where it has any.
+        model: the name of the model it stands for.
+        real: the model's own files on this machine, perhaps without its weights; None when only its name is known.
+    """
+
+    checkpoint: Checkpoint
+    model: str
+    real: Checkpoint | None
+
+    @property
+    def told_by(self) -> str:
+        """How the family became known."""
+        return "its name" if self.real is None else "its configuration"
+
+    @property
+    def same_architecture(self) -> bool:
+        """Whether the two have layers of the same names, as far as is known here."""
+        model_type = str(self.checkpoint.config["model_type"])
+        if self.real is not None:
+            return bool(self.real.config.get("model_type") == model_type)
+        return model_type.split("-")[0].split("_")[0] in self.model.lower()
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether its tokenizer knows how a chat is written."""
+        folder = self.checkpoint.folder
+        if (folder / "chat_template.jinja").is_file():
+            return True
+        return "chat_template" in read_object(folder / "tokenizer_config.json")
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of its decoder or encoder."""
+        config = self.checkpoint.config
+        return int(config.get("num_hidden_layers") or config.get("n_layer") or config.get("num_layers") or 0)
+
+    def has_layer(self, names: Sequence[str]) -> bool:
+        """Whether a layer is called by one of the names, or ends in `.name`, as peft looks for them."""
+        from safetensors import safe_open
+
+        layers: list[str] = []
+        for file in self.checkpoint.weight_files:
+            with safe_open(file, "pt") as weights:
+                layers += [key.rpartition(".")[0] for key in weights.keys()]  # noqa: SIM118
+        return any(layer == name or layer.endswith(f".{name}") for layer in layers for name in names)
+
+
+def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
+    """Copy the tiny checkpoint of a model's family.
+
+    Args:
+        spec: the model; a folder or what the hub's cache holds is looked at, nothing is downloaded.
+        folder: does not exist yet; gets the copy.
+
+    Raises:
+        UserError: no family is known for the model, or its folder is no checkpoint.
+    """
+    real = _on_this_machine(spec)
+    family = family_of(spec.name_or_path, gguf_file=spec.gguf_file)
+    if family is None:
+        told = f"its model_type is {real.config.get('model_type')}" if real else "its name tells none"
+        raise UserError(
+            f"model.name_or_path: no tiny checkpoint is known to stand for {spec.name_or_path}: {told}",
+            fix=f"known are names and configurations of these families: {', '.join(FAMILIES)}; "
+            "add model.name_or_path=builtin:tiny-FAMILY to the command to choose one",
+        )
+    shutil.copytree(tiny_folder(family), folder)
+    if real is not None:
+        _copy_sentence_transformers(real.folder, folder)
+    return StandIn(Checkpoint(f"builtin:tiny-{family}", folder), spec.name_or_path, real)
+
+
+def _on_this_machine(spec: ModelSpec) -> Checkpoint | None:
+    name = spec.name_or_path
+    if name == "builtin:minilm":
+        # asked for without a check of its weights, which are not used
+        found = find_minilm()
+        return None if found is None else Checkpoint(name, found)
+    if name == SMOLLM2_NAME:
+        # not converted for a trial that does not read it
+        found = converted_smollm2()
+        return None if found is None else Checkpoint(name, found)
+    if spec.gguf_file is not None:
+        return None
+    if is_builtin(name):
+        return Checkpoint(name, Path(resolve(name)))
+    if Path(name).is_dir():
+        return locate(spec)
+    folders = (folder for folder in config_folders(name) if (folder / "config.json").is_file())
+    return next((Checkpoint(name, folder) for folder in folders), None)
+
+
+def _copy_sentence_transformers(source: Path, target: Path) -> None:
+    """What decides the pooling and the length that `auto` chooses."""
+    for pattern in ("modules.json", "sentence_bert_config.json", "*_Pooling/config.json"):
+        for file in source.glob(pattern):
+            copy = target / file.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, copy)

@@ -1,0 +1,217 @@
+"""Short trainings beside a run: what would a higher rate, more trained weights or more steps have done?"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ftkit.diagnosis.advice import FEW_STEPS, MANY_EPOCHS, rounded
+from ftkit.diagnosis.measurements import Trial, TrialKind
+from ftkit.errors import RunError, UserError
+from ftkit.evaluation.subject import Subject
+from ftkit.progress import Silent
+from ftkit.recipe.defaults import defaults_of
+from ftkit.recipe.dump import write_value
+from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.runs.run import Run, create
+from ftkit.tasks.table import TASKS
+from ftkit.training.probes import read_probes
+
+STANDARD_SECONDS = 25.0
+"""What a trial may take, by the time that the run took, where none was asked for."""
+USUAL_SIZE = 110e6
+"""Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
+width (Yang et al. 2022, Tensor Programs V), which is about the root of its size."""
+RATES: dict[TrialKind, float] = {"rate": 10.0, "faster": 100.0, "slower": 0.1}
+KINDS: dict[TrialKind, str] = {
+    "rate": "a trial with ten times the learning rate",
+    "faster": "a trial with a hundred times the learning rate",
+    "slower": "a trial with a tenth of the learning rate",
+    "longer": "a trial of three times the length",
+    "unfrozen": "a trial that trains every weight",
+    "rank": "a trial with eight times the rank",
+}
+
+
+def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
+    """Kind of trial -> recipe keys and values that it changes; those that make sense for the method."""
+    recipe, training = subject.recipe, subject.recipe.training
+    found: dict[TrialKind, dict[str, object]] = {
+        kind: {"training.learning_rate": rounded(training.learning_rate * factor)} for kind, factor in RATES.items()
+    }
+    found["longer"] = (
+        {"training.max_steps": training.max_steps * 3}
+        if training.max_steps is not None
+        else {"training.num_train_epochs": training.num_train_epochs * 3}
+    )
+    if isinstance(recipe.method, LoraMethod):
+        found["rank"] = more_rank(recipe.method)
+    if recipe.method.type != "full":
+        found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
+    return found
+
+
+def more_rank(method: LoraMethod) -> dict[str, object]:
+    """Eight times the rank under the same scale, on all linear layers where the recipe names some."""
+    found: dict[str, object] = {"method.r": method.r * 8, "method.lora_alpha": method.lora_alpha * 8}
+    return found if method.target_modules == "all-linear" else {**found, "method.target_modules": "all-linear"}
+
+
+def size_of(folder: Path) -> int:
+    """Parameters of a checkpoint, by its files."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "np") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total
+
+
+def usual_rate(recipe: Recipe, method: str, parameters: int) -> float:
+    """Peak learning rate that a method usually takes: its default, larger for models that are narrower.
+
+    Args:
+        recipe: for its task.
+        method: frozen, full, lora, prompt_tuning or prefix_tuning.
+        parameters: of the base; 0 where its files do not tell, which leaves the default.
+    """
+    rate = defaults_of(recipe.task, method, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
+    assert isinstance(rate, float), "a rate"
+    # a head on frozen features has the width of its features, not of the model's body
+    if method == "frozen" or not parameters:
+        return rate
+    return rounded(rate * max(1.0, (USUAL_SIZE / parameters) ** 0.5))
+
+
+def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, object]:
+    defaults = defaults_of(recipe.task, "full", labels_as_text=recipe.data.labels_as_text)
+    changed: dict[str, object] = {"method": {"type": "full"}}
+    keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
+    changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
+    changed["training.learning_rate"] = usual_rate(recipe, "full", parameters)
+    if recipe.method.type == "frozen":
+        # a head's epochs cost nothing, those of an encoder do; on few rows the usual three do not reach far
+        batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
+        assert isinstance(batch, int), "rows"
+        assert isinstance(epochs, int), "passes"
+        enough = math.ceil(FEW_STEPS * batch / max(1, rows))
+        changed |= {
+            "training.per_device_train_batch_size": batch,
+            "training.num_train_epochs": max(epochs, min(MANY_EPOCHS, enough)),
+        }
+    return changed
+
+
+def seconds_of_run(subject: Subject) -> float | None:
+    """How long the training took; None where that is not known."""
+    if subject.run is None:
+        return None
+    manifest = subject.run.manifest()
+    try:
+        ended, started = (datetime.fromisoformat(manifest[name]) for name in ("finished", "started"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return max(1.0, (ended - started).total_seconds())
+
+
+def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) -> Trial | str:
+    """Train once more with some changes, in a folder that is thrown away.
+
+    Returns:
+        What came out, or the reason why nothing did.
+    """
+    assert subject.run is not None, "a model that ftkit did not train has no recipe to try again"
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="ftkit-trial-") as folder:
+        try:
+            recipe = changed_recipe(
+                subject.recipe, {**changes, **_lean(subject.recipe)}, output_dir=Path(folder) / "run"
+            )
+            run = _fresh(subject, recipe)
+            with subject.reporter.track(KINDS[kind], total=1) as advance:
+                TASKS[recipe.task].train(
+                    recipe, subject.splits, run, checkpoint=subject.checkpoint, reporter=Silent(), resumed=None
+                )
+                advance(1)
+        except (UserError, RunError) as error:
+            return f"{KINDS[kind]} failed: {error}"
+        points = read_probes(run)
+    if not points:
+        return f"{KINDS[kind]} left no record"
+    best = min((point for point in points if point.step > 0), key=lambda point: point.validation.loss)
+    spent = time.perf_counter() - began
+    wider = " on all linear layers" if "method.target_modules" in changes else ""
+    words = f"{KINDS[kind]}{wider} ({best.step:,} steps, {spent:.0f} s)"
+    return Trial(kind, words, best.train, best.validation, dict(changes))
+
+
+def _lean(recipe: Recipe) -> dict[str, object]:
+    """What keeps a trial from measuring more than losses."""
+    if recipe.task != "seq2seq":
+        return {"evaluation.metrics": ["accuracy" if recipe.task == "classification" else "loss"]}
+    return {
+        "evaluation.metrics": ["loss"],
+        "evaluation.score_base": False,
+        "generation.max_new_tokens": 1,
+        "training.metric_for_best_model": "loss",
+    }
+
+
+def changed_recipe(recipe: Recipe, changes: Mapping[str, object], *, output_dir: Path) -> Recipe:
+    """A recipe with some keys replaced; `method` replaces the whole section.
+
+    Raises:
+        RecipeError: the result is no valid recipe.
+    """
+    return parse_recipe(changed_text(recipe, changes, output_dir=output_dir), output_dir / "recipe.yaml").recipe
+
+
+def changed_text(recipe: Recipe, changes: Mapping[str, object], *, output_dir: Path | None = None) -> str:
+    """The same as YAML text."""
+    sections: dict[str, Any] = json.loads(recipe.model_dump_json())
+    text = dump_recipe(recipe)
+    values = dict(changes)
+    if output_dir is not None:
+        values["training.output_dir"] = str(output_dir)
+    lines = text.splitlines()
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        assert section in sections, f"no section {section}"
+        lines = _replace_section(lines, section, value) if not name else _replace(lines, section, name, value)
+    return "\n".join(lines) + "\n"
+
+
+def _section(lines: list[str], section: str) -> tuple[int, int]:
+    start = lines.index(f"{section}:")
+    end = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
+    return start, end
+
+
+def _replace(lines: list[str], section: str, name: str, value: object) -> list[str]:
+    start, end = _section(lines, section)
+    written = f"  {name}: {write_value(value)}"
+    kept = [line for line in lines[start + 1 : end] if not line.lstrip("# ").startswith(f"{name}:")]
+    return [*lines[: start + 1], written, *kept, *lines[end:]]
+
+
+def _replace_section(lines: list[str], section: str, value: object) -> list[str]:
+    assert isinstance(value, dict), "a section is keys and values"
+    start, end = _section(lines, section)
+    return [*lines[: start + 1], *(f"  {name}: {write_value(one)}" for name, one in value.items()), "", *lines[end:]]
+
+
+def _fresh(subject: Subject, recipe: Recipe) -> Run:
+    assert subject.run is not None, "only runs are tried again"
+    assert recipe.training.output_dir is not None, "named by the caller"
+    known = subject.run.manifest()
+    names = ("seed", "data", "hashes", "versions", "hardware", "label_names")
+    kept: dict[str, Any] = {name: known[name] for name in names if name in known}
+    return create(Path(recipe.training.output_dir), recipe_text=dump_recipe(recipe), manifest=kept)

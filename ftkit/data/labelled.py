@@ -1,0 +1,230 @@
+"""The `data` part of a recipe to splits of texts and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from ftkit.data import arrays
+from ftkit.data.columns import choose_columns
+from ftkit.data.dataset import SkippedRow, Split, Splits
+from ftkit.data.gather import (
+    Columns,
+    Gathered,
+    Source,
+    gather,
+    note_skipped,
+    refuse_bad_rows,
+    skipped_rows,
+    text_schema,
+)
+from ftkit.data.labels import Seen, shortened, training_names
+from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.repeats import without_repeats
+from ftkit.data.sources import find_sources
+from ftkit.data.split import sample, split_off
+from ftkit.errors import UserError
+from ftkit.recipe.schema import DataSpec
+
+__all__ = ["SkippedRow", "Split", "Splits", "load_splits"]
+
+_SAMPLE_ROWS = 200
+
+
+def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    """Read, check and split the data of a recipe.
+
+    Args:
+        spec: where the examples are; paths absolute or relative to the working directory.
+        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
+        narrow: makes each source one that is read in part.
+
+    Returns:
+        The splits, with notes on everything that was assumed.
+
+    Raises:
+        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
+    """
+    return load_labelled(spec, seed=seed, narrow=narrow)[0]
+
+
+def load_labelled(
+    spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None
+) -> tuple[Splits, Columns]:
+    """As `load_splits`, with the columns that were read, whether they were named or found."""
+    sources, notes = find_sources(spec)
+    if narrow is not None:
+        sources = {name: narrow(source) for name, source in sources.items()}
+    columns = _columns(sources["train"], spec, notes)
+    stated = None if spec.label_names is None else _stated_names(spec.label_names)
+    train = _read(sources["train"], columns, spec, stated, stated=True)
+    names = stated or _found_names(train, columns, notes)
+    _note_absent(train, names, notes)
+    read = [train]
+    splits: dict[str, Split] = {"train": _split(train, names, columns)}
+    for name in ("validation", "test"):
+        if name not in sources:
+            continue
+        gathered = _read_evaluation(sources[name], columns, spec, names, stated is not None, notes)
+        if gathered is not None:
+            read.append(gathered)
+            splits[name] = _split(gathered, names, columns)
+    skipped = tuple(row for gathered in read for row in skipped_rows(gathered.source, gathered.bad))
+    notes.extend(note_skipped(data.source, data.bad, usable=len(data.codes)) for data in read if data.bad)
+    if "validation" not in splits:
+        splits |= _with_validation(splits["train"], names, spec, seed, notes)
+    if spec.drop_duplicates:
+        splits = without_repeats(splits, notes, names=names)
+    splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
+    made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
+    return made, columns
+
+
+def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
+    rows = _first_rows(source)
+    if not rows:
+        # every row is broken, or there is none: reading it to the end tells which
+        _refuse_empty(gather(source, Columns("text", "label"), names=None, stated=False))
+    try:
+        guess = choose_columns(
+            rows,
+            where=source.name,
+            text_column=spec.text_column,
+            text_pair_column=spec.text_pair_column,
+            label_column=spec.label_column,
+        )
+    except UserError as error:
+        # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
+        bad = next((row for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, BadRow)), None)
+        if bad is None:
+            raise
+        also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
+        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
+    assert guess.text is not None
+    assert guess.label is not None
+    notes.extend(guess.notes)
+    return Columns(guess.text, guess.label, spec.text_pair_column)
+
+
+def _first_rows(source: Source) -> list[dict[str, object]]:
+    rows = (row.values for row in source.rows() if isinstance(row, Row))
+    return list(islice(rows, _SAMPLE_ROWS))
+
+
+def _refuse_empty(gathered: Gathered) -> None:
+    refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
+    raise UserError(
+        "there is no row in it", where=gathered.source.name, fix="write rows below the header or name another file"
+    )
+
+
+def _read(source: Source, columns: Columns, spec: DataSpec, names: Sequence[str] | None, *, stated: bool) -> Gathered:
+    gathered = gather(source, columns, names=names, stated=stated)
+    if spec.on_bad_row == "error" or not gathered.codes:
+        refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
+    if not gathered.codes:
+        _refuse_empty(gathered)
+    return gathered
+
+
+def _read_evaluation(
+    source: Source, columns: Columns, spec: DataSpec, names: Sequence[str], stated: bool, notes: list[str]
+) -> Gathered | None:
+    """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
+    choose_columns(
+        _first_rows(source) or [{columns.text: "", columns.label: ""} | ({columns.pair: ""} if columns.pair else {})],
+        where=source.name,
+        text_column=columns.text,
+        text_pair_column=columns.pair,
+        label_column=columns.label,
+    )
+    if source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
+        gathered = gather(source, columns, names=names, stated=stated)
+        if gathered.missing and not gathered.codes and gathered.missing == len(gathered.bad):
+            notes.append(f"{source.name} has no labels: there is no test set")
+            return None
+    return _read(source, columns, spec, names, stated=stated)
+
+
+def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
+    names = tuple(str(name) for name in label_names)
+    if len(set(names)) < len(names) or len(names) < 2:
+        raise UserError(
+            f"data.label_names must be two or more different names: {shortened(names)}", fix="correct the list"
+        )
+    return names
+
+
+def _found_names(train: Gathered, columns: Columns, notes: list[str]) -> tuple[str, ...]:
+    source = train.source
+    if (classes := source.class_names.get(columns.label)) is not None:
+        notes.append(f"{len(classes)} label names, in the order of {source.name}: {shortened(classes)}")
+        _refuse_one_class(train.seen, columns, source.name)
+        return classes
+    names = training_names(train.seen, column=columns.label, where=source.name)
+    notes.append(f"{len(names)} labels, sorted: {shortened(names)}")
+    return names
+
+
+def _refuse_one_class(seen: dict[str, Seen], columns: Columns, where: str) -> None:
+    if len(seen) < 2:
+        training_names(seen, column=columns.label, where=where)
+
+
+def _note_absent(train: Gathered, names: Sequence[str], notes: list[str]) -> None:
+    _refuse_one_class(train.seen, Columns("text", "label"), train.source.name)
+    if absent := [name for name in names if name not in train.seen]:
+        notes.append(f"labels without a training row: {shortened(absent)}")
+
+
+def _split(gathered: Gathered, names: Sequence[str], columns: Columns) -> Split:
+    source = gathered.source
+    return Split(source.split, gathered.table(names, text_schema(columns)), source.name)
+
+
+def _with_validation(
+    train: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]
+) -> dict[str, Split]:
+    try:
+        division = split_off(train.keys, train.labels, size=spec.validation_size, seed=seed)
+    except ValueError as error:
+        raise UserError(
+            f"data.validation_size: {spec.validation_size:g} does not fit: {error}",
+            where=train.source,
+            fix="choose a share below 1 or fewer rows, or name a data.validation_file",
+        ) from error
+    mask = division.validation
+    if not mask.any():
+        raise UserError(
+            f"no row of {len(train)} can be split off for validation: each label has one text only",
+            where=train.source,
+            fix="add rows, or name a data.validation_file",
+        )
+    notes.append(
+        f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, stratified by label,"
+        f" duplicate texts on one side (data.validation_size: {spec.validation_size:g}, seed {seed})"
+    )
+    if division.lone:
+        lone = [names[label] for label in division.lone]
+        notes.append(f"labels with one text only, which stays in training: {shortened(lone)}")
+    origin = f"split from {train.source}"
+    return {
+        "train": Split("train", train.table.filter(arrays.mask(~mask)), train.source),
+        "validation": Split("validation", train.table.filter(arrays.mask(mask)), origin),
+    }
+
+
+def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]) -> Split:
+    key = "max_train_samples" if split.name == "train" else "max_eval_samples"
+    limit: int | None = getattr(spec, key)
+    if limit is None or limit >= len(split):
+        return split
+    table = split.table.filter(arrays.mask(sample(len(split), limit, seed=seed)))
+    notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
+    smaller = Split(split.name, table, split.source)
+    lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
+    if lost:
+        notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
+    return smaller

@@ -1,0 +1,1 @@
+"""Rows from files, a file a format."""

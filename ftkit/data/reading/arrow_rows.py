@@ -1,0 +1,102 @@
+"""Parquet, Arrow and `save_to_disk` folders, row by row, without importing datasets or pandas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.reading.textfile import check_readable, shown_path
+from ftkit.errors import UserError
+
+_BATCH_ROWS = 10_000
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""ValueError and OverflowError come from bytes that are no UTF-8 and from dates that Python cannot hold."""
+
+
+def iter_parquet(path: Path) -> Iterator[Row | BadRow]:
+    """Rows of a Parquet file; `line` is the row's number, from 1."""
+    import pyarrow.parquet as pq
+
+    check_readable(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS))
+    except _UNREADABLE as error:
+        raise _broken(path, "Parquet", error) from error
+
+
+def iter_arrow(path: Path) -> Iterator[Row | BadRow]:
+    """Rows of an Arrow file, in the stream or the file format; `line` is the row's number, from 1."""
+    check_readable(path)
+    try:
+        with pa.memory_map(str(path)) as source:
+            yield from _rows(_arrow_batches(source))
+    except _UNREADABLE as error:
+        raise _broken(path, "Arrow", error) from error
+
+
+def _arrow_batches(source: Any) -> Iterator[Any]:
+    if source.read(6) == b"ARROW1":
+        source.seek(0)
+        with pa.ipc.open_file(source) as reader:
+            for index in range(reader.num_record_batches):
+                yield reader.get_batch(index)
+    else:
+        source.seek(0)
+        with pa.ipc.open_stream(source) as stream:
+            yield from stream
+
+
+def _rows(batches: Iterator[Any]) -> Iterator[Row]:
+    number = 0
+    for batch in batches:
+        names = batch.schema.names
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            part = batch.slice(start, _BATCH_ROWS)
+            for values in zip(*(part.column(name).to_pylist() for name in names), strict=True):
+                number += 1
+                yield Row(number, dict(zip(names, values, strict=True)))
+
+
+def class_names(path: Path) -> dict[str, tuple[str, ...]]:
+    """Column -> names of its classes, for the columns that the datasets library marked as ClassLabel.
+
+    It leaves them in the metadata of the Parquet and Arrow files it writes; other files have none.
+    """
+    import pyarrow.parquet as pq
+
+    check_readable(path)
+    try:
+        if path.suffix == ".parquet":
+            return class_names_of(pq.read_schema(path).metadata)
+        with pa.memory_map(str(path)) as source:
+            is_file = source.read(6) == b"ARROW1"
+            source.seek(0)
+            reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+            return class_names_of(reader.schema.metadata)
+    except _UNREADABLE as error:
+        raise _broken(path, path.suffix[1:].capitalize(), error) from error
+
+
+def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """The same from a schema's metadata."""
+    try:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: tuple(feature["names"])
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _broken(path: Path, kind: str, error: Exception) -> UserError:
+    return UserError(
+        f"not a whole {kind} file: {str(error)[:200]}", where=shown_path(path), fix="write or copy it again"
+    )

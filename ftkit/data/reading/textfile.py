@@ -1,0 +1,160 @@
+"""Text files opened so that a byte of another encoding spoils one row, not the program."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import re
+from pathlib import Path
+from typing import TextIO
+
+from ftkit.data.reading.rows import BadRow
+from ftkit.errors import UserError
+
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WINDOW = 1 << 16
+
+
+def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
+    """Open a text file; bytes that are not in its encoding arrive as lone surrogates (PEP 383), see `undecodable`.
+
+    Args:
+        path: the file.
+        encoding: as Python names it; a byte order mark is dropped.
+        newline: as for `open`.
+
+    Raises:
+        UserError: no such file, no such encoding, an empty file, or UTF-16 where an 8-bit encoding was asked for.
+    """
+    try:
+        codec = codecs.lookup(encoding).name
+        # codecs of bytes or of strings (base64, rot13) are looked up, and refused, elsewhere
+        "".encode(codec)
+    except (LookupError, UnicodeError):
+        raise UserError(
+            f"no such encoding: {encoding}",
+            where=shown_path(path),
+            fix="data.encoding takes Python's names: utf-8, cp1252, latin-1, utf-16",
+        ) from None
+    check_readable(path)
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        raise UserError("the file is empty", where=shown_path(path), fix="write the rows again or name another file")
+    wide = codec.startswith(("utf-16", "utf-32"))
+    if start.startswith(_UTF16_MARKS) and not wide:
+        raise UserError(
+            f"the file begins with a UTF-16 byte order mark, not {encoding}",
+            where=f"{shown_path(path)}:1",
+            fix="set data.encoding: utf-16",
+        )
+    return path.open(
+        encoding="utf-8-sig" if codec == "utf-8" else codec,
+        errors="strict" if wide else "surrogateescape",
+        newline=newline,
+    )
+
+
+def check_readable(path: Path) -> None:
+    """Raise UserError unless `path` is a file that can be opened."""
+    if path.is_dir():
+        raise UserError(
+            "is a folder, not a file",
+            where=shown_path(path),
+            fix="name a file, or name the folder in data.dataset_name",
+        )
+    if not path.exists():
+        names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        folder = "" if path.parent.is_dir() else f"; there is no folder {path.parent} either"
+        raise UserError(
+            "no such file",
+            where=shown_path(path),
+            fix=f"did you mean {near[0]}?" if near else f"check the path{folder}",
+        )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(
+            f"cannot be opened: {error.strerror}", where=shown_path(path), fix="check its permissions"
+        ) from error
+
+
+def shown_path(path: Path) -> str:
+    """A path as messages name it: relative when it is below the working directory."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def printable(text: str) -> str:
+    """A piece of a file for a message: what no encoding can write is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class ByteProblems:
+    """Describes the undecodable bytes of one file; only the first costs a second look at the file."""
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        self.path = path
+        self.encoding = encoding
+        self._fix: str | None = None
+
+    def check(self, line: int, text: str) -> BadRow | None:
+        """None when `text` (the raw line or record) is clean, else what is wrong with it.
+
+        A NUL is refused although UTF-8 has it: in a text it is a sign of UTF-16 or of a damaged file, and tokenizers
+        drop it silently.
+        """
+        if not text.isascii() and (found := _ESCAPED_BYTE.search(text)):
+            return self._undecodable(line, ord(found[0]) - 0xDC00)
+        if "\0" in text:
+            return BadRow(line, "a NUL byte", "remove it; a file full of them is UTF-16: set data.encoding: utf-16-le")
+        return None
+
+    def _undecodable(self, line: int, byte: int) -> BadRow:
+        reason = f"byte 0x{byte:02x} is not {self.encoding}"
+        if self._fix is None:
+            offset, self._fix = _explain(self.path, self.encoding)
+            reason = f"byte 0x{byte:02x} at offset {offset} of the file is not {self.encoding}"
+        return BadRow(line, reason, self._fix)
+
+    def fatal(self, line: int, error: UnicodeError) -> UserError:
+        """For encodings of two and four bytes, where nothing after the fault can be read."""
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        return UserError(
+            f"the bytes after this line are not {self.encoding}: {reason}",
+            where=f"{shown_path(self.path)}:{line}",
+            fix="set data.encoding to the file's own, or write the file again as UTF-8",
+        )
+
+
+def _explain(path: Path, encoding: str) -> tuple[int, str]:
+    """Byte offset of the first undecodable byte, and what to do about it."""
+    offset = 0
+    with path.open("rb") as file:
+        for raw in file:
+            try:
+                raw.decode(encoding)
+            except UnicodeDecodeError as error:
+                offset += error.start
+                break
+            offset += len(raw)
+        file.seek(max(0, offset - _WINDOW))
+        around = file.read(2 * _WINDOW)
+    return offset, _advice(around, encoding)
+
+
+def _advice(around: bytes, encoding: str) -> str:
+    text = around.decode(encoding, "surrogateescape")
+    num_broken = len(_ESCAPED_BYTE.findall(text))
+    num_sound = sum(not char.isascii() for char in text) - num_broken
+    if num_sound > num_broken:
+        return f"the text around it is {encoding}, so this row is damaged: write it again or remove it"
+    try:
+        around.decode("cp1252")
+    except UnicodeDecodeError:
+        return "data.encoding: latin-1 would read it; look whether the texts are right then"
+    return "data.encoding: cp1252 would fit"

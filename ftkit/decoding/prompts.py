@@ -1,0 +1,226 @@
+"""What a person or a file asks of a language model, in the form in which the model was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ftkit.data.chat_rows import ChatReader, Unusable
+from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.data.reading.files import iter_rows
+from ftkit.data.reading.nested import has
+from ftkit.data.reading.rows import BadRow, Row
+from ftkit.errors import UserError
+from ftkit.models.saved_folder import has_chat_template
+from ftkit.recipe.schema import Recipe
+from ftkit.runs.run import Run, is_run
+from ftkit.tasks.causal_lm.form import MESSAGES_NAMES
+from ftkit.tasks.causal_lm.forms import field_text
+
+Message = dict[str, str]
+
+PLAIN_COLUMNS = ("prompt", "text", "content")
+"""Columns of a file that hold whole prompts, whatever the columns of the training data were called."""
+
+
+class Form(NamedTuple):
+    """The form of a model's inputs, and what was assumed of it when nothing says it."""
+
+    prompting: Prompting
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One prompt.
+
+    Attributes:
+        text: as it is sent, for everything but chats.
+        messages: of a chat, up to where the assistant is to write.
+        values: the columns of the file it comes from; what was typed, for others.
+    """
+
+    text: str | None = None
+    messages: tuple[Message, ...] = ()
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The prompt for a person's eyes: the text, or the last message."""
+        return self.text if self.text is not None else self.messages[-1]["content"]
+
+
+def form_of(folder: Path, *, raw: bool = False) -> Form:
+    """How the inputs of a saved language model are written, told from its files alone.
+
+    Args:
+        folder: a model folder.
+        raw: send prompts as they are, whatever the model was trained on.
+
+    Raises:
+        UserError: prompting.json cannot be read.
+    """
+    file = folder / PROMPTING_FILE
+    if raw:
+        return Form(Prompting("text"), None)
+    if file.is_file():
+        try:
+            return Form(Prompting.from_dict(json.loads(file.read_text(encoding="utf-8"))), None)
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"it cannot be read: {error}", where=str(file), fix="add --raw to send prompts as they are"
+            ) from error
+    if has_chat_template(folder):
+        assumed = "prompts are the user's turn in its chat template (--raw: as they are)"
+        return Form(Prompting("chat"), f"{folder} does not say how it was trained: {assumed}")
+    return Form(Prompting("text"), f"{folder} does not say how it was trained: prompts are sent as they are")
+
+
+def typed_prompts(
+    prompting: Prompting, prompts: Sequence[str], fields: Mapping[str, str], *, system: str | None
+) -> list[Ask]:
+    """Prompts from the command line.
+
+    Args:
+        prompting: the form of the model's inputs.
+        prompts: each becomes a text, the one column of a prompt, or the user's turn.
+        fields: columns of a prompt that has several; then there is one prompt and `prompts` is empty.
+        system: the system's turn of a chat.
+
+    Raises:
+        UserError: they do not make a prompt of this form.
+    """
+    for text in (*prompts, *fields.values(), system or ""):
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise UserError("a prompt holds bytes that are no text in this terminal's encoding", fix="type it in UTF-8")
+    names = prompting.prompt_fields
+    if fields and not names:
+        raise UserError(f"this model reads {_form(prompting)}, which have no fields", fix="use --prompt")
+    if system is not None and prompting.kind != "chat":
+        raise UserError(f"this model reads {_form(prompting)}, which have no system's turn", fix="leave --system out")
+    if names and (fields or len(names) > 1):
+        return [_filled(prompting, prompts, fields)]
+    if not prompts:
+        raise UserError("there is no prompt", fix="add --prompt '...'")
+    asks = [_ask(prompting, prompt, {"prompt": prompt}) for prompt in prompts]
+    if system is None:
+        return asks
+    turn = {"role": "system", "content": system}
+    return [Ask(messages=(turn, *ask.messages), values={"system": system, **ask.values}) for ask in asks]
+
+
+def _form(prompting: Prompting) -> str:
+    kinds = {"text": "plain texts", "completion": f"prompts by the template {prompting.template!r}", "chat": "chats"}
+    return kinds[prompting.kind]
+
+
+def _filled(prompting: Prompting, prompts: Sequence[str], fields: Mapping[str, str]) -> Ask:
+    names = prompting.prompt_fields
+    wanted = " ".join(f"--field {name}=..." for name in names)
+    if prompts:
+        raise UserError(f"this model was trained with the columns {', '.join(names)}", fix=f"ask it with {wanted}")
+    if unknown := [name for name in fields if name not in names]:
+        raise UserError(f"the prompt has no field {unknown[0]}", fix=f"ask with {wanted}")
+    if missing := [name for name in names if name not in fields]:
+        raise UserError(f"the field {missing[0]} of the prompt is missing", fix=f"ask with {wanted}")
+    if not any(text.strip() for text in fields.values()):
+        raise UserError("every field of the prompt is empty", fix=f"ask with {wanted}")
+    return Ask(prompting.render_prompt(fields), values=dict(fields))
+
+
+def _ask(prompting: Prompting, prompt: str, values: Mapping[str, object]) -> Ask:
+    if prompting.kind == "text":
+        return Ask(prompt, values=values)
+    if not prompt:
+        raise UserError("the prompt is empty", fix="write what the model is to answer")
+    if prompting.kind == "chat":
+        return Ask(messages=({"role": "user", "content": prompt},), values=values)
+    return Ask(prompting.render_prompt(dict.fromkeys(prompting.prompt_fields, prompt)), values=values)
+
+
+def recipe_of(path: Path) -> Recipe | None:
+    """The recipe of a run; None for a model folder."""
+    if not is_run(path):
+        return None
+    from ftkit.recipe.parse import load_recipe
+
+    return load_recipe(Run(path).recipe_file, check_files=False).recipe
+
+
+def file_prompts(
+    prompting: Prompting,
+    path: Path,
+    *,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+) -> list[Ask]:
+    """Prompts from the rows of a file: the columns of the training data, or whole prompts.
+
+    Args:
+        prompting: the form of the model's inputs.
+        path: text (one prompt a line), CSV, TSV, JSON, JSONL, Parquet or Arrow.
+        column: where the data's texts or chats stood in training, when a recipe says it.
+        encoding: of a text file.
+        delimiter: of a CSV file.
+
+    Raises:
+        UserError: there is no such file, no row, no column that fits, or a row that cannot be read; with its line.
+    """
+    rows = list(iter_rows(path, encoding=encoding, delimiter=delimiter))
+    if not rows:
+        raise UserError("there is no row in it", where=str(path))
+    asks = []
+    for row in rows:
+        if isinstance(row, BadRow):
+            raise UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
+        try:
+            asks.append(_row_ask(prompting, row, column))
+        except (UserError, Unusable) as error:
+            problem = error.reason if isinstance(error, Unusable) else error.problem
+            raise UserError(problem, where=f"{path}:{row.line}", fix=error.fix) from None
+    return asks
+
+
+def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:
+    values, names = row.values, prompting.prompt_fields
+    if names and all(has(values, name) for name in names):
+        # numbers become text as they did in training
+        return Ask(prompting.render_prompt({name: field_text(values, name, None) for name in names}), values=values)
+    if prompting.kind == "chat" and (found := _first((column, *MESSAGES_NAMES), values)):
+        return Ask(messages=_messages(values, found), values=values)
+    whole = (column, *PLAIN_COLUMNS, *(values if len(values) == 1 else ()))
+    found = _first(whole, values) if len(names) <= 1 else None
+    if found is None:
+        wanted = ", ".join(names) or ("messages" if prompting.kind == "chat" else "text")
+        other = "" if len(names) > 1 else ", nor one called prompt"
+        raise UserError(f"there is no column {wanted}{other}", fix=f"columns here: {', '.join(values)}")
+    return _ask(prompting, field_text(values, found, None), values)
+
+
+def _first(names: Iterable[str | None], values: Mapping[str, object]) -> str | None:
+    return next((name for name in names if name in values), None)
+
+
+def _messages(values: Mapping[str, object], name: str) -> tuple[Message, ...]:
+    value = values[name]
+    try:
+        turns = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise UserError(f"column {name} is no JSON: {error}", fix="mend the row") from None
+    if not isinstance(turns, list) or not turns:
+        raise UserError(f"column {name} holds no messages", fix="write a list of objects with role and content")
+    # what the data have the assistant answer at the end is what is asked for
+    while (
+        turns and isinstance(turns[-1], dict) and turns[-1].get("role", turns[-1].get("from")) in ("assistant", "gpt")
+    ):
+        turns = turns[:-1]
+    if not turns:
+        raise UserError(f"column {name} has nothing before the assistant's turn", fix="begin with the user's")
+    # read as in training, where a chat without an answer has nothing to learn and is refused
+    read = ChatReader(name).read([*turns, {"role": "assistant", "content": "-"}])
+    messages: list[Message] = json.loads(read)[:-1]
+    return tuple(messages)

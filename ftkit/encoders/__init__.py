@@ -1,0 +1,1 @@
+"""An encoder run once and stored, and a head fitted on it."""

@@ -1,0 +1,117 @@
+"""Splits in, stored encoder outputs out; the encoder is loaded only when some split has not been through it yet."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ftkit.data.labelled import Split
+from ftkit.encoders.store import FeatureKey, Features, TokenBatch, TokenChunk, encode, stored
+from ftkit.inputs.batching import chunks, exact_length_batches
+from ftkit.inputs.text import tokenize_texts
+from ftkit.models.checkpoint import Checkpoint, Pooling
+from ftkit.models.placement import Placement
+from ftkit.progress import Reporter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CHUNK_ROWS = 16_384
+"""Rows tokenized and sorted together: enough to fill batches of one length, few enough to stay small."""
+
+TOKENS_A_BATCH = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
+"""Larger batches leave a CPU's caches; an accelerator wants them."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen encoder that is loaded on first use.
+
+    Attributes:
+        checkpoint: its files.
+        pooling: what is kept of its outputs.
+        max_length: tokens kept of each example.
+        placement: device and precision.
+        load: makes the module (eval mode, on the device, in the precision).
+        trust_remote_code: as the recipe says.
+    """
+
+    checkpoint: Checkpoint
+    pooling: Pooling
+    max_length: int
+    placement: Placement
+    load: Callable[[], nn.Module]
+    trust_remote_code: bool = False
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The encoder itself."""
+        return self.load()
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The checkpoint's tokenizer."""
+        return load_tokenizer(self.checkpoint, trust_remote_code=self.trust_remote_code)
+
+    def key(self, split: Split) -> FeatureKey:
+        """What the features of a split depend on."""
+        return FeatureKey(
+            weights=self.checkpoint.weights_hash,
+            tokenizer=self.checkpoint.tokenizer_hash,
+            texts=split.texts_hash,
+            max_length=self.max_length,
+            tokens=self.pooling.tokens,
+            normalize=self.pooling.normalize,
+            dtype=str(self.placement.dtype).removeprefix("torch."),
+            device=self.placement.device.type,
+            versions=f"torch {torch.__version__}, transformers {importlib.metadata.version('transformers')}",
+        )
+
+
+def load_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The checkpoint's fast tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        checkpoint.folder, trust_remote_code=trust_remote_code
+    )
+    return tokenizer
+
+
+def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Features:
+    """The encoder's outputs over a split: read back when they are stored, else computed and stored."""
+    key = encoder.key(split)
+    if (found := stored(key)) is not None:
+        return found
+    width = int(encoder.module.config.hidden_size)  # type: ignore[union-attr, arg-type]
+    with reporter.track(f"encoding {split.name}", total=len(split)) as advance:
+        return encode(
+            encoder.module,
+            token_chunks(encoder.tokenizer, split, max_length=encoder.max_length, device=encoder.placement.device),
+            key=key,
+            pooling=encoder.pooling,
+            num_rows=len(split),
+            width=width,
+            device=encoder.placement.device,
+            advance=advance,
+        )
+
+
+def token_chunks(
+    tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int, device: torch.device
+) -> Iterator[TokenChunk]:
+    """Tokenize a split chunk by chunk, each batched by exact length."""
+    for rows in chunks(len(split), size=CHUNK_ROWS):
+        table = split.table.slice(rows.start, rows.stop - rows.start)
+        pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+        tokens = tokenize_texts(tokenizer, table["text"].to_pylist(), pairs, max_length=max_length)
+        batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH.get(device.type, 4_096))
+        yield TokenChunk(
+            [TokenBatch(batch + rows.start, tokens.stack(batch)) for batch in batches], tokens.num_truncated
+        )

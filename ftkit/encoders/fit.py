@@ -1,0 +1,266 @@
+"""Fits a classification head on stored features: a small deterministic loop over tensors, no Trainer."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ftkit.diagnosis.measurements import CurvePoint
+from ftkit.encoders.best_weights import BestWeights
+from ftkit.encoders.feature_rows import FeatureRows
+from ftkit.encoders.heads import Head, LinearHead
+from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
+from ftkit.errors import UserError
+from ftkit.recipe.schema import TrainingSpec
+from ftkit.training.probes import losses_of_logits
+
+if TYPE_CHECKING:
+    from ftkit.encoders.head_probe import HeadProbe
+
+SMALL_STEP = 50_000_000
+"""Multiplications a step below which one thread is faster."""
+
+
+class FitResult(NamedTuple):
+    """How a fit ended; the head holds the weights of `best_step` (or of the last one, as the recipe says)."""
+
+    num_steps: int
+    best_step: int
+    best_score: float
+    weight_decay: float
+    stopped_early: bool
+
+
+def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
+    """Logits (P, N, K) of every row and candidate, in float32 on the CPU, in eval mode."""
+    head.eval()
+    with torch.inference_mode():
+        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
+
+
+def fit_head(
+    head: Head,
+    train: FeatureRows,
+    validation: FeatureRows,
+    *,
+    spec: TrainingSpec,
+    class_weights: torch.Tensor | None,
+    device: torch.device,
+    record: Callable[[Mapping[str, Any]], None],
+    probe: HeadProbe | None = None,
+    advance: Callable[[int], None] = lambda _steps: None,
+) -> FitResult:
+    """Fit a head with AdamW; score the validation set as the recipe says; keep the best weights.
+
+    Args:
+        head: features (B, D) -> logits (P, B, K) of P candidates; afterwards the best one alone is left. Only
+            parameters with requires_grad are trained.
+        train: training rows.
+        validation: rows that decide which weights are best.
+        spec: the recipe's training section.
+        class_weights: (K,) or None.
+        device: where head and batches live.
+        record: called with one line of history after each evaluation.
+        probe: is scored before the first step and at each evaluation; has no say in which weights are kept.
+        advance: called with the number of steps just done.
+
+    Raises:
+        UserError: the loss or a gradient is not finite.
+    """
+    with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
+        fitting = _Fitting(head, spec, num_rows=len(train), class_weights=class_weights, device=device, probe=probe)
+        if probe is not None:
+            record(fitting.look_on(validation))
+        for vectors, labels in fitting.batches(train):
+            fitting.step(vectors, labels)
+            advance(1)
+            if fitting.evaluation_is_due:
+                record(fitting.evaluate(validation))
+        return fitting.settle()
+
+
+class _Fitting:
+    """One fit: the optimizer, the schedule and what has been seen so far."""
+
+    def __init__(
+        self,
+        head: Head,
+        spec: TrainingSpec,
+        *,
+        num_rows: int,
+        class_weights: torch.Tensor | None,
+        device: torch.device,
+        probe: HeadProbe | None,
+    ) -> None:
+        self.head = head
+        self.spec = spec
+        self.device = device
+        self.plan = _Plan.of(spec, num_rows=num_rows)
+        self.class_weights = None if class_weights is None else class_weights.to(device)
+        self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+        # a linear head carries its penalties in its loss
+        self.decay = 0.0 if isinstance(head, LinearHead) or spec.weight_decay == "auto" else spec.weight_decay
+        self.optimizer = AdamW(self.parameters, weight_decay=self.decay)
+        self.tracker = BestWeights(spec)
+        self.losses: list[torch.Tensor] = []
+        self.num_steps = 0
+        self.rate_mass = 0.0
+        self.probe = probe
+        torch.manual_seed(spec.seed)
+
+    @property
+    def learning_rate(self) -> float:
+        return self.spec.learning_rate * self.plan.factor(self.num_steps)
+
+    @property
+    def is_done(self) -> bool:
+        return self.num_steps >= self.plan.num_steps or self.tracker.exhausted
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        return self.num_steps % self.plan.eval_every == 0 or self.num_steps == self.plan.num_steps
+
+    def batches(self, train: FeatureRows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Shuffled epochs until the fit is done."""
+        generator = np.random.default_rng(self.spec.seed)
+        while True:
+            for batch in train.batches(self.spec.per_device_train_batch_size, generator):
+                if self.is_done:
+                    return
+                yield batch
+
+    def step(self, vectors: torch.Tensor, labels: torch.Tensor) -> None:
+        """Update the head with features (B, D) and labels (B,)."""
+        self.head.train()
+        losses = losses_of_candidates(
+            self.head(vectors.to(self.device)),
+            labels.to(self.device),
+            class_weights=self.class_weights,
+            label_smoothing=self.spec.label_smoothing_factor,
+        )
+        self.optimizer.zero_gradients()
+        torch.autograd.backward(losses.sum() + self.head.penalty())
+        norms = clip_candidates(self.parameters, num_candidates=len(losses), max_norm=self.spec.max_grad_norm)
+        _stop_if_not_finite(losses, norms, step=self.num_steps)
+        learning_rate = self.learning_rate
+        self.optimizer.step(learning_rate)
+        self.losses.append(losses.detach())
+        self.rate_mass += learning_rate
+        self.num_steps += 1
+
+    def look_on(self, validation: FeatureRows) -> dict[str, Any]:
+        """Score the untrained head; returns a line of history that nothing is chosen by."""
+        logits = predict_logits(self.head, validation, device=self.device)
+        scores = [score(candidate, validation.labels) for candidate in logits]
+        candidate = self.tracker.choose(scores)
+        probed = self._probe(candidate, logits[candidate], validation.labels)
+        return {"step": 0, "epoch": 0.0, **probed, "validation_loss": scores[candidate]["loss"]}
+
+    def evaluate(self, validation: FeatureRows) -> dict[str, Any]:
+        """Score every candidate; returns the line of history of the best one."""
+        logits = predict_logits(self.head, validation, device=self.device)
+        scores = [score(candidate, validation.labels) for candidate in logits]
+        candidate, improved = self.tracker.update(self.num_steps, scores, self.head)
+        train_loss = float(torch.stack(self.losses)[:, candidate].mean())
+        self.losses.clear()
+        return {
+            "step": self.num_steps,
+            "epoch": round(self.num_steps / self.plan.steps_per_epoch, 4),
+            "learning_rate": self.spec.learning_rate * self.plan.factor(self.num_steps - 1),
+            "weight_decay": self._decay_of(candidate),
+            "train_loss": train_loss,
+            **self._probe(candidate, logits[candidate], validation.labels),
+            **{f"validation_{name}": value for name, value in scores[candidate].items()},
+            "best": improved,
+        }
+
+    def _probe(self, candidate: int, logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+        if self.probe is None:
+            return {}
+        epoch = self.num_steps / self.plan.steps_per_epoch
+        validation = losses_of_logits(logits.numpy(), labels)
+        train = self.probe.score_train(self.head, candidate, device=self.device)
+        self.probe.keep(CurvePoint(self.num_steps, epoch, self.rate_mass, train, validation))
+        return {"train_probe_loss": train.loss, "train_probe_accuracy": train.accuracy}
+
+    def settle(self) -> FitResult:
+        """Leave the weights and the candidate to keep in the head."""
+        if self.probe is not None:
+            self.probe.score_test(self.head, self.tracker.last_candidate, device=self.device)
+        candidate = self.tracker.settle(self.head, keep_last=not self.spec.load_best_model_at_end)
+        weight_decay = self._decay_of(candidate)
+        self.head.keep(candidate)
+        self.head.eval()
+        tracker = self.tracker
+        return FitResult(self.num_steps, tracker.best_step, tracker.best_score, weight_decay, tracker.exhausted)
+
+    def _decay_of(self, candidate: int) -> float:
+        if isinstance(self.head, LinearHead):
+            return round(float(self.head.penalties[candidate]), 9)
+        return self.decay
+
+
+@contextlib.contextmanager
+def _threads_for(head: Head, *, batch_size: int, device: torch.device) -> Iterator[None]:
+    """One thread while the matrices are small: handing them to a second core costs more than it saves."""
+    trained = sum(parameter.numel() for parameter in head.parameters() if parameter.requires_grad)
+    before = torch.get_num_threads()
+    if device.type == "cpu" and trained * batch_size < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def score(logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints."""
+    targets = torch.from_numpy(labels)
+    predicted = logits.argmax(dim=1)
+    loss = float(nn.functional.cross_entropy(logits, targets))
+    num_labels = logits.shape[1]
+    hits = torch.bincount(targets[predicted == targets], minlength=num_labels).double()
+    support = torch.bincount(targets, minlength=num_labels) + torch.bincount(predicted, minlength=num_labels)
+    seen = support > 0
+    f1 = float((2 * hits[seen] / support[seen]).mean())
+    return {"loss": loss, "accuracy": float((predicted == targets).double().mean()), "f1_macro": f1}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    num_steps: int
+    steps_per_epoch: int
+    warmup_steps: int
+    eval_every: int
+    schedule: str
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, *, num_rows: int) -> _Plan:
+        per_epoch = math.ceil(num_rows / spec.per_device_train_batch_size)
+        num_steps = count_steps(spec, num_rows=num_rows)
+        warmup = spec.warmup_steps
+        warmup_steps = math.ceil(warmup * num_steps) if warmup < 1 else int(warmup)
+        eval_every = (spec.eval_steps or per_epoch) if spec.eval_strategy == "steps" else per_epoch
+        return cls(num_steps, per_epoch, warmup_steps, eval_every, spec.lr_scheduler_type)
+
+    def factor(self, step: int) -> float:
+        return learning_rate_factor(
+            step, num_steps=self.num_steps, warmup_steps=self.warmup_steps, schedule=self.schedule
+        )
+
+
+def _stop_if_not_finite(losses: torch.Tensor, norms: torch.Tensor, *, step: int) -> None:
+    if not bool(torch.isfinite(losses).all() and torch.isfinite(norms).all()):
+        raise UserError(
+            f"the loss ({float(losses.detach().sum())}) or its gradient ({float(norms.sum())}) is not finite "
+            f"at step {step + 1}; nothing was updated with it",
+            fix="lower training.learning_rate, or look for broken features in the base model (model.dtype: float32)",
+        )

@@ -1,0 +1,187 @@
+"""The two ways to put a head on a frozen encoder: the architecture's own, or one linear layer on a pooled vector."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from ftkit.data.labelled import Splits
+from ftkit.encoders.feature_rows import FeatureRows
+from ftkit.encoders.features import Encoder
+from ftkit.encoders.heads import (
+    ArchitectureHead,
+    Head,
+    LinearHead,
+    LoadedClassifier,
+    check_replay,
+    feature_statistics,
+    load_for_classification,
+)
+from ftkit.encoders.store import pool
+from ftkit.errors import UserError
+from ftkit.inputs.text import tokenize_texts
+from ftkit.models.checkpoint import Checkpoint, Pooling
+from ftkit.models.placement import Placement
+from ftkit.models.pooled import save_pooled
+from ftkit.recipe.schema import Recipe
+
+PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
+"""Strengths of the L2 penalty that `weight_decay: auto` tries: from none to one that hardly lets the weights move."""
+
+CHECK_ROWS = 8
+"""Examples on which a replay is held against the whole model."""
+
+
+class FrozenPlan(Protocol):
+    """A head, the encoder that feeds it, and how both are saved."""
+
+    encoder: Encoder
+
+    def head(self, train: FeatureRows) -> Head:
+        """A head ready to be trained."""
+
+    def save(self, head: Head, target: Path) -> None:
+        """Fill the empty folder `target` with a standard model."""
+
+
+def choose_plan(
+    recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
+) -> FrozenPlan:
+    """The plan that a pooling asks for."""
+    plan = ArchitecturePlan if pooling.kind == "cls" else PooledPlan
+    return plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
+
+
+class PooledPlan:
+    """One linear layer on the pooled vector, saved as sentence-transformers modules.
+
+    Neither transformers nor the encoder is loaded when the features are stored already.
+    """
+
+    def __init__(
+        self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
+    ) -> None:
+        self.recipe = recipe
+        self.splits = splits
+        self.encoder = Encoder(
+            checkpoint=checkpoint,
+            pooling=pooling,
+            max_length=checkpoint.max_length(recipe.data.max_length, pooling=pooling),
+            placement=placement,
+            load=lambda: _load_encoder(checkpoint, placement, trust_remote_code=recipe.model.trust_remote_code),
+            trust_remote_code=recipe.model.trust_remote_code,
+        )
+
+    def head(self, train: FeatureRows) -> Head:
+        """A linear layer on standardised features."""
+        mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+        asked = self.recipe.training.weight_decay
+        penalties = PENALTIES if asked == "auto" else (asked,)
+        return LinearHead(mean=mean, scale=scale, num_labels=len(self.splits.label_names), penalties=penalties)
+
+    def save(self, head: Head, target: Path) -> None:
+        """Transformer, Pooling and Dense; the standardisation folded into the Dense layer."""
+        assert isinstance(head, LinearHead)
+        weight, bias = head.folded()
+        save_pooled(
+            target,
+            self.encoder.checkpoint,
+            pooling=self.encoder.pooling,
+            weight=weight,
+            bias=bias,
+            label_names=self.splits.label_names,
+            max_length=self.encoder.max_length,
+        )
+
+
+class ArchitecturePlan:
+    """The head of AutoModelForSequenceClassification; every weight that the checkpoint does not bring is trained."""
+
+    def __init__(
+        self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
+    ) -> None:
+        self.recipe = recipe
+        self.splits = splits
+        self.placement = placement
+        self.encoder = Encoder(
+            checkpoint=checkpoint,
+            pooling=pooling,
+            max_length=checkpoint.max_length(recipe.data.max_length),
+            placement=placement,
+            load=lambda: in_precision(self.loaded.model.base_model, placement),
+            trust_remote_code=recipe.model.trust_remote_code,
+        )
+
+    @cached_property
+    def loaded(self) -> LoadedClassifier:
+        """The whole model in float32."""
+        return load_for_classification(
+            self.encoder.checkpoint,
+            label_names=self.splits.label_names,
+            seed=self.recipe.training.seed,
+            trust_remote_code=self.recipe.model.trust_remote_code,
+            cls_pooling=True,
+        )
+
+    def head(self, train: FeatureRows) -> Head:  # noqa: ARG002
+        """The architecture's own head around a replay, checked against the whole model on a few examples."""
+        head = ArchitectureHead(self.loaded.model, trainable=self.loaded.new_parameters)
+        self._check(head.eval())
+        return head
+
+    def save(self, head: Head, target: Path) -> None:  # noqa: ARG002
+        """The ordinary full checkpoint: the head shares its parameters with the whole model."""
+        self.loaded.model.save_pretrained(target)
+        # whoever loads the model cuts where it was cut in training
+        self.encoder.tokenizer.model_max_length = self.encoder.max_length
+        self.encoder.tokenizer.save_pretrained(target)
+
+    def _check(self, head: ArchitectureHead) -> None:
+        model: nn.Module = self.loaded.model
+        model.eval()
+        few = self.splits.train.table.slice(0, CHECK_ROWS)
+        pairs = few["text_pair"].to_pylist() if "text_pair" in few.column_names else None
+        tokens = tokenize_texts(
+            self.encoder.tokenizer, few["text"].to_pylist(), pairs, max_length=self.encoder.max_length
+        )
+        replayed, full = [], []
+        with torch.inference_mode():
+            for row in range(len(few)):
+                inputs = {name: torch.tensor([ids[row]]) for name, ids in tokens.columns.items()}
+                inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+                full.append(model(**inputs).logits)
+                hidden = self.loaded.model.base_model(**inputs).last_hidden_state
+                replayed.append(_replay(head, pool(hidden, tokens="first", normalize=False)))
+        check_replay(type(model).__name__, replayed=torch.cat(replayed), full=torch.cat(full))
+
+
+def _replay(head: ArchitectureHead, features: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K), or UserError for an architecture that refuses to begin behind its encoder (T5, BART)."""
+    try:
+        return head(features)[0]  # type: ignore[no-any-return]
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the head of {type(head.model).__name__} cannot be run by itself: {error}",
+            fix="set method.type: full or lora",
+        ) from error
+
+
+def _load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:
+    from transformers import AutoModel
+
+    encoder: nn.Module = AutoModel.from_pretrained(
+        checkpoint.folder, dtype=placement.dtype, trust_remote_code=trust_remote_code
+    )
+    return encoder.eval().to(placement.device)
+
+
+def in_precision(encoder: nn.Module, placement: Placement) -> nn.Module:
+    """The encoder where and as it shall run: a copy, unless that is float32 on the CPU, in which it is saved."""
+    same = placement.dtype == torch.float32 and placement.device.type == "cpu"
+    chosen = encoder if same else copy.deepcopy(encoder).to(device=placement.device, dtype=placement.dtype)
+    return chosen.eval()

@@ -1,0 +1,1 @@
+"""What `ftkit eval` measures, whatever the task."""

@@ -1,0 +1,87 @@
+"""The weights of a run: those it keeps, and those of the other checkpoint, put in a folder that loads alike."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftkit.diagnosis.measurements import SETS, ExampleLosses, Model, Set
+from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.training.probes import read_final_test
+
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+@contextlib.contextmanager
+def other_weights(subject: Subject) -> Iterator[Path | str]:
+    """A model folder with the weights that model/ does not hold: the last where the best are kept, or the best.
+
+    Yields:
+        A folder that loads as model/ does; or the reason for which there is none.
+    """
+    step = subject.last_step if subject.kept == "best" else subject.best_step
+    if subject.run is None or step is None:
+        yield "the run that made the model is not known"
+        return
+    folder = subject.run.checkpoints_dir / f"checkpoint-{step}"
+    if not folder.is_dir():
+        yield f"the checkpoint of step {step:,} is not there"
+        return
+    if reason := _why_not_alike(folder, subject.model_dir):
+        yield reason
+        return
+    with tempfile.TemporaryDirectory(prefix="ftkit-eval-") as name:
+        target = Path(name) / "model"
+        shutil.copytree(subject.model_dir, target, ignore=shutil.ignore_patterns(*WEIGHTS))
+        for pattern in WEIGHTS:
+            for file in folder.glob(pattern):
+                (target / file.name).symlink_to(file.resolve())
+        yield target
+
+
+def losses_on_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
+    """Take the losses of the other weights from the record of the training, where the weights are gone.
+
+    Args:
+        subject: a run.
+        found: gets them, or the reason for which they are not there.
+        other: final where the best are kept, or best.
+        reason: why the weights cannot be scored anew.
+    """
+    step = subject.last_step if other == "final" else subject.best_step
+    point = next((point for point in subject.curve if point.step == step), None)
+    taken: dict[Set, ExampleLosses | None] = {
+        "train": point.train if point else None,
+        "validation": point.validation if point else None,
+        "test": read_final_test(subject.run) if subject.run is not None and other == "final" else None,
+    }
+    for which in SETS:
+        losses = taken.get(which)
+        if losses is not None and not found.refuse_other_sizes(which, losses):
+            found.losses[other, which] = losses
+        elif (subject.kept, which) in found.losses:
+            found.absent[f"{other}/{which}"] = reason
+
+
+def _why_not_alike(folder: Path, model_dir: Path) -> str:
+    """Empty where the weights of a checkpoint are named and shaped as those of model/."""
+    from safetensors import SafetensorError
+
+    try:
+        there, here = _shapes(folder), _shapes(model_dir)
+    except (OSError, SafetensorError) as error:
+        return f"the weights of {folder.name} cannot be read: {error}"
+    return "" if there == here and there else f"the weights of {folder.name} are not laid out as those of model/"
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "np") as weights:
+            found |= {f"{file.name}:{name}": tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    return found

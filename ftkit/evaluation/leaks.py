@@ -1,0 +1,76 @@
+"""Validation and test held against the training set: what stands in both."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.data.dataset import Split
+from ftkit.diagnosis.measurements import Overlap
+from ftkit.evaluation.overlap import find_overlap, find_text_overlap
+from ftkit.evaluation.subject import Gathered, Subject, some
+
+MOST_TRAIN_ROWS = 100_000
+HELD_OUT_ROWS = 2_000
+
+
+def find_leaks(subject: Subject, found: Gathered) -> None:
+    """Fill in the overlaps of `found`."""
+    splits, seed = subject.splits, subject.seed
+    train = some(splits.train, MOST_TRAIN_ROWS, seed=seed)
+    if len(train) < len(splits.train):
+        found.notes.append(f"leaks were looked for among {len(train):,} of {len(splits.train):,} training rows")
+    for split in splits.all()[1:]:
+        with subject.reporter.track(f"{split.name} held against train", total=len(split)) as advance:
+            overlap = overlap_of(some(split, HELD_OUT_ROWS, seed=seed), train, seed=seed)
+            advance(len(split))
+        if split.name == "validation":
+            found.overlap = overlap
+        else:
+            found.test_overlap = overlap
+
+
+def repeated_share(split: Split) -> float:
+    """Share of its rows that repeat an earlier one but for case, spacing and Unicode form."""
+    return 1 - len(np.unique(split.keys)) / max(1, len(split))
+
+
+def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
+    """Rows of a split that stand in the training set, in the way that fits their form."""
+    if held_out.table.column_names == ["text"]:
+        return find_text_overlap(held_out.texts, train.texts, seed=seed)
+    return find_overlap(
+        _asked(held_out),
+        _asked(train),
+        held_out_targets=_wanted(held_out),
+        train_targets=_wanted(train),
+        seed=seed,
+    )
+
+
+def _asked(split: Split) -> list[str]:
+    """What a model is given in each row."""
+    names = split.table.column_names
+    if "messages" in names:
+        chats = [json.loads(text) for text in split.table.column("messages").to_pylist()]
+        return ["\n".join(one["content"] for one in chat if one["role"] != "assistant") for chat in chats]
+    if "prompt" in names:
+        prompts: list[str] = split.table.column("prompt").to_pylist()
+        return prompts
+    pairs = split.pairs
+    return split.texts if pairs is None else [f"{a}\n{b}" for a, b in zip(split.texts, pairs, strict=True)]
+
+
+def _wanted(split: Split) -> list[str] | list[int]:
+    """What it is to give in each row."""
+    names = split.table.column_names
+    if "messages" in names:
+        chats = [json.loads(text) for text in split.table.column("messages").to_pylist()]
+        return ["\n".join(one["content"] for one in chat if one["role"] == "assistant") for chat in chats]
+    if "completion" in names:
+        completions: list[str] = split.table.column("completion").to_pylist()
+        return completions
+    labels: npt.NDArray[np.int64] = split.labels
+    return [int(label) for label in labels]

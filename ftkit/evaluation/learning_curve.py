@@ -1,0 +1,47 @@
+"""The quick verdict at the end of a training: what its learning curves alone say."""
+
+from __future__ import annotations
+
+from ftkit.diagnosis.diagnose import diagnose
+from ftkit.diagnosis.measurements import ExampleLosses, Measurements, Model, Set, Setting
+from ftkit.diagnosis.verdict import TITLES
+from ftkit.recipe.schema import Recipe
+from ftkit.runs.run import Run
+from ftkit.training.probes import read_probes
+
+SEEN = ("invalid_run", "not_converged", "memorised", "overfit", "no_gain", "too_little_data")
+"""Checks that learning curves are enough for."""
+
+
+def curve_verdict(run: Run, recipe: Recipe) -> str:
+    """One sentence about a finished run, from the losses taken while it trained; nothing is scored for it."""
+    points = read_probes(run)
+    trained = [point for point in points if point.step > 0]
+    if not trained:
+        return "no evaluation was made on the way, so its learning curve says nothing; `ftkit eval` looks closer"
+    training = recipe.training
+    best = min(trained, key=lambda point: point.validation.loss) if training.load_best_model_at_end else trained[-1]
+    losses: dict[tuple[Model, Set], ExampleLosses] = {
+        ("final", "train"): trained[-1].train,
+        ("final", "validation"): trained[-1].validation,
+        ("best", "train"): best.train,
+        ("best", "validation"): best.validation,
+    }
+    if points[0].step == 0 and recipe.task != "classification":
+        losses |= {("base", "train"): points[0].train, ("base", "validation"): points[0].validation}
+    setting = Setting(
+        num_steps=trained[-1].step,
+        max_steps=training.max_steps,
+        num_train_epochs=training.num_train_epochs,
+        num_epochs_done=trained[-1].epoch,
+        learning_rate=training.learning_rate,
+        patience=training.early_stopping_patience,
+        load_best=training.load_best_model_at_end,
+    )
+    verdict = diagnose(
+        Measurements(recipe.task, recipe.method.type, losses, setting=setting, curve=points, seed=training.seed)
+    )
+    for check in verdict.checks:
+        if check.state == "fired" and check.name in SEEN:
+            return f"{TITLES[check.name]}: {check.summary}"
+    return "the learning curves show neither overfitting nor a training that ended too early"

@@ -1,0 +1,1 @@
+"""What goes in: examples as tokens, and batches of them."""

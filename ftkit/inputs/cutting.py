@@ -1,0 +1,188 @@
+"""Documents of any length to sequences of a limited one, and what of them is learnt then: arithmetic on flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.inputs.encoding import Bools, Encoded, Integers, SpecialTokens, Words
+from ftkit.inputs.spans import Row
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """D documents of T tokens in all, with the special tokens around them.
+
+    Attributes:
+        ids, num_bytes: (T,) int32.
+        learnt: (T,) bool.
+        offsets: (D + 1,) int64.
+    """
+
+    ids: Words
+    num_bytes: Words
+    learnt: Bools
+    offsets: Integers
+
+    def learning_all(self) -> Framed:
+        """The same with every token learnt but a document's first, which nothing predicts."""
+        return replace(self, learnt=_all_but(self.offsets[:-1], len(self.ids)))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sequences of limited length: the fields of `Sequences` but for the special tokens."""
+
+    ids: Words
+    learnt: Bools
+    begins: Bools
+    num_bytes: Words
+    offsets: Integers
+    rows: Integers
+
+
+def frame_documents(parts: Sequence[tuple[Words, Words]], lengths: Integers) -> Framed:
+    """Documents of which all is learnt.
+
+    Args:
+        parts: ids and bytes of all documents, in consecutive parts, T tokens in all.
+        lengths: tokens of each document, (D,).
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids, num_bytes = _joined([ids for ids, _ in parts], np.int32), _joined([found for _, found in parts], np.int32)
+    return Framed(ids, num_bytes, _all_but(offsets[:-1], len(ids)), offsets)
+
+
+def with_special_tokens(
+    encoded: Encoded, *, first: Bools, last: Bools, special: SpecialTokens
+) -> tuple[Words, Words, Integers]:
+    """Set the begin and the end token around documents, unless they stand there already.
+
+    Args:
+        encoded: N pieces of documents.
+        first: (N,) whether a piece begins its document, and so gets the begin token, where there is one.
+        last: (N,) whether it ends it, and so gets the end token.
+        special: what to set.
+
+    Returns:
+        Ids and bytes of all pieces end to end, and the tokens of each piece (N,).
+    """
+    starts, lengths = encoded.offsets[:-1], np.diff(encoded.offsets)
+    before = len(special.prefix) * (first & ~_starts_with(encoded.ids, starts, lengths, special.prefix))
+    after = last.copy()
+    filled = lengths > 0
+    after[filled] &= encoded.ids[(starts + lengths - 1)[filled]] != special.eos
+    framed_lengths = before + lengths + after
+    begin = np.cumsum(framed_lengths) - framed_lengths
+    # where nothing else is written there are end tokens
+    ids = np.full(framed_lengths.sum(), special.eos, dtype=np.int32)
+    num_bytes = np.zeros(len(ids), dtype=np.int32)
+    for index, token in enumerate(special.prefix):
+        ids[begin[before > 0] + index] = token
+    target = ranges(begin + before, lengths)
+    ids[target], num_bytes[target] = encoded.ids, encoded.num_bytes
+    return ids, num_bytes, framed_lengths
+
+
+def frame_rows(rows: Sequence[Row], prefix: Sequence[int]) -> Framed:
+    """Lay rows end to end, each with the begin tokens before it unless they stand there already."""
+    tokens = np.asarray(prefix, dtype=np.int32)
+    head = Row(tokens, np.zeros_like(tokens), np.zeros(len(tokens), dtype=bool))
+    headed = [len(tokens) > 0 and not np.array_equal(row.ids[: len(tokens)], tokens) for row in rows]
+    parts = [part for row, added in zip(rows, headed, strict=True) for part in ([head, row] if added else [row])]
+    lengths = [len(row.ids) + len(tokens) * added for row, added in zip(rows, headed, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+    ids, num_bytes = _joined([part.ids for part in parts], np.int32), _joined([p.num_bytes for p in parts], np.int32)
+    learnt = _joined([part.learnt for part in parts], np.bool_) & _all_but(offsets[:-1], len(ids))
+    return Framed(ids, num_bytes, learnt, offsets)
+
+
+def into_blocks(framed: Framed, max_length: int) -> Cut:
+    """All documents end to end, in blocks of max_length; nothing is left out.
+
+    A last block of a single token would teach nothing, so the one before it gives it one of its own.
+    """
+    total = len(framed.ids)
+    offsets = np.append(np.arange(0, total, max_length), total)
+    if total > max_length and total % max_length == 1:
+        offsets[-2] -= 1
+    begins = ~_all_but(np.concatenate([framed.offsets[:-1], offsets[:-1]]), total)
+    rows = np.searchsorted(framed.offsets, offsets[:-1], side="right") - 1
+    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+
+
+def into_pieces(framed: Framed, max_length: int) -> Cut:
+    """Each document by itself, in pieces of max_length; a last piece of one token takes a second from its neighbour."""
+    lengths = np.diff(framed.offsets)
+    rows, within = _pieces(np.maximum(1, -(-lengths // max_length)))
+    starts = framed.offsets[rows] + within * max_length
+    starts -= (within > 0) & (framed.offsets[rows + 1] - starts == 1)
+    begins = ~_all_but(starts, len(framed.ids))
+    offsets = np.append(starts, len(framed.ids))
+    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+
+
+def into_overlapping(framed: Framed, max_length: int) -> Cut:
+    """Each document by itself, in pieces that begin with the last token of the one before, as context.
+
+    So every token but the first of a document is a target once. The token that is there for context counts no bytes.
+    """
+    lengths = np.diff(framed.offsets)
+    rows, within = _pieces(np.maximum(1, -(-(lengths - 1) // (max_length - 1))))
+    starts = framed.offsets[rows] + within * (max_length - 1)
+    counts = np.minimum(max_length, framed.offsets[rows + 1] - starts)
+    cut = _chosen(framed, starts, counts, rows)
+    cut.num_bytes[cut.offsets[:-1][within > 0]] = 0
+    return cut
+
+
+def cut_short(framed: Framed, max_length: int) -> Cut:
+    """The beginning of each document, max_length tokens of it at most."""
+    counts = np.minimum(np.diff(framed.offsets), max_length)
+    return _chosen(framed, framed.offsets[:-1], counts, np.arange(len(counts)))
+
+
+def ranges(starts: Integers, counts: Integers) -> Integers:
+    """The numbers from each start on, as many as its count, one range after the other.
+
+    Example:
+        >>> ranges(np.array([5, 0]), np.array([3, 2])).tolist()
+        [5, 6, 7, 0, 1]
+    """
+    before = np.cumsum(counts) - counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - before, counts), dtype=np.int64)
+
+
+def _chosen(framed: Framed, starts: Integers, counts: Integers, rows: Integers) -> Cut:
+    index = ranges(starts, counts)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    begins = ~_all_but(offsets[:-1], len(index))
+    return Cut(framed.ids[index], framed.learnt[index] & ~begins, begins, framed.num_bytes[index], offsets, rows)
+
+
+def _pieces(counts: Integers) -> tuple[Integers, Integers]:
+    """For each piece the document that it is of, and its number within that."""
+    return np.repeat(np.arange(len(counts)), counts), ranges(np.zeros_like(counts), counts)
+
+
+def _all_but(places: Integers, total: int) -> Bools:
+    mask = np.ones(total, dtype=bool)
+    mask[places[places < total]] = False
+    return mask
+
+
+def _starts_with(ids: Words, starts: Integers, lengths: Integers, prefix: Sequence[int]) -> Bools:
+    found = lengths >= len(prefix)
+    for index, token in enumerate(prefix):
+        found[found] = ids[starts[found] + index] == token
+    return found
+
+
+def _joined(parts: Sequence[npt.NDArray[Scalar]], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)

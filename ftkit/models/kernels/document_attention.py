@@ -1,0 +1,231 @@
+"""Attention that stays within each document of a flat row, computed document by document and never as one big mask."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ftkit.models.kernels.blockwise_attention import blockwise_attention
+from ftkit.models.kernels.softcapped_attention import softcapped_attention
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+DOCUMENTS = "ftkit_documents"
+"""Name of the attention for `attn_implementation`, once `register_document_attention` has run."""
+
+SHORT = 512
+"""Mean length in tokens up to which training in bfloat16 on a CPU is faster without torch's fused kernel: its backward
+pass costs about as much for a short document as for a long one."""
+
+MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(batch, head, query, key) indices, broadcast together -> bool: may this query look at this key."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Where the documents of a flat row end; takes the place of the attention mask on its way through the layers.
+
+    As an argument of the layers it reaches every attention, and again when activation checkpointing runs a layer twice.
+
+    Attributes:
+        lengths: tokens of each document, in order; their sum is T.
+        masks: document -> bool mask (1, 1, L, L), for those that a causal mask alone does not describe (longer than
+            the sliding window of the layer).
+    """
+
+    lengths: list[int]
+    masks: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+def register_document_attention() -> None:
+    """Make `attn_implementation="ftkit_documents"` known to transformers; calling it again does no harm."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(DOCUMENTS, document_attention)
+    AttentionMaskInterface.register(DOCUMENTS, document_mask)
+
+
+def document_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: Any = 0,
+    kv_offset: int = 0,
+    *,
+    mask_function: MaskFunction,
+    attention_mask: torch.Tensor | None = None,
+    local_size: int | None = None,
+    allow_is_causal_skip: bool = True,
+    use_vmap: bool = False,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Documents | torch.Tensor | None:
+    """The mask of a layer type, once a forward pass: `Documents` for a flat row, else what sdpa would be given.
+
+    transformers recognises a flat row (1, T) by its restarting position_ids, where neither attention_mask nor a cache
+    is given, and hands their meaning over inside `mask_function`. A document begins wherever a token may not look at
+    the one before it, so T - 1 entries of the mask are enough to find all.
+
+    Args:
+        batch_size, q_length, kv_length, q_offset, kv_offset: of the attention that the mask is for; q_offset
+            is a tensor with a static cache.
+        mask_function: what transformers has put together for this layer type.
+        attention_mask: (B, T) padding mask; none in a flat row.
+        local_size: tokens that a query may look back at, itself included, where the layer type has such a window.
+        allow_is_causal_skip: the mask is plainly causal but for padding; false for flat rows.
+        use_vmap: the model added a pattern of its own, so nothing is known of the mask.
+        device: where the mask is used.
+        options: the rest of what sdpa_mask takes.
+
+    Source:
+        transformers.masking_utils: sdpa_mask, find_packed_sequence_indices, packed_sequence_compatibility_function.
+    """
+    is_flat = batch_size == 1 and q_length == kv_length > 1 and attention_mask is None and not use_vmap
+    if is_flat and not allow_is_causal_skip and isinstance(q_offset, int) and q_offset == kv_offset == 0:
+        documents = _find_documents(mask_function, q_length, window=local_size, device=device)
+        if documents is not None:
+            return documents
+    from transformers.masking_utils import sdpa_mask
+
+    return sdpa_mask(
+        batch_size,
+        q_length,
+        kv_length,
+        q_offset,
+        kv_offset,
+        mask_function=mask_function,
+        attention_mask=attention_mask,
+        local_size=local_size,
+        allow_is_causal_skip=allow_is_causal_skip,
+        use_vmap=use_vmap,
+        device=device,
+        **options,
+    )
+
+
+def _find_documents(
+    mask_function: MaskFunction, num_tokens: int, *, window: int | None, device: torch.device | str
+) -> Documents | None:
+    """The documents of a flat row; None when a token may look at the next one, or not even at itself."""
+    index = torch.arange(num_tokens, device=device)
+    before, after = index[:-1], index[1:]
+    looks_back = _entries(mask_function, after, before)
+    is_causal = _entries(mask_function, index, index).all() & ~_entries(mask_function, before, after).any()
+    if not is_causal or (window is not None and window < 2):
+        return None
+    begins = [0, *(torch.nonzero(~looks_back).flatten() + 1).tolist(), num_tokens]
+    lengths = [end - begin for begin, end in itertools.pairwise(begins)]
+    masks = {}
+    for document, length in enumerate(lengths):
+        if window is not None and length > window:
+            inside = index[begins[document] : begins[document + 1]]
+            masks[document] = _entries(mask_function, inside[:, None], inside[None, :])[None, None]
+    return Documents(lengths, masks)
+
+
+def _entries(mask_function: MaskFunction, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """The mask at pairs of a query and a key of the first row, broadcast together."""
+    first = torch.zeros((), dtype=torch.long, device=queries.device)
+    return mask_function(first, first, queries, keys).expand((queries + keys).shape)
+
+
+def document_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Documents | torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of each document to itself where the mask is `Documents`, else what sdpa does.
+
+    Args:
+        module: the attention layer, asked for its groups of query heads.
+        query: (B, H, T, D).
+        key, value: (B, H or fewer, T, D).
+        attention_mask: from `document_mask`.
+        dropout: share of the attention weights that is dropped.
+        scaling: factor of the products; None: 1 / sqrt(D).
+        softcap: products are squeezed into (-softcap, softcap) by tanh, which no fused kernel does.
+        options: the rest of what the layer passes on.
+
+    Returns:
+        (B, T, H, D), and None for the weights, which are never held.
+    """
+    attend = softcapped_attention(softcap) if softcap is not None else _sdpa()
+    if not isinstance(attention_mask, Documents):
+        return attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
+    lengths, masks = attention_mask.lengths, attention_mask.masks
+    if softcap is None and _is_faster_in_blocks(query, lengths, dropout):
+        if torch.is_autocast_enabled("cpu"):
+            # norms and rotations of float32 weights give float32; the fused kernel would be cast likewise
+            query, key, value = (states.to(torch.get_autocast_dtype("cpu")) for states in (query, key, value))
+        settings: dict[str, Any] = {"lengths": lengths, "masks": masks, "scaling": scaling, "dropout": dropout}
+        return blockwise_attention(query, key, value, **settings), None
+    # split and not slices: its gradient is one concatenation, where each slice's would be a row of zeros of full length
+    parts = zip(*(torch.split(states, lengths, dim=2) for states in (query, key, value)), strict=True)
+    outputs = [
+        attend(module, *part, masks.get(document), dropout=dropout, scaling=scaling, **options)[0]
+        for document, part in enumerate(parts)
+    ]
+    return torch.cat(outputs, dim=1), None
+
+
+def _is_faster_in_blocks(query: torch.Tensor, lengths: list[int], dropout: float) -> bool:
+    if query.device.type != "cpu":
+        return False
+    is_training = torch.is_grad_enabled() and query.requires_grad
+    is_short = query.shape[2] <= SHORT * len(lengths)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else query.dtype
+    return dropout > 0 or (is_training and is_short and dtype == torch.bfloat16)
+
+
+def _sdpa() -> Callable[..., tuple[torch.Tensor, None]]:
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    return sdpa_attention_forward
+
+
+def packing_is_exact(model: PreTrainedModel | PeftModel, *, vocab_size: int) -> bool:
+    """Whether two documents in one flat row get the logits that each gets alone.
+
+    Tried with made-up documents, in eval mode, with the attention that the model is set to. Architectures that ignore
+    restarting positions, carry a state from token to token, or put a prompt before every row do not pass.
+
+    Args:
+        model: a causal language model, with or without adapters.
+        vocab_size: token ids below it are used.
+
+    Returns:
+        All logits agree within 1e-4 of the largest one (in bfloat16 or float16 within 4 of its steps).
+    """
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        return False
+    parameter = next(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(vocab_size, (1, length), generator=generator).to(parameter.device) for length in (5, 9)]
+    flat = torch.cat(rows, dim=1)
+    positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None].to(parameter.device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            alone = torch.cat([model(input_ids=row, use_cache=False).logits for row in rows], dim=1).float()
+            packed = model(input_ids=flat, position_ids=positions, use_cache=False).logits.float()
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
+        # foreign code may fail in any way on a kind of input that it was not written for
+        return False
+    finally:
+        model.train(was_training)
+    precision = max(1e-4, 4 * torch.finfo(parameter.dtype).eps)
+    return bool((packed - alone).abs().max() <= precision * alone.abs().max())

@@ -1,0 +1,154 @@
+"""An evaluation as one HTML file: no script, nothing loaded, to be read on a screen, offline and on paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftkit.diagnosis.report import Report
+from ftkit.diagnosis.verdict import TITLES, Check
+from ftkit.report.eval.class_plots import NUMBERED_CLASSES
+from ftkit.report.eval.plots import svg_plots
+from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
+from ftkit.report.eval.table import (
+    STATES,
+    commonest_mistakes,
+    footnotes,
+    in_state,
+    metric_title,
+    metrics_of,
+    number,
+    other_absences,
+    printable,
+    run_facts,
+    score_table,
+    score_text,
+    sentence,
+    setting_text,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SHOWN = 50
+"""Rows of a table; report.json has the rest."""
+TEXT_SHOWN = 400
+TOKENS_SHOWN = 400
+DOCUMENTS_SHOWN = 5
+"""Documents whose tokens are shown."""
+PLOT_TITLES = {
+    "curve": "Learning curve",
+    "fit": "Train against validation",
+    "forgetting": "Forgetting by document",
+    "reliability": "Calibration",
+    "confusion": "Confusion",
+}
+
+
+def report_html(report: Report) -> str:
+    """The whole report as one file.
+
+    Every text of a user is escaped; the same report gives the same bytes.
+    """
+    template = _environment().get_template("report.html.jinja")
+    plots = svg_plots(report)
+    return template.render(
+        report=report,
+        verdict=report.verdict,
+        title=TITLES[report.verdict.headline],
+        tone=_tone(report),
+        also_fired=[TITLES[name] for name in report.verdict.fired if name != report.verdict.headline],
+        facts=run_facts(report),
+        changes=[(setting_text(change), change.why) for change in report.verdict.changes],
+        tables=[(metric_title(report, metric), score_table(report, metric)) for metric in metrics_of(report)],
+        footnotes=footnotes(report),
+        checks=[(state, words, in_state(report.verdict, state)) for state, words in STATES.items()],
+        plots=plots,
+        plot_titles=PLOT_TITLES,
+        mistakes=commonest_mistakes(report) if len(report.confusion) > NUMBERED_CLASSES else [],
+        documents=_documents(report),
+        drift_share=_drift_share(report),
+        left_out=list(_left_out(report, {plot.name for plot in plots})),
+        shown=SHOWN,
+        strip_width=WIDTH,
+    )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ftkit.report.eval", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "score": score_text,
+        "strip": strip_of,
+        "sentence": sentence,
+        "title_of": lambda check: TITLES[check.name],
+        "text": lambda text: printable(str(text), limit=TEXT_SHOWN),
+        "clean": lambda text: printable(str(text)),
+        "count": lambda value: f"{value:,}",
+    }
+    return environment
+
+
+def _tone(report: Report) -> str:
+    """CSS class of the headline."""
+    if report.verdict.headline == "healthy":
+        return "clear"
+    return "cannot_tell" if report.verdict.headline in {"cannot_tell", "too_little_data"} else "fired"
+
+
+def _documents(report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "base": document.base,
+            "tuned": document.tuned,
+            "tokens": coloured_tokens(document.tokens, most=TOKENS_SHOWN),
+            "cut": max(0, len(document.tokens) - TOKENS_SHOWN),
+        }
+        for document in [one for one in report.forgetting if one.tokens][:DOCUMENTS_SHOWN]
+    ]
+
+
+def _drift_share(report: Report) -> Mapping[str, float]:
+    """Width of the bar of each group of layers, in percent of the longest."""
+    finite = {name: value for name, value in report.drift.items() if math.isfinite(value)}
+    largest = max(finite.values(), default=0.0) or 1.0
+    return {name: round(100 * finite.get(name, largest) / largest, 1) for name in report.drift}
+
+
+def _left_out(report: Report, drawn: set[str]) -> Iterator[tuple[str, str]]:
+    """What the page does not show, and why."""
+    classifier = report.task == "classification"
+    reasons = {
+        "curve": "fewer than two evaluations of the training are known",
+        "fit": "no model was scored on both train and validation",
+        "forgetting": "no single documents of a reference were scored for the base and the kept model",
+        "reliability": "the validation set was not classified" if classifier else "only classifiers have a confidence",
+        "confusion": "the validation set was not classified" if classifier else "only classifiers confuse labels",
+    }
+    for name, reason in reasons.items():
+        if name not in drawn:
+            # a check that looked for the same may know it better
+            yield PLOT_TITLES[name], report.absent.get(name) or _reason_of_check(report, name) or reason
+    if report.forgetting and not any(one.tokens for one in report.forgetting):
+        yield "Forgetting token by token", report.absent.get("tokens", "the losses of single tokens were not kept")
+    if not report.worst:
+        yield "Worst errors", report.absent.get("worst", "no error on validation was kept")
+    if not report.suspects:
+        yield "Suspect rows", report.absent.get("suspects", "no row is suspected")
+    if not report.drift:
+        yield "Distance of the weights", report.absent.get("drift", "the weights were not held against the base's")
+    yield from other_absences(report)
+
+
+def _reason_of_check(report: Report, name: str) -> str:
+    found: list[Check] = [check for check in report.verdict.checks if check.name == name]
+    return found[0].summary if found and not found[0].evidence else ""

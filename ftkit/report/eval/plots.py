@@ -1,0 +1,204 @@
+"""Figures of an evaluation: learning curves, train against validation, forgetting, and those of a classifier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ftkit.diagnosis.report import Point, Report, Score
+from ftkit.report.eval.class_plots import (
+    confusion_caption,
+    confusion_figure,
+    reliability_caption,
+    reliability_figure,
+)
+from ftkit.report.eval.plot_style import COLOURS, LINES, MARKERS, SIZES, Plot, ends, house_style, known, to_svg
+from ftkit.report.eval.table import MODELS, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def svg_plots(report: Report) -> list[Plot]:
+    """Every figure that the report has the numbers for.
+
+    The same report gives the same bytes.
+    """
+    drawn = {
+        "curve": (curve_figure, _curve_caption),
+        "fit": (fit_figure, _fit_caption),
+        "forgetting": (forgetting_figure, _forgetting_caption),
+        "reliability": (reliability_figure, reliability_caption),
+        "confusion": (confusion_figure, confusion_caption),
+    }
+    plots = []
+    for name, (draw, caption) in drawn.items():
+        if (figure := draw(report)) is not None:
+            text = caption(report)
+            plots.append(Plot(name, to_svg(figure, name=name, label=text), text))
+    return plots
+
+
+@house_style()
+def curve_figure(report: Report) -> Figure | None:
+    """Loss of the train probe and of validation over the steps, with 95 % bands; None for fewer than two points."""
+    sides = {
+        name: [(point, getattr(point, name)) for point in report.curve if getattr(point, name).value is not None]
+        for name in ("train", "validation")
+    }
+    if max(map(len, sides.values())) < 2:
+        return None
+    figure, axes = _axes((7.2, 3.8))
+    for name, points in sides.items():
+        steps, bounds = [point.step for point, _ in points], [ends(score) for _, score in points]
+        axes.fill_between(
+            steps,
+            [low for low, _ in bounds],
+            [high for _, high in bounds],
+            color=COLOURS[name],
+            alpha=0.18,
+            linewidth=0,
+        )
+        axes.plot(
+            steps, [score.value for _, score in points], LINES[name], color=COLOURS[name], marker=MARKERS[name],
+            markersize=4 if len(points) <= 40 else 0, label=name,
+        )  # fmt: skip
+    if report.best_step is not None:
+        axes.axvline(report.best_step, color=COLOURS["best"], linewidth=1.2, linestyle=":")
+        offset, side = _beside(report)
+        axes.annotate(
+            f"best, step {report.best_step:,}", (report.best_step, 1), xycoords=("data", "axes fraction"),
+            xytext=(offset, 0.0), textcoords="offset points", va="top", ha=side, color=COLOURS["best"],
+        )  # fmt: skip
+    axes.set(xlabel=f"optimizer steps{_passes(report.curve)}", ylabel=f"loss (nats per {report.unit})")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    if axes.get_ylim()[0] < 0.5:
+        axes.set_ylim(bottom=0)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _beside(report: Report) -> tuple[float, str]:
+    """Offset of the mark's label and its alignment: right of the mark, left of it where there is no room."""
+    last = max(point.step for point in report.curve)
+    return (4.0, "left") if report.best_step is not None and report.best_step < 0.75 * last else (-4.0, "right")
+
+
+def _passes(curve: Sequence[Point]) -> str:
+    last = curve[-1]
+    return f" ({last.step:,} are {last.epoch:.3g} passes)" if last.epoch else ""
+
+
+@house_style()
+def fit_figure(report: Report) -> Figure | None:
+    """Validation loss over train loss of base, best and final, with both intervals; None without such a pair."""
+    pairs = _fit_pairs(report)
+    if not pairs:
+        return None
+    figure, axes = _axes((4.6, 4.2))
+    for name, train, validation in pairs:
+        axes.errorbar(
+            [known(train)], [known(validation)], xerr=_arms(train), yerr=_arms(validation), fmt=MARKERS[name],
+            color=COLOURS[name], capsize=2.5, markersize=SIZES[name], elinewidth=1.2, markeredgecolor="white",
+            markeredgewidth=0.6, label=name,
+        )  # fmt: skip
+    values = [bound for _, train, validation in pairs for score in (train, validation) for bound in ends(score)]
+    room = 0.08 * (max(values) - min(values) or 1)
+    limits = (min(values) - room, max(values) + room)
+    axes.plot(
+        limits, limits, color=COLOURS["margin"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label="as good on both"
+    )
+    axes.set(xlim=limits, ylim=limits, box_aspect=1)
+    axes.set(xlabel=f"train loss (nats per {report.unit})", ylabel=f"validation loss (nats per {report.unit})")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _fit_pairs(report: Report) -> list[tuple[str, Score, Score]]:
+    found = []
+    for name in MODELS:
+        sets = report.table.get(name, {})
+        train, validation = (sets.get(which, {}).get("loss") for which in ("train", "validation"))
+        if train and validation and train.value is not None and validation.value is not None:
+            found.append((name, train, validation))
+    return found
+
+
+def _arms(score: Score) -> list[list[float]]:
+    """Lengths of an error bar, below and above."""
+    low, high = ends(score)
+    return [[max(0.0, known(score) - low)], [max(0.0, high - known(score))]]
+
+
+@house_style()
+def forgetting_figure(report: Report) -> Figure | None:
+    """Rise of the loss of each reference document, the largest first; None without documents."""
+    rises = sorted((rise for rise in _rises(report) if math.isfinite(rise)), reverse=True)
+    if not rises:
+        return None
+    figure, axes = _axes((7.2, 3.0))
+    colours = [COLOURS["validation"] if rise > 0 else COLOURS["train"] for rise in rises]
+    axes.bar(range(1, len(rises) + 1), rises, color=colours, width=0.8)
+    axes.axhline(0, color="black", linewidth=0.8)
+    for value, words, style in _forgetting_lines(report):
+        axes.axhline(value, color="black", linewidth=1.1, linestyle=style, label=f"{words} {number(value)}")
+    axes.set(xlabel="reference document, by its rise", ylabel="rise of the loss\n(nats per token)")
+    axes.set_xlim(0.3, len(rises) + 0.7)
+    axes.grid(axis="x", visible=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _rises(report: Report) -> list[float]:
+    return [document.tuned - document.base for document in report.forgetting]
+
+
+def _forgetting_lines(report: Report) -> list[tuple[float, str, str]]:
+    found = [check.evidence[0] for check in report.verdict.checks if check.name == "forgetting" and check.evidence]
+    if not found:
+        return []
+    n = report.rows.get("reference", len(report.forgetting))
+    lines = ((found[0].value, f"mean of all {n:,},", "-"), (found[0].margin, "margin of the mean,", ":"))
+    return [(value, words, style) for value, words, style in lines if value is not None]
+
+
+def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _curve_caption(report: Report) -> str:
+    first = report.curve[0]
+    best = "" if report.best_step is None else f" The dotted line marks the best checkpoint, step {report.best_step:,}."
+    return (
+        f"Loss during training, measured without dropout on the same {first.train.n:,} training and "
+        f"{first.validation.n:,} validation examples each time; bands are 95 % intervals.{best} Where validation rises "
+        "while train falls on, what is learnt no longer carries over."
+    )
+
+
+def _fit_caption(report: Report) -> str:
+    pairs = _fit_pairs(report)
+    return (
+        f"Loss on train (n = {pairs[0][1].n:,}) and on validation (n = {pairs[0][2].n:,}) of "
+        f"{', '.join(name for name, *_ in pairs)}, with 95 % intervals. Training moves a model towards the lower left; "
+        "the height above the line is the gap between what it was trained on and what it was not."
+    )
+
+
+def _forgetting_caption(report: Report) -> str:
+    n, shown = report.rows.get("reference", len(report.forgetting)), len(report.forgetting)
+    which = (
+        f"the {shown:,} of {n:,} reference documents that rose most" if shown < n else f"all {n:,} reference documents"
+    )
+    picked = " They were picked for their rise; what the check judges is the mean of all." if shown < n else ""
+    return (
+        f"Rise of the loss from the base to the kept model for {which}.{picked} A bar below zero is a "
+        "document that the kept model predicts better than the base. A rise of 0.69 nats halves the probability of "
+        "every token."
+    )

@@ -1,0 +1,1 @@
+"""What comes out: a folder a task."""

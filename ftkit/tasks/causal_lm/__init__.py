@@ -1,0 +1,1 @@
+"""task: causal_lm, a language model goes on with a text."""

@@ -1,0 +1,1 @@
+"""task: classification, one label for each text or pair of texts."""

@@ -1,0 +1,199 @@
+"""The splits of task seq2seq as tokens, and a word on everything that was cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ftkit.data.dataset import Splits
+from ftkit.errors import UserError
+from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import PrefixTuningMethod, PromptTuningMethod, Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LONGEST_DEFAULT = 1_024
+"""Tokens of a source, and of a target, where the recipe does not say and the model allows more."""
+MUCH_PERCENT = 1.0
+"""Share of cut texts, in percent, above which the number that would keep them is told."""
+
+
+@dataclass(frozen=True)
+class PairLengths:
+    """Tokens of a source and of a target, special tokens included.
+
+    Attributes:
+        source: that are kept of a source.
+        target: that are kept of a target.
+        source_limit: that the model has positions for; None where it counts distances, which have no end.
+        target_limit: the same for a target.
+    """
+
+    source: int
+    target: int
+    source_limit: int | None = None
+    target_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class PairTokens:
+    """The splits as tokens.
+
+    Attributes:
+        train: what is learnt.
+        evaluation: validation and test by name.
+        lengths: at most.
+    """
+
+    train: TokenizedPairs
+    evaluation: dict[str, TokenizedPairs]
+    lengths: PairLengths
+
+    @property
+    def all(self) -> dict[str, TokenizedPairs]:
+        """Every split by its name, train first."""
+        return {"train": self.train, **self.evaluation}
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Counts by split, JSON-able."""
+        return {
+            name: {
+                "source_tokens": len(found.pairs.source_ids),
+                "target_tokens": len(found.pairs.target_ids),
+                "examples": found.num_examples,
+                "sources_cut": found.sources_cut,
+                "targets_cut": found.targets_cut,
+            }
+            for name, found in self.all.items()
+        }
+
+
+def pair_lengths(recipe: Recipe, checkpoint: Checkpoint) -> PairLengths:
+    """Tokens of a source and of a target at most.
+
+    A trained prompt takes its positions before the source, a prefix before the target.
+
+    Raises:
+        UserError: more was asked than the model has positions for.
+    """
+    method = recipe.method
+    prompt = method.num_virtual_tokens if isinstance(method, PromptTuningMethod) else 0
+    prefix = method.num_virtual_tokens if isinstance(method, PrefixTuningMethod) else 0
+    source, source_limit = _length(recipe.data.max_length, checkpoint, key="data.max_length", prompt=prompt)
+    target, target_limit = _length(
+        recipe.data.max_target_length, checkpoint, key="data.max_target_length", prefix=prefix
+    )
+    return PairLengths(source, target, source_limit, target_limit)
+
+
+def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, **taken: int) -> tuple[int, int | None]:
+    """Tokens that are kept, and for how many there are positions when something learnt has `taken` some of them."""
+    declared = checkpoint.position_limit
+    limit = None if declared is None or checkpoint.counts_distances else declared - sum(taken.values())
+    if asked is None:
+        return min(number for number in (LONGEST_DEFAULT, declared, limit) if number is not None), limit
+    if limit is not None and asked > limit:
+        less = "".join(f", {number} of them for the {name}" for name, number in taken.items() if number)
+        raise UserError(
+            f"{key} is {asked}, but {checkpoint.name} has positions for {declared} tokens{less}",
+            fix=f"set {key} to at most {limit}",
+        )
+    return asked, limit
+
+
+def tokenize_pair_splits(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, lengths: PairLengths) -> PairTokens:
+    """Every split as tokens.
+
+    Args:
+        tokenizer: of the base model.
+        splits: sources and targets.
+        lengths: tokens kept of each.
+    """
+    found = {
+        split.name: tokenize_pairs(tokenizer, split, max_length=lengths.source, max_target_length=lengths.target)
+        for split in splits.all()
+    }
+    return PairTokens(found.pop("train"), found, lengths)
+
+
+def say_pair_tokens(tokens: PairTokens, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter) -> None:
+    """Tell how much is read and learnt, and everything that was cut or is not in the vocabulary."""
+    train = tokens.facts()["train"]
+    reporter.say(f"{train['source_tokens']:,} tokens of sources are read, {train['target_tokens']:,} of targets learnt")
+    for name, found in tokens.all.items():
+        for side in _sides(found, tokens.lengths):
+            if side.num_cut:
+                reporter.say(_cut_line(name, side))
+    _say_unknown(tokens.train, tokenizer, reporter=reporter)
+
+
+class _Side(NamedTuple):
+    """What became of the sources, or of the targets, of a split."""
+
+    what: str
+    key: str
+    num_examples: int
+    num_cut: int
+    length: int
+    length_wanted: int
+    limit: int | None
+
+
+def _sides(found: TokenizedPairs, lengths: PairLengths) -> tuple[_Side, _Side]:
+    return (
+        _Side(
+            "sources",
+            "data.max_length",
+            found.num_examples,
+            found.sources_cut,
+            found.max_length,
+            found.source_length_for_99_percent,
+            lengths.source_limit,
+        ),
+        _Side(
+            "targets",
+            "data.max_target_length",
+            found.num_examples,
+            found.targets_cut,
+            found.max_target_length,
+            found.target_length_for_99_percent,
+            lengths.target_limit,
+        ),
+    )
+
+
+def _cut_line(name: str, side: _Side) -> str:
+    percent = 100 * side.num_cut / side.num_examples
+    said = (
+        f"{side.num_cut:,} of {side.num_examples:,} {name} {side.what} ({percent:.1f} %) are longer than "
+        f"{side.length} tokens and were cut"
+    )
+    if percent <= MUCH_PERCENT:
+        return said
+    if side.limit is not None and side.length_wanted > side.limit:
+        there_are = f"and the model has positions for {side.limit}"
+        return f"warning: {said}; less than 1 % would need {side.length_wanted}, {there_are}"
+    return f"warning: {said}; {side.key}: {side.length_wanted} would cut less than 1 %"
+
+
+def _say_unknown(train: TokenizedPairs, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter) -> None:
+    """T5 knows no braces, no line breaks and few scripts: what it cannot write, it cannot learn to write."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown == tokenizer.eos_token_id:
+        return
+    for what, ids, offsets in (
+        ("sources", train.pairs.source_ids, train.pairs.source_offsets),
+        ("targets", train.pairs.target_ids, train.pairs.target_offsets),
+    ):
+        counted = np.add.reduceat(ids == unknown, offsets[:-1], dtype=np.int64)
+        if num_rows := int(np.count_nonzero(counted)):
+            reporter.say(
+                f"warning: {num_rows:,} of {train.num_examples:,} training {what} have characters that the tokenizer "
+                f"does not know ({int(counted.sum()):,} unknown tokens)"
+                + ("; they cannot be written" if what == "targets" else "")
+            )

@@ -1,0 +1,107 @@
+"""A data set for classification as sources and targets: what is written is the name of the label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from ftkit.data import arrays
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.gather import Columns, Source
+from ftkit.data.labelled import load_labelled
+from ftkit.data.prompting import Prompting, fill
+from ftkit.errors import UserError
+from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.seq2seq.pair_forms import escaped, pair_template
+
+_BATCH_ROWS = 5_000
+_BATCH_CHARACTERS = 1 << 26
+
+
+def load_labels_as_text(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    """Read, check and split the data of a recipe as for classification, and write labels as targets.
+
+    Args:
+        spec, seed, narrow: as for `load_splits`; spec.source_prefix stands before every source.
+
+    Returns:
+        Splits with the columns prompt, completion (the name of the label) and label; their prompting names the
+        columns of the data, whether they were named or found.
+
+    Raises:
+        UserError: as for `load_splits`; label names that text cannot tell apart; a column that no template can name.
+    """
+    splits, columns = load_labelled(spec, seed=seed, narrow=narrow)
+    _check_names(splits)
+    prompting = Prompting("completion", _template(columns, spec.source_prefix or ""))
+    note = f"labels are written as text: {prompting.template!r}"
+    return replace(
+        splits,
+        train=_as_text(splits.train, splits.label_names, prompting, columns),
+        validation=_as_text(splits.validation, splits.label_names, prompting, columns),
+        test=None if splits.test is None else _as_text(splits.test, splits.label_names, prompting, columns),
+        notes=(*splits.notes, note),
+        prompting=prompting,
+    )
+
+
+def _template(columns: Columns, prefix: str) -> str:
+    for name in (columns.text, columns.pair, columns.label):
+        if name is not None and (set("{}") & set(name) or not name.strip()):
+            raise UserError(f"column {name!r} cannot stand in a template", fix="rename it: no braces, not blank")
+    if columns.pair is None:
+        return escaped(prefix) + pair_template(columns.text, columns.label)
+    source = f"{columns.text}: {{{columns.text}}} {columns.pair}: "
+    return escaped(prefix) + source + pair_template(columns.pair, columns.label)
+
+
+def _check_names(splits: Splits) -> None:
+    """What a model writes is told apart by its words, not by the white space between them."""
+    seen: dict[str, str] = {}
+    for name in splits.label_names:
+        words = " ".join(name.split())
+        if not words:
+            raise UserError(
+                f"the label name {name!r} is blank, so there is nothing to write",
+                where=splits.train.source,
+                fix="name it",
+            )
+        if words in seen:
+            raise UserError(
+                f"the label names {seen[words]!r} and {name!r} differ in white space only",
+                where=splits.train.source,
+                fix="spell them so that their words differ; a model that writes labels is judged by those",
+            )
+        seen[words] = name
+
+
+def _as_text(split: Split, names: Sequence[str], prompting: Prompting, columns: Columns) -> Split:
+    schema = pa.schema([("prompt", pa.string()), ("completion", pa.string()), ("label", pa.int32())])
+    start, batches = 0, []
+    for prompts in _prompts(split, prompting, columns):
+        labels = split.labels[start : start + len(prompts)]
+        completions = [names[label] for label in labels.tolist()]
+        batch = [arrays.strings(prompts), arrays.strings(completions), arrays.integers(labels)]
+        batches.append(pa.RecordBatch.from_arrays(batch, schema=schema))
+        start += len(prompts)
+    return Split(split.name, pa.Table.from_batches(batches, schema=schema), split.source)
+
+
+def _prompts(split: Split, prompting: Prompting, columns: Columns) -> Iterator[list[str]]:
+    """In batches that an array of strings can hold."""
+    prompts: list[str] = []
+    size = 0
+    for batch in split.table.to_batches(max_chunksize=_BATCH_ROWS):
+        texts = batch.column("text").to_pylist()
+        seconds = batch.column("text_pair").to_pylist() if columns.pair is not None else texts
+        for text, second in zip(texts, seconds, strict=True):
+            fields = {columns.text: text} if columns.pair is None else {columns.text: text, columns.pair: second}
+            prompts.append(fill(prompting.parsed.prompt, fields))
+            size += len(prompts[-1])
+            if len(prompts) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+                yield prompts
+                prompts, size = [], 0
+    if prompts:
+        yield prompts

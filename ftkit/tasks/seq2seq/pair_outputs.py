@@ -1,0 +1,126 @@
+"""What an encoder-decoder writes for a split: one output for each distinct source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftkit.data.dataset import Split, Splits
+from ftkit.decoding.continuing import Continuation
+from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.outputs import write_outputs
+from ftkit.inputs.pairs import Pairs, TokenizedPairs
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import GenerationSpec
+from ftkit.tasks.seq2seq.references import group_by_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was written for the G distinct sources of a split.
+
+    Attributes:
+        first_rows: the first row of each source (G,).
+        references: texts that are right, for each source.
+        written: one for each source.
+    """
+
+    first_rows: npt.NDArray[np.int64]
+    references: list[list[str]]
+    written: list[Continuation]
+
+    @property
+    def texts(self) -> list[str]:
+        """The outputs, without special tokens."""
+        return [one.text for one in self.written]
+
+    @cached_property
+    def at_limit(self) -> npt.NDArray[np.bool_]:
+        """Whether each output was cut at its limit (G,)."""
+        return np.array([not one.stopped for one in self.written], dtype=np.bool_)
+
+    def texts_of_rows(self, split: Split) -> list[str]:
+        """The output of each row of the split, (N,): rows with one source share theirs."""
+        prompts: list[str] = split.table["prompt"].to_pylist()
+        by_prompt = {prompts[row]: text for row, text in zip(self.first_rows.tolist(), self.texts, strict=True)}
+        return [by_prompt[prompt] for prompt in prompts]
+
+
+def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> Decoding:
+    """How outputs are generated: as the recipe says, no longer than the longest target that was learnt.
+
+    Args:
+        spec: the recipe's generation section.
+        train: the training set.
+        seed: of draws.
+    """
+    knobs = spec.model_dump()
+    knobs["max_new_tokens"] = spec.max_new_tokens or int(train.pairs.target_lengths.max())
+    return Decoding(**knobs, seed=seed)
+
+
+def grouped_sources(splits: Splits) -> list[str]:
+    """A sentence for each measured split in which rows share a source, and so an output; none for labels."""
+    if splits.label_names:
+        return []
+    found = []
+    for split in splits.all()[1:]:
+        num_sources = len(group_by_prompt(split)[0])
+        if num_sources < len(split):
+            found.append(
+                f"{split.name}: {len(split):,} rows have {num_sources:,} sources; an output is measured against the "
+                "targets of all rows of its source"
+            )
+    return found
+
+
+def write_split(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    tokenized: TokenizedPairs,
+    decoding: Decoding,
+    *,
+    stop_ids: Collection[int],
+    reporter: Reporter,
+    what: str,
+) -> Outputs:
+    """Generate for every distinct source of a split.
+
+    Args:
+        model: an encoder-decoder; it generates in eval mode and is left in the mode it was in.
+        tokenizer: of the model.
+        split: with columns prompt and completion.
+        tokenized: its pairs.
+        decoding: how.
+        stop_ids: tokens that end an output.
+        reporter: hears of progress.
+        what: is done, for the progress.
+    """
+    first_rows, references = group_by_prompt(split)
+    pairs = tokenized.pairs.take(first_rows)
+    was_training, cached = model.training, model.config.use_cache
+    model.eval()
+    model.config.use_cache = True
+    try:
+        with reporter.track(what, total=len(pairs)) as advance:
+            written = write_outputs(model, tokenizer, sources_of(pairs), decoding, stop_ids=stop_ids, advance=advance)
+    finally:
+        model.train(was_training)
+        model.config.use_cache = cached
+    return Outputs(first_rows, references, written)
+
+
+def sources_of(pairs: Pairs) -> list[list[int]]:
+    """The sources as lists of token ids."""
+    ids: list[int] = pairs.source_ids.tolist()
+    return [ids[start:stop] for start, stop in pairwise(pairs.source_offsets.tolist())]

@@ -1,0 +1,161 @@
+"""A language model's scores on a split: the same way during training, at the end, and for the base beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ftkit.data.dataset import Split
+from ftkit.diagnosis.measurements import ExampleLosses
+from ftkit.inputs.batching import token_budget_batches
+from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.metrics.language import LanguageScores
+from ftkit.models.scoring import TokenBatch, score_tokens
+from ftkit.progress import Reporter
+from ftkit.training.trainer import Batching
+
+TOKENS_A_BATCH = {"cpu": 2_048, "cuda": 16_384}
+"""Tokens scored together; on a CPU more of them are no faster, and logits of a batch are never held whole."""
+TEXT_SHOWN = 300
+"""Characters of each text in predictions/."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """How splits are scored.
+
+    Attributes:
+        batching: how their sequences are laid out; its max_tokens is not used.
+        device: where the model lies.
+        reporter: hears of progress.
+    """
+
+    batching: Batching
+    device: torch.device
+    reporter: Reporter
+
+    def split(self, model: Any, split: Split, tokenized: Tokenized, *, what: str = "scoring") -> LanguageScores:
+        """Scores of one split, summed by its rows."""
+        sequences = tokenized.sequences
+        with self.reporter.track(f"{what} {split.name}", total=len(sequences)) as advance:
+            return score_sequences(
+                model,
+                sequences,
+                num_rows=len(split),
+                batching=self.batching,
+                device=self.device,
+                advance=advance,
+            )
+
+    def pieces(self, model: Any, sequences: Sequences, *, what: str) -> LanguageScores:
+        """Scores of some sequences, each by itself: (N,) for N sequences."""
+        apart = replace(sequences, rows=np.arange(len(sequences)))
+        with self.reporter.track(what, total=len(sequences)) as advance:
+            return score_sequences(
+                model,
+                apart,
+                num_rows=len(sequences),
+                batching=self.batching,
+                device=self.device,
+                advance=advance,
+            )
+
+
+def score_sequences(
+    model: Any,
+    sequences: Sequences,
+    *,
+    num_rows: int,
+    batching: Batching,
+    device: torch.device,
+    advance: Callable[[int], None] = lambda _sequences: None,
+) -> LanguageScores:
+    """Score every target of some sequences.
+
+    Args:
+        model: a causal language model; scored in eval mode.
+        sequences: N of them, each of one row.
+        num_rows: documents or examples D that they come from.
+        batching: how they are laid out; its max_tokens is not used.
+        device: where the model lies.
+        advance: called with the number of sequences just scored.
+
+    Returns:
+        Sums by row, (D,); zeros for rows without a target.
+    """
+    max_tokens = TOKENS_A_BATCH.get(device.type, TOKENS_A_BATCH["cuda"])
+
+    def batches() -> Iterator[TokenBatch]:
+        for rows in token_budget_batches(sequences.lengths, max_tokens=max_tokens):
+            taken = sequences.take(rows)
+            owners = np.repeat(rows, taken.lengths)
+            yield TokenBatch(batching.arrays(sequences, rows), owners[taken.learnt], taken.special[taken.learnt])
+
+    found = score_tokens(model, batches(), num_sequences=len(sequences), device=device, advance=advance)
+
+    def by_row(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.bincount(sequences.rows, weights=values, minlength=num_rows).astype(np.float64, copy=False)
+
+    return LanguageScores(
+        nll=by_row(found.nll),
+        num_targets=by_row(found.num_targets).astype(np.int64),
+        num_correct=by_row(found.num_correct).astype(np.int64),
+        text_nll=by_row(found.text_nll),
+        text_bytes=by_row(text_bytes(sequences)).astype(np.int64),
+    )
+
+
+def text_bytes(sequences: Sequences) -> npt.NDArray[np.int64]:
+    """Bytes of text that the targets of each sequence stand for, (N,)."""
+    counted = np.where(sequences.learnt & ~sequences.special, sequences.num_bytes, 0).astype(np.int64)
+    sums = np.concatenate([[0], np.cumsum(counted)])
+    found: npt.NDArray[np.int64] = sums[sequences.offsets[1:]] - sums[sequences.offsets[:-1]]
+    return found
+
+
+def mean_scores(scores: LanguageScores) -> dict[str, float]:
+    """Mean loss of a target in nats (`nll`) and share of targets that were the likeliest token, over all rows."""
+    num_targets = max(1, int(scores.num_targets.sum()))
+    return {
+        "nll": float(scores.nll.sum()) / num_targets,
+        "token_accuracy": float(scores.num_correct.sum()) / num_targets,
+    }
+
+
+def example_losses(scores: LanguageScores) -> ExampleLosses:
+    """The sums by row, as a diagnosis takes them."""
+    return ExampleLosses(
+        np.asarray(scores.nll, dtype=np.float64),
+        np.asarray(scores.num_targets, dtype=np.int64),
+        np.asarray(scores.num_correct, dtype=np.int64),
+    )
+
+
+def loss_of_rows(scores: LanguageScores) -> npt.NDArray[np.float64]:
+    """Mean nats a target of each row (D,); NaN for a row without a target."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: npt.NDArray[np.float64] = np.asarray(scores.nll, dtype=np.float64) / scores.num_targets
+    return found
+
+
+def prediction_rows(split: Split, final: LanguageScores, base: LanguageScores) -> Iterator[dict[str, Any]]:
+    """One JSON object a row: the beginning of its texts, its targets, and its loss by the final and the base model."""
+    columns = split.table.column_names
+    losses, before = loss_of_rows(final), loss_of_rows(base)
+    for row in range(len(split)):
+        texts = {name: _shortened(split.table[name][row].as_py()) for name in columns}
+        measured = int(final.num_targets[row]) > 0
+        yield texts | {
+            "num_targets": int(final.num_targets[row]),
+            "loss": round(float(losses[row]), 6) if measured else None,
+            "base_loss": round(float(before[row]), 6) if measured else None,
+        }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + " ..."
