@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from ftkit.cli.app import app
 from ftkit.methods.section import FullMethod, LoraMethod, PromptTuningMethod
 from ftkit.recipe import schema
-from ftkit.tasks.causal_lm.form import guess_language_columns
+from ftkit.tasks.causal_lm.columns import guess_language_columns
 
 GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
 SECTIONS = [schema.ModelSpec, schema.DataSpec, schema.TrainingSpec, schema.EvaluationSpec]

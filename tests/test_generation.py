@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ftkit.commands.generate import Writer, answer_row, first_words, generate, make_writer, open_writer, prompt_ids
-from ftkit.data.chat_templates import CHAT_TEMPLATES
+from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.decoding.knobs import Decoding

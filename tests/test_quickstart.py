@@ -27,8 +27,8 @@ def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_lin
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    from ftkit.data.labelled import load_splits
     from ftkit.recipe.parse import load_recipe
+    from ftkit.tasks.classification.form import load_splits
 
     recipe = load_recipe(quickstart.run.recipe_file).recipe
     splits = load_splits(recipe.data, seed=recipe.training.seed)

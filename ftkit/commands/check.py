@@ -10,7 +10,7 @@ from ftkit.recipe.parse import LoadedRecipe, load_recipe
 from ftkit.report.check import AnyCheck, DataCheck
 
 if TYPE_CHECKING:
-    from ftkit.data.labelled import Splits
+    from ftkit.data.dataset import Splits
 
 ROWS_TOKENIZED = 20_000
 """Rows of each split whose tokens are counted; of more, the first that many."""
@@ -68,10 +68,11 @@ def check_data(loaded: LoadedRecipe) -> AnyCheck:
 
 
 def _check_labelled_data(loaded: LoadedRecipe) -> DataCheck:
-    from ftkit.data.labelled import load_splits
+    from ftkit.data.audit import token_statistics
     from ftkit.encoders.features import load_tokenizer
     from ftkit.models.checkpoint import locate, resolve_pooling
-    from ftkit.tasks.classification.audit import audit, token_statistics
+    from ftkit.tasks.classification.audit import audit
+    from ftkit.tasks.classification.form import load_splits
     from ftkit.training.plan import make_plan
 
     recipe = loaded.recipe

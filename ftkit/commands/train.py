@@ -26,7 +26,7 @@ from ftkit.storage import sha256_texts
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ftkit.data.labelled import Splits
+    from ftkit.data.dataset import Splits
     from ftkit.diagnosis.report import Report
     from ftkit.evaluation.subject import Effort, Subject
     from ftkit.models.checkpoint import Checkpoint

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.chat_templates import CHATML_MARKS
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+import re
+from typing import TYPE_CHECKING
+
+from ftkit.data.chat_rows import CHATML_MARKS
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
-from ftkit.inputs.spans import Marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -177,3 +183,19 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, prompting: Prompting) -> int
     mark = renderer.ends_special(marked.text[start:stop])
     ids: list[int] = tokenizer(mark, add_special_tokens=False)["input_ids"]
     return ids[0] if mark else None
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A text and which parts of it are learnt.
+
+    Attributes:
+        text: the whole.
+        spans: (first character, character behind the last) of each part, in order, apart from one another, none
+            empty.
+        open_end: whether the text ends with the last span, and with the end token behind it.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    open_end: bool = True

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ftkit.data.arrays import integers, strings
-from ftkit.data.dataset import SkippedRow
+from ftkit.data.dataset import SkippedRow, integers, strings
 from ftkit.data.labels import Seen, spelling, unknown
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row

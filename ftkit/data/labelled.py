@@ -7,9 +7,8 @@ from itertools import islice
 
 import numpy as np
 
-from ftkit.data import arrays
 from ftkit.data.columns import choose_columns
-from ftkit.data.dataset import SkippedRow, Split, Splits
+from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import (
     Columns,
     Gathered,
@@ -28,26 +27,7 @@ from ftkit.data.split import sample, split_off
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
-__all__ = ["SkippedRow", "Split", "Splits", "load_splits"]
-
 _SAMPLE_ROWS = 200
-
-
-def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
-    """Read, check and split the data of a recipe.
-
-    Args:
-        spec: where the examples are; paths absolute or relative to the working directory.
-        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
-        narrow: makes each source one that is read in part.
-
-    Returns:
-        The splits, with notes on everything that was assumed.
-
-    Raises:
-        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
-    """
-    return load_labelled(spec, seed=seed, narrow=narrow)[0]
 
 
 def load_labelled(
@@ -211,8 +191,8 @@ def _with_validation(
         notes.append(f"labels with one text only, which stays in training: {shortened(lone)}")
     origin = f"split from {train.source}"
     return {
-        "train": Split("train", train.table.filter(arrays.mask(~mask)), train.source),
-        "validation": Split("validation", train.table.filter(arrays.mask(mask)), origin),
+        "train": Split("train", train.table.filter(booleans(~mask)), train.source),
+        "validation": Split("validation", train.table.filter(booleans(mask)), origin),
     }
 
 
@@ -221,7 +201,7 @@ def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, note
     limit: int | None = getattr(spec, key)
     if limit is None or limit >= len(split):
         return split
-    table = split.table.filter(arrays.mask(sample(len(split), limit, seed=seed)))
+    table = split.table.filter(booleans(sample(len(split), limit, seed=seed)))
     notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
     smaller = Split(split.name, table, split.source)
     lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))

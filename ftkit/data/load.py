@@ -8,22 +8,17 @@ from itertools import islice
 
 import pyarrow as pa
 
-from ftkit.data import arrays
 from ftkit.data.chat_rows import Unusable
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Split, Splits, booleans, strings
+from ftkit.data.form import Form, Record
 from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
-from ftkit.data.language_split import with_validation
 from ftkit.data.prompting import check_fields
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
-from ftkit.data.sources import find_sources
-from ftkit.data.split import sample
+from ftkit.data.split import sample, with_validation
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.causal_lm.forms import Form, Record, choose_form
-
-__all__ = ["load_language_splits"]
 
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
@@ -31,27 +26,6 @@ ChooseForm = Callable[..., Form]
 _SAMPLE_ROWS = 200
 _BATCH_ROWS = 10_000
 _BATCH_CHARACTERS = 1 << 26
-
-
-def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
-    """Read, check and split the data of a recipe.
-
-    Args:
-        spec: where the examples are; paths absolute or relative to the working directory.
-        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
-        narrow: makes each source one that is read in part.
-
-    Returns:
-        The splits, with their prompting and with notes on everything that was assumed.
-
-    Raises:
-        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
-    """
-    sources, notes = find_sources(spec, documents=True)
-    if narrow is not None:
-        sources = {name: narrow(source) for name, source in sources.items()}
-    form = form_of(sources["train"], spec, notes, choose_form)
-    return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
 
 
 def read_splits(
@@ -146,7 +120,7 @@ def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> _Read
         check_fields(form.columns, names_within(first) if first else form.columns, where=source.name)
     read = _Read(source, [], [])
     for records in _batches(read, form):
-        columns = [arrays.strings(texts) for texts in zip(*records, strict=True)]
+        columns = [strings(texts) for texts in zip(*records, strict=True)]
         read.batches.append(pa.RecordBatch.from_arrays(columns, schema=form.schema))
         read.num_rows += len(records)
     if read.num_blank:
@@ -211,4 +185,4 @@ def _limited(split: Split, spec: DataSpec, seed: int, notes: list[str]) -> Split
     if limit is None or limit >= len(split):
         return split
     notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
-    return Split(split.name, split.table.filter(arrays.mask(sample(len(split), limit, seed=seed))), split.source)
+    return Split(split.name, split.table.filter(booleans(sample(len(split), limit, seed=seed))), split.source)

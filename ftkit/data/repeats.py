@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data import arrays
-from ftkit.data.dataset import Split
+from ftkit.data.dataset import Split, booleans
 from ftkit.data.labels import shortened
 from ftkit.errors import UserError
 
@@ -42,7 +41,7 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
             where=train.source,
             fix="name other files for training, validation and test",
         )
-    smaller = Split("train", train.table.filter(arrays.mask(kept)), train.source)
+    smaller = Split("train", train.table.filter(booleans(kept)), train.source)
     if "label" in train.table.column_names and (others := _labelled_otherwise(train, repeated)):
         notes.append(
             f"warning: {others:,} of the training rows left out have another label than the row that is kept: at most "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftkit.data.chat_rows import ChatReader, Unusable
+from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import has
@@ -17,8 +18,6 @@ from ftkit.errors import UserError
 from ftkit.models.saved_folder import has_chat_template
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run, is_run
-from ftkit.tasks.causal_lm.form import MESSAGES_NAMES
-from ftkit.tasks.causal_lm.forms import field_text
 
 Message = dict[str, str]
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ftkit.data.labelled import Split
-from ftkit.encoders.store import FeatureKey, Features, TokenBatch, TokenChunk, encode, stored
+from ftkit.data.dataset import Split
+from ftkit.encoders.store import FeatureKey, Features, TokenChunk, encode, stored
 from ftkit.inputs.batching import chunks, exact_length_batches
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
+from ftkit.models.pooled import TokenBatch
 from ftkit.progress import Reporter
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ftkit.data.labelled import Splits
+from ftkit.data.dataset import Splits
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.features import Encoder
 from ftkit.encoders.heads import (
@@ -22,12 +22,11 @@ from ftkit.encoders.heads import (
     feature_statistics,
     load_for_classification,
 )
-from ftkit.encoders.store import pool
 from ftkit.errors import UserError
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
-from ftkit.models.pooled import save_pooled
+from ftkit.models.pooled import pool, save_pooled
 from ftkit.recipe.schema import Recipe
 
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,11 @@ import torch
 from torch import nn
 
 from ftkit.models.checkpoint import Pooling
+from ftkit.models.pooled import TokenBatch, pool
 from ftkit.storage import build_once, cache_root, sha256_texts, write_json
 
 FORMAT = 1
 """Layout version of stored features; part of their key."""
-
-
-class TokenBatch(NamedTuple):
-    """Rows of one length and their model inputs, each (B, T)."""
-
-    rows: npt.NDArray[np.int64]
-    inputs: dict[str, npt.NDArray[np.int64]]
 
 
 class TokenChunk(NamedTuple):
@@ -73,33 +67,6 @@ class Features:
     lengths: npt.NDArray[np.int64]
     num_truncated: int
     reused: bool
-
-
-def pool(
-    hidden: torch.Tensor, *, tokens: Literal["first", "mean", "max"], normalize: bool, mask: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Token vectors to one vector: hidden (B, T, D) -> (B, D), in float32.
-
-    Args:
-        hidden: last hidden states.
-        tokens: the first token's vector, the mean, or the largest value of each dimension.
-        normalize: divide by the Euclidean norm.
-        mask: (B, T), 1 for real tokens; None when there is no padding.
-
-    Source:
-        Reimers and Gurevych 2019 (Sentence-BERT), section 3; the same arithmetic as sentence-transformers' Pooling.
-    """
-    hidden = hidden.float()
-    if tokens == "first":
-        pooled = hidden[:, 0]
-    elif mask is None:
-        pooled = hidden.mean(dim=1) if tokens == "mean" else hidden.amax(dim=1)
-    elif tokens == "mean":
-        weights = mask.to(hidden.dtype).unsqueeze(-1)
-        pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
-    else:
-        pooled = hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
-    return nn.functional.normalize(pooled, dim=-1) if normalize else pooled
 
 
 def stored(key: FeatureKey) -> Features | None:

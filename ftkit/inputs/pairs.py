@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.audit import length_for_99_percent
 from ftkit.data.dataset import Split
 from ftkit.inputs.cutting import ranges
 from ftkit.inputs.encoding import special_table
 from ftkit.inputs.sides import Side, offsets_of, tokenize_side
-from ftkit.tasks.classification.audit import length_for_99_percent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

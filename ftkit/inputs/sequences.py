@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.chat import ChatRenderer
+from ftkit.data.audit import length_for_99_percent
+from ftkit.data.chat import ChatRenderer, Marked
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
@@ -18,8 +19,7 @@ from ftkit.inputs import cutting
 from ftkit.inputs.cutting import Cut, Framed
 from ftkit.inputs.encoding import SpecialTokens, batches, encode_parts, special_tokens
 from ftkit.inputs.long_texts import Cutter
-from ftkit.inputs.spans import Marked, Row, encode_marked
-from ftkit.tasks.classification.audit import length_for_99_percent
+from ftkit.inputs.spans import Row, encode_marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftkit.data.chat import Marked
 from ftkit.inputs.encoding import Bools, Encoded, SpecialTokens, Words, batches, encode, encode_parts
 
 if TYPE_CHECKING:
@@ -15,22 +16,6 @@ if TYPE_CHECKING:
 
 
 _WINDOW = 32
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A text and which parts of it are learnt.
-
-    Attributes:
-        text: the whole.
-        spans: (first character, character behind the last) of each part, in order, apart from one another, none
-            empty.
-        open_end: whether the text ends with the last span, and with the end token behind it.
-    """
-
-    text: str
-    spans: tuple[tuple[int, int], ...]
-    open_end: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ftkit.encoders.store import pool
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
-from ftkit.models.pooled import PooledFolder, read_pooled
+from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 
 if TYPE_CHECKING:

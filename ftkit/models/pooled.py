@@ -11,9 +11,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.download import TOKENIZER_FILES
@@ -119,3 +123,37 @@ def read_pooled(folder: Path) -> PooledFolder | None:
         return None
     length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
     return PooledFolder(pooling, weight, bias, int(length))
+
+
+class TokenBatch(NamedTuple):
+    """Rows of one length and their model inputs, each (B, T)."""
+
+    rows: npt.NDArray[np.int64]
+    inputs: dict[str, npt.NDArray[np.int64]]
+
+
+def pool(
+    hidden: torch.Tensor, *, tokens: Literal["first", "mean", "max"], normalize: bool, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Token vectors to one vector: hidden (B, T, D) -> (B, D), in float32.
+
+    Args:
+        hidden: last hidden states.
+        tokens: the first token's vector, the mean, or the largest value of each dimension.
+        normalize: divide by the Euclidean norm.
+        mask: (B, T), 1 for real tokens; None when there is no padding.
+
+    Source:
+        Reimers and Gurevych 2019 (Sentence-BERT), section 3; the same arithmetic as sentence-transformers' Pooling.
+    """
+    hidden = hidden.float()
+    if tokens == "first":
+        pooled = hidden[:, 0]
+    elif mask is None:
+        pooled = hidden.mean(dim=1) if tokens == "mean" else hidden.amax(dim=1)
+    elif tokens == "mean":
+        weights = mask.to(hidden.dtype).unsqueeze(-1)
+        pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+    else:
+        pooled = hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(dim=1)
+    return nn.functional.normalize(pooled, dim=-1) if normalize else pooled

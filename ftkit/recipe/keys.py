@@ -23,7 +23,8 @@ from ftkit.recipe.schema import (
     Section,
     TrainingSpec,
 )
-from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION, Today
+from ftkit.recipe.today import Today
+from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION
 
 METHODS: dict[str, type[Section]] = {
     "frozen": FrozenMethod,

@@ -10,7 +10,8 @@ from ftkit.tasks.causal_lm.check_tables import LanguageCheck, language_data_line
 from ftkit.tasks.seq2seq.check_tables import Seq2seqCheck, seq2seq_data_lines
 
 if TYPE_CHECKING:
-    from ftkit.tasks.classification.audit import DataAudit, TokenStatistics
+    from ftkit.data.audit import TokenStatistics
+    from ftkit.tasks.classification.audit import DataAudit
     from ftkit.training.plan import Plan
 
 MOST_LABELS = 20

@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
 
 def _load_labelled(*args: Any, **kwargs: Any) -> Splits:
-    from ftkit.data.labelled import load_splits
+    from ftkit.tasks.classification.form import load_splits
 
     return load_splits(*args, **kwargs)
 
@@ -44,7 +44,7 @@ def _train_classification(*args: Any, **kwargs: Any) -> Finished:
 
 
 def _load_texts(*args: Any, **kwargs: Any) -> Splits:
-    from ftkit.data.load import load_language_splits
+    from ftkit.tasks.causal_lm.form import load_language_splits
 
     return load_language_splits(*args, **kwargs)
 
@@ -62,7 +62,7 @@ def _train_causal_lm(*args: Any, **kwargs: Any) -> Finished:
 
 
 def _load_pairs(*args: Any, **kwargs: Any) -> Splits:
-    from ftkit.tasks.seq2seq.pair_loading import load_pair_splits
+    from ftkit.tasks.seq2seq.form import load_pair_splits
 
     return load_pair_splits(*args, **kwargs)
 

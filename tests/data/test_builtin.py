@@ -13,10 +13,10 @@ import pytest
 
 from ftkit.data.builtin.builtin import BUILTIN_DATA, describe_builtin_data, load_builtin
 from ftkit.data.duplicates import normalise
-from ftkit.data.labelled import load_splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 from ftkit.storage import sha256_file
+from ftkit.tasks.classification.form import load_splits
 
 
 @pytest.fixture(scope="module")

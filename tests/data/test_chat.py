@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ftkit.data.chat import ChatRenderer, end_of_turn
-from ftkit.data.chat_templates import CHAT_TEMPLATES
+from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError

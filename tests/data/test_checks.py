@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.data.audit import token_statistics
 from ftkit.data.dataset import Split, Splits
-from ftkit.tasks.classification.audit import audit, token_statistics
+from ftkit.tasks.classification.audit import audit
 
 
 def split(name: str, rows: list[tuple[str, int]]) -> Split:

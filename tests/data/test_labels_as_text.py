@@ -12,12 +12,12 @@ import pytest
 from ftkit.commands.smoke.specimen import FirstRows, few_rows
 from ftkit.commands.smoke.synthetic import write_made_up
 from ftkit.data.dataset import Splits
-from ftkit.data.labelled import load_splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 from ftkit.tasks.classification.audit import audit
-from ftkit.tasks.seq2seq.pair_loading import load_pair_splits
+from ftkit.tasks.classification.form import load_splits
+from ftkit.tasks.seq2seq.form import load_pair_splits
 
 
 def spec_of(**spec: Any) -> DataSpec:

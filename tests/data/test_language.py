@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.load import load_language_splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.causal_lm.form import load_language_splits
 
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ftkit.data.dataset import Splits
 from ftkit.data.duplicates import normalise
-from ftkit.data.labelled import Splits, load_splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.classification.form import load_splits
 
 GOOD = [(f"a text about number {i}", ("ham", "spam", "eggs")[i % 3]) for i in range(60)]
 

@@ -13,12 +13,12 @@ import pytest
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, FirstRows, few_rows
 from ftkit.commands.smoke.synthetic import ROWS, write_made_up_pairs
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.load import load_language_splits
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.seq2seq.pair_loading import load_pair_splits
+from ftkit.tasks.causal_lm.form import load_language_splits
+from ftkit.tasks.seq2seq.form import load_pair_splits
 from ftkit.tasks.seq2seq.references import group_by_prompt
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ftkit.data.dataset import Splits
-from ftkit.data.labelled import load_splits
-from ftkit.data.load import load_language_splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.seq2seq.pair_loading import load_pair_splits
+from ftkit.tasks.causal_lm.form import load_language_splits
+from ftkit.tasks.classification.form import load_splits
+from ftkit.tasks.seq2seq.form import load_pair_splits
 
 
 def lines(path: Path, rows: Sequence[dict[str, str]]) -> str:

@@ -10,9 +10,9 @@ import pytest
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, ROWS_READ, FirstRows, few_rows
 from ftkit.commands.smoke.synthetic import ROWS, write_made_up_language
 from ftkit.data.dataset import Split, Splits
-from ftkit.data.load import load_language_splits
 from ftkit.data.prompting import Prompting
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.causal_lm.form import load_language_splits
 
 
 def test_of_texts_the_first_rows_are_kept_and_long_ones_cut() -> None:

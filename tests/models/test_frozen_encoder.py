@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.encoders.store import FeatureKey, TokenBatch, TokenChunk, encode, pool, stored
+from ftkit.encoders.store import FeatureKey, TokenChunk, encode, stored
 from ftkit.errors import UserError
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
+from ftkit.models.pooled import TokenBatch, pool
 
 KEY = FeatureKey("w", "t", "x", 8, "mean", False, "float32", "cpu", "v")
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ftkit.data.chat_templates import CHAT_TEMPLATES
+from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning

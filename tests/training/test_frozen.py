@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from ftkit.commands.predict import TextRow, open_classifier, predict_rows
-from ftkit.data.labelled import load_splits
 from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.checkpoint import locate
 from ftkit.recipe.parse import load_recipe
+from ftkit.tasks.classification.form import load_splits
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftkit.data import arrays
 from ftkit.data.columns import guess_columns
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import Source
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.recipe.schema import DataSpec
@@ -113,4 +112,4 @@ def _first_of_labels(split: Split, wanted: int) -> pa.Table:
     rank = np.empty(len(labels), dtype=np.int64)
     rank[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
     each = max(1, wanted // max(1, len(np.unique(labels))))
-    return split.table.filter(arrays.mask(rank < each))
+    return split.table.filter(booleans(rank < each))

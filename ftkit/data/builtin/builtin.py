@@ -163,8 +163,8 @@ def _build(data: BuiltinData, folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ftkit.data.arrays import strings
     from ftkit.data.builtin import commands, stdlib_text
+    from ftkit.data.dataset import strings
     from ftkit.data.duplicates import key_of
 
     make: dict[str, Callable[[], list[tuple[str, ...]]]] = {

@@ -4,59 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-import pyarrow.compute as pc
-
-from ftkit.data.dataset import Split, Splits
-from ftkit.data.duplicates import example_columns, text_columns
-from ftkit.inputs.sequences import Tokenized
-from ftkit.tasks.classification.audit import (
-    WRONGLY_DECODED,
-    leaks,
+from ftkit.data.audit import (
+    _MANY_MERGED,
+    LanguageAudit,
+    _differ,
+    _leaks,
+    count_language,
     number_of,
+    other_warnings,
     percent_of,
-    rows_matching,
     token_statistics,
 )
+from ftkit.data.dataset import Splits
+from ftkit.inputs.sequences import Tokenized
 
-_MANY_MERGED = 0.1
 _FEW_LEARNT = 0.02
-_NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
-
-
-@dataclass(frozen=True)
-class LanguageAudit:
-    """What was counted. Split names are train, validation and, where there is one, test.
-
-    Texts count as the same when they differ in case, spacing and Unicode form only.
-
-    Attributes:
-        kind: text, completion or chat.
-        rows: split -> documents, completions or chats.
-        characters: split -> characters of them, prompts included (of chats: as JSON).
-        duplicates: split -> rows that occur in an earlier row of the split.
-        repeated_prompts: split -> other rows whose prompt occurs in an earlier row of the split; none for texts.
-        leaks: `train/validation`, `train/test` and `validation/test` -> rows of the second that are in the first.
-        prompt_leaks: the same for prompts alone; none for texts.
-        empty_texts: split -> rows in which there is nothing to learn.
-        wrongly_decoded: split -> rows with the marks of a wrong encoding.
-        warnings: what of this a person should look at, one sentence each.
-    """
-
-    kind: str
-    rows: dict[str, int]
-    characters: dict[str, int]
-    duplicates: dict[str, int]
-    repeated_prompts: dict[str, int]
-    leaks: dict[str, int]
-    prompt_leaks: dict[str, int]
-    empty_texts: dict[str, int]
-    wrongly_decoded: dict[str, int]
-    warnings: list[str]
-
-    def to_dict(self) -> dict[str, object]:
-        """The same as JSON can hold it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -109,86 +71,6 @@ def audit_language(splits: Splits) -> LanguageAudit:
     various = {split.name for split in splits.all() if figures.kind != "text" and _differ(split.prompt_keys)}
     figures.warnings.extend(_leaks(figures, various) + other_warnings(figures))
     return figures
-
-
-def count_language(splits: Splits) -> LanguageAudit:
-    """The figures of an audit without its warnings."""
-    assert splits.prompting is not None, "splits of a language model, which have a prompting"
-    present = splits.all()
-    kind = splits.prompting.kind
-    prompted = present if kind != "text" else ()
-    return LanguageAudit(
-        kind=kind,
-        rows={split.name: len(split) for split in present},
-        characters={split.name: _characters(split) for split in present},
-        duplicates={split.name: _repeats(split.keys) for split in present},
-        repeated_prompts={split.name: _repeats(split.prompt_keys) - _repeats(split.keys) for split in prompted},
-        leaks=leaks({split.name: split.keys for split in present}),
-        prompt_leaks=leaks({split.name: split.prompt_keys for split in prompted}),
-        empty_texts={split.name: _empty(split, kind) for split in present},
-        wrongly_decoded={
-            split.name: rows_matching(split, WRONGLY_DECODED, text_columns(split.table)) for split in present
-        },
-        warnings=[],
-    )
-
-
-def _differ(keys: np.ndarray) -> bool:
-    return len(np.unique(keys)) > 1
-
-
-def _characters(split: Split) -> int:
-    columns = (split.table.column(name) for name in example_columns(split.table))
-    return sum(int(pc.sum(pc.utf8_length(column)).as_py() or 0) for column in columns)
-
-
-def _repeats(keys: np.ndarray) -> int:
-    return len(keys) - len(np.unique(keys))
-
-
-def _empty(split: Split, kind: str) -> int:
-    # the answers of a chat were looked at when it was read
-    return 0 if kind == "chat" else rows_matching(split, r"^\s*$", ["completion" if kind == "completion" else "text"])
-
-
-def _leaks(figures: LanguageAudit, various: set[str]) -> list[str]:
-    noun = _NOUNS[figures.kind]
-    found: list[str] = []
-    for pair, count in figures.leaks.items():
-        if count:
-            first, second = pair.split("/")
-            share = percent_of(count, figures.rows[second])
-            found.append(f"{number_of(count, f'{second} {noun}')} ({share}) also in {first}: scores will be too good.")
-    for pair, count in figures.prompt_leaks.items():
-        first, second = pair.split("/")
-        if (other := count - figures.leaks[pair]) > 0 and second in various:
-            share = percent_of(other, figures.rows[second])
-            found.append(
-                f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
-                " otherwise: scores may be too good."
-            )
-    return found
-
-
-def other_warnings(figures: LanguageAudit) -> list[str]:
-    """Behind the leaks: what makes the model worse, then what to know."""
-    noun = _NOUNS[figures.kind]
-    found: list[str] = []
-    for split, count in figures.empty_texts.items():
-        if count:
-            found.append(f"{number_of(count, f'{split} {noun}')} with nothing to learn.")
-    for split, count in figures.wrongly_decoded.items():
-        if count:
-            share = percent_of(count, figures.rows[split])
-            found.append(
-                f"{number_of(count, f'{split} {noun}')} ({share}) with the marks of a wrong encoding (such as Ã© for"
-                " é): was the file read and written with the wrong one?"
-            )
-    for split, count in figures.duplicates.items():
-        if count:
-            share = percent_of(count, figures.rows[split])
-            found.append(f"{number_of(count, f'{split} {noun}')} ({share}) equal to an earlier one.")
-    return found
 
 
 def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:

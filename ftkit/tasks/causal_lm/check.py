@@ -25,11 +25,11 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     Raises:
         UserError: the data or the base model cannot be had, or nothing is left to learn.
     """
-    from ftkit.data.load import load_language_splits
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate
     from ftkit.tasks.causal_lm.audit import audit_language, token_report
     from ftkit.tasks.causal_lm.examples import example_length, tokenize_splits
+    from ftkit.tasks.causal_lm.form import load_language_splits
     from ftkit.training.language_plan import make_language_plan
     from ftkit.training.prepared import may_pack
 

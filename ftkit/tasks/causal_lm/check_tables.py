@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftkit.tasks.causal_lm.audit import LanguageAudit, TokenReport
+    from ftkit.data.audit import LanguageAudit
+    from ftkit.tasks.causal_lm.audit import TokenReport
     from ftkit.training.plan import Plan
 
 EXAMPLE_CHARACTERS = 600

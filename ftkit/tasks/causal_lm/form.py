@@ -1,167 +1,145 @@
-"""Which columns a language model learns from: chats, prompts with completions, or plain text."""
+"""What an example of a language model is: a text, a prompt and its completion, or a chat; and how a row becomes one."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
-from ftkit.data.columns import columns_of, guess_columns, listing
+from ftkit.data.chat_rows import CHAT_TEMPLATES
+from ftkit.data.columns import columns_of
+from ftkit.data.dataset import Splits
+from ftkit.data.form import Form, check_named
+from ftkit.data.gather import Source
+from ftkit.data.load import form_of, read_splits
+from ftkit.data.prompting import Prompting, check_fields, short_template
+from ftkit.data.reading.nested import names_within
+from ftkit.data.reading.textfile import check_readable, shown_path
+from ftkit.data.sources import find_sources
+from ftkit.errors import UserError
+from ftkit.recipe.generative_rules import LEARN
+from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.causal_lm.columns import describe_unclear, guess_language_columns
 
-MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
-"""Usual names of a column of messages."""
-PAIR_NAMES = {
-    "prompt": ("completion", "response", "output", "answer"),
-    "instruction": ("output", "response", "completion", "answer"),
-    "question": ("answer", "response", "completion", "output"),
-    "query": ("answer", "response", "completion", "output"),
-    "input": ("output", "response", "completion"),
-}
-"""Usual name of a prompt column -> those of its completion, the likeliest first."""
-CONTEXT_NAMES = ("input", "context")
-"""Usual names of a column with what an instruction or a question is about."""
-_LANGUAGE_TEXT_NAMES = ("text", "content")
-"""Names that win where several columns hold text."""
-_SAMPLE_ROWS = 200
+_KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
 
 
-@dataclass(frozen=True)
-class LanguageColumns:
-    """What was found.
-
-    Attributes:
-        kind: `chat` (messages), `completion` (prompt and completion), `text`, or None when nothing is clear.
-        text: column of the text, for `text`.
-        prompt: column of the prompt, for `completion`.
-        completion: column of what is to be learnt, for `completion`.
-        messages: column of the messages, for `chat`.
-        notes: how they were found and what is left unused, one sentence each.
-        template: for `completion` where a third column belongs into the prompt, else None; `<learn>` stands before
-            what is to be learnt.
-        candidates: columns that could be the text, where several could and none was taken.
-    """
-
-    kind: Literal["text", "completion", "chat"] | None
-    text: str | None = None
-    prompt: str | None = None
-    completion: str | None = None
-    messages: str | None = None
-    notes: tuple[str, ...] = ()
-    template: str | None = None
-    candidates: tuple[str, ...] = ()
-
-
-def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColumns:
-    """Find the columns by their names, plain text also by what is in the rows. Never raises.
-
-    Messages are preferred to a prompt with its completion, and both to plain text, for sets that have several of them
-    hold the same content in several forms.
+def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> Form:
+    """What the recipe says an example is, or else what the names of the columns say.
 
     Args:
-        rows: some rows of the file; the first 200 are looked at.
+        rows: the first rows of the training set, at least one.
+        spec: the recipe's.
+        where: the file, for messages.
+        notes: what was assumed is added here.
 
-    Example:
-        >>> found = guess_language_columns([{"id": 1, "question": "How far is it?", "answer": "Two miles."}])
-        >>> found.kind, found.prompt, found.completion
-        ('completion', 'question', 'answer')
+    Raises:
+        UserError: a named column is absent, or nothing is named and nothing is clear.
     """
-    rows = rows[:_SAMPLE_ROWS]
-    columns = columns_of(rows)
-    return _chat(rows, columns) or _pair(rows, columns) or _text(rows, columns)
-
-
-def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
-    by_lower = _by_lower(columns)
-    found = [by_lower[name] for name in MESSAGES_NAMES if name in by_lower]
-    column = next((name for name in found if _mostly(rows, name, are_messages)), None)
-    if column is None:
-        return None
-    return LanguageColumns("chat", messages=column, notes=(f"messages column `{column}`, found by its name",))
-
-
-def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
-    by_lower = _by_lower(columns)
-    for prompt, completions in PAIR_NAMES.items():
-        completion = next((name for name in completions if name in by_lower), None)
-        if prompt not in by_lower or completion is None:
-            continue
-        names = by_lower[prompt], by_lower[completion]
-        if not all(_mostly(rows, name, _is_scalar) for name in names):
-            continue
-        note = f"prompt column `{names[0]}` and completion column `{names[1]}`, found by their names"
-        context = _context(rows, by_lower, taken=names)
-        if context is None:
-            return LanguageColumns("completion", prompt=names[0], completion=names[1], notes=(note,))
-        template = f"{{{names[0]}}}\n{{{context}}}\n<learn>{{{names[1]}}}"
-        about = f"column `{context}` is not empty everywhere, so it stands below the prompt"
-        return LanguageColumns(
-            "completion", prompt=names[0], completion=names[1], notes=(note, about), template=template
+    columns = names_within(rows)
+    check_named(spec, ("text_column", "prompt_column", "completion_column", "messages_column"), columns, where=where)
+    if spec.messages_column is not None:
+        form = _chat(spec.messages_column, spec)
+    elif spec.template is not None:
+        form = _templated(spec.template, spec)
+        check_fields(form.columns, columns, where=where)
+        _note_space(spec.template, notes)
+    elif spec.prompt_column is not None and spec.completion_column is not None:
+        form = _short(spec.prompt_column, spec.completion_column, rows, spec, notes)
+    elif spec.text_column is not None:
+        form = _text(spec.text_column)
+    else:
+        form = _guess(rows, spec, where, notes)
+    if spec.chat_template is not None and form.chats is None:
+        raise UserError(
+            "data.chat_template is for chats, and these examples are none",
+            where=where,
+            fix="name the column of the messages in data.messages_column, or remove it",
         )
-    return None
+    if form.prompting.kind != "text" and form.prompting.completion_only_loss:
+        learnt = "the assistant's turns are" if form.chats is not None else "the completion is"
+        notes.append(f"only {learnt} learnt (data.completion_only_loss)")
+    return form
 
 
-def _context(
-    rows: Sequence[Mapping[str, object]], by_lower: Mapping[str, str], *, taken: tuple[str, str]
-) -> str | None:
-    """The column of what the prompt is about, when any row has something in it."""
-    columns = (by_lower[name] for name in CONTEXT_NAMES if name in by_lower and by_lower[name] not in taken)
-    for column in columns:
-        values = [row.get(column) for row in rows]
-        if any(isinstance(value, str) and value.strip() for value in values):
-            return column
-    return None
+def _text(column: str) -> Form:
+    template = None if column == "text" else f"{{{column}}}"
+    return Form(Prompting("text", template), [column])
 
 
-def _text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns:
-    if len(columns) == 1 and _mostly(rows, columns[0], _is_scalar):
-        return LanguageColumns("text", text=columns[0], notes=(f"text column `{columns[0]}`, the only column",))
-    by_lower = _by_lower(columns)
-    for name in _LANGUAGE_TEXT_NAMES:
-        if name in by_lower and _mostly(rows, by_lower[name], _is_scalar):
-            return LanguageColumns(
-                "text", text=by_lower[name], notes=(f"text column `{by_lower[name]}`, found by its name",)
-            )
-    # the empty name keeps every column a candidate for the text: no label is looked for
-    guess = guess_columns(rows, label_column="")
-    if guess.text is None or not _mostly(rows, guess.text, _is_scalar):
-        return LanguageColumns(None, candidates=guess.candidates.get("text", ()))
-    return LanguageColumns("text", text=guess.text, notes=guess.notes)
+def _templated(template: str, spec: DataSpec) -> Form:
+    prompting = Prompting(
+        "completion" if LEARN in template else "text", template, completion_only_loss=spec.completion_only_loss
+    )
+    return Form(prompting, prompting.parsed.fields)
 
 
-def describe_unclear(columns: Sequence[str], found: LanguageColumns) -> str:
-    """One sentence on why nothing was found, for a message."""
-    if found.candidates:
-        return f"more than one column could be the text: {listing(found.candidates)}"
-    return f"no column is clearly the text, the messages, or a prompt with its completion (columns: {listing(columns)})"
+def _short(
+    prompt: str, completion: str, rows: Sequence[Mapping[str, object]], spec: DataSpec, notes: list[str]
+) -> Form:
+    template = short_template(prompt, completion, rows)
+    notes.append(f"template {template!r}, made of the two columns")
+    return _templated(template, spec)
 
 
-def are_messages(value: object) -> bool:
-    """Whether a value is a list of messages: objects with a role, or with from and value, or JSON text of such."""
-    if isinstance(value, str):
-        if not value.lstrip().startswith("["):
-            return False
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return False
-    if not isinstance(value, list) or not value:
-        return False
-    keys = ({"role"}, {"from", "value"})
-    return all(isinstance(turn, Mapping) and any(names <= turn.keys() for names in keys) for turn in value)
+def _chat(column: str, spec: DataSpec) -> Form:
+    template = None if spec.chat_template is None else _chat_template(spec.chat_template)
+    prompting = Prompting("chat", None, template, completion_only_loss=spec.completion_only_loss)
+    return Form(prompting, [column])
 
 
-def _is_scalar(value: object) -> bool:
-    """Texts and numbers: what a template can be filled with."""
-    return isinstance(value, str | int | float)
+def _chat_template(name: str) -> str:
+    if name in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[name]
+    path = Path(name)
+    check_readable(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8: {error.reason}", where=shown_path(path), fix="write it again as UTF-8") from error
 
 
-def _mostly(rows: Sequence[Mapping[str, object]], column: str, fits: Callable[[object], bool]) -> bool:
-    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
-    values = [row.get(column) for row in rows]
-    return sum(map(fits, values)) >= 0.5 * len(values)
+def _guess(rows: Sequence[Mapping[str, object]], spec: DataSpec, where: str, notes: list[str]) -> Form:
+    found = guess_language_columns(rows)
+    if found.kind is None:
+        raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
+    notes.extend(found.notes)
+    if found.messages is not None:
+        return _chat(found.messages, spec)
+    if found.text is not None:
+        return _text(found.text)
+    if found.template is not None:
+        notes.append(f"template {found.template!r}, made of these columns; write another in data.template")
+        return _templated(found.template, spec)
+    assert found.prompt is not None
+    assert found.completion is not None
+    return _short(found.prompt, found.completion, rows, spec, notes)
 
 
-def _by_lower(columns: Sequence[str]) -> dict[str, str]:
-    """Lower-case name -> column; braces would break a template."""
-    return {column.strip().lower(): column for column in columns if not set("{}") & set(column)}
+def _note_space(template: str, notes: list[str]) -> None:
+    prompt, mark, completion = template.partition(LEARN)
+    if mark and prompt.endswith(" ") and not completion[:1].isspace():
+        notes.append(
+            "the prompt of data.template ends in a space, which most tokenizers join to the word behind it:"
+            f" {prompt.rstrip()[-20:] + LEARN + ' ' + completion[:20]!r} is learnt more easily"
+        )
+
+
+def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    """Read, check and split the data of a recipe.
+
+    Args:
+        spec: where the examples are; paths absolute or relative to the working directory.
+        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
+        narrow: makes each source one that is read in part.
+
+    Returns:
+        The splits, with their prompting and with notes on everything that was assumed.
+
+    Raises:
+        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
+    """
+    sources, notes = find_sources(spec, documents=True)
+    if narrow is not None:
+        sources = {name: narrow(source) for name, source in sources.items()}
+    form = form_of(sources["train"], spec, notes, choose_form)
+    return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
-from itertools import combinations
 
 import numpy as np
-import pyarrow.compute as pc
 
+from ftkit.data.audit import SMALL_CLASS, WRONGLY_DECODED, leaks, number_of, percent_of, rows_matching
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.labels import shortened, spelling_groups
 
-SMALL_CLASS = 10
-"""Training rows below which a class is named in the warnings."""
 _MAJORITY = 0.8
-WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
-"""A replacement character, or UTF-8 that was read as cp1252 or latin-1: `Ã©` for `é`, `â€™` for an apostrophe."""
 
 
 @dataclass(frozen=True)
@@ -53,33 +46,6 @@ class DataAudit:
     small_classes: dict[str, int]
     label_spellings: list[list[str]]
     warnings: list[str]
-
-    def to_dict(self) -> dict[str, object]:
-        """The same as JSON can hold it."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TokenStatistics:
-    """Lengths of one split in tokens, special tokens included, before anything is cut.
-
-    Attributes:
-        mean: average.
-        p50: median.
-        p95: 95th percentile.
-        longest: the greatest.
-        max_length: tokens that are kept.
-        percent_truncated: rows longer than that, 0 to 100.
-        length_for_99_percent: the smallest max_length that would cut less than 1 % of the rows.
-    """
-
-    mean: float
-    p50: int
-    p95: int
-    longest: int
-    max_length: int
-    percent_truncated: float
-    length_for_99_percent: int
 
     def to_dict(self) -> dict[str, object]:
         """The same as JSON can hold it."""
@@ -123,23 +89,6 @@ def _repeats(split: Split) -> tuple[int, int]:
         return 0, 0
     differing = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
     return len(keys) - len(starts), int(differing.sum())
-
-
-def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """`first/second` -> rows of the second split whose key is in the first, for every pair of splits.
-
-    Args:
-        keys: split -> keys of its rows (N,), in the order of the splits.
-    """
-    return {
-        f"{first}/{second}": int(np.isin(keys[second], keys[first]).sum()) for first, second in combinations(keys, 2)
-    }
-
-
-def rows_matching(split: Split, pattern: str, columns: Sequence[str]) -> int:
-    """How many rows match a regular expression (RE2) in at least one of some text columns."""
-    found = [pc.match_substring_regex(split.table.column(name), pattern) for name in columns]
-    return int(pc.sum(reduce(pc.or_, found)).as_py() or 0)
 
 
 def _warnings(figures: DataAudit) -> list[str]:
@@ -202,51 +151,3 @@ def _repeat_warnings(figures: DataAudit) -> list[str]:
         for split, count in figures.duplicates.items()
         if count
     ]
-
-
-def number_of(count: int, noun: str) -> str:
-    """A count with its noun, for a message.
-
-    Example:
-        >>> number_of(1, "row"), number_of(2000, "row")
-        ('1 row', '2,000 rows')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def percent_of(count: int, total: int) -> str:
-    """A share of a whole, for a message."""
-    return f"{count / total:.1%}"
-
-
-def token_statistics(lengths: Mapping[str, np.ndarray], max_length: int) -> dict[str, TokenStatistics]:
-    """Statistics of token counts.
-
-    Args:
-        lengths: split -> tokens of each row (N,), special tokens included, not cut; N at least 1.
-        max_length: tokens that are kept.
-
-    Example:
-        >>> token_statistics({"train": np.arange(1, 101)}, 90)["train"].percent_truncated
-        10.0
-    """
-    return {name: _token_statistics(np.sort(values), max_length) for name, values in lengths.items()}
-
-
-def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
-    num_rows = len(ordered)
-    return TokenStatistics(
-        mean=float(ordered.mean()),
-        p50=int(ordered[(num_rows - 1) // 2]),
-        p95=int(ordered[-(-95 * num_rows // 100) - 1]),
-        longest=int(ordered[-1]),
-        max_length=max_length,
-        percent_truncated=100.0 * float((ordered > max_length).mean()),
-        length_for_99_percent=length_for_99_percent(ordered),
-    )
-
-
-def length_for_99_percent(ordered: np.ndarray) -> int:
-    """The smallest limit that is exceeded by less than 1 % of some lengths (N,), sorted, N at least 1."""
-    may_be_longer = -(-len(ordered) // 100) - 1
-    return int(ordered[len(ordered) - 1 - may_be_longer])

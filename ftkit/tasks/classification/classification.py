@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.labelled import Split, Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.metrics import evaluate_classification
 from ftkit.models.checkpoint import Checkpoint

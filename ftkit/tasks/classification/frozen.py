@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftkit.data.labelled import Splits
+from ftkit.data.dataset import Splits
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head, predict_logits

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ftkit.data.labelled import Split, Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.encoders.features import TOKENS_A_BATCH, load_tokenizer, token_chunks
 from ftkit.encoders.fit import score

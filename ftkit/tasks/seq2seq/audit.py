@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.audit import LanguageAudit, count_language, number_of, other_warnings, percent_of, token_statistics
 from ftkit.data.dataset import Splits
 from ftkit.inputs.pairs import TokenizedPairs
-from ftkit.tasks.causal_lm.audit import LanguageAudit, count_language, other_warnings
-from ftkit.tasks.classification.audit import number_of, percent_of, token_statistics
 
 _MANY_CUT = 1.0
 """Percent."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftkit.tasks.causal_lm.audit import LanguageAudit
+    from ftkit.data.audit import LanguageAudit
     from ftkit.tasks.seq2seq.audit import PairTokenReport, SideReport
     from ftkit.training.plan import Plan
 

@@ -1,227 +1,183 @@
-"""Which columns hold the source that an encoder reads, the target that a decoder writes, and further references."""
+"""What an example of task seq2seq is: a source, its target and, where data has them, further right answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from ftkit.data.columns import LABEL_NAMES, columns_of, listing
+import pyarrow as pa
 
-PAIR_NAMES: dict[str, tuple[str, ...]] = {
-    "source": ("target",),
-    "src": ("tgt", "trg", "target"),
-    "article": ("highlights", "summary", "abstract", "headline"),
-    "document": ("summary", "abstract", "highlights"),
-    "dialogue": ("summary",),
-    "dialog": ("summary",),
-    "transcript": ("summary",),
-    "text": ("summary", "abstract", "highlights", "target"),
-    "content": ("summary", "abstract", "highlights"),
-    "body": ("summary", "abstract", "highlights"),
-    "question": ("answer", "response", "output", "target"),
-    "query": ("answer", "response", "output", "target"),
-    "instruction": ("output", "response", "completion", "target"),
-    "inputs": ("targets", "outputs", "target", "output"),
-    "input": ("output", "target", "response"),
-    "prompt": ("completion", "response", "output", "target"),
-    "signature": ("docstring", "description", "summary"),
-    "code": ("docstring", "comment", "summary"),
-    "original": ("simplified", "corrected", "paraphrase"),
-    "incorrect": ("correct",),
-}
-"""Usual name of a source column -> those of its target, the likeliest first."""
-REFERENCES_NAMES = ("references", "refs", "targets", "answers")
-"""Usual names of a column of lists of texts that are all right."""
-CONTEXT_NAMES = ("input", "context", "passage")
-"""Usual names of a column with what a source is about; a template can have both."""
-_CODES = (
-    "af am ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu ha he hi hr hu hy id ig is it ja ka kk"
-    " km kn ko ky la lb lo lt lv mg mi mk ml mn mr ms mt my nb ne nl nn no ny or pa pl ps pt ro ru rw sd si sk sl sn so"
-    " sq sr st su sv sw ta te tg th tk tl tr tt uk ur uz vi xh yi yo zh zu"
-)
-_NAMES = (
-    "arabic chinese czech danish dutch english finnish french german greek hebrew hindi hungarian italian japanese"
-    " korean norwegian polish portuguese romanian russian spanish swedish turkish ukrainian vietnamese"
-)
-LANGUAGES = frozenset(_CODES.split()) | frozenset(_NAMES.split())
-"""Codes of ISO 639-1, and names, of languages that files of translations use."""
-_SAMPLE_ROWS = 200
+from ftkit.data.columns import absent, columns_of
+from ftkit.data.dataset import Splits
+from ftkit.data.form import Form, Record, check_named
+from ftkit.data.gather import Source
+from ftkit.data.load import first_rows, form_of, read_splits
+from ftkit.data.prompting import Prompting, check_fields, fill
+from ftkit.data.reading.nested import names_within, value_of
+from ftkit.data.reading.rows import Row
+from ftkit.data.sources import find_sources
+from ftkit.errors import UserError
+from ftkit.recipe.generative_rules import LEARN
+from ftkit.recipe.schema import DataSpec
+from ftkit.tasks.seq2seq import references
+from ftkit.tasks.seq2seq.columns import describe_unclear, guess_pair_columns
+from ftkit.tasks.seq2seq.labels_as_text import load_labels_as_text
+
+_KEYS = "data.source_column and data.target_column, or data.template"
 
 
-@dataclass(frozen=True)
-class PairColumns:
-    """What was found: source and target both, or neither.
+class PairForm(Form):
+    """What an example is, in one set of data.
 
     Attributes:
-        source: column of what is read; `a.b` is key b of the objects in column a.
-        target: column of what is written.
-        references: column of lists of texts, each of them right.
-        notes: how they were found and what is left unused, one sentence each.
-        candidates: columns that could be source or target, where no choice was made.
+        references: column of the lists of texts that outputs are measured against; None where there is none.
+        reads_lists: whether they are read from there; otherwise the target is the only reference.
     """
 
-    source: str | None = None
-    target: str | None = None
-    references: str | None = None
-    notes: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ()
+    def __init__(self, prompting: Prompting, *, references: str | None = None, reads_lists: bool = True) -> None:
+        super().__init__(prompting, prompting.parsed.fields)
+        self.references = references
+        self.reads_lists = reads_lists
 
     @property
-    def languages(self) -> bool:
-        """Whether the candidates are a text and its translation, which do not tell what is translated into what."""
-        return len(self.candidates) == 2 and all(_is_language(name) for name in self.candidates)
+    def schema(self) -> pa.Schema:
+        """Columns of the table that is made."""
+        schema = super().schema
+        return schema if self.references is None else schema.append(pa.field("references", pa.string()))
+
+    def record(self, values: Mapping[str, object], class_names: Mapping[str, tuple[str, ...]]) -> Record | None:
+        """The prompt, the completion and, where there are references, the JSON text of a list of them.
+
+        Args and errors: as for `Form`.
+        """
+        record = super().record(values, class_names)
+        if record is None or self.references is None:
+            return record
+        texts = [record[1]]
+        if self.reads_lists:
+            texts = references.read(value_of(values, self.references), self.references, target=record[1])
+            texts = [self._completion(text) for text in texts]
+        return (*record, references.to_json(texts))
+
+    def _completion(self, text: str) -> str:
+        """A reference with what the template writes around the target."""
+        completion = self.prompting.parsed.completion
+        fields = [piece.text for piece in completion if piece.is_field]
+        return fill(completion, {fields[0]: text}) if len(fields) == 1 else text
 
 
-def guess_pair_columns(rows: Sequence[Mapping[str, object]]) -> PairColumns:
-    """Find source and target by their names, else as the only two columns of text, in their order. Never raises.
+def choose_pair_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> PairForm:
+    """What the recipe says an example is, or else what the names of the columns say.
 
-    Two columns that are called as languages are (`de` and `en`, or keys of the objects in a column `translation`) do
-    not tell which is translated into which: they are candidates, unless columns source_lang and target_lang say it.
+    Args and errors: as for `choose_form`.
+    """
+    columns = names_within(rows)
+    check_named(spec, ("source_column", "target_column"), columns, where=where)
+    listed = None
+    if spec.template is not None:
+        template = _checked(spec.template)
+    elif spec.source_column is not None and spec.target_column is not None:
+        template = pair_template(spec.source_column, spec.target_column)
+    elif spec.source_column is not None or spec.target_column is not None:
+        missing = "target_column" if spec.target_column is None else "source_column"
+        raise UserError(f"data.{missing} is missing", where=where, fix="name both columns, or neither")
+    else:
+        template, listed = _guess(rows, spec, where, notes)
+    form = PairForm(Prompting("completion", escaped(spec.source_prefix or "") + template), references=listed)
+    check_fields(form.columns, columns, where=where)
+    return form
 
-    Args:
-        rows: some rows of the file; the first 200 are looked at.
+
+def _checked(template: str) -> str:
+    if LEARN in template:
+        return template
+    fix = f"write {LEARN} behind what the model reads, before what it is to write"
+    raise UserError(f"data.template has no {LEARN}", fix=fix)
+
+
+def _guess(
+    rows: Sequence[Mapping[str, object]], spec: DataSpec, where: str, notes: list[str]
+) -> tuple[str, str | None]:
+    """The template of the columns that were found, and the column of references unless the recipe names one."""
+    found = guess_pair_columns(rows)
+    if found.source is None or found.target is None:
+        raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
+    if spec.references_column is None:
+        notes.extend(found.notes)
+        return pair_template(found.source, found.target), found.references
+    notes.extend(note for note in found.notes if not note.startswith("references column"))
+    return pair_template(found.source, found.target), None
+
+
+def pair_template(source: str, target: str) -> str:
+    """What source_column and target_column are short for.
 
     Example:
-        >>> guess_pair_columns([{"id": 7, "dialogue": "A: Hello! B: Hi.", "summary": "They meet."}]).notes
-        ('source column `dialogue` and target column `summary`, found by their names',)
-        >>> guess_pair_columns([{"translation": {"de": "Guten Tag", "en": "Good day"}}]).candidates
-        ('translation.de', 'translation.en')
+        >>> pair_template("de", "en")
+        '{de}<learn>{en}'
     """
-    columns = _columns(rows[:_SAMPLE_ROWS])
-    texts = _texts(columns)
-    references = next((name for name in columns if _is_references(name, columns[name])), None)
-    found = _by_name(texts) or _by_language(texts, columns) or _by_content(texts)
-    if found.source is None or references is None:
-        return found
-    note = f"references column `{references}`, found by its name"
-    return PairColumns(found.source, found.target, references, (*found.notes, note))
+    return f"{{{source}}}{LEARN}{{{target}}}"
 
 
-def pair_by_name(rows: Sequence[Mapping[str, object]]) -> PairColumns | None:
-    """Source and target where usual names tell them, without a look at anything else; None where they do not."""
-    return _by_name(_texts(_columns(rows[:_SAMPLE_ROWS])))
+def escaped(text: str) -> str:
+    """Text that stands in a template for itself.
+
+    Example:
+        >>> escaped("{x}: ")
+        '{{x}}: '
+    """
+    return text.replace("{", "{{").replace("}", "}}")
 
 
-def describe_unclear(columns: Sequence[str], found: PairColumns) -> str:
-    """One sentence on why nothing was found, for a message."""
-    if found.languages:
-        return f"{found.candidates[0]} and {found.candidates[1]} do not tell which is translated into which"
-    if len(found.candidates) > 1:
-        return f"more than two columns could be source and target: {listing(found.candidates)}"
-    return f"no two columns are clearly source and target (columns: {listing(columns)})"
+def load_pair_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    """Read, check and split the data of a recipe.
+
+    Args:
+        spec: where the examples are; paths absolute or relative to the working directory.
+        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
+        narrow: makes each source one that is read in part.
+
+    Returns:
+        The splits, with their prompting and with notes on everything that was assumed. Their tables have the columns
+        prompt and completion; references (a JSON list of texts) where data.references_column is named; label, with
+        the label names, where data.labels_as_text is true.
+
+    Raises:
+        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
+    """
+    if spec.labels_as_text:
+        return load_labels_as_text(spec, seed=seed, narrow=narrow)
+    sources, notes = find_sources(spec)
+    if narrow is not None:
+        sources = {name: narrow(source) for name, source in sources.items()}
+    form = form_of(sources["train"], spec, notes, choose_pair_form)
+    assert isinstance(form, PairForm)
+    forms = _forms(form, sources, spec, notes)
+    return read_splits(sources, forms, spec, seed=seed, notes=notes)
 
 
-def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
-    """Column -> its values; a column of objects counts as one column for each of their keys."""
-    found: dict[str, list[object]] = {}
-    for name in columns_of(rows):
-        values = [row.get(name) for row in rows]
-        # braces would break a template
-        if set("{}") & set(name):
-            continue
-        objects = [value for value in values if isinstance(value, Mapping)]
-        if len(objects) < 0.5 * len(values):
-            found[name] = values
-            continue
-        keys = dict.fromkeys(key for value in objects for key in value if isinstance(key, str))
-        inside = {f"{name}.{key}": [value.get(key) for value in objects] for key in keys if not set("{}.") & set(key)}
-        found |= {name: values for name, values in inside.items() if name not in found}
-    return found
+def _forms(form: PairForm, sources: Mapping[str, Source], spec: DataSpec, notes: list[str]) -> dict[str, PairForm]:
+    """For each source a form that reads lists of references where there are any and outputs are measured."""
+    name = spec.references_column or form.references
+    if name is None:
+        return dict.fromkeys(sources, form)
+    # without a validation set a part of the training set becomes one
+    names = ("validation" if "validation" in sources else "train", "test")
+    measured = [sources[split] for split in names if split in sources]
+    columns = {source.split: _columns(source) for source in measured}
+    listed = [split for split, found in columns.items() if name in found]
+    if not listed and spec.references_column is None:
+        notes.append(f"column `{name}` is in the training set only, so it is not used")
+        return dict.fromkeys(sources, PairForm(form.prompting))
+    if not listed:
+        fix = absent(name, columns[measured[0].split])
+        raise UserError(f"no such column: {name} (data.references_column)", where=measured[0].name, fix=fix)
+    notes.extend(
+        f"{source.name} has no column `{name}`: its outputs are measured against its targets"
+        for source in measured
+        if source.split not in listed
+    )
+    return {split: PairForm(form.prompting, references=name, reads_lists=split in listed) for split in sources}
 
 
-def _texts(columns: Mapping[str, list[object]]) -> dict[str, list[object]]:
-    return {name: values for name, values in columns.items() if _mostly(values, _is_scalar)}
-
-
-def _by_name(texts: Mapping[str, list[object]]) -> PairColumns | None:
-    by_word: dict[str, str] = {}
-    for name in texts:
-        by_word.setdefault(_word(name), name)
-    for source, targets in PAIR_NAMES.items():
-        target = next((name for name in targets if name in by_word), None)
-        if source not in by_word or target is None:
-            continue
-        names = by_word[source], by_word[target]
-        note = f"source column `{names[0]}` and target column `{names[1]}`, found by their names"
-        context = [by_word[name] for name in CONTEXT_NAMES if name in by_word and by_word[name] not in names]
-        left = next((name for name in context if any(str(value or "").strip() for value in texts[name])), None)
-        unused = () if left is None else (f"column `{left}` is left unused; a data.template can have it in the source",)
-        return PairColumns(*names, notes=(note, *unused))
-    return None
-
-
-def _by_language(texts: Mapping[str, list[object]], columns: Mapping[str, list[object]]) -> PairColumns | None:
-    # nearly every `id` is a number of a row and not Indonesian
-    languages = [name for name in texts if _is_language(name) and (_word(name) != "id" or _has_spaces(texts[name]))]
-    if len(languages) != 2:
-        return None
-    said = [_only_value(columns, f"{side}_lang") for side in ("source", "target")]
-    source, target = (next((name for name in languages if _code(name) == word), None) for word in said)
-    if source is None or target is None or source == target:
-        return PairColumns(candidates=tuple(languages))
-    note = f"source column `{source}` and target column `{target}`, as source_lang and target_lang say"
-    return PairColumns(source, target, notes=(note,))
-
-
-def _by_content(texts: Mapping[str, list[object]]) -> PairColumns:
-    """The only two columns of strings, else the only two of strings with spaces; a label is no text to be written."""
-    strings = [
-        name
-        for name, values in texts.items()
-        if _mostly(values, lambda value: isinstance(value, str)) and not _is_label(name)
-    ]
-    spaced = [name for name in strings if _has_spaces(texts[name])]
-    for names in (strings, spaced):
-        if len(names) == 2:
-            source, target = names
-            note = f"source column `{source}` and target column `{target}`, the only two texts, in their order"
-            return PairColumns(source, target, notes=(note,))
-    return PairColumns(candidates=tuple(spaced if len(spaced) > 2 else strings))
-
-
-def _is_references(name: str, values: Sequence[object]) -> bool:
-    return _word(name) in REFERENCES_NAMES and _mostly(values, _is_texts)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
-
-
-def _is_label(name: str) -> bool:
-    return _word(name) in LABEL_NAMES and _word(name) != "target"
-
-
-def _is_language(name: str) -> bool:
-    return _code(name) in LANGUAGES
-
-
-def _code(name: str) -> str:
-    """`de` of `de`, `de_DE`, `sentence_de` and `translation.de`."""
-    first, _, last = _word(name).partition("_")
-    return last if last in LANGUAGES and first in ("sentence", "text") else first
-
-
-def _word(name: str) -> str:
-    """A column's name as the tables above have it: `Input Text` and `data.input` as input."""
-    word = name.strip().lower().rpartition(".")[2].replace("-", "_").replace(" ", "_")
-    return word.removesuffix("_text") or word
-
-
-def _only_value(columns: Mapping[str, list[object]], name: str) -> str | None:
-    """The code of a language that all rows have in a column, or None."""
-    values = {_code(value) if isinstance(value, str) else "" for value in columns.get(name, ())}
-    return values.pop() if len(values) == 1 else None
-
-
-def _is_scalar(value: object) -> bool:
-    """Texts and numbers: what a template can be filled with."""
-    return isinstance(value, str | int | float)
-
-
-def _has_spaces(values: Sequence[object]) -> bool:
-    return _mostly(values, lambda value: isinstance(value, str) and " " in value.strip())
-
-
-def _mostly(values: Sequence[object], fits: Callable[[object], bool]) -> bool:
-    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
-    return bool(values) and sum(map(fits, values)) >= 0.5 * len(values)
+def _columns(source: Source) -> list[str]:
+    return names_within([row.values for row in first_rows(source) if isinstance(row, Row)])

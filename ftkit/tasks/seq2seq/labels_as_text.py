@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from ftkit.data import arrays
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Split, Splits, integers, strings
 from ftkit.data.gather import Columns, Source
 from ftkit.data.labelled import load_labelled
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.seq2seq.pair_forms import escaped, pair_template
+from ftkit.tasks.seq2seq.form import escaped, pair_template
 
 _BATCH_ROWS = 5_000
 _BATCH_CHARACTERS = 1 << 26
@@ -83,7 +82,7 @@ def _as_text(split: Split, names: Sequence[str], prompting: Prompting, columns: 
     for prompts in _prompts(split, prompting, columns):
         labels = split.labels[start : start + len(prompts)]
         completions = [names[label] for label in labels.tolist()]
-        batch = [arrays.strings(prompts), arrays.strings(completions), arrays.integers(labels)]
+        batch = [strings(prompts), strings(completions), integers(labels)]
         batches.append(pa.RecordBatch.from_arrays(batch, schema=schema))
         start += len(prompts)
     return Split(split.name, pa.Table.from_batches(batches, schema=schema), split.source)

@@ -1,0 +1,234 @@
+"""What is odd about data, whatever the task: repeats, leaks, lengths, texts that were read in a wrong encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from itertools import combinations
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.duplicates import example_columns, text_columns
+
+SMALL_CLASS = 10
+"""Training rows below which a class is named in the warnings."""
+
+
+WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
+"""A replacement character, or UTF-8 that was read as cp1252 or latin-1: `Ã©` for `é`, `â€™` for an apostrophe."""
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """Lengths of one split in tokens, special tokens included, before anything is cut.
+
+    Attributes:
+        mean: average.
+        p50: median.
+        p95: 95th percentile.
+        longest: the greatest.
+        max_length: tokens that are kept.
+        percent_truncated: rows longer than that, 0 to 100.
+        length_for_99_percent: the smallest max_length that would cut less than 1 % of the rows.
+    """
+
+    mean: float
+    p50: int
+    p95: int
+    longest: int
+    max_length: int
+    percent_truncated: float
+    length_for_99_percent: int
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+
+def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """`first/second` -> rows of the second split whose key is in the first, for every pair of splits.
+
+    Args:
+        keys: split -> keys of its rows (N,), in the order of the splits.
+    """
+    return {
+        f"{first}/{second}": int(np.isin(keys[second], keys[first]).sum()) for first, second in combinations(keys, 2)
+    }
+
+
+def rows_matching(split: Split, pattern: str, columns: Sequence[str]) -> int:
+    """How many rows match a regular expression (RE2) in at least one of some text columns."""
+    found = [pc.match_substring_regex(split.table.column(name), pattern) for name in columns]
+    return int(pc.sum(reduce(pc.or_, found)).as_py() or 0)
+
+
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun, for a message.
+
+    Example:
+        >>> number_of(1, "row"), number_of(2000, "row")
+        ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def percent_of(count: int, total: int) -> str:
+    """A share of a whole, for a message."""
+    return f"{count / total:.1%}"
+
+
+def token_statistics(lengths: Mapping[str, np.ndarray], max_length: int) -> dict[str, TokenStatistics]:
+    """Statistics of token counts.
+
+    Args:
+        lengths: split -> tokens of each row (N,), special tokens included, not cut; N at least 1.
+        max_length: tokens that are kept.
+
+    Example:
+        >>> token_statistics({"train": np.arange(1, 101)}, 90)["train"].percent_truncated
+        10.0
+    """
+    return {name: _token_statistics(np.sort(values), max_length) for name, values in lengths.items()}
+
+
+def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
+    num_rows = len(ordered)
+    return TokenStatistics(
+        mean=float(ordered.mean()),
+        p50=int(ordered[(num_rows - 1) // 2]),
+        p95=int(ordered[-(-95 * num_rows // 100) - 1]),
+        longest=int(ordered[-1]),
+        max_length=max_length,
+        percent_truncated=100.0 * float((ordered > max_length).mean()),
+        length_for_99_percent=length_for_99_percent(ordered),
+    )
+
+
+def length_for_99_percent(ordered: np.ndarray) -> int:
+    """The smallest limit that is exceeded by less than 1 % of some lengths (N,), sorted, N at least 1."""
+    may_be_longer = -(-len(ordered) // 100) - 1
+    return int(ordered[len(ordered) - 1 - may_be_longer])
+
+
+_MANY_MERGED = 0.1
+
+
+_NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
+
+
+@dataclass(frozen=True)
+class LanguageAudit:
+    """What was counted. Split names are train, validation and, where there is one, test.
+
+    Texts count as the same when they differ in case, spacing and Unicode form only.
+
+    Attributes:
+        kind: text, completion or chat.
+        rows: split -> documents, completions or chats.
+        characters: split -> characters of them, prompts included (of chats: as JSON).
+        duplicates: split -> rows that occur in an earlier row of the split.
+        repeated_prompts: split -> other rows whose prompt occurs in an earlier row of the split; none for texts.
+        leaks: `train/validation`, `train/test` and `validation/test` -> rows of the second that are in the first.
+        prompt_leaks: the same for prompts alone; none for texts.
+        empty_texts: split -> rows in which there is nothing to learn.
+        wrongly_decoded: split -> rows with the marks of a wrong encoding.
+        warnings: what of this a person should look at, one sentence each.
+    """
+
+    kind: str
+    rows: dict[str, int]
+    characters: dict[str, int]
+    duplicates: dict[str, int]
+    repeated_prompts: dict[str, int]
+    leaks: dict[str, int]
+    prompt_leaks: dict[str, int]
+    empty_texts: dict[str, int]
+    wrongly_decoded: dict[str, int]
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, object]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+
+def count_language(splits: Splits) -> LanguageAudit:
+    """The figures of an audit without its warnings."""
+    assert splits.prompting is not None, "splits of a language model, which have a prompting"
+    present = splits.all()
+    kind = splits.prompting.kind
+    prompted = present if kind != "text" else ()
+    return LanguageAudit(
+        kind=kind,
+        rows={split.name: len(split) for split in present},
+        characters={split.name: _characters(split) for split in present},
+        duplicates={split.name: _repeats(split.keys) for split in present},
+        repeated_prompts={split.name: _repeats(split.prompt_keys) - _repeats(split.keys) for split in prompted},
+        leaks=leaks({split.name: split.keys for split in present}),
+        prompt_leaks=leaks({split.name: split.prompt_keys for split in prompted}),
+        empty_texts={split.name: _empty(split, kind) for split in present},
+        wrongly_decoded={
+            split.name: rows_matching(split, WRONGLY_DECODED, text_columns(split.table)) for split in present
+        },
+        warnings=[],
+    )
+
+
+def _differ(keys: np.ndarray) -> bool:
+    return len(np.unique(keys)) > 1
+
+
+def _characters(split: Split) -> int:
+    columns = (split.table.column(name) for name in example_columns(split.table))
+    return sum(int(pc.sum(pc.utf8_length(column)).as_py() or 0) for column in columns)
+
+
+def _repeats(keys: np.ndarray) -> int:
+    return len(keys) - len(np.unique(keys))
+
+
+def _empty(split: Split, kind: str) -> int:
+    # the answers of a chat were looked at when it was read
+    return 0 if kind == "chat" else rows_matching(split, r"^\s*$", ["completion" if kind == "completion" else "text"])
+
+
+def _leaks(figures: LanguageAudit, various: set[str]) -> list[str]:
+    noun = _NOUNS[figures.kind]
+    found: list[str] = []
+    for pair, count in figures.leaks.items():
+        if count:
+            first, second = pair.split("/")
+            share = percent_of(count, figures.rows[second])
+            found.append(f"{number_of(count, f'{second} {noun}')} ({share}) also in {first}: scores will be too good.")
+    for pair, count in figures.prompt_leaks.items():
+        first, second = pair.split("/")
+        if (other := count - figures.leaks[pair]) > 0 and second in various:
+            share = percent_of(other, figures.rows[second])
+            found.append(
+                f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
+                " otherwise: scores may be too good."
+            )
+    return found
+
+
+def other_warnings(figures: LanguageAudit) -> list[str]:
+    """Behind the leaks: what makes the model worse, then what to know."""
+    noun = _NOUNS[figures.kind]
+    found: list[str] = []
+    for split, count in figures.empty_texts.items():
+        if count:
+            found.append(f"{number_of(count, f'{split} {noun}')} with nothing to learn.")
+    for split, count in figures.wrongly_decoded.items():
+        if count:
+            share = percent_of(count, figures.rows[split])
+            found.append(
+                f"{number_of(count, f'{split} {noun}')} ({share}) with the marks of a wrong encoding (such as Ã© for"
+                " é): was the file read and written with the wrong one?"
+            )
+    for split, count in figures.duplicates.items():
+        if count:
+            share = percent_of(count, figures.rows[split])
+            found.append(f"{number_of(count, f'{split} {noun}')} ({share}) equal to an earlier one.")
+    return found

@@ -1,0 +1,117 @@
+"""What an example is: a text, a prompt and its completion, or a chat; and how a row becomes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from ftkit.data.chat_rows import ChatReader, Unusable, check_text
+from ftkit.data.columns import absent
+from ftkit.data.prompting import Prompting, fill
+from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.reading.nested import value_of
+from ftkit.errors import UserError
+from ftkit.recipe.schema import DataSpec
+
+Record = tuple[str, ...]
+
+
+class Form:
+    """What an example is, in one set of data.
+
+    Attributes:
+        prompting: for the model.
+        columns: the columns of the file that are read.
+        chats: reads messages; None when the examples are no chats.
+    """
+
+    def __init__(self, prompting: Prompting, columns: Sequence[str]) -> None:
+        self.prompting = prompting
+        self.columns = tuple(columns)
+        self.chats = ChatReader(columns[0]) if prompting.kind == "chat" else None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the table that is made."""
+        names = {"text": ["text"], "completion": ["prompt", "completion"], "chat": ["messages"]}
+        return pa.schema([(name, pa.string()) for name in names[self.prompting.kind]])
+
+    def record(self, values: Mapping[str, object], class_names: Mapping[str, tuple[str, ...]]) -> Record | None:
+        """The texts of a row, one for each column of `schema`; None for a text that is blank.
+
+        Args:
+            values: column -> value.
+            class_names: column -> names of its classes, where integers stand for names.
+
+        Raises:
+            Unusable: a value is absent or no text, or there is nothing to give or to learn.
+        """
+        if self.chats is not None:
+            return (self.chats.read(value_of(values, self.columns[0])),)
+        fields = {name: field_text(values, name, class_names.get(name)) for name in self.columns}
+        if self.prompting.kind == "text":
+            text = fill(self.prompting.parsed.completion, fields)
+            blank = all(not field.strip() for field in fields.values())
+            return None if blank else (text,)
+        template = self.prompting.parsed
+        prompt, completion = fill(template.prompt, fields), fill(template.completion, fields)
+        learnt = [piece.text for piece in template.completion if piece.is_field]
+        if all(not fields[name].strip() for name in learnt):
+            raise Unusable(f"{', '.join(learnt)} is empty", "fill it in, or remove the row")
+        given = self.prompting.prompt_fields
+        if given and all(not fields[name].strip() for name in given):
+            raise Unusable(f"{', '.join(given)} is empty", "fill it in, or remove the row")
+        return prompt, completion
+
+
+def field_text(values: Mapping[str, object], name: str, class_names: Sequence[str] | None) -> str:
+    """The text of one column: strings as they are, integers by their digits or by the name of their class.
+
+    Raises:
+        Unusable: it is absent, null, or of another kind.
+    """
+    value = value_of(values, name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if class_names is None:
+            return str(value)
+        if not 0 <= value < len(class_names):
+            raise Unusable(f"{name} is {value}, outside its {len(class_names)} classes", "fill it in")
+        return class_names[value]
+    if not isinstance(value, str):
+        fix = "put it in quotes" if isinstance(value, float | bool) else "write one string"
+        raise Unusable(f"{name} is {kind_of(value)} instead of a string", fix)
+    check_text(value, name)
+    return value
+
+
+def check_named(spec: DataSpec, keys: Sequence[str], columns: Sequence[str], *, where: str) -> None:
+    """Refuse data without a column that the recipe names.
+
+    Raises:
+        UserError: names the column, its key in the recipe, and the nearest column there is.
+    """
+    for key in keys:
+        name = getattr(spec, key)
+        if name is not None and name not in columns:
+            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
+
+
+MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
+"""Usual names of a column of messages."""
+
+
+def are_messages(value: object) -> bool:
+    """Whether a value is a list of messages: objects with a role, or with from and value, or JSON text of such."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return False
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return False
+    if not isinstance(value, list) or not value:
+        return False
+    keys = ({"role"}, {"from", "value"})
+    return all(isinstance(turn, Mapping) and any(names <= turn.keys() for names in keys) for turn in value)

@@ -1,1 +1,0 @@
-"""What `ftkit eval` measures of a run: models and splits in, Measurements out."""

@@ -1,0 +1,1 @@
+"""What the user asked for: keys, rules, defaults, and errors with their place."""

@@ -1,0 +1,150 @@
+"""Which columns a language model learns from: chats, prompts with completions, or plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ftkit.data.columns import columns_of, guess_columns, listing
+from ftkit.data.form import MESSAGES_NAMES, are_messages
+
+PAIR_NAMES = {
+    "prompt": ("completion", "response", "output", "answer"),
+    "instruction": ("output", "response", "completion", "answer"),
+    "question": ("answer", "response", "completion", "output"),
+    "query": ("answer", "response", "completion", "output"),
+    "input": ("output", "response", "completion"),
+}
+"""Usual name of a prompt column -> those of its completion, the likeliest first."""
+CONTEXT_NAMES = ("input", "context")
+"""Usual names of a column with what an instruction or a question is about."""
+_LANGUAGE_TEXT_NAMES = ("text", "content")
+"""Names that win where several columns hold text."""
+_SAMPLE_ROWS = 200
+
+
+@dataclass(frozen=True)
+class LanguageColumns:
+    """What was found.
+
+    Attributes:
+        kind: `chat` (messages), `completion` (prompt and completion), `text`, or None when nothing is clear.
+        text: column of the text, for `text`.
+        prompt: column of the prompt, for `completion`.
+        completion: column of what is to be learnt, for `completion`.
+        messages: column of the messages, for `chat`.
+        notes: how they were found and what is left unused, one sentence each.
+        template: for `completion` where a third column belongs into the prompt, else None; `<learn>` stands before
+            what is to be learnt.
+        candidates: columns that could be the text, where several could and none was taken.
+    """
+
+    kind: Literal["text", "completion", "chat"] | None
+    text: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    messages: str | None = None
+    notes: tuple[str, ...] = ()
+    template: str | None = None
+    candidates: tuple[str, ...] = ()
+
+
+def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColumns:
+    """Find the columns by their names, plain text also by what is in the rows. Never raises.
+
+    Messages are preferred to a prompt with its completion, and both to plain text, for sets that have several of them
+    hold the same content in several forms.
+
+    Args:
+        rows: some rows of the file; the first 200 are looked at.
+
+    Example:
+        >>> found = guess_language_columns([{"id": 1, "question": "How far is it?", "answer": "Two miles."}])
+        >>> found.kind, found.prompt, found.completion
+        ('completion', 'question', 'answer')
+    """
+    rows = rows[:_SAMPLE_ROWS]
+    columns = columns_of(rows)
+    return _chat(rows, columns) or _pair(rows, columns) or _text(rows, columns)
+
+
+def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
+    by_lower = _by_lower(columns)
+    found = [by_lower[name] for name in MESSAGES_NAMES if name in by_lower]
+    column = next((name for name in found if _mostly(rows, name, are_messages)), None)
+    if column is None:
+        return None
+    return LanguageColumns("chat", messages=column, notes=(f"messages column `{column}`, found by its name",))
+
+
+def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
+    by_lower = _by_lower(columns)
+    for prompt, completions in PAIR_NAMES.items():
+        completion = next((name for name in completions if name in by_lower), None)
+        if prompt not in by_lower or completion is None:
+            continue
+        names = by_lower[prompt], by_lower[completion]
+        if not all(_mostly(rows, name, _is_scalar) for name in names):
+            continue
+        note = f"prompt column `{names[0]}` and completion column `{names[1]}`, found by their names"
+        context = _context(rows, by_lower, taken=names)
+        if context is None:
+            return LanguageColumns("completion", prompt=names[0], completion=names[1], notes=(note,))
+        template = f"{{{names[0]}}}\n{{{context}}}\n<learn>{{{names[1]}}}"
+        about = f"column `{context}` is not empty everywhere, so it stands below the prompt"
+        return LanguageColumns(
+            "completion", prompt=names[0], completion=names[1], notes=(note, about), template=template
+        )
+    return None
+
+
+def _context(
+    rows: Sequence[Mapping[str, object]], by_lower: Mapping[str, str], *, taken: tuple[str, str]
+) -> str | None:
+    """The column of what the prompt is about, when any row has something in it."""
+    columns = (by_lower[name] for name in CONTEXT_NAMES if name in by_lower and by_lower[name] not in taken)
+    for column in columns:
+        values = [row.get(column) for row in rows]
+        if any(isinstance(value, str) and value.strip() for value in values):
+            return column
+    return None
+
+
+def _text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns:
+    if len(columns) == 1 and _mostly(rows, columns[0], _is_scalar):
+        return LanguageColumns("text", text=columns[0], notes=(f"text column `{columns[0]}`, the only column",))
+    by_lower = _by_lower(columns)
+    for name in _LANGUAGE_TEXT_NAMES:
+        if name in by_lower and _mostly(rows, by_lower[name], _is_scalar):
+            return LanguageColumns(
+                "text", text=by_lower[name], notes=(f"text column `{by_lower[name]}`, found by its name",)
+            )
+    # the empty name keeps every column a candidate for the text: no label is looked for
+    guess = guess_columns(rows, label_column="")
+    if guess.text is None or not _mostly(rows, guess.text, _is_scalar):
+        return LanguageColumns(None, candidates=guess.candidates.get("text", ()))
+    return LanguageColumns("text", text=guess.text, notes=guess.notes)
+
+
+def describe_unclear(columns: Sequence[str], found: LanguageColumns) -> str:
+    """One sentence on why nothing was found, for a message."""
+    if found.candidates:
+        return f"more than one column could be the text: {listing(found.candidates)}"
+    return f"no column is clearly the text, the messages, or a prompt with its completion (columns: {listing(columns)})"
+
+
+def _is_scalar(value: object) -> bool:
+    """Texts and numbers: what a template can be filled with."""
+    return isinstance(value, str | int | float)
+
+
+def _mostly(rows: Sequence[Mapping[str, object]], column: str, fits: Callable[[object], bool]) -> bool:
+    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
+    values = [row.get(column) for row in rows]
+    return sum(map(fits, values)) >= 0.5 * len(values)
+
+
+def _by_lower(columns: Sequence[str]) -> dict[str, str]:
+    """Lower-case name -> column; braces would break a template."""
+    return {column.strip().lower(): column for column in columns if not set("{}") & set(column)}
