@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ftkit.cli.app import app
-from ftkit.methods.section import FullMethod, LoraMethod, PromptTuningMethod
+from ftkit.methods.full import FullMethod
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
 from ftkit.recipe import schema
 from ftkit.tasks.causal_lm.columns import guess_language_columns
 

@@ -19,12 +19,12 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.errors import UserError
 from ftkit.inputs.sequences import training_sequences
-from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning
+from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 Make = Callable[..., Writer]
 

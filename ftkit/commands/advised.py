@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from ftkit.commands.trials import changed_text
 from ftkit.diagnosis.verdict import Change
+from ftkit.methods.lora import LoraMethod
 from ftkit.recipe.defaults import defaults_of
-from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.recipe.schema import Recipe
 
 METHOD = "method.type"
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ftkit.commands.pairing import LEVEL, Side, judged, pair_runs
 from ftkit.errors import UserError
+from ftkit.methods.section import Section
 from ftkit.recipe.defaults import is_read
 from ftkit.recipe.parse import load_recipe
-from ftkit.recipe.schema import Recipe, Section
+from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Pair
 from ftkit.runs.run import Run, find_run
 

@@ -41,7 +41,7 @@ def evaluate_subject(subject: Subject) -> Report:
     found = _measure(subject)
     find_leaks(subject, found)
     found.faults = find_faults(subject)
-    if subject.recipe.method.type == "full":
+    if subject.recipe.method.trains == "weights":
         found.drift = drift(subject.checkpoint.folder, subject.model_dir)
     measured = as_measurements(subject, found)
     verdict = diagnose(measured)
@@ -138,7 +138,7 @@ def _with_trials(subject: Subject, found: Gathered, measured: Measurements, verd
 
 def _quick(subject: Subject, kind: TrialKind) -> bool:
     seconds = seconds_of_run(subject)
-    if subject.recipe.method.type == "frozen" and kind == "unfrozen":
+    if subject.recipe.method.trains == "head" and kind == "unfrozen":
         # the run took the encoder through the data once, and forwards only
         return size_of(subject.checkpoint.folder) <= SMALL
     return seconds is not None and seconds * FACTORS[kind] <= STANDARD_SECONDS

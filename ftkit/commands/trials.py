@@ -15,11 +15,12 @@ from ftkit.diagnosis.advice import FEW_STEPS, MANY_EPOCHS, rounded
 from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation.subject import Subject
+from ftkit.methods.lora import LoraMethod
 from ftkit.progress import Silent
 from ftkit.recipe.defaults import defaults_of
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run, create
 from ftkit.tasks.table import TASKS
 from ftkit.training.probes import read_probes
@@ -53,7 +54,7 @@ def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
     )
     if isinstance(recipe.method, LoraMethod):
         found["rank"] = more_rank(recipe.method)
-    if recipe.method.type != "full":
+    if recipe.method.trains != "weights":
         found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
     return found
 
@@ -97,7 +98,7 @@ def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, ob
     keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
     changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
     changed["training.learning_rate"] = usual_rate(recipe, "full", parameters)
-    if recipe.method.type == "frozen":
+    if recipe.method.trains == "head":
         # a head's epochs cost nothing, those of an encoder do; on few rows the usual three do not reach far
         batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
         assert isinstance(batch, int), "rows"

@@ -1,53 +1,168 @@
-"""full | lora: what is trained of a classifier, and what is written of it."""
+"""method.type: lora: low-rank adapters at the linear layers of a classifier or of a model that writes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from torch import nn
+from pydantic import Field
 
 from ftkit.errors import UserError
-from ftkit.models.checkpoint import LABELS_FILE
-from ftkit.recipe.schema import LoraMethod
-from ftkit.storage import write_json
+from ftkit.methods.section import MethodSection, Trains
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+FLOAT32_STARTS = ("orthogonal", "pissa")
+"""Starts of adapters that leave the model as it was up to rounding, which 16 bits make too coarse."""
 
 
-class ParameterCount(NamedTuple):
-    """Parameters of a model, and how many of them are trained."""
+class LoraMethod(MethodSection):
+    """Low-rank adapters on the linear layers (Hu et al. 2021); the base stays untouched."""
 
-    total: int
-    trained: int
+    trains: ClassVar[Trains] = "adapter"
+
+    type: Literal["lora"]
+    """lora: train low-rank adapters, and the head of a classifier."""
+
+    r: int = Field(default=8, ge=1)
+    """Rank of the adapters."""
+
+    lora_alpha: int = Field(default=16, ge=1)
+    """Scale of the adapters: their output is multiplied by lora_alpha / r."""
+
+    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Dropout on the adapters' input."""
+
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Which linear layers get an adapter: all of them, or names as peft takes them."""
+
+    use_rslora: bool = False
+    """Scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023): steadier at high ranks."""
+
+    use_dora: bool = False
+    """Decompose weights into magnitude and direction (Liu et al. 2024): slower, sometimes better at low ranks."""
+
+    init_lora_weights: bool | Literal["gaussian", "orthogonal", "pissa"] = True
+    """How adapters start (tasks causal_lm and seq2seq); each leaves the model as it was. `true`: B is zero, A is
+    Kaiming-uniform (`false`, a random start, is refused); `gaussian` and `orthogonal`: another A; `pissa`: from the
+    largest singular values of the layers (Meng et al. 2024), saved as a plain adapter of twice the rank."""
+
+    lora_plus_ratio: float | None = Field(default=None, ge=1.0)
+    """LoRA+ (Hayou et al. 2024): learning rate of every B is that many times that of its A; 16 is the paper's
+    (tasks causal_lm and seq2seq). Default: one rate for both."""
+
+    modules_to_save: list[str] | None = None
+    """Modules that are trained whole and saved with the adapter, such as lm_head (tasks causal_lm and seq2seq)."""
+
+    layers_to_transform: list[int] | None = None
+    """Numbers of the layers that get adapters, 0 is the first (task causal_lm). Default: all."""
+
+    @property
+    def wants_float32(self) -> str:
+        """Adapters that begin at the base only up to rounding."""
+        start = self.init_lora_weights
+        return f"{start} adapters begin at it only so" if start in FLOAT32_STARTS else ""
+
+    def attach(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:  # noqa: ARG002
+        """Put low-rank adapters on the linear layers of a model that writes."""
+        return attach_language_lora(model, self)
+
+    def attach_to_classifier(self, model: PreTrainedModel, *, new_parameters: Sequence[str]) -> PeftModel:
+        """Put low-rank adapters on a classifier; modules with new weights are trained whole."""
+        return attach_lora(model, self, new_parameters=new_parameters)
+
+    def sketch(self, model: Any) -> PeftModel:
+        """With the usual start: every start makes tensors of one shape, and pissa would need the numbers."""
+        return attach_language_lora(model, self.model_copy(update={"init_lora_weights": True}))
+
+    def optimizer(self, model: Any, args: TrainingArguments) -> torch.optim.Optimizer | None:
+        """LoRA+, where the recipe asks for it."""
+        return None if self.lora_plus_ratio is None else lora_plus(model, args, ratio=self.lora_plus_ratio)
 
 
-def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count parameters; a tied one counts once."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return ParameterCount(sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained))
+def attach_language_lora(model: PreTrainedModel, method: LoraMethod) -> PeftModel:
+    """Put low-rank adapters on the linear layers of a language model.
 
-
-def new_modules(model: nn.Module, new_parameters: Sequence[str]) -> list[str]:
-    """The modules in which every weight is new, as short as their names stay unambiguous.
+    Whatever `init_lora_weights`, the model computes at first what it did before: B is zero (`true`, `gaussian`),
+    B A is zero (`orthogonal`), or B A is taken out of the layer's own weight (`pissa`). Adapters are float32
+    whatever the base is. Draws from torch's global generator.
 
     Args:
-        model: the classifier.
-        new_parameters: names of the parameters that its checkpoint did not bring.
+        model: changed in place; its weights are frozen.
+        method: the recipe's method section.
 
-    Returns:
-        Names of the highest modules that hold no parameter of the checkpoint (`classifier`, `bert.pooler`).
+    Raises:
+        UserError: a name fits no module, or the start asked for does not fit the model.
+
+    Source:
+        Hu et al. 2021 (LoRA); Kalajdzievski 2023 (rsLoRA); Liu et al. 2024 (DoRA); Meng et al. 2024 (PiSSA).
     """
-    new = set(new_parameters)
-    found: list[str] = []
-    for name, module in model.named_modules():
-        inside = [f"{name}.{parameter}" for parameter, _ in module.named_parameters()]
-        if name and inside and new.issuperset(inside) and not any(name.startswith(f"{above}.") for above in found):
-            found.append(name)
-    return found
+    from peft import LoraConfig, get_peft_model
+    from torch import nn
+
+    from ftkit.methods.start import WATCHED, remember_start, task_type_of
+    from ftkit.methods.targets import choose_targets
+
+    targets = choose_targets(model, method)
+    layers = [model.get_submodule(name) for name in targets.layers]
+    _refuse_start(model, method, layers)
+    config = LoraConfig(
+        task_type=task_type_of(model),
+        r=method.r,
+        lora_alpha=method.lora_alpha,
+        lora_dropout=method.lora_dropout,
+        target_modules=targets.layers,
+        use_rslora=method.use_rslora,
+        use_dora=method.use_dora,
+        init_lora_weights=method.init_lora_weights,
+        # peft appends to the list that it is given
+        modules_to_save=list(targets.whole) or None,
+        fan_in_fan_out=not any(isinstance(layer, nn.Linear) for layer in layers),
+    )
+    try:
+        adapted: PeftModel = get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"LoRA cannot be attached: {str(error).splitlines()[0]}") from error
+    # a set has another order in every process, and with it adapter_config.json
+    config.target_modules = sorted(config.target_modules or ())
+    remembered = (*WATCHED, "lora_A") if method.init_lora_weights == "pissa" else WATCHED
+    remember_start(adapted, remembered)
+    return adapted
+
+
+def _refuse_start(model: PreTrainedModel, method: LoraMethod, layers: list[nn.Module]) -> None:
+    import torch
+
+    start = method.init_lora_weights
+    if start is False:
+        raise UserError(
+            "method.init_lora_weights: false starts at random, not at the base model",
+            fix="use true, gaussian, orthogonal or pissa",
+        )
+    if start == "orthogonal" and method.r % 2:
+        raise UserError(f"method.init_lora_weights: orthogonal needs an even rank, and r is {method.r}")
+    if start in ("orthogonal", "pissa") and model.dtype != torch.float32:
+        raise UserError(
+            f"method.init_lora_weights: {start} starts at the base model only up to rounding, which {model.dtype} "
+            "makes too coarse",
+            fix="set model.dtype: float32, or init_lora_weights: true",
+        )
+    if start == "pissa":
+        if method.use_dora:
+            raise UserError(
+                "method.init_lora_weights: pissa with use_dora cannot be saved as an adapter of the original base",
+                fix="use one of the two",
+            )
+        narrowest = min(min(layer.weight.shape) for layer in layers)  # type: ignore[arg-type]
+        if method.r > narrowest:
+            raise UserError(
+                f"method.init_lora_weights: pissa has {narrowest} singular values to start from, and r is {method.r}",
+                fix=f"set method.r to at most {narrowest}",
+            )
 
 
 def attach_lora(model: PreTrainedModel, method: LoraMethod, *, new_parameters: Sequence[str]) -> PeftModel:
@@ -65,6 +180,8 @@ def attach_lora(model: PreTrainedModel, method: LoraMethod, *, new_parameters: S
         UserError: peft finds none of the target modules.
     """
     from peft import LoraConfig, get_peft_model
+
+    from ftkit.methods.targets import new_modules
 
     heads = new_modules(model, new_parameters)
     targets = method.target_modules if method.target_modules != "all-linear" else adaptable_layers(model, heads)
@@ -89,6 +206,7 @@ def attach_lora(model: PreTrainedModel, method: LoraMethod, *, new_parameters: S
 
 def adaptable_layers(model: nn.Module, heads: Sequence[str]) -> list[str]:
     """Full names of every linear layer outside the given modules; GPT-2's are called Conv1D."""
+    from torch import nn
     from transformers.pytorch_utils import Conv1D
 
     linear = (nn.Linear, Conv1D)
@@ -99,22 +217,22 @@ def adaptable_layers(model: nn.Module, heads: Sequence[str]) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, linear) and not is_inside(name)]
 
 
-def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:
-    """Write a full checkpoint, or an adapter as peft writes it with the label names beside it.
+def lora_plus(model: Any, args: TrainingArguments, *, ratio: float) -> torch.optim.Optimizer:
+    """AdamW in which every LoRA B learns `ratio` times as fast as its A.
 
-    Args:
-        model: a transformers model, or a peft model around one.
-        target: an empty folder.
-        base_name: hub id or absolute folder under which the adapter will find its base again.
+    Source:
+        Hayou et al. 2024, LoRA+: Efficient Low Rank Adaptation of Large Models.
     """
-    from peft import PeftModel
+    import torch
+    from peft.optimizers import create_loraplus_optimizer
 
-    if not isinstance(model, PeftModel):
-        model.save_pretrained(target)
-        return
-    model.peft_config["default"].base_model_name_or_path = base_name
-    model.save_pretrained(str(target))
-    base: Any = model.get_base_model()
-    # not config.json: transformers would take the folder for a complete model and look for its weights
-    labels = {name: getattr(base.config, name) for name in ("num_labels", "id2label", "label2id")}
-    write_json(target / LABELS_FILE, labels)
+    found: torch.optim.Optimizer = create_loraplus_optimizer(
+        model,
+        torch.optim.AdamW,
+        lr=args.learning_rate,
+        loraplus_lr_ratio=ratio,
+        loraplus_weight_decay=args.weight_decay,
+        betas=(args.adam_beta1, args.adam_beta2),
+        eps=args.adam_epsilon,
+    )
+    return found

@@ -1,10 +1,19 @@
-"""What can be trained of a model: the `method` section of a recipe, one class for each type."""
+"""What every method of a recipe is, and what the floors above ask of it without knowing its name."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+Trains = Literal["head", "weights", "adapter", "prompt"]
+"""head: a classifier's head, on the stored outputs of an encoder that never changes. weights: the base's own, which are
+gone afterwards. adapter: new weights at its layers. prompt: vectors before its input or its output."""
 
 
 class Section(BaseModel):
@@ -15,91 +24,67 @@ class Section(BaseModel):
     )
 
 
-class FrozenMethod(Section):
-    """The encoder stays as it is and runs once; only a classification head is trained."""
+class MethodSection(Section):
+    """The `method` section of a recipe; a class for each type, in a file of its own.
 
-    type: Literal["frozen"]
-    """frozen: train a head on the encoder's stored outputs."""
+    Attributes:
+        trains: what is trained; whatever else differs is asked of the functions below.
+    """
 
-    pooling: Literal["auto", "cls", "mean", "max", "first_token"] = "auto"
-    """How token vectors become one vector. `cls`: the architecture's own head; `mean`, `max` and `first_token`: that
-    vector and a linear layer, saved as sentence-transformers modules; `auto`: what the checkpoint's own
-    sentence-transformers files say, else `cls`."""
+    trains: ClassVar[Trains]
 
+    @property
+    def keeps_base(self) -> bool:
+        """Whether what was trained can be taken off again, and the base is there as it was."""
+        return self.trains in ("adapter", "prompt")
 
-class FullMethod(Section):
-    """Every weight is trained."""
+    @property
+    def input_tokens(self) -> int:
+        """Positions that are taken before what the model reads: the encoder, where there is one."""
+        return 0
 
-    type: Literal["full"]
-    """full: train all weights."""
+    @property
+    def output_tokens(self) -> int:
+        """Positions that are taken before what a decoder writes."""
+        return 0
 
+    @property
+    def wants_float32(self) -> str:
+        """Why the base has to be in float32, in words; empty where it need not be."""
+        return ""
 
-class LoraMethod(Section):
-    """Low-rank adapters on the linear layers (Hu et al. 2021); the base stays untouched."""
+    def attach(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:  # noqa: ARG002
+        """Attach what is trained to a model that writes. Draws from torch's global generator.
 
-    type: Literal["lora"]
-    """lora: train low-rank adapters, and the head of a classifier."""
+        Args:
+            model: decoder or encoder-decoder; changed in place, frozen where something else is trained.
+            tokenizer: of the model.
 
-    r: int = Field(default=8, ge=1)
-    """Rank of the adapters."""
+        Returns:
+            The model itself, or a peft model around it.
 
-    lora_alpha: int = Field(default=16, ge=1)
-    """Scale of the adapters: their output is multiplied by lora_alpha / r."""
+        Raises:
+            UserError: the section does not fit the model.
+        """
+        return model
 
-    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout on the adapters' input."""
+    def attach_to_classifier(self, model: PreTrainedModel, *, new_parameters: Sequence[str]) -> Any:  # noqa: ARG002
+        """As `attach`, for a classifier.
 
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Which linear layers get an adapter: all of them, or names as peft takes them."""
+        Args:
+            model: changed in place.
+            new_parameters: names of the parameters that the checkpoint did not bring.
+        """
+        return model
 
-    use_rslora: bool = False
-    """Scale by lora_alpha / sqrt(r) instead (Kalajdzievski 2023): steadier at high ranks."""
+    def sketch(self, model: Any) -> Any:
+        """A model without numbers with what `attach` would add to it, where that is part of its layers."""
+        return model
 
-    use_dora: bool = False
-    """Decompose weights into magnitude and direction (Liu et al. 2024): slower, sometimes better at low ranks."""
+    def vectors(self, model: Any) -> int:  # noqa: ARG002
+        """Numbers of a prompt or a prefix before a model; 0 where none is trained."""
+        return 0
 
-    init_lora_weights: bool | Literal["gaussian", "orthogonal", "pissa"] = True
-    """How adapters start (tasks causal_lm and seq2seq); each leaves the model as it was. `true`: B is zero, A is
-    Kaiming-uniform (`false`, a random start, is refused); `gaussian` and `orthogonal`: another A; `pissa`: from the
-    largest singular values of the layers (Meng et al. 2024), saved as a plain adapter of twice the rank."""
-
-    lora_plus_ratio: float | None = Field(default=None, ge=1.0)
-    """LoRA+ (Hayou et al. 2024): learning rate of every B is that many times that of its A; 16 is the paper's
-    (tasks causal_lm and seq2seq). Default: one rate for both."""
-
-    modules_to_save: list[str] | None = None
-    """Modules that are trained whole and saved with the adapter, such as lm_head (tasks causal_lm and seq2seq)."""
-
-    layers_to_transform: list[int] | None = None
-    """Numbers of the layers that get adapters, 0 is the first (task causal_lm). Default: all."""
-
-
-class PromptTuningMethod(Section):
-    """A few vectors before every input are trained (Lester et al. 2021); the base stays untouched."""
-
-    type: Literal["prompt_tuning"]
-    """prompt_tuning: train the vectors of a prompt."""
-
-    num_virtual_tokens: int = Field(default=20, ge=1)
-    """Length of the prompt in tokens; the model sees that much less of each example's context."""
-
-    prompt_tuning_init: Literal["random", "vocab", "text"] = "vocab"
-    """Where the vectors start: `random` numbers, embeddings of random tokens (`vocab`), or of a `text`."""
-
-    prompt_tuning_init_text: str | None = Field(default=None, min_length=1)
-    """The text to start from, repeated or cut to num_virtual_tokens tokens."""
-
-
-class PrefixTuningMethod(Section):
-    """Keys and values before those of every layer are trained (Li and Liang 2021); the base stays untouched."""
-
-    type: Literal["prefix_tuning"]
-    """prefix_tuning: train keys and values that the decoder attends to in every layer."""
-
-    num_virtual_tokens: int = Field(default=20, ge=1)
-    """Length of the prefix in tokens."""
-
-
-Method = Annotated[
-    FrozenMethod | FullMethod | LoraMethod | PromptTuningMethod | PrefixTuningMethod, Field(discriminator="type")
-]
+    def optimizer(self, model: Any, args: TrainingArguments) -> torch.optim.Optimizer | None:  # noqa: ARG002
+        """An optimizer of its own; None for the one that the recipe names."""
+        return None

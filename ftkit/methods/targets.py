@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.recipe.schema import LoraMethod
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from ftkit.methods.lora import LoraMethod
 
 
 class Targets(NamedTuple):
@@ -143,3 +144,22 @@ def layer_stem(model: nn.Module, count: int) -> str:
     raise UserError(
         "method.layers_to_transform: this model has no list of layers", fix="name layers in method.target_modules"
     )
+
+
+def new_modules(model: nn.Module, new_parameters: Sequence[str]) -> list[str]:
+    """The modules in which every weight is new, as short as their names stay unambiguous.
+
+    Args:
+        model: the classifier.
+        new_parameters: names of the parameters that its checkpoint did not bring.
+
+    Returns:
+        Names of the highest modules that hold no parameter of the checkpoint (`classifier`, `bert.pooler`).
+    """
+    new = set(new_parameters)
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = [f"{name}.{parameter}" for parameter, _ in module.named_parameters()]
+        if name and inside and new.issuperset(inside) and not any(name.startswith(f"{above}.") for above in found):
+            found.append(name)
+    return found

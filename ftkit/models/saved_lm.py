@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.methods.attach import adapter_start
+from ftkit.methods.start import adapter_start
 from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ftkit.methods.section import Section
 from ftkit.recipe.defaults import is_read
-from ftkit.recipe.schema import Recipe, Section
+from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import resolve_scalar
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
 from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 LEARN = "<learn>"
 """The mark in a template before what is learnt."""

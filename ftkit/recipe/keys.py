@@ -9,20 +9,13 @@ from typing import NamedTuple
 from pydantic.fields import FieldInfo
 from rapidfuzz.distance import OSA
 
-from ftkit.recipe.schema import (
-    DataSpec,
-    EvaluationSpec,
-    FrozenMethod,
-    FullMethod,
-    GenerationSpec,
-    LoraMethod,
-    ModelSpec,
-    PrefixTuningMethod,
-    PromptTuningMethod,
-    Recipe,
-    Section,
-    TrainingSpec,
-)
+from ftkit.methods.frozen import FrozenMethod
+from ftkit.methods.full import FullMethod
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prefix_tuning import PrefixTuningMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
+from ftkit.methods.section import Section
+from ftkit.recipe.schema import DataSpec, EvaluationSpec, GenerationSpec, ModelSpec, Recipe, TrainingSpec
 from ftkit.recipe.today import Today
 from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION
 

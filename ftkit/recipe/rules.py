@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ftkit.methods.lora import LoraMethod
 from ftkit.recipe.data_rules import DATA_RULES
 from ftkit.recipe.defaults import READ_BY, TASK_METHODS, is_read
 from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.schema import LoraMethod, TrainingSpec
+from ftkit.recipe.schema import TrainingSpec
 from ftkit.recipe.vocabulary import TODAY
 from ftkit.tasks.causal_lm.recipe import LANGUAGE_RULES
 from ftkit.tasks.classification.recipe import METRIC_RULES

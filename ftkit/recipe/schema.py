@@ -6,15 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftkit.methods.section import (
-    FrozenMethod,
-    FullMethod,
-    LoraMethod,
-    Method,
-    PrefixTuningMethod,
-    PromptTuningMethod,
-    Section,
-)
+from ftkit.methods.frozen import FrozenMethod
+from ftkit.methods.full import FullMethod
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prefix_tuning import PrefixTuningMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
+from ftkit.methods.section import Section
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.generation_section import GenerationSpec
 from ftkit.recipe.training_section import TrainingSpec
@@ -65,6 +62,12 @@ GENERATED_LABEL_METRICS = ("generated_accuracy", "generated_f1_macro", "no_label
 """Metrics of labels that were generated as texts."""
 METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS, *TEXT_METRICS, *GENERATED_LABEL_METRICS)
 Metric = Annotated[str, Field(pattern=rf"^({'|'.join(METRICS)}|evaluate:.+)$")]
+
+
+Method = Annotated[
+    FrozenMethod | FullMethod | LoraMethod | PromptTuningMethod | PrefixTuningMethod, Field(discriminator="type")
+]
+"""The `method` section."""
 
 
 class ModelSpec(Section):

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 
 from ftkit.inputs.sequences import Sequences
-from ftkit.methods.attach import attach_language_lora
-from ftkit.methods.lora import ParameterCount, count_parameters
 from ftkit.models.causal import refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
+from ftkit.models.parameters import ParameterCount, count_parameters
+from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
 from ftkit.training.prepared import language_placement, precision_in_words
@@ -67,18 +66,12 @@ def _skeleton(recipe: Recipe, checkpoint: Checkpoint) -> Any:
     config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
-        if isinstance(recipe.method, LoraMethod):
-            # every start makes tensors of one shape, and pissa would need the numbers
-            return attach_language_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
-    return model
+        return recipe.method.sketch(model)
 
 
 def _counted(recipe: Recipe, model: Any) -> ParameterCount:
-    counted = count_parameters(model)
-    if isinstance(recipe.method, PromptTuningMethod):
-        prompt = recipe.method.num_virtual_tokens * model.get_input_embeddings().weight.shape[1]
-        return ParameterCount(counted.total + prompt, prompt)
-    return counted
+    counted, vectors = count_parameters(model), recipe.method.vectors(model)
+    return ParameterCount(counted.total + vectors, vectors) if vectors else counted
 
 
 def _tokens_of_a_step(recipe: Recipe, sequences: Sequences, *, max_length: int, packed: bool) -> int:

@@ -10,10 +10,11 @@ import torch
 
 from ftkit.encoders.features import TOKENS_A_BATCH
 from ftkit.encoders.optimization import count_steps
-from ftkit.methods.lora import attach_lora, count_parameters
+from ftkit.methods.frozen import FrozenMethod
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
+from ftkit.models.parameters import count_parameters
 from ftkit.models.placement import place
-from ftkit.recipe.schema import FrozenMethod, LoraMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16, training_precision
 
 ACTIVATION_BYTES = 34
@@ -66,9 +67,9 @@ def make_plan(recipe: Recipe, checkpoint: Checkpoint, *, num_rows: int, num_labe
     if isinstance(recipe.method, FrozenMethod):
         return _frozen_plan(recipe, recipe.method, checkpoint, model, num_rows=num_rows, num_labels=num_labels)
     max_length = checkpoint.max_length(recipe.data.max_length)
-    if isinstance(recipe.method, LoraMethod):
+    if recipe.method.trains == "adapter":
         heads = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
-        model = attach_lora(model, recipe.method, new_parameters=heads)
+        model = recipe.method.attach_to_classifier(model, new_parameters=heads)
     counted = count_parameters(model)
     config = model.config
     tokens = recipe.training.per_device_train_batch_size * min(length or max_length, max_length)

@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ftkit.errors import UserError
-from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning, unmoved_adapters
-from ftkit.methods.lora import ParameterCount, count_parameters
-from ftkit.methods.lora_plus import loraplus_parameter_groups
+from ftkit.methods.start import unmoved_adapters
 from ftkit.models.causal import load_causal_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
 from ftkit.models.kernels.fused import use_fused_operations
+from ftkit.models.parameters import ParameterCount, count_parameters
 from ftkit.models.placement import DTYPES, Placement, place
 from ftkit.progress import Reporter
-from ftkit.recipe.generative_rules import FLOAT32_STARTS
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
 from ftkit.training.trainer import Batching, LanguageTrainer, TrainingRows, ValidationScores
 from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainingArguments
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,10 @@ def say_idle_accelerators(reporter: Reporter) -> None:
 def language_placement(recipe: Recipe) -> Placement:
     """Device and precision of the base: what is trained whole is kept in float32."""
     method, asked = recipe.method, recipe.model.dtype
-    start = method.init_lora_weights if isinstance(method, LoraMethod) else None
-    if start in FLOAT32_STARTS and asked == "auto":
+    if method.wants_float32 and asked == "auto":
         placement = place("float32", use_cpu=recipe.training.use_cpu)
-        return placement._replace(reason=f"{placement.device.type}, float32 ({start} adapters begin at it only so)")
-    return place("float32" if method.type == "full" else asked, use_cpu=recipe.training.use_cpu)
+        return placement._replace(reason=f"{placement.device.type}, float32 ({method.wants_float32})")
+    return place(asked if method.keeps_base else "float32", use_cpu=recipe.training.use_cpu)
 
 
 def scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
@@ -116,7 +113,7 @@ def precision_in_words(recipe: Recipe, placement: Placement) -> str:
     """Where and how precisely a language model is trained."""
     mixed = "bfloat16" if mixes_bfloat16(recipe) else "float16" if recipe.training.fp16 else ""
     device = placement.device.type
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         return f"{device}, float32 weights" + (f", {mixed} products (training.bf16: auto)" if mixed else "")
     products = f", {mixed} products" if mixed else ""
     return f"base on {placement.reason}; what is trained is float32{products}"
@@ -134,7 +131,7 @@ def _attention(recipe: Recipe) -> str:
 
 def may_pack(recipe: Recipe) -> bool:
     """Whether a recipe lets examples lie end to end, if the model does not mind."""
-    return recipe.data.packing is not False and recipe.method.type != "prompt_tuning"
+    return recipe.data.packing is not False and not recipe.method.input_tokens
 
 
 def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> bool:
@@ -153,11 +150,7 @@ def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> boo
 
 def _attach(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
     torch.manual_seed(recipe.training.seed)
-    if isinstance(recipe.method, LoraMethod):
-        return attach_language_lora(model, recipe.method)
-    if isinstance(recipe.method, PromptTuningMethod):
-        return attach_prompt_tuning(model, recipe.method, tokenizer)
-    return model
+    return recipe.method.attach(model, tokenizer)
 
 
 def make_scorable(model: Any, tokenizer: PreTrainedTokenizerBase) -> Batching:
@@ -187,7 +180,7 @@ def make_trainer(
     # several accelerators in one process would tear a row of documents apart; each wants a process of its own
     args._n_gpu = min(1, args.n_gpu)
     callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
-    if recipe.method.type != "full":
+    if recipe.method.keeps_base:
         callbacks.append(AdaptersMove(unmoved_adapters))
     if recipe.training.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
@@ -203,15 +196,5 @@ def make_trainer(
         say=say,
         eval_dataset=[],
         callbacks=callbacks,
-        optimizers=(_lora_plus(recipe, model, args), None),
+        optimizers=(recipe.method.optimizer(model, args), None),
     )
-
-
-def _lora_plus(recipe: Recipe, model: Any, args: TrainingArguments) -> torch.optim.Optimizer | None:
-    method = recipe.method
-    if not isinstance(method, LoraMethod) or method.lora_plus_ratio is None:
-        return None
-    groups = loraplus_parameter_groups(
-        model, learning_rate=args.learning_rate, ratio=method.lora_plus_ratio, weight_decay=args.weight_decay
-    )
-    return torch.optim.AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon)

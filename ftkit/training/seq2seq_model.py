@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ftkit.methods.attach import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
-from ftkit.methods.lora import count_parameters
 from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.fused import use_fused_operations
+from ftkit.models.parameters import count_parameters
 from ftkit.models.seq2seq import load_seq2seq
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.training.prepared import Prepared, language_placement, precision_in_words, say_idle_accelerators
 from ftkit.training.trainer import Batching
 
@@ -34,7 +33,7 @@ def prepare_seq2seq(
         UserError: the checkpoint does not fit.
     """
     placement = language_placement(recipe)
-    learns_prompt = isinstance(recipe.method, PromptTuningMethod | PrefixTuningMethod)
+    learns_prompt = recipe.method.trains == "prompt"
     torch.manual_seed(recipe.training.seed)
     model = load_seq2seq(
         checkpoint,
@@ -69,10 +68,4 @@ def attention_of(recipe: Recipe) -> str:
 def attach_to_seq2seq(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
     """Attach what the recipe's method trains; `full` trains the model itself. Seeds torch."""
     torch.manual_seed(recipe.training.seed)
-    if isinstance(recipe.method, LoraMethod):
-        return attach_language_lora(model, recipe.method)
-    if isinstance(recipe.method, PromptTuningMethod):
-        return attach_prompt_tuning(model, recipe.method, tokenizer)
-    if isinstance(recipe.method, PrefixTuningMethod):
-        return attach_prefix_tuning(model, recipe.method)
-    return model
+    return recipe.method.attach(model, tokenizer)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from ftkit.inputs.pairs import TokenizedPairs
-from ftkit.methods.attach import attach_language_lora, decoder_shape, prefix_layers
-from ftkit.methods.lora import ParameterCount, count_parameters
+from ftkit.methods.prefix_tuning import decoder_shape
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.parameters import ParameterCount, count_parameters
 from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16
-from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16
 from ftkit.training.language_plan import count_batches
 from ftkit.training.plan import ACTIVATION_BYTES, Plan
@@ -64,23 +64,12 @@ def _skeleton(recipe: Recipe, checkpoint: Checkpoint) -> Any:
     config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(config, trust_remote_code=trust)  # type: ignore[no-untyped-call]
-        if isinstance(recipe.method, LoraMethod):
-            # every start makes tensors of one shape, and pissa would need the numbers
-            return attach_language_lora(model, recipe.method.model_copy(update={"init_lora_weights": True}))
-    return model
+        return recipe.method.sketch(model)
 
 
 def _counted(recipe: Recipe, model: Any) -> ParameterCount:
-    counted, method = count_parameters(model), recipe.method
-    if isinstance(method, PromptTuningMethod):
-        width = model.get_input_embeddings().weight.shape[1]
-    elif isinstance(method, PrefixTuningMethod):
-        shape = decoder_shape(model.config)
-        width = 2 * prefix_layers(shape.num_layers) * shape.num_heads * shape.head_size
-    else:
-        return counted
-    prompt = method.num_virtual_tokens * width
-    return ParameterCount(counted.total + prompt, prompt)
+    counted, vectors = count_parameters(model), recipe.method.vectors(model)
+    return ParameterCount(counted.total + vectors, vectors) if vectors else counted
 
 
 def _tokens_of_a_step(recipe: Recipe, rows: PairRows) -> tuple[int, int]:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit.methods.attach import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
-from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from transformers import BartConfig, BartForConditionalGeneration, GenerationCon
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import source_positions, write_outputs
-from ftkit.methods.attach import attach_prefix_tuning, attach_prompt_tuning
-from ftkit.recipe.schema import PrefixTuningMethod, PromptTuningMethod
+from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 
 TinyPairs = Callable[..., tuple[Any, Any]]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ftkit.commands.trials import more_rank, usual_rate
+from ftkit.methods.lora import LoraMethod
 from ftkit.recipe.parse import parse_recipe
-from ftkit.recipe.schema import LoraMethod
 
 RECIPE = """\
 task: classification

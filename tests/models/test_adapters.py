@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import TrainingArguments
 
 from ftkit.errors import UserError
-from ftkit.methods.attach import attach_prompt_tuning, unmoved_adapters
-from ftkit.methods.lora import count_parameters
-from ftkit.methods.lora_plus import loraplus_parameter_groups
+from ftkit.methods.lora import lora_plus
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
+from ftkit.methods.start import unmoved_adapters
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.merging import largest_difference, logits_of, probe_tokens
-from ftkit.recipe.schema import PromptTuningMethod
+from ftkit.models.parameters import count_parameters
 
 Attach = Callable[..., Any]
 
@@ -107,8 +108,7 @@ def test_an_adapter_that_takes_no_part_is_named_as_the_model_names_its_layer(
 
 
 def test_adapters_are_float32_over_a_half_precision_base() -> None:
-    from ftkit.methods.attach import attach_language_lora
-    from ftkit.recipe.schema import LoraMethod
+    from ftkit.methods.lora import LoraMethod, attach_language_lora
 
     model = attach_language_lora(load_causal_lm(tiny("llama"), dtype=torch.bfloat16), LoraMethod(type="lora"))
     kinds = {(parameter.dtype, parameter.requires_grad) for parameter in model.parameters()}
@@ -223,25 +223,29 @@ def test_a_prompt_of_no_text_is_refused() -> None:
         attach_prompt_tuning(model, method, load_tokenizer_for_lm(tiny("gpt2")))
 
 
-def test_lora_plus_puts_every_trained_number_in_one_group_and_only_b_learns_faster(attach: Attach) -> None:
+def adamw_of(learning_rate: float, weight_decay: float) -> TrainingArguments:
+    return TrainingArguments(learning_rate=learning_rate, weight_decay=weight_decay, use_cpu=True, report_to="none")
+
+
+def test_lora_plus_puts_every_trained_number_in_one_group_and_only_b_and_vectors_learn_faster(attach: Attach) -> None:
     model = attach("gpt2", use_dora=True, modules_to_save=["ln_f"])
-    groups = loraplus_parameter_groups(model, learning_rate=1e-4, ratio=16.0, weight_decay=0.01)
+    groups = lora_plus(model, adamw_of(1e-4, 0.01), ratio=16.0).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     placed = [names[id(parameter)] for group in groups for parameter in group["params"]]
     assert sorted(placed) == sorted(name for name, p in model.named_parameters() if p.requires_grad)
     for group in groups:
-        assert group["params"]
         for parameter in group["params"]:
-            assert group["lr"] == pytest.approx(16e-4 if "lora_B" in names[id(parameter)] else 1e-4)
-            assert group["weight_decay"] == (0.01 if parameter.ndim == 2 else 0.0)
+            faster = "lora_B" in names[id(parameter)] or parameter.ndim == 1
+            assert group["lr"] == pytest.approx(16e-4 if faster else 1e-4)
+            if parameter.ndim == 2:
+                assert group["weight_decay"] == 0.01
 
 
 def test_lora_plus_with_ratio_one_takes_the_step_that_adamw_takes(attach: Attach) -> None:
     plain, grouped = attach("llama"), attach("llama")
-    groups = loraplus_parameter_groups(grouped, learning_rate=1e-3, ratio=1.0, weight_decay=0.0)
     optimizers = [
         torch.optim.AdamW([p for p in plain.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.0),
-        torch.optim.AdamW(groups),
+        lora_plus(grouped, adamw_of(1e-3, 0.0), ratio=1.0),
     ]
     for model, optimizer in zip((plain, grouped), optimizers, strict=True):
         model(input_ids=TOKENS, labels=TOKENS).loss.backward()

@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from ftkit.methods.attach import decoder_shape, unmoved_adapters
-from ftkit.methods.lora import count_parameters
+from ftkit.methods.prefix_tuning import decoder_shape
+from ftkit.methods.start import unmoved_adapters
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.merging import answer, largest_difference, probe_tokens
+from ftkit.models.parameters import count_parameters
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 

@@ -17,13 +17,13 @@ import torch
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
-from ftkit.methods.attach import attach_language_lora, attach_prompt_tuning
+from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs
 from ftkit.tasks.causal_lm.card import find_example

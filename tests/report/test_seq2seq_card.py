@@ -18,13 +18,14 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import settings_of_the_model, write_outputs
-from ftkit.methods.attach import attach_language_lora, attach_prefix_tuning, attach_prompt_tuning
+from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
+from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.recipe.schema import LoraMethod, PrefixTuningMethod, PromptTuningMethod
 from ftkit.report.exported_card import card_of_export
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs

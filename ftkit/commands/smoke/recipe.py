@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.methods.lora import LoraMethod
+from ftkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn

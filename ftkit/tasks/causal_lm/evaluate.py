@@ -185,7 +185,7 @@ def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> 
 
 
 def _removable(subject: Subject) -> bool:
-    return subject.recipe.method.type in {"prompt_tuning", "prefix_tuning"}
+    return subject.recipe.method.trains == "prompt"
 
 
 def as_sequences(documents: Sequence[Sequence[int]]) -> Sequences:

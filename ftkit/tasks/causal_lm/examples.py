@@ -10,7 +10,7 @@ from ftkit.errors import UserError
 from ftkit.inputs.sequences import Tokenized, evaluation_sequences, training_sequences
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import PromptTuningMethod, Recipe
+from ftkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +54,7 @@ def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
     Raises:
         UserError: more was asked than the model has positions for.
     """
-    prompt = recipe.method.num_virtual_tokens if isinstance(recipe.method, PromptTuningMethod) else 0
+    prompt = recipe.method.input_tokens
     asked = recipe.data.max_length
     found = checkpoint.max_length(asked, longest=LONGEST_DEFAULT)
     whole = checkpoint.max_length(None, longest=found + prompt)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
 from ftkit.recipe.facts import Facts, Finding
 from ftkit.recipe.generative_rules import GENERATIVE_RULES, LEARN
-from ftkit.recipe.schema import LoraMethod, PromptTuningMethod
 
 _FORMS = ("text_column", "prompt_column", "messages_column", "template")
 """Keys of which each says on its own what an example is."""

@@ -84,7 +84,7 @@ def train_causal_lm(
 
     scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
     base: Scores = {}
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         # the only moment at which the untrained weights are there
         prepared.model.to(scorer.device)
         base = _score(prepared.model, tokens, splits, scorer=scorer, what="scoring the base on")
@@ -147,7 +147,7 @@ def _score_saved(
     saved = load_saved_lm(run.model_dir, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
     scorer = Scorer(make_scorable(saved.model, saved.tokenizer), device, reporter)
     final = _score(saved.model, tokens, splits, scorer=scorer, what="scoring the saved model on")
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         return final, {}
     adapted: Any = saved.model
     with adapted.disable_adapter():

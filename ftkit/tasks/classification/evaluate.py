@@ -180,7 +180,7 @@ def _baselines(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> Non
 
 def _rows_of(subject: Subject, train: Split) -> npt.NDArray[np.float32] | None:
     """Features of all training rows, where they were stored by the run or are few."""
-    if len(train) > NOISE_ROWS and subject.recipe.method.type != "frozen":
+    if len(train) > NOISE_ROWS and subject.recipe.method.trains != "head":
         return None
     found = _features(subject, {"train": train})
     return None if found is None else found["train"]
@@ -233,7 +233,7 @@ def _forgetting(subject: Subject, found: Gathered) -> None:
     if ratios[0] and ratios[1]:
         ratio = ratios[0] / ratios[1]
         found.domain = DomainGap(nothing, nothing.astype(np.int64), nothing, nothing.astype(np.int64), ratio)
-    if subject.recipe.method.type == "frozen":
+    if subject.recipe.method.trains == "head":
         same, total = unchanged_share(subject.checkpoint.folder, subject.model_dir)
         found.forgetting = Forgetting(
             "none",

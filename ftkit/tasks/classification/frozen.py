@@ -12,10 +12,11 @@ from ftkit.encoders.head_probe import HeadProbe
 from ftkit.encoders.optimization import class_weight_vector, count_steps
 from ftkit.encoders.plans import choose_plan
 from ftkit.encoders.store import Features
+from ftkit.methods.frozen import FrozenMethod
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.models.placement import place
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import FrozenMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 from ftkit.training.outcome import Trained
 from ftkit.training.probes import ProbeLog, ProbeRows

@@ -17,12 +17,13 @@ from ftkit.encoders.heads import LoadedClassifier, load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
-from ftkit.methods.lora import attach_lora, count_parameters, save_classifier
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import SequenceLogits
+from ftkit.models.parameters import count_parameters
+from ftkit.models.saved_classifier import save_classifier
 from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import LoraMethod, Recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.training.arguments import training_arguments, training_precision
@@ -147,11 +148,11 @@ def _save(
 
 
 def _trainable(loaded: LoadedClassifier, recipe: Recipe) -> PreTrainedModel | PeftModel:
-    model = loaded.model
-    if isinstance(recipe.method, LoraMethod):
-        torch.manual_seed(recipe.training.seed)
-        return attach_lora(model, recipe.method, new_parameters=loaded.new_parameters)
-    return model
+    torch.manual_seed(recipe.training.seed)
+    found: PreTrainedModel | PeftModel = recipe.method.attach_to_classifier(
+        loaded.model, new_parameters=loaded.new_parameters
+    )
+    return found
 
 
 def _give_pad_token(loaded: LoadedClassifier, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -129,7 +129,7 @@ def _keep_base_reference(
     _score(subject, found, "base", base, tokenizer, {"reference": reference})
     guess = float(np.log(base.config.vocab_size))
     loss = found.losses["base", "reference"].loss
-    removable = subject.recipe.method.type in {"prompt_tuning", "prefix_tuning"}
+    removable = subject.recipe.method.trains == "prompt"
     if loss > KNOWS * guess:
         found.forgetting = Forgetting(
             "unknown",

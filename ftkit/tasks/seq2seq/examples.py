@@ -12,7 +12,7 @@ from ftkit.errors import UserError
 from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import PrefixTuningMethod, PromptTuningMethod, Recipe
+from ftkit.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,8 +82,7 @@ def pair_lengths(recipe: Recipe, checkpoint: Checkpoint) -> PairLengths:
         UserError: more was asked than the model has positions for.
     """
     method = recipe.method
-    prompt = method.num_virtual_tokens if isinstance(method, PromptTuningMethod) else 0
-    prefix = method.num_virtual_tokens if isinstance(method, PrefixTuningMethod) else 0
+    prompt, prefix = method.input_tokens, method.output_tokens
     source, source_limit = _length(recipe.data.max_length, checkpoint, key="data.max_length", prompt=prompt)
     target, target_limit = _length(
         recipe.data.max_target_length, checkpoint, key="data.max_target_length", prefix=prefix

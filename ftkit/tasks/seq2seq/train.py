@@ -97,7 +97,7 @@ def train_seq2seq(
     evaluation = make_evaluation(recipe, data.splits, tokens, tokenizer, prepared.model, reporter=reporter)
 
     base: Scores = {}
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         # the only moment at which the untrained weights are there
         prepared.model.to(evaluation.scorer.device)
         base = _score(prepared.model, data, evaluation, whose="the base", generates=recipe.evaluation.score_base)
@@ -184,7 +184,7 @@ def _score_saved(recipe: Recipe, run: Run, data: _Data, evaluation: Evaluation) 
     saved = load_saved_lm(run.model_dir, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
     make_scorable(saved.model, saved.tokenizer)
     final = _score(saved.model, data, evaluation, whose="the saved model", generates=True)
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         return final, {}
     adapted: Any = saved.model
     with adapted.disable_adapter():
@@ -224,7 +224,7 @@ def _facts(trainer: LanguageTrainer, prepared: Prepared, tokens: PairTokens, eva
 
 def _compare_base(recipe: Recipe, prepared: Prepared, before: str, *, reporter: Reporter) -> dict[str, str]:
     """The hash of the base's weights, which training must have left as they were."""
-    if recipe.method.type == "full":
+    if not recipe.method.keeps_base:
         return {}
     after = hash_of_frozen(prepared.model)
     assert after == before, "the weights of the base changed although they are not trained"

@@ -1,0 +1,16 @@
+"""method.type: full."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ftkit.methods.section import MethodSection, Trains
+
+
+class FullMethod(MethodSection):
+    """Every weight is trained."""
+
+    trains: ClassVar[Trains] = "weights"
+
+    type: Literal["full"]
+    """full: train all weights."""
