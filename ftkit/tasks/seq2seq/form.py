@@ -20,7 +20,7 @@ from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
 from ftkit.tasks.seq2seq import references
 from ftkit.tasks.seq2seq.columns import describe_unclear, guess_pair_columns
-from ftkit.tasks.seq2seq.labels_as_text import load_labels_as_text
+from ftkit.tasks.seq2seq.labels_as_text import escaped, load_labels_as_text, pair_template
 
 _KEYS = "data.source_column and data.target_column, or data.template"
 
@@ -106,26 +106,6 @@ def _guess(
         return pair_template(found.source, found.target), found.references
     notes.extend(note for note in found.notes if not note.startswith("references column"))
     return pair_template(found.source, found.target), None
-
-
-def pair_template(source: str, target: str) -> str:
-    """What source_column and target_column are short for.
-
-    Example:
-        >>> pair_template("de", "en")
-        '{de}<learn>{en}'
-    """
-    return f"{{{source}}}{LEARN}{{{target}}}"
-
-
-def escaped(text: str) -> str:
-    """Text that stands in a template for itself.
-
-    Example:
-        >>> escaped("{x}: ")
-        '{{x}}: '
-    """
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def load_pair_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:

@@ -12,8 +12,8 @@ from ftkit.data.gather import Columns, Source
 from ftkit.data.labelled import load_labelled
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
+from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.seq2seq.form import escaped, pair_template
 
 _BATCH_ROWS = 5_000
 _BATCH_CHARACTERS = 1 << 26
@@ -104,3 +104,23 @@ def _prompts(split: Split, prompting: Prompting, columns: Columns) -> Iterator[l
                 prompts, size = [], 0
     if prompts:
         yield prompts
+
+
+def pair_template(source: str, target: str) -> str:
+    """What source_column and target_column are short for.
+
+    Example:
+        >>> pair_template("de", "en")
+        '{de}<learn>{en}'
+    """
+    return f"{{{source}}}{LEARN}{{{target}}}"
+
+
+def escaped(text: str) -> str:
+    """Text that stands in a template for itself.
+
+    Example:
+        >>> escaped("{x}: ")
+        '{{x}}: '
+    """
+    return text.replace("{", "{{").replace("}", "}}")
