@@ -34,8 +34,8 @@ SECONDS_FOR_HUB = 3.0
 PRELOADED = (
     "ftkit.commands.train",
     "ftkit.tasks.classification.card",
-    "ftkit.tasks.classification.classification",
     "ftkit.tasks.classification.train",
+    "ftkit.tasks.classification.weights",
     "ftkit.training.sealed_trainer",
     "ftkit.training.callbacks",
 )

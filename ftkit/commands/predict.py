@@ -16,12 +16,12 @@ from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import tokenize_texts
+from ftkit.metrics.predictions import describe_prediction
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import choose_device
 from ftkit.models.scoring import score_logits, softmax
 from ftkit.progress import Advance
 from ftkit.runs.run import Run, is_run
-from ftkit.tasks.classification.classification import describe_prediction
 
 CHUNK_ROWS = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""

@@ -122,12 +122,12 @@ def _load(recipe: Recipe, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
         reporter.say("model.trust_remote_code: true: code that comes with the checkpoint is run")
 
     from ftkit.models.checkpoint import locate
-    from ftkit.tasks.table import TASKS
+    from ftkit.tasks.table import task_of
 
     checkpoint = locate(recipe.model)
     if checkpoint.note is not None:
         reporter.say(checkpoint.note)
-    splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
+    splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     for note in splits.notes:
         reporter.say(note)
     return checkpoint, splits
@@ -138,9 +138,9 @@ def train_splits(
 ) -> TrainResult:
     """As `train`, for data that have been loaded and a base model that has been found already."""
     assert recipe.training.output_dir is not None, "load_recipe fills it"
-    from ftkit.tasks.table import TASKS
+    from ftkit.tasks.table import task_of
 
-    TASKS[recipe.task].rehearse(recipe, splits, checkpoint)
+    task_of(recipe.task).rehearse(recipe, splits, checkpoint)
     hashes = _hashes(recipe, checkpoint, splits)
     run = _start(Path(recipe.training.output_dir), recipe, splits, hashes=hashes, overwrite=overwrite)
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter)
@@ -333,14 +333,14 @@ def _train_into(
     resumed: SealedCheckpoint | None = None,
 ) -> TrainResult:
     from ftkit.tasks.classification.card import write_model_card
-    from ftkit.tasks.table import TASKS
+    from ftkit.tasks.table import task_of
     from ftkit.training.memory import exhaustion_told
 
     run.clear_staging()
     run.update_manifest(state="running")
     try:
         with exhaustion_told(recipe):
-            finished = TASKS[recipe.task].train(
+            finished = task_of(recipe.task).finetune(
                 recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed
             )
         write_model_card(run, recipe, splits=splits, metrics=finished.metrics, facts=finished.facts)

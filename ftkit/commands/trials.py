@@ -22,7 +22,7 @@ from ftkit.recipe.dump import write_value
 from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run, create
-from ftkit.tasks.table import TASKS
+from ftkit.tasks.table import task_of
 from ftkit.training.probes import read_probes
 
 STANDARD_SECONDS = 25.0
@@ -138,7 +138,7 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
             )
             run = _fresh(subject, recipe)
             with subject.reporter.track(KINDS[kind], total=1) as advance:
-                TASKS[recipe.task].train(
+                task_of(recipe.task).finetune(
                     recipe, subject.splits, run, checkpoint=subject.checkpoint, reporter=Silent(), resumed=None
                 )
                 advance(1)

@@ -36,7 +36,7 @@ def read_splits(
     Args:
         sources: train, and validation and test where there are any.
         forms: for each of them, what an example is; their tables and prompting are the same.
-        spec, seed: as for `load_language_splits`.
+        spec, seed: as for `load_splits`.
         notes: what was assumed so far; what is found now is added.
     """
     form = forms["train"]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
 from ftkit.errors import UserError
@@ -104,3 +105,15 @@ def _positive_index(names: tuple[str, ...], positive_label: str | None) -> int:
 def undefined(predictions: Predictions, reason: str) -> Entry:
     """The entry of a metric that has no value on these rows: null, and why."""
     return {"value": None, "low": None, "high": None, "n": predictions.num_rows, "reason": reason}
+
+
+def describe_prediction(probability: npt.NDArray[np.float64], *, label_names: tuple[str, ...]) -> dict[str, Any]:
+    """Probabilities (K,) of one example -> label, score and scores by label name.
+
+    Example:
+        >>> describe_prediction(np.array([0.25, 0.75]), label_names=("no", "yes"))
+        {'label': 'yes', 'score': 0.75, 'scores': {'no': 0.25, 'yes': 0.75}}
+    """
+    best = int(probability.argmax())
+    scores = {name: round(float(value), 6) for name, value in zip(label_names, probability, strict=True)}
+    return {"label": label_names[best], "score": scores[label_names[best]], "scores": scores}

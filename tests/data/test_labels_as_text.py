@@ -15,9 +15,8 @@ from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
+from ftkit.tasks import classification, seq2seq
 from ftkit.tasks.classification.audit import audit
-from ftkit.tasks.classification.form import load_splits
-from ftkit.tasks.seq2seq.form import load_pair_splits
 
 
 def spec_of(**spec: Any) -> DataSpec:
@@ -25,7 +24,7 @@ def spec_of(**spec: Any) -> DataSpec:
 
 
 def load(**spec: Any) -> Splits:
-    return load_pair_splits(spec_of(**spec), seed=1)
+    return seq2seq.load_splits(spec_of(**spec), seed=1)
 
 
 def refusal(**spec: Any) -> UserError:
@@ -46,7 +45,7 @@ def reviews(count: int) -> list[dict[str, str]]:
 def test_rows_labels_and_splits_are_those_of_classification(tmp_path: Path) -> None:
     file = lines(tmp_path / "a.jsonl", reviews(90))
     spec = spec_of(train_file=file, text_column="review", label_column="mood", max_train_samples=50)
-    labelled, written = load_splits(spec, seed=3), load_pair_splits(spec, seed=3)
+    labelled, written = classification.load_splits(spec, seed=3), seq2seq.load_splits(spec, seed=3)
     assert written.label_names == labelled.label_names == ("bad", "good", "so so")
     for before, after in zip(labelled.all(), written.all(), strict=True):
         assert after.table["prompt"].to_pylist() == before.texts
@@ -115,20 +114,20 @@ def test_the_audit_of_labels_counts_sources_and_classes_as_for_classification(tm
     spec = spec_of(
         train_file=train, validation_file=test, text_column="review", label_column="mood", source_prefix="mood of: "
     )
-    expected = audit(load_splits(spec, seed=1)).to_dict()
-    assert audit(load_pair_splits(spec, seed=1)).to_dict() == expected
+    expected = audit(classification.load_splits(spec, seed=1)).to_dict()
+    assert audit(seq2seq.load_splits(spec, seed=1)).to_dict() == expected
     assert (expected["conflicts"], expected["leaks"]) == ({"train": 1, "validation": 0}, {"train/validation": 2})
 
 
 def test_a_trial_keeps_rows_of_every_label(tmp_path: Path) -> None:
     rows = sorted(reviews(300), key=lambda row: row["mood"])
     spec = spec_of(train_file=lines(tmp_path / "a.jsonl", rows), text_column="review", label_column="mood")
-    few = few_rows(load_pair_splits(spec, seed=1, narrow=FirstRows(spec)), train=6, evaluation=3)
+    few = few_rows(seq2seq.load_splits(spec, seed=1, narrow=FirstRows(spec)), train=6, evaluation=3)
     assert sorted(few.train.table["completion"].to_pylist()) == ["bad"] * 2 + ["good"] * 2 + ["so so"] * 2
     assert few.label_names == ("bad", "good", "so so")
 
 
 def test_made_up_rows_of_labels_can_be_written_as_text(tmp_path: Path) -> None:
     spec = spec_of(dataset_name="a/b", text_column="premise", text_pair_column="claim")
-    splits = load_pair_splits(write_made_up(spec, tmp_path, labels=["yes", "no"]), seed=1)
+    splits = seq2seq.load_splits(write_made_up(spec, tmp_path, labels=["yes", "no"]), seed=1)
     assert set(splits.validation.table["completion"].to_pylist()) == {"yes", "no"}

@@ -358,7 +358,7 @@ def test_a_hub_data_set_that_is_not_cached_is_refused_at_once_when_offline(
 def test_loading_a_local_file_imports_nothing_heavy(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "a.csv")
     program = (
-        "import sys; from ftkit.data.labelled import load_splits; from ftkit.recipe.schema import DataSpec;"
+        "import sys; from ftkit.tasks.classification.form import load_splits; from ftkit.recipe.schema import DataSpec;"
         f"s = load_splits(DataSpec(train_file={path!r}, max_train_samples=9), seed=1); s.train.texts; s.train.labels;"
         "print(*{'pandas', 'datasets', 'torch', 'transformers', 'sklearn'} & set(sys.modules))"
     )

@@ -12,9 +12,7 @@ import pytest
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.causal_lm.form import load_language_splits
-from ftkit.tasks.classification.form import load_splits
-from ftkit.tasks.seq2seq.form import load_pair_splits
+from ftkit.tasks import causal_lm, classification, seq2seq
 
 
 def lines(path: Path, rows: Sequence[dict[str, str]]) -> str:
@@ -47,28 +45,28 @@ def test_labelled_rows_that_repeat_or_stand_in_validation_are_left_out_of_train_
     ]
     held_out = [{"text": "an odd film", "label": "odd"}, {"text": "an odd film", "label": "odd"}]
     named = files(tmp_path, train, held_out)
-    splits = load_splits(spec(**named, drop_duplicates=True), seed=0)
+    splits = classification.load_splits(spec(**named, drop_duplicates=True), seed=0)
     assert splits.train.texts == ["a good film", "a bad film", "a long film"]
     assert len(splits.validation) == 2
     assert note(splits).startswith("2 of 5 training rows left out: 1 stand in a set that measures, 1 repeat")
     assert any("1 of the training rows left out have another label" in text for text in splits.notes)
     assert any(text.endswith("after that: odd") for text in splits.notes)
-    assert len(load_splits(spec(**named), seed=0).train) == 5
+    assert len(classification.load_splits(spec(**named), seed=0).train) == 5
 
 
 def test_documents_and_pairs_are_compared_whole(tmp_path: Path) -> None:
     texts = [{"text": f"document {number % 3}"} for number in range(6)]
     named = files(tmp_path, texts, [{"text": "document 2"}])
-    documents = load_language_splits(spec(**named, text_column="text", drop_duplicates=True), seed=0)
+    documents = causal_lm.load_splits(spec(**named, text_column="text", drop_duplicates=True), seed=0)
     assert documents.train.texts == ["document 0", "document 1"]
     pairs = [{"source": "one", "target": "1"}, {"source": "one", "target": "I"}, {"source": "one", "target": "1"}]
     named = files(tmp_path, pairs, [{"source": "two", "target": "2"}])
     columns = {"source_column": "source", "target_column": "target"}
-    read = load_pair_splits(spec(**named, **columns, drop_duplicates=True), seed=0)
+    read = seq2seq.load_splits(spec(**named, **columns, drop_duplicates=True), seed=0)
     assert read.train.table.column("completion").to_pylist() == ["1", "I"]
 
 
 def test_a_training_set_that_is_validation_again_is_refused(tmp_path: Path) -> None:
     rows = [{"text": f"a text about {number}", "label": "ab"[number % 2]} for number in range(8)]
     with pytest.raises(UserError, match="every one of 8 training rows"):
-        load_splits(spec(**files(tmp_path, rows, rows), drop_duplicates=True), seed=0)
+        classification.load_splits(spec(**files(tmp_path, rows, rows), drop_duplicates=True), seed=0)

@@ -12,7 +12,7 @@ from ftkit.commands.smoke.synthetic import ROWS, write_made_up_language
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.causal_lm.form import load_language_splits
+from ftkit.tasks.causal_lm.form import load_splits
 
 
 def test_of_texts_the_first_rows_are_kept_and_long_ones_cut() -> None:
@@ -36,7 +36,7 @@ def test_a_long_file_is_read_to_its_first_rows_only(tmp_path: Path) -> None:
     file.write_text("".join(rows) + "broken", encoding="utf-8")
     spec = DataSpec(train_file=str(file))
     first = FirstRows(spec, labelled=False)
-    splits = load_language_splits(spec, seed=1, narrow=first)
+    splits = load_splits(spec, seed=1, narrow=first)
     assert len(splits.train) + len(splits.validation) == ROWS_READ
     assert first.cut
 
@@ -54,6 +54,6 @@ def test_a_long_file_is_read_to_its_first_rows_only(tmp_path: Path) -> None:
 )
 def test_rows_are_made_up_in_the_columns_that_a_recipe_names(tmp_path: Path, keys: dict[str, Any]) -> None:
     made = write_made_up_language(DataSpec(dataset_name="somebody/something", **keys), tmp_path)
-    splits = load_language_splits(made, seed=1)
+    splits = load_splits(made, seed=1)
     assert [len(split) for split in splits.all()] == [ROWS] * (3 if "test_split" in keys else 2)
     assert splits.train.fingerprint != splits.validation.fingerprint

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ftkit.errors import RecipeError, UserError
 from ftkit.recipe.parse import load_recipe
-from ftkit.tasks.table import TASKS
+from ftkit.tasks.table import task_of
 from tests.faults.experiments import Finding
 from tests.faults.forge import lines_of
 
@@ -60,7 +60,7 @@ def _load(folder: Path, task: str, data: bytes, *, skips: bool) -> str:
     )
     try:
         recipe = load_recipe(folder / "recipe.yaml").recipe
-        splits = TASKS[task].load_splits(recipe.data, seed=1)
+        splits = task_of(task).load_splits(recipe.data, seed=1)
     except UserError as error:
         return "" if "train.jsonl" in str(error) or "data." in str(error) else f"names no place: {error}"
     except Exception as error:

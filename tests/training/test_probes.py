@@ -25,7 +25,7 @@ from ftkit.models.saved_lm import load_saved_lm
 from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
 from ftkit.tasks.classification import frozen
-from ftkit.tasks.table import TASKS
+from ftkit.tasks.table import task_of
 from ftkit.training import probes
 from ftkit.training.probes import (
     ProbeLog,
@@ -95,7 +95,7 @@ def class_losses(run: Run, split: Split, rows: Any) -> list[tuple[float, int]]:
 
 def document_losses(run: Run, split: Split, rows: Any) -> list[tuple[float, int]]:
     recipe = load_recipe(run.recipe_file).recipe
-    splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
+    splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     saved = load_saved_lm(run.model_dir, dtype=torch.float32, device=torch.device("cpu"), trust_remote_code=False)
     assert splits.prompting is not None
     scored = []
@@ -127,7 +127,7 @@ INDEPENDENT = {"lora causal_lm": document_losses, "full seq2seq": pair_losses}
 def test_the_last_record_is_what_the_saved_model_gives_the_same_rows_by_another_way(kind: str, start: Start) -> None:
     run = start(kind)
     recipe = load_recipe(run.recipe_file).recipe
-    splits = TASKS[recipe.task].load_splits(recipe.data, seed=recipe.training.seed)
+    splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     last, rows = read_probes(run)[-1], read_probe_rows(run)
     assert rows is not None
     assert last.step == 6

@@ -107,12 +107,12 @@ def _shown_answers(task: str, read: ReadBack) -> str:
 def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
     """A few rows of the recipe's data, and what they are."""
     from ftkit.commands.smoke.specimen import FirstRows, few_rows
-    from ftkit.tasks.table import TASKS
+    from ftkit.tasks.table import task_of
 
     spec, missing = _data_spec(recipe, folder)
     first = FirstRows(spec, labelled=recipe.task == "classification" or spec.labels_as_text)
     try:
-        splits = TASKS[recipe.task].load_splits(spec, seed=recipe.training.seed, narrow=first)
+        splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
     except UserError as error:
         if not first.cut:
             raise

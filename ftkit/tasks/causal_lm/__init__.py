@@ -1,1 +1,12 @@
 """task: causal_lm, a language model goes on with a text."""
+
+from typing import TYPE_CHECKING
+
+from ftkit.tasks.task import answers
+
+if TYPE_CHECKING:
+    from ftkit.tasks.causal_lm.form import load_splits as load_splits
+    from ftkit.tasks.causal_lm.train import finetune as finetune
+    from ftkit.tasks.causal_lm.train import rehearse as rehearse
+else:
+    __getattr__ = answers(__name__)

@@ -29,13 +29,13 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     from ftkit.models.checkpoint import locate
     from ftkit.tasks.causal_lm.audit import audit_language, token_report
     from ftkit.tasks.causal_lm.examples import example_length, tokenize_splits
-    from ftkit.tasks.causal_lm.form import load_language_splits
+    from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.training.language_plan import make_language_plan
     from ftkit.training.prepared import may_pack
 
     recipe = loaded.recipe
     checkpoint = locate(recipe.model)
-    splits = load_language_splits(recipe.data, seed=recipe.training.seed)
+    splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_other_kinds(checkpoint)
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     max_length = example_length(recipe, checkpoint)

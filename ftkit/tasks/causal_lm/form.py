@@ -124,7 +124,7 @@ def _note_space(template: str, notes: list[str]) -> None:
         )
 
 
-def load_language_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:

@@ -38,7 +38,7 @@ Scores = dict[str, LanguageScores]
 """By split: validation and, where there is one, test."""
 
 
-def rehearse_causal_lm(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a base that does not fit, and score made-up documents as the real ones will be scored.
 
     Raises:
@@ -51,7 +51,7 @@ def rehearse_causal_lm(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -
     _measure(recipe, LanguageScores(one, one.astype(int), one.astype(int), one, one.astype(int)))
 
 
-def train_causal_lm(
+def finetune(
     recipe: Recipe,
     splits: Splits,
     run: Run,

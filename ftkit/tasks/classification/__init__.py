@@ -1,1 +1,12 @@
 """task: classification, one label for each text or pair of texts."""
+
+from typing import TYPE_CHECKING
+
+from ftkit.tasks.task import answers
+
+if TYPE_CHECKING:
+    from ftkit.tasks.classification.form import load_splits as load_splits
+    from ftkit.tasks.classification.train import finetune as finetune
+    from ftkit.tasks.classification.train import rehearse as rehearse
+else:
+    __getattr__ = answers(__name__)

@@ -1,57 +1,38 @@
-"""Full finetuning and LoRA of a classifier: HF Trainer, composed with callbacks and functions."""
+"""task: classification, from splits to a finished run: train, score, write what came out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
-from ftkit.data.dataset import Split, Splits
-from ftkit.diagnosis.measurements import ExampleLosses
-from ftkit.encoders.features import TOKENS_A_BATCH, load_tokenizer, token_chunks
-from ftkit.encoders.fit import score
-from ftkit.encoders.heads import LoadedClassifier, load_for_classification
+from ftkit.data.dataset import Splits
 from ftkit.encoders.optimization import class_weight_vector
-from ftkit.inputs.batching import exact_length_batches
-from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.metrics import evaluate_classification
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.classifier import SequenceLogits
-from ftkit.models.parameters import count_parameters
-from ftkit.models.saved_classifier import save_classifier
-from ftkit.models.scoring import score_logits
+from ftkit.models.scoring import softmax
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
-from ftkit.training.arguments import training_arguments, training_precision
-from ftkit.training.outcome import Trained
-from ftkit.training.probes import ProbeLog, ProbeRows, losses_of_logits
-from ftkit.training.running import run_trainer
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from ftkit.training.classifier_trainer import ClassifierTrainer
-    from ftkit.training.training_probe import TrainingProbe
+from ftkit.storage import write_json
+from ftkit.tasks.classification.scores import prediction_rows
+from ftkit.training.outcome import Finished, Trained
 
 
-class TokenDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Tokenized examples with their labels, as HF Trainer reads them."""
+def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
+    """Score made-up predictions as the real ones will be scored, so that nothing is trained in vain.
 
-    def __init__(self, tokens: TokenizedTexts, labels: npt.NDArray[np.int64]) -> None:
-        self.tokens = tokens
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        inputs: dict[str, Any] = {name: values[row] for name, values in self.tokens.columns.items()}
-        return inputs | {"labels": int(self.labels[row])}
+    Raises:
+        UserError: a metric that cannot be had or computed, or a label that does not exist.
+    """
+    num_labels = len(splits.label_names)
+    class_weight_vector(
+        recipe.training.class_weights, label_names=splits.label_names, counts=np.ones(num_labels, dtype=np.int64)
+    )
+    probabilities = np.full((num_labels, num_labels), 0.5 / num_labels) + 0.5 * np.eye(num_labels)
+    _measure(recipe, np.arange(num_labels), probabilities, splits.label_names)
 
 
 def finetune(
@@ -62,189 +43,64 @@ def finetune(
     checkpoint: Checkpoint,
     reporter: Reporter,
     resumed: SealedCheckpoint | None = None,
-) -> Trained:
-    """Finetune a classifier whole or by LoRA.
+) -> Finished:
+    """Train a classifier and write model/, metrics.json and predictions/.
 
     Args:
-        recipe: with method.type full or lora.
-        splits: train, validation and perhaps test.
-        run: gets history.jsonl, checkpoints/ and model/.
+        recipe: with task classification.
+        splits: the data.
+        run: an empty run, or one to go on with.
         checkpoint: the base model.
         reporter: hears what was chosen.
-        resumed: the checkpoint of this run to go on from, verified.
+        resumed: a checkpoint of this run to go on from, verified (full and adapters).
 
     Returns:
-        Logits of validation and test, and facts for the manifest and the model card.
+        The metrics by split, as in metrics.json, and facts of the training.
     """
-    loaded = load_for_classification(
-        checkpoint,
-        label_names=splits.label_names,
-        seed=recipe.training.seed,
-        trust_remote_code=recipe.model.trust_remote_code,
-    )
-    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    _give_pad_token(loaded, tokenizer)
-    max_length = checkpoint.max_length(recipe.data.max_length)
-    model = _trainable(loaded, recipe)
-    counted = count_parameters(model)
-    reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
-
-    tokens = {split.name: _tokenize(tokenizer, split, max_length=max_length) for split in splits.all()}
-    _say_truncation(tokens, max_length=max_length, reporter=reporter)
-    trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
-    run_trainer(trainer, reporter=reporter, resumed=resumed)
-
-    logits = _score(model, splits, tokenizer, max_length=max_length, device=trainer.args.device)
-    _save(model, tokenizer, run, checkpoint=checkpoint, max_length=max_length)
-    state = trainer.state
-    facts = {
-        "max_length": max_length,
-        "placement": f"{trainer.args.device.type}, {training_precision(recipe)}",
-        "trained_parameters": counted.trained,
-        "truncated": {name: found.num_truncated for name, found in tokens.items()},
-        "fit": {
-            "num_steps": state.global_step,
-            "best_step": state.best_global_step,
-            "best_score": state.best_metric,
-        },
-    }
-    return Trained(logits=logits, facts=facts)
-
-
-def _score(
-    model: PreTrainedModel | PeftModel,
-    splits: Splits,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_length: int,
-    device: torch.device,
-) -> dict[str, npt.NDArray[np.float32]]:
-    module = SequenceLogits(model).eval().to(device)
-    logits = {}
+    trained = _train(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed)
+    metrics: dict[str, Any] = {}
     for split in splits.all()[1:]:
-        chunks = token_chunks(tokenizer, split, max_length=max_length, device=device)
-        batches = (batch for chunk in chunks for batch in chunk.batches)
-        logits[split.name] = score_logits(
-            module, batches, num_rows=len(split), num_labels=len(splits.label_names), device=device
+        probabilities = softmax(trained.logits[split.name])
+        metrics[split.name] = _measure(recipe, split.labels, probabilities, splits.label_names)
+        run.write_jsonl(
+            run.predictions_file(split.name), prediction_rows(split, probabilities, label_names=splits.label_names)
         )
-    module.to(torch.device("cpu"))
-    return logits
+    write_json(run.metrics_file, metrics)
+    run.update_manifest(training=trained.facts)
+    return Finished(metrics, trained.facts, trained.logits)
 
 
-def _save(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    run: Run,
-    *,
-    checkpoint: Checkpoint,
-    max_length: int,
-) -> None:
-    staging = run.staging_dir()
-    save_classifier(model, staging, base_name=checkpoint.base_name)
-    # whoever loads the model cuts where it was cut in training
-    tokenizer.model_max_length = max_length
-    tokenizer.save_pretrained(staging)
-    run.replace_model(staging)
-
-
-def _trainable(loaded: LoadedClassifier, recipe: Recipe) -> PreTrainedModel | PeftModel:
-    torch.manual_seed(recipe.training.seed)
-    found: PreTrainedModel | PeftModel = recipe.method.attach_to_classifier(
-        loaded.model, new_parameters=loaded.new_parameters
-    )
-    return found
-
-
-def _give_pad_token(loaded: LoadedClassifier, tokenizer: PreTrainedTokenizerBase) -> None:
-    # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    loaded.model.config.pad_token_id = tokenizer.pad_token_id
-
-
-def _tokenize(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> TokenizedTexts:
-    return tokenize_texts(tokenizer, split.texts, split.pairs, max_length=max_length)
-
-
-def _say_truncation(tokens: dict[str, TokenizedTexts], *, max_length: int, reporter: Reporter) -> None:
-    for name, found in tokens.items():
-        if found.num_truncated:
-            reporter.say(
-                f"{found.num_truncated} of {len(found.lengths)} {name} texts are longer than {max_length} tokens "
-                "and were cut (data.max_length)"
-            )
-
-
-def _probe(recipe: Recipe, splits: Splits, run: Run, *, tokens: dict[str, TokenizedTexts]) -> TrainingProbe:
-    from ftkit.training.training_probe import TrainingProbe
-
-    num_train, num_validation = len(splits.train), len(splits.validation)
-    rows = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
-
-    def losses(model: Any, split: Split, rows: npt.NDArray[np.int64]) -> ExampleLosses:
-        device, found = next(model.parameters()).device, tokens[split.name]
-        lengths, max_tokens = found.lengths[rows], TOKENS_A_BATCH.get(device.type, 4_096)
-        batches = ((batch, found.stack(rows[batch])) for batch in exact_length_batches(lengths, max_tokens=max_tokens))
-        # Trainer sets the mode before each of its steps
-        module = SequenceLogits(model).eval()
-        num_labels = len(splits.label_names)
-        logits = score_logits(module, batches, num_rows=len(rows), num_labels=num_labels, device=device)
-        return losses_of_logits(logits, split.labels[rows])
-
-    return TrainingProbe(
-        ProbeLog(run),
-        rows,
-        train=lambda model: losses(model, splits.train, rows.train),
-        validation=lambda model: losses(model, splits.validation, np.arange(num_validation)),
-    )
-
-
-def _make_trainer(
+def _train(
     recipe: Recipe,
     splits: Splits,
     run: Run,
     *,
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: dict[str, TokenizedTexts],
-) -> ClassifierTrainer:
-    from transformers import DataCollatorWithPadding, EarlyStoppingCallback
+    checkpoint: Checkpoint,
+    reporter: Reporter,
+    resumed: SealedCheckpoint | None,
+) -> Trained:
+    if recipe.method.type == "frozen":
+        from ftkit.tasks.classification.frozen import train_frozen
 
-    from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
-    from ftkit.training.classifier_trainer import ClassifierTrainer
+        return train_frozen(recipe, splits, run, checkpoint=checkpoint, reporter=reporter)
+    from ftkit.tasks.classification.weights import finetune_weights
 
-    counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
-    weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
-    smoothing = recipe.training.label_smoothing_factor
+    return finetune_weights(recipe, splits, run, checkpoint=checkpoint, reporter=reporter, resumed=resumed)
 
-    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
-        # a sum over the number of examples of the whole step, so accumulation does not change the gradient
-        weight = None if weights is None else weights.to(labels.device)
-        total = nn.functional.cross_entropy(
-            outputs.logits.float(), labels, weight=weight, label_smoothing=smoothing, reduction="sum"
-        )
-        return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
 
-    def scores(prediction: Any) -> dict[str, float]:
-        found = score(torch.from_numpy(prediction.predictions).float(), prediction.label_ids)
-        return {"nll" if name == "loss" else name: value for name, value in found.items()}
-
-    probe = _probe(recipe, splits, run, tokens=tokens)
-    callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
-    if recipe.training.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return ClassifierTrainer(
-        checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
-        probe=probe,
-        finds_batch_size=recipe.training.auto_find_batch_size,
-        model=model,
-        args=training_arguments(recipe, run),
-        train_dataset=TokenDataset(tokens["train"], splits.train.labels),
-        eval_dataset=TokenDataset(tokens["validation"], splits.validation.labels),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_loss_func=loss,
-        compute_metrics=scores,
-        # encoder-decoders give their hidden states along, which would be kept for the whole validation set
-        preprocess_logits_for_metrics=lambda logits, _labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=callbacks,
+def _measure(
+    recipe: Recipe,
+    labels: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    label_names: tuple[str, ...],
+) -> dict[str, dict[str, object]]:
+    positive = recipe.evaluation.positive_label
+    return evaluate_classification(
+        labels,
+        probabilities,
+        label_names=label_names,
+        metrics=recipe.evaluation.metrics,
+        positive_label=None if positive is None else str(positive),
+        num_resamples=recipe.evaluation.num_resamples,
+        seed=recipe.training.seed,
     )

@@ -1,1 +1,12 @@
 """task: seq2seq, an encoder reads a text and a decoder writes another."""
+
+from typing import TYPE_CHECKING
+
+from ftkit.tasks.task import answers
+
+if TYPE_CHECKING:
+    from ftkit.tasks.seq2seq.form import load_splits as load_splits
+    from ftkit.tasks.seq2seq.train import finetune as finetune
+    from ftkit.tasks.seq2seq.train import rehearse as rehearse
+else:
+    __getattr__ = answers(__name__)

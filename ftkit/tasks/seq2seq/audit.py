@@ -70,7 +70,7 @@ def audit_pairs(splits: Splits) -> LanguageAudit:
     longer asked something new.
 
     Args:
-        splits: as load_pair_splits makes them.
+        splits: as load_splits makes them.
     """
     figures = count_language(splits)
     for pair, count in figures.prompt_leaks.items():

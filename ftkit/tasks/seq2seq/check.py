@@ -26,13 +26,13 @@ def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders
     from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_pair_splits
-    from ftkit.tasks.seq2seq.form import load_pair_splits
+    from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
     from ftkit.training.seq2seq_plan import make_seq2seq_plan
 
     recipe = loaded.recipe
     checkpoint = locate(recipe.model)
-    splits = load_pair_splits(recipe.data, seed=recipe.training.seed)
+    splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_decoders_and_encoders(checkpoint)
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     lengths = pair_lengths(recipe, checkpoint)

@@ -108,7 +108,7 @@ def _guess(
     return pair_template(found.source, found.target), None
 
 
-def load_pair_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:

@@ -13,10 +13,9 @@ from ftkit.decoding.continuing import Continuation
 from ftkit.metrics import evaluate_classification, evaluate_language
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
 from ftkit.metrics.language import LanguageScores
-from ftkit.metrics.predictions import Entry
+from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.texts import evaluate_texts, score_rows
 from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
-from ftkit.tasks.classification.classification import describe_prediction
 from ftkit.tasks.seq2seq.pair_outputs import Outputs
 from ftkit.tasks.seq2seq.scores import SplitScores
 from ftkit.training.scores import loss_of_rows
@@ -82,7 +81,7 @@ def _measure_labels(
     )
 
 
-def rehearse(recipe: Recipe, label_names: Sequence[str]) -> None:
+def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
     """Measure made-up outputs as the real ones will be measured, so that nothing is trained in vain.
 
     Raises:

@@ -25,7 +25,7 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.seq2seq.examples import PairTokens, pair_lengths, say_pair_tokens, tokenize_pair_splits
-from ftkit.tasks.seq2seq.outputs import best_model_score, measure, prediction_rows, rehearse
+from ftkit.tasks.seq2seq.outputs import best_model_score, measure, prediction_rows, rehearse_outputs
 from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
 from ftkit.tasks.seq2seq.scores import Evaluation, SplitScores
 from ftkit.training.language_probes import pair_probe
@@ -44,7 +44,7 @@ Scores = dict[str, SplitScores]
 """By split: validation and, where there is one, test."""
 
 
-def rehearse_seq2seq(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a base that does not fit, and measure made-up outputs as the real ones will be measured.
 
     Raises:
@@ -54,7 +54,7 @@ def rehearse_seq2seq(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> 
     refuse_decoders_and_encoders(checkpoint)
     refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
     pair_lengths(recipe, checkpoint)
-    rehearse(recipe, splits.label_names)
+    rehearse_outputs(recipe, splits.label_names)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Data:
     tokens: PairTokens
 
 
-def train_seq2seq(
+def finetune(
     recipe: Recipe,
     splits: Splits,
     run: Run,
