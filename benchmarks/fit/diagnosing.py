@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.commands import train as workflows
+from ftkit.commands import eval as judging
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Judged:
 
 def can_judge() -> bool:
     """Whether this ftkit evaluates runs; without it the plantings can be checked still."""
-    return hasattr(workflows, "evaluate")
+    return hasattr(judging, "evaluate")
 
 
 def judge(run: Path, *, effort: str) -> Judged:
     """Evaluate a run."""
-    report = workflows.evaluate(run, effort=effort)  # type: ignore[attr-defined]
+    report = judging.evaluate(run, effort=effort)  # type: ignore[attr-defined]
     verdict = report.verdict
     told = [check for check in verdict.checks if check.state in {"fired", "cannot_tell"}]
     return Judged(
@@ -55,5 +55,5 @@ def judge(run: Path, *, effort: str) -> Judged:
 
 def advised_recipe(run: Path, judged: Judged) -> str:
     """The recipe of a run with the advice applied, as YAML."""
-    text: str = workflows.advised_recipe(run, judged.report)  # type: ignore[attr-defined]
+    text: str = judging.advised_recipe(run, judged.report)  # type: ignore[attr-defined]
     return text

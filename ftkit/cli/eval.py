@@ -61,13 +61,13 @@ def evaluate(
     quiet_libraries()
     if offline:
         go_offline()
-    from ftkit.commands import train as workflows
+    from ftkit.commands.eval import advised_recipe, evaluate
     from ftkit.report.eval.terminal import report_lines
 
     effort = "quick" if quick else "thorough" if thorough else "standard"
-    report = workflows.evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]
+    report = evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]
     if apply is not None and report.verdict.changes:
-        apply.write_text(workflows.advised_recipe(path, report), encoding="utf-8")
+        apply.write_text(advised_recipe(path, report), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:

@@ -49,10 +49,11 @@ def train(
         for line in smoke_test(recipe, values, reporter=ConsoleReporter()):
             typer.echo(line)
         return
-    from ftkit.commands import train as workflows
+    from ftkit.commands.eval import curve_verdict
+    from ftkit.commands.train import train as train_recipe_file
 
     with obeying_signals():
-        result = workflows.train(
+        result = train_recipe_file(
             recipe,
             values,
             overwrite=overwrite,
@@ -60,7 +61,7 @@ def train(
             allow_changed=allow_changed or (),
             reporter=ConsoleReporter(),
         )
-    verdict = workflows.curve_verdict(result.run)
+    verdict = curve_verdict(result.run)
     if as_json:
         found = {"run": str(result.run.path), "metrics": result.metrics, "verdict": verdict}
         typer.echo(json.dumps(found, ensure_ascii=False))

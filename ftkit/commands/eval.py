@@ -1,21 +1,37 @@
-"""`ftkit eval` of one subject, top to bottom: measure, diagnose, try out what is left open, report."""
+"""`ftkit eval`, top to bottom: find the run and its data, measure, diagnose, try out what is left open, report."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+from ftkit.commands.advised import advised_text
+from ftkit.commands.train import hashes_of, load_base_and_data
 from ftkit.commands.trial_choice import first_trials, further_trials
 from ftkit.commands.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out, usual_rate
+from ftkit.data.dataset import Splits
 from ftkit.diagnosis.diagnose import diagnose
 from ftkit.diagnosis.measurements import Measurements, Setting, Trial, TrialKind
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import Verdict
+from ftkit.errors import UserError
+from ftkit.evaluation import learning_curve
 from ftkit.evaluation.integrity import drift, find_faults
 from ftkit.evaluation.leaks import find_leaks, repeated_share
 from ftkit.evaluation.reporting import make_report
-from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.evaluation.subject import Effort, Gathered, Subject
+from ftkit.progress import Reporter, Silent
+from ftkit.recipe.parse import load_recipe
+from ftkit.report.eval.files import write_report
+from ftkit.runs import run as runs
+from ftkit.runs.disk import disk_failures_told
+from ftkit.runs.run import Run
+from ftkit.training.probes import read_probes
+from ftkit.training.resume import content_changes
 
 FACTORS: dict[TrialKind, float] = {
     "rate": 1.2,
@@ -29,6 +45,90 @@ FACTORS: dict[TrialKind, float] = {
 
 SMALL = 3_000_000
 """Parameters of an encoder that is trained whole in seconds."""
+
+
+def evaluate(
+    path: Path,
+    *,
+    recipe: Path | None = None,
+    effort: Effort = "standard",
+    out: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Report:
+    """Say whether a run is underfit, overfit or has forgotten, with the evidence, and write its report.
+
+    Args:
+        path: a run; or a model folder, with the recipe that says what data it is for.
+        recipe: for a model that ftkit did not train.
+        effort: quick leaves out what takes long; thorough makes short trainings with other settings too.
+        out: folder for report.json, report.md and report.html; `eval/` of the run by default.
+        reporter: hears notes and progress.
+
+    Returns:
+        What was found, as it was written.
+
+    Raises:
+        UserError: there is no run or model, or its data are no longer what it was trained on.
+    """
+    reporter = reporter or Silent()
+    subject = _subject(path, recipe, effort=effort, reporter=reporter)
+    report = evaluate_subject(subject)
+    folder = out or (subject.run.eval_dir if subject.run is not None else None)
+    if folder is not None:
+        with disk_failures_told(folder):
+            write_report(report, folder)
+    return report
+
+
+def curve_verdict(run: Run) -> str:
+    """One sentence about a finished run, from what was recorded while it trained; `evaluate` looks closer."""
+    return learning_curve.curve_verdict(run, load_recipe(run.recipe_file, check_files=False).recipe)
+
+
+def advised_recipe(run: Path, report: Report) -> str:
+    """The recipe of a run with the advice of its report in it, as YAML text with the reasons as comments.
+
+    Advice that no key of a recipe can carry out is left as a comment at the top.
+    """
+    recipe = load_recipe(runs.find_run(run).recipe_file, check_files=False).recipe
+    return advised_text(recipe, report.verdict.changes)
+
+
+def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: Reporter) -> Subject:
+    run = Run(path) if runs.is_run(path) else None
+    if run is None and recipe_file is None:
+        if not path.exists():
+            runs.find_run(path)
+        raise UserError(
+            f"{path} is no run of ftkit", fix="for a model alone say --recipe recipe.yaml, which names data"
+        )
+    if run is not None and not run.model_dir.is_dir():
+        raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
+    source = recipe_file if recipe_file is not None else Run(path).recipe_file
+    recipe = load_recipe(source).recipe
+    checkpoint, splits = load_base_and_data(recipe, reporter=reporter)
+    if run is not None:
+        _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))
+    return Subject(
+        recipe=recipe,
+        splits=splits,
+        checkpoint=checkpoint,
+        model_dir=run.model_dir if run is not None else path,
+        run=run,
+        curve=read_probes(run) if run is not None else [],
+        effort=effort,
+        reporter=reporter,
+    )
+
+
+def _refuse_other_data(run: Run, splits: Splits, hashes: Mapping[str, Any]) -> None:
+    changes = content_changes(run, dict(hashes), {split.name: len(split) for split in splits.all()})
+    if changes:
+        named = "; ".join(f"{change.field}: {change.before} -> {change.now}" for change in changes)
+        raise UserError(
+            f"the run {run.path} was trained on something else: {named}",
+            fix="put the files back, or judge its model with other data: ftkit eval RUN/model --recipe recipe.yaml",
+        )
 
 
 def evaluate_subject(subject: Subject) -> Report:

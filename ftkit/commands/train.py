@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ftkit.data.dataset import Splits
-    from ftkit.diagnosis.report import Report
-    from ftkit.evaluation.subject import Effort, Subject
     from ftkit.models.checkpoint import Checkpoint
 
 
@@ -112,11 +110,16 @@ def train_recipe(
 
 
 def _begin(recipe: Recipe, *, overwrite: bool, reporter: Reporter) -> TrainResult:
-    checkpoint, splits = _load(recipe, reporter=reporter)
+    checkpoint, splits = load_base_and_data(recipe, reporter=reporter)
     return train_splits(recipe, splits, checkpoint=checkpoint, overwrite=overwrite, reporter=reporter)
 
 
-def _load(recipe: Recipe, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
+def load_base_and_data(recipe: Recipe, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
+    """Find the base model of a recipe and read its data; says what was assumed.
+
+    Raises:
+        UserError: there is no such model, or a row that a person can mend.
+    """
     stay_offline_unless_remote(recipe)
     if recipe.model.trust_remote_code:
         reporter.say("model.trust_remote_code: true: code that comes with the checkpoint is run")
@@ -141,105 +144,9 @@ def train_splits(
     from ftkit.tasks.table import task_of
 
     task_of(recipe.task).rehearse(recipe, splits, checkpoint)
-    hashes = _hashes(recipe, checkpoint, splits)
+    hashes = hashes_of(recipe, checkpoint, splits)
     run = _start(Path(recipe.training.output_dir), recipe, splits, hashes=hashes, overwrite=overwrite)
     return _train_into(run, recipe, splits, checkpoint=checkpoint, reporter=reporter)
-
-
-def evaluate(
-    path: Path,
-    *,
-    recipe: Path | None = None,
-    effort: Effort = "standard",
-    out: Path | None = None,
-    reporter: Reporter | None = None,
-) -> Report:
-    """Say whether a run is underfit, overfit or has forgotten, with the evidence, and write its report.
-
-    Args:
-        path: a run; or a model folder, with the recipe that says what data it is for.
-        recipe: for a model that ftkit did not train.
-        effort: quick leaves out what takes long; thorough makes short trainings with other settings too.
-        out: folder for report.json, report.md and report.html; `eval/` of the run by default.
-        reporter: hears notes and progress.
-
-    Returns:
-        What was found, as it was written.
-
-    Raises:
-        UserError: there is no run or model, or its data are no longer what it was trained on.
-    """
-    from ftkit.commands.eval import evaluate_subject
-    from ftkit.report.eval.files import write_report
-
-    reporter = reporter or Silent()
-    subject = _subject(path, recipe, effort=effort, reporter=reporter)
-    report = evaluate_subject(subject)
-    folder = out or (subject.run.eval_dir if subject.run is not None else None)
-    if folder is not None:
-        with disk_failures_told(folder):
-            write_report(report, folder)
-    return report
-
-
-def curve_verdict(run: Run) -> str:
-    """One sentence about a finished run, from what was recorded while it trained; `evaluate` looks closer."""
-    from ftkit.evaluation.learning_curve import curve_verdict as say
-
-    return say(run, load_recipe(run.recipe_file, check_files=False).recipe)
-
-
-def advised_recipe(run: Path, report: Report) -> str:
-    """The recipe of a run with the advice of its report in it, as YAML text with the reasons as comments.
-
-    Advice that no key of a recipe can carry out is left as a comment at the top.
-    """
-    from ftkit.commands.advised import advised_text
-
-    recipe = load_recipe(runs.find_run(run).recipe_file, check_files=False).recipe
-    return advised_text(recipe, report.verdict.changes)
-
-
-def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: Reporter) -> Subject:
-    from ftkit.evaluation.subject import Subject
-    from ftkit.training.probes import read_probes
-
-    run = Run(path) if runs.is_run(path) else None
-    if run is None and recipe_file is None:
-        if not path.exists():
-            runs.find_run(path)
-        raise UserError(
-            f"{path} is no run of ftkit", fix="for a model alone say --recipe recipe.yaml, which names data"
-        )
-    if run is not None and not run.model_dir.is_dir():
-        raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
-    source = recipe_file if recipe_file is not None else Run(path).recipe_file
-    recipe = load_recipe(source).recipe
-    checkpoint, splits = _load(recipe, reporter=reporter)
-    if run is not None:
-        _refuse_other_data(run, splits, _hashes(recipe, checkpoint, splits))
-    return Subject(
-        recipe=recipe,
-        splits=splits,
-        checkpoint=checkpoint,
-        model_dir=run.model_dir if run is not None else path,
-        run=run,
-        curve=read_probes(run) if run is not None else [],
-        effort=effort,
-        reporter=reporter,
-    )
-
-
-def _refuse_other_data(run: Run, splits: Splits, hashes: Mapping[str, Any]) -> None:
-    from ftkit.training.resume import content_changes
-
-    changes = content_changes(run, dict(hashes), {split.name: len(split) for split in splits.all()})
-    if changes:
-        named = "; ".join(f"{change.field}: {change.before} -> {change.now}" for change in changes)
-        raise UserError(
-            f"the run {run.path} was trained on something else: {named}",
-            fix="put the files back, or judge its model with other data: ftkit eval RUN/model --recipe recipe.yaml",
-        )
 
 
 def stay_offline_unless_remote(recipe: Recipe) -> None:
@@ -260,7 +167,8 @@ def _is_local(name: str) -> bool:
     return name.startswith("builtin:") or Path(name).exists()
 
 
-def _hashes(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
+def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
+    """What a run is made of, as its manifest keeps it."""
     # where a run lies is no part of what it is: it may be moved
     homeless = recipe.model_copy(update={"training": recipe.training.model_copy(update={"output_dir": None})})
     return {
@@ -309,8 +217,8 @@ def _go_on(run: Run, recipe: Recipe, *, asked: Path | None, allowed: Sequence[st
     if run.manifest()["state"] == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return TrainResult(run, run.metrics())
-    checkpoint, splits = _load(recipe, reporter=reporter)
-    hashes = _hashes(recipe, checkpoint, splits)
+    checkpoint, splits = load_base_and_data(recipe, reporter=reporter)
+    hashes = hashes_of(recipe, checkpoint, splits)
     changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})
     refuse_changes(run, changes, allowed=allowed)
     for change in changes:

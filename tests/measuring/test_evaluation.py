@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ftkit.commands import train as workflows
+from ftkit.commands.eval import advised_recipe, evaluate
 from ftkit.diagnosis.report import Report
 from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
@@ -43,7 +44,7 @@ def evaluated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
         "evaluation: {metrics: [loss], num_resamples: 100}\n"
     )
     run = workflows.train(folder / "recipe.yaml").run
-    return run, workflows.evaluate(run.path, effort="quick")
+    return run, evaluate(run.path, effort="quick")
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
@@ -91,7 +92,7 @@ def test_the_report_says_the_same_as_its_file(case):
 
 def test_the_advice_makes_a_valid_recipe(case, tmp_path):
     _, run, report = case
-    (tmp_path / "better.yaml").write_text(workflows.advised_recipe(run.path, report))
+    (tmp_path / "better.yaml").write_text(advised_recipe(run.path, report))
     advised = load_recipe(tmp_path / "better.yaml").recipe
     for change in report.verdict.changes:
         if change.key.startswith("training.") and change.value is not None:
@@ -103,7 +104,7 @@ def test_without_its_checkpoints_the_best_weights_are_told_from_the_record_or_ar
     copy = Run(tmp_path / "run")
     shutil.copytree(run.path, copy.path)
     shutil.rmtree(copy.checkpoints_dir)
-    report = workflows.evaluate(copy.path, effort="quick")
+    report = evaluate(copy.path, effort="quick")
     best = next(point for point in read_probes(copy) if point.step == report.best_step)
     assert report.table["best"]["validation"]["loss"].value == pytest.approx(best.validation.loss, abs=1e-4)
     if report.best_step != report.last_step and "reference" in report.table["final"]:
