@@ -11,6 +11,8 @@ import tempfile
 
 import pytest
 
+pytest_plugins = ["tests.fixtures.tiny_models", "tests.fixtures.tokenizers", "tests.fixtures.training"]
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["FTKIT_CACHE"] = tempfile.mkdtemp(prefix="ftkit-tests-")

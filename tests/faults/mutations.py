@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from ftkit.recipe.parse import load_recipe
 from ftkit.tasks.table import task_of
 from tests.faults.experiments import Finding
 from tests.faults.forge import lines_of
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "recipe"))
-from broken_recipes import broken_recipe
+from tests.recipe.broken_recipes import broken_recipe
 
 KEYS = {
     "classification": ("text", "label"),

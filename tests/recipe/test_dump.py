@@ -6,13 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from broken_recipes import VALID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.parse import dump_recipe, load_recipe
 from ftkit.recipe.yaml.nodes import Place, compose, plain_value
+from tests.recipe.broken_recipes import VALID
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from broken_recipes import VALID, Broken, broken_recipe
 
 from ftkit.errors import RecipeError
 from ftkit.recipe.parse import load_recipe
+from tests.recipe.broken_recipes import VALID, Broken, broken_recipe
 
 NUM_QUICK = 300
 NUM_ALL = int(os.environ.get("FTKIT_FUZZ", "2000"))

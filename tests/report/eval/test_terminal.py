@@ -8,7 +8,7 @@ from ftkit.diagnosis.report import Score
 from ftkit.diagnosis.verdict import TITLES, Change
 from ftkit.report.eval.table import metrics_of, number, other_absences, score_text
 from ftkit.report.eval.terminal import METRICS, report_lines, verdict_line
-from tests.report.test_eval_samples import SAMPLES, forgetful_lm, overfit_classifier
+from tests.report.eval.test_samples import SAMPLES, forgetful_lm, overfit_classifier
 
 every_sample = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from new_recipes import run, write_rows
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import starting_point, starting_points
 from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
+from tests.commands.new_recipes import run, write_rows
 
 STARTS = sorted(
     name

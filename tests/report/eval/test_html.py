@@ -14,7 +14,7 @@ from ftkit.report.eval.markdown import report_markdown
 from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
 from ftkit.report.eval.table import STATES, score_text
 from ftkit.report.eval.terminal import report_lines
-from tests.report.test_eval_samples import SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
+from tests.report.eval.test_samples import SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -11,7 +11,7 @@ import pytest
 from ftkit.diagnosis.report import Point, Score
 from ftkit.report.eval.class_plots import confusion_figure
 from ftkit.report.eval.plots import curve_figure, fit_figure, forgetting_figure, svg_plots
-from tests.report.test_eval_samples import LABELS, SAMPLES, forgetful_lm, overfit_classifier
+from tests.report.eval.test_samples import LABELS, SAMPLES, forgetful_lm, overfit_classifier
 
 every_sample = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
 DRAWN = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rule_cases import broken
 
 from ftkit.errors import RecipeError
 from ftkit.recipe.parse import load_recipe
+from tests.recipe.rule_cases import broken
 
 TEXT = {"task": "causal_lm", "model.name_or_path": "builtin:tiny-gpt2", "data.train_file": "a.txt"}
 PAIRS = {**TEXT, "data.train_file": "a.jsonl", "data.prompt_column": "q", "data.completion_column": "a"}

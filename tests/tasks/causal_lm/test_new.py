@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from new_recipes import run, write_rows
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import starting_point
 from ftkit.recipe.parse import load_recipe
+from tests.commands.new_recipes import run, write_rows
 
 TURNS = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "Two miles."}]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rule_cases import broken
 
 from ftkit.recipe.defaults import LABEL_TEXT_METRICS, TASK_METHODS
 from ftkit.recipe.parse import dump_recipe, load_recipe
 from ftkit.recipe.schema import METRICS
 from ftkit.tasks.classification.recipe import metrics_of
+from tests.recipe.rule_cases import broken
 
 GUESSED = {"task": "seq2seq", "model.name_or_path": "builtin:tiny-t5", "data.train_file": "a.jsonl"}
 PAIRS = {**GUESSED, "data.source_column": "de", "data.target_column": "en", "data.source_prefix": "'de: '"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from new_recipes import run, write_rows
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import STARTING_POINTS, fill, starting_point, starting_points
 from ftkit.recipe.parse import load_recipe, parse_recipe
+from tests.commands.new_recipes import run, write_rows
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMA_COMMENT = "# yaml-language-server: $schema=ftkit.schema.json\n"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broken_recipes import VALID, broken_recipe
 
 from ftkit.commands.schema import SCHEMA_NAME, json_schema, schema_text
 from ftkit.errors import RecipeError
 from ftkit.recipe.keys import all_keys
 from ftkit.recipe.parse import parse_recipe
 from ftkit.recipe.yaml.nodes import Place, compose, plain_value
+from tests.recipe.broken_recipes import VALID, broken_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
