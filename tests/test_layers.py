@@ -52,7 +52,7 @@ LIGHT = {
     "cli",
 }
 LIGHT_COMMANDS = {"train.py", "check.py", "doctor.py", "schema.py"}
-"""Rooms and commands that `ftkit --help`, `check --no-data` and a wrong recipe go through: they load nothing heavy."""
+"""What `ftkit --help`, `check --no-data` and a wrong recipe go through: nothing heavy comes with it."""
 
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate", "evaluate", "sklearn", "pandas", "numpy", "pyarrow"}
 
