@@ -39,5 +39,5 @@ def check(
     if as_json:
         typer.echo(json.dumps(report.check_json(values, found), ensure_ascii=False, indent=2))
     elif found is not None:
-        for line in (*report.data_lines(found), *report.plan_lines(found)):
+        for line in (*report.data_lines(found), *report.plan_lines(found.plan)):
             typer.echo(line)

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
-from ftkit.report.check import AnyCheck, DataCheck
 
 if TYPE_CHECKING:
-    from ftkit.data.dataset import Splits
-
-ROWS_TOKENIZED = 20_000
-"""Rows of each split whose tokens are counted; of more, the first that many."""
+    from ftkit.report.check import DataCheck
 
 
 def resolved_values(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
@@ -47,7 +43,7 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     return load_recipe(path, overrides)
 
 
-def check_data(loaded: LoadedRecipe) -> AnyCheck:
+def check_data(loaded: LoadedRecipe) -> DataCheck:
     """Read the data of a recipe, audit it and plan the run.
 
     Raises:
@@ -56,64 +52,6 @@ def check_data(loaded: LoadedRecipe) -> AnyCheck:
     from ftkit.commands.train import stay_offline_unless_remote
 
     stay_offline_unless_remote(loaded.recipe)
-    if loaded.recipe.task == "causal_lm":
-        from ftkit.tasks.causal_lm.check import check_language_data
+    from ftkit.tasks.table import task_of
 
-        return check_language_data(loaded)
-    if loaded.recipe.task == "seq2seq":
-        from ftkit.tasks.seq2seq.check import check_seq2seq_data
-
-        return check_seq2seq_data(loaded)
-    return _check_labelled_data(loaded)
-
-
-def _check_labelled_data(loaded: LoadedRecipe) -> DataCheck:
-    from ftkit.data.audit import token_statistics
-    from ftkit.encoders.features import load_tokenizer
-    from ftkit.models.checkpoint import locate, resolve_pooling
-    from ftkit.tasks.classification.audit import audit
-    from ftkit.tasks.classification.form import load_splits
-    from ftkit.training.plan import make_plan
-
-    recipe = loaded.recipe
-    checkpoint = locate(recipe.model)
-    splits = load_splits(recipe.data, seed=recipe.training.seed)
-    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if recipe.method.type == "frozen" else None
-    max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
-    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}
-    tokens = token_statistics(lengths, max_length)
-    plan = make_plan(
-        recipe,
-        checkpoint,
-        num_rows=len(splits.train),
-        num_labels=len(splits.label_names),
-        length=tokens["train"].p95,
-    )
-    return DataCheck(
-        notes=splits.notes,
-        skipped=len(splits.skipped),
-        audit=audit(splits),
-        tokens=tokens,
-        rows_tokenized={name: len(found) for name, found in lengths.items()},
-        examples=_examples(tokenizer, splits, max_length=max_length),
-        plan=plan,
-    )
-
-
-def _token_lengths(tokenizer: Any, split: Any) -> Any:
-    import numpy as np
-
-    table = split.table.slice(0, ROWS_TOKENIZED)
-    pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    encoded = tokenizer(table["text"].to_pylist(), pairs, return_attention_mask=False, verbose=False)
-    return np.fromiter((len(ids) for ids in encoded["input_ids"]), dtype=np.int64, count=table.num_rows)
-
-
-def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> tuple[dict[str, str], ...]:
-    table = splits.train.table.slice(0, 2)
-    examples = []
-    for row in table.to_pylist():
-        ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
-        examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
-    return tuple(examples)
+    return task_of(loaded.recipe.task).check_data(loaded.recipe)

@@ -15,7 +15,8 @@ from ftkit.data.duplicates import example_columns, text_columns
 
 SMALL_CLASS = 10
 """Training rows below which a class is named in the warnings."""
-
+MANY_CUT = 1.0
+"""Percent of the examples above which their cutting is warned of."""
 
 WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
 """A replacement character, or UTF-8 that was read as cp1252 or latin-1: `Ã©` for `é`, `â€™` for an apostrophe."""
@@ -59,6 +60,11 @@ def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
     }
 
 
+def repeats(keys: np.ndarray) -> int:
+    """How many of some keys (N,) occur among those before them."""
+    return len(keys) - len(np.unique(keys))
+
+
 def rows_matching(split: Split, pattern: str, columns: Sequence[str]) -> int:
     """How many rows match a regular expression (RE2) in at least one of some text columns."""
     found = [pc.match_substring_regex(split.table.column(name), pattern) for name in columns]
@@ -80,22 +86,18 @@ def percent_of(count: int, total: int) -> str:
     return f"{count / total:.1%}"
 
 
-def token_statistics(lengths: Mapping[str, np.ndarray], max_length: int) -> dict[str, TokenStatistics]:
+def token_statistics(lengths: np.ndarray, max_length: int) -> TokenStatistics:
     """Statistics of token counts.
 
     Args:
-        lengths: split -> tokens of each row (N,), special tokens included, not cut; N at least 1.
+        lengths: tokens of each row (N,), special tokens included, not cut; N at least 1.
         max_length: tokens that are kept.
 
     Example:
-        >>> token_statistics({"train": np.arange(1, 101)}, 90)["train"].percent_truncated
+        >>> token_statistics(np.arange(1, 101), 90).percent_truncated
         10.0
     """
-    return {name: _token_statistics(np.sort(values), max_length) for name, values in lengths.items()}
-
-
-def _token_statistics(ordered: np.ndarray, max_length: int) -> TokenStatistics:
-    num_rows = len(ordered)
+    ordered, num_rows = np.sort(lengths), len(lengths)
     return TokenStatistics(
         mean=float(ordered.mean()),
         p50=int(ordered[(num_rows - 1) // 2]),
@@ -113,10 +115,41 @@ def length_for_99_percent(ordered: np.ndarray) -> int:
     return int(ordered[len(ordered) - 1 - may_be_longer])
 
 
-_MANY_MERGED = 0.1
+def cut_warning(what: str, key: str, lengths: TokenStatistics, limit: int | None) -> list[str]:
+    """A word on examples that are cut, where they are many, and on the length that would keep them.
+
+    Args:
+        what: is cut, in the plural.
+        key: of the recipe that sets the length.
+        lengths: as they are.
+        limit: tokens that the model has positions for; None: any number.
+    """
+    if lengths.percent_truncated <= MANY_CUT:
+        return []
+    wanted = lengths.length_for_99_percent
+    advice = f"{key}: {wanted} would cut less than 1%."
+    if limit is not None and wanted > limit:
+        advice = f"less than 1% would need {wanted:,}, and the model has positions for {limit:,}."
+    return [f"{lengths.percent_truncated:.1f}% of the {what} are cut at {lengths.max_length:,} tokens: {advice}"]
 
 
-_NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
+def encoding_warnings(wrong: Mapping[str, int], rows: Mapping[str, int], noun: str) -> list[str]:
+    """A word on each split with rows that were read in a wrong encoding.
+
+    Args:
+        wrong: split -> such rows.
+        rows: split -> all its rows.
+        noun: what a row is.
+    """
+    return [
+        f"{number_of(count, f'{split} {noun}')} ({percent_of(count, rows[split])}) with the marks of a wrong encoding"
+        " (such as Ã© for é): was the file read and written with the wrong one?"
+        for split, count in wrong.items()
+        if count
+    ]
+
+
+NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
 
 
 @dataclass(frozen=True)
@@ -164,8 +197,8 @@ def count_language(splits: Splits) -> LanguageAudit:
         kind=kind,
         rows={split.name: len(split) for split in present},
         characters={split.name: _characters(split) for split in present},
-        duplicates={split.name: _repeats(split.keys) for split in present},
-        repeated_prompts={split.name: _repeats(split.prompt_keys) - _repeats(split.keys) for split in prompted},
+        duplicates={split.name: repeats(split.keys) for split in present},
+        repeated_prompts={split.name: repeats(split.prompt_keys) - repeats(split.keys) for split in prompted},
         leaks=leaks({split.name: split.keys for split in present}),
         prompt_leaks=leaks({split.name: split.prompt_keys for split in prompted}),
         empty_texts={split.name: _empty(split, kind) for split in present},
@@ -176,17 +209,9 @@ def count_language(splits: Splits) -> LanguageAudit:
     )
 
 
-def _differ(keys: np.ndarray) -> bool:
-    return len(np.unique(keys)) > 1
-
-
 def _characters(split: Split) -> int:
     columns = (split.table.column(name) for name in example_columns(split.table))
     return sum(int(pc.sum(pc.utf8_length(column)).as_py() or 0) for column in columns)
-
-
-def _repeats(keys: np.ndarray) -> int:
-    return len(keys) - len(np.unique(keys))
 
 
 def _empty(split: Split, kind: str) -> int:
@@ -194,39 +219,14 @@ def _empty(split: Split, kind: str) -> int:
     return 0 if kind == "chat" else rows_matching(split, r"^\s*$", ["completion" if kind == "completion" else "text"])
 
 
-def _leaks(figures: LanguageAudit, various: set[str]) -> list[str]:
-    noun = _NOUNS[figures.kind]
-    found: list[str] = []
-    for pair, count in figures.leaks.items():
-        if count:
-            first, second = pair.split("/")
-            share = percent_of(count, figures.rows[second])
-            found.append(f"{number_of(count, f'{second} {noun}')} ({share}) also in {first}: scores will be too good.")
-    for pair, count in figures.prompt_leaks.items():
-        first, second = pair.split("/")
-        if (other := count - figures.leaks[pair]) > 0 and second in various:
-            share = percent_of(other, figures.rows[second])
-            found.append(
-                f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
-                " otherwise: scores may be too good."
-            )
-    return found
-
-
 def other_warnings(figures: LanguageAudit) -> list[str]:
     """Behind the leaks: what makes the model worse, then what to know."""
-    noun = _NOUNS[figures.kind]
+    noun = NOUNS[figures.kind]
     found: list[str] = []
     for split, count in figures.empty_texts.items():
         if count:
             found.append(f"{number_of(count, f'{split} {noun}')} with nothing to learn.")
-    for split, count in figures.wrongly_decoded.items():
-        if count:
-            share = percent_of(count, figures.rows[split])
-            found.append(
-                f"{number_of(count, f'{split} {noun}')} ({share}) with the marks of a wrong encoding (such as Ã© for"
-                " é): was the file read and written with the wrong one?"
-            )
+    found += encoding_warnings(figures.wrongly_decoded, figures.rows, noun)
     for split, count in figures.duplicates.items():
         if count:
             share = percent_of(count, figures.rows[split])

@@ -1,21 +1,15 @@
-"""What `ftkit check` found, as lines for a terminal and as JSON."""
+"""What `ftkit check` found, whatever the task, as lines for a terminal and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftkit.tasks.causal_lm.check_tables import LanguageCheck, language_data_lines
-from ftkit.tasks.seq2seq.check_tables import Seq2seqCheck, seq2seq_data_lines
-
 if TYPE_CHECKING:
-    from ftkit.data.audit import TokenStatistics
-    from ftkit.tasks.classification.audit import DataAudit
     from ftkit.training.plan import Plan
 
-MOST_LABELS = 20
-EXAMPLE_CHARACTERS = 300
+NAME_WIDTH, COUNT_WIDTH = 28, 12
 
 
 @dataclass(frozen=True)
@@ -25,35 +19,52 @@ class DataCheck:
     Attributes:
         notes: what was assumed when the data was read.
         skipped: rows left out by `data.on_bad_row: skip`.
-        audit: counts and warnings.
-        tokens: statistics of token lengths by split.
-        rows_tokenized: rows of each split behind them.
-        examples: two training examples as the model will see them.
+        lines: rows, repeats, leaks and tokens.
+        warnings: what of this a person should look at, one sentence each.
+        examples: a heading, and the first training examples as the model will see them.
+        figures: what the lines and the examples say, as JSON can hold it.
         plan: parameters, steps, memory.
     """
 
-    notes: tuple[str, ...]
+    notes: Sequence[str]
     skipped: int
-    audit: DataAudit
-    tokens: dict[str, TokenStatistics]
-    rows_tokenized: dict[str, int]
-    examples: tuple[dict[str, str], ...]
+    lines: Sequence[str]
+    warnings: Sequence[str]
+    examples: Sequence[str]
+    figures: Mapping[str, Any]
     plan: Plan
 
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it, without the plan."""
-        return {
-            "notes": list(self.notes),
-            "skipped": self.skipped,
-            "audit": self.audit.to_dict(),
-            "tokens": {split: found.to_dict() for split, found in self.tokens.items()},
-            "rows_tokenized": self.rows_tokenized,
-            "examples": list(self.examples),
-        }
+
+def count_lines(name: str, counted: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A table of counts: a row each, the splits of the first row side by side.
+
+    Args:
+        name: heads the first column.
+        counted: what was counted -> split -> how much; absent is 0.
+    """
+    splits = list(next(iter(counted.values())))
+    rows = [[what, *(f"{counts.get(split, 0):,}" for split in splits)] for what, counts in counted.items()]
+    return table_lines([[name, *splits], *rows], [NAME_WIDTH] + [COUNT_WIDTH] * len(splits))
 
 
-AnyCheck = DataCheck | LanguageCheck | Seq2seqCheck
-"""What was found, by the task of the recipe."""
+def table_lines(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Cells in columns of given widths, the first to the left and the others to the right; what is over stands free."""
+    return [
+        f"{row[0]:<{widths[0]}}"
+        + "".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=False))
+        + "".join(row[len(widths) :])
+        for row in rows
+    ]
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Counts on one line."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def shortened_to(text: str, limit: int) -> str:
+    """So many characters of a text at most."""
+    return f"{text[:limit]} ..." if len(text) > limit else text
 
 
 def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
@@ -67,64 +78,19 @@ def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     yield f"  not set: {', '.join(unset)}"
 
 
-def data_lines(check: AnyCheck) -> Iterator[str]:
+def data_lines(check: DataCheck) -> Iterator[str]:
     """Notes, counts, token lengths and two examples."""
-    if isinstance(check, LanguageCheck):
-        return language_data_lines(check)
-    return seq2seq_data_lines(check) if isinstance(check, Seq2seqCheck) else _labelled_lines(check)
-
-
-def _labelled_lines(check: DataCheck) -> Iterator[str]:
     yield "data"
     yield from (f"  {note}" for note in check.notes)
     if check.skipped:
         yield f"  {check.skipped} rows left out (data.on_bad_row: skip)"
-    audit = check.audit
-    splits = list(audit.rows)
-    yield "  " + f"{'rows':<28}" + "".join(f"{split:>12}" for split in splits)
-    yield "  " + f"{'':<28}" + "".join(f"{audit.rows[split]:>12,}" for split in splits)
-    for label in list(audit.label_counts["train"])[:MOST_LABELS]:
-        counts = "".join(f"{audit.label_counts[split].get(label, 0):>12,}" for split in splits)
-        yield f"  {'  ' + label:<28}" + counts
-    if (hidden := len(audit.label_counts["train"]) - MOST_LABELS) > 0:
-        yield f"    and {hidden} more labels"
-    for name, counted in (("duplicates", audit.duplicates), ("labelled in two ways", audit.conflicts)):
-        yield f"  {name:<28}" + "".join(f"{counted[split]:>12,}" for split in splits)
-    yield f"  {'empty texts':<28}" + "".join(f"{audit.empty_texts[split]:>12,}" for split in splits)
-    leaks = ", ".join(f"{name} {number:,}" for name, number in audit.leaks.items())
-    yield f"  leaks: {leaks}"
-    yield from _token_lines(check)
-    yield from (f"  warning: {warning}" for warning in audit.warnings)
-    yield "two examples as the model will see them"
-    for example in check.examples:
-        text = example["input"]
-        cut = f"{text[:EXAMPLE_CHARACTERS]} ..." if len(text) > EXAMPLE_CHARACTERS else text
-        yield f"  {cut}  ->  {example['label']}"
+    yield from (f"  {line}" for line in check.lines)
+    yield from (f"  warning: {warning}" for warning in dict.fromkeys(check.warnings))
+    yield from check.examples
 
 
-def _token_lines(check: DataCheck) -> Iterator[str]:
-    yield f"  {'tokens':<28}{'mean':>8}{'p50':>8}{'p95':>8}{'longest':>9}{'truncated':>11}"
-    for split, found in check.tokens.items():
-        of = (
-            ""
-            if check.rows_tokenized[split] == check.audit.rows[split]
-            else f"  first {check.rows_tokenized[split]:,} rows"
-        )
-        yield (
-            f"  {'  ' + split:<28}{found.mean:>8.1f}{found.p50:>8}{found.p95:>8}{found.longest:>9}"
-            f"{found.percent_truncated:>10.1f}%{of}"
-        )
-    train = check.tokens["train"]
-    if train.percent_truncated > 1:
-        yield (
-            f"  warning: {train.percent_truncated:.1f} % of the training texts are cut at {train.max_length} tokens; "
-            f"data.max_length: {train.length_for_99_percent} would cut less than 1 %"
-        )
-
-
-def plan_lines(check: AnyCheck) -> Iterator[str]:
+def plan_lines(plan: Plan) -> Iterator[str]:
     """Parameters, steps and memory."""
-    plan = check.plan
     share = plan.trained_parameters / plan.parameters
     yield "plan"
     yield f"  {plan.parameters:,} parameters, {plan.trained_parameters:,} of them trained ({share:.2%})"
@@ -134,12 +100,13 @@ def plan_lines(check: AnyCheck) -> Iterator[str]:
         yield f"  {_mib(plan.features_bytes)} on disk for the stored features of the training set"
 
 
-def check_json(values: Sequence[tuple[str, Any, str]], check: AnyCheck | None) -> dict[str, Any]:
+def check_json(values: Sequence[tuple[str, Any, str]], check: DataCheck | None) -> dict[str, Any]:
     """The same as one JSON object."""
     recipe = {key: {"value": value, "source": source} for key, value, source in values}
     if check is None:
         return {"recipe": recipe}
-    return {"recipe": recipe, "data": check.to_dict(), "plan": check.plan.to_dict()}
+    data = {"notes": list(check.notes), "skipped": check.skipped, **check.figures}
+    return {"recipe": recipe, "data": data, "plan": check.plan.to_dict()}
 
 
 def _short(value: Any) -> str:

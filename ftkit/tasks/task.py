@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
     from ftkit.recipe.schema import DataSpec, Recipe
+    from ftkit.report.check import DataCheck
     from ftkit.runs.checkpoints import SealedCheckpoint
     from ftkit.runs.run import Run
     from ftkit.training.outcome import Finished
@@ -20,6 +21,7 @@ ANSWERED_BY = {
     "load_splits": "form",
     "rehearse": "train",
     "finetune": "train",
+    "check_data": "check",
 }
 """Question -> the file of a task's folder that answers it: the same in every task, and imported when it is asked."""
 
@@ -71,6 +73,13 @@ class Task(Protocol):
 
         Returns:
             The metrics by split, as in metrics.json, and facts of the training.
+        """
+
+    def check_data(self, recipe: Recipe) -> DataCheck:
+        """Read the data of a recipe, audit it and plan the run; no weight is read.
+
+        Raises:
+            UserError: the data or the base model cannot be had, or do not fit.
         """
 
 

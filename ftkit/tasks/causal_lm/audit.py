@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
 
 from ftkit.data.audit import (
-    _MANY_MERGED,
+    NOUNS,
     LanguageAudit,
-    _differ,
-    _leaks,
+    TokenStatistics,
     count_language,
+    cut_warning,
     number_of,
     other_warnings,
     percent_of,
@@ -18,21 +20,15 @@ from ftkit.data.audit import (
 from ftkit.data.dataset import Splits
 from ftkit.inputs.sequences import Tokenized
 
-_FEW_LEARNT = 0.02
+_MANY_MERGED, _FEW_LEARNT = 0.1, 0.02
 
 
 @dataclass(frozen=True)
 class TokenReport:
-    """What the tokens of one split come to; lengths are of whole examples, before anything is cut.
+    """What the tokens of one split come to.
 
     Attributes:
-        mean: average length.
-        p50: median.
-        p95: 95th percentile.
-        longest: the greatest.
-        max_length: tokens of a sequence at most.
-        percent_truncated: examples whose end is cut off, 0 to 100; documents are cut into pieces and lose nothing.
-        length_for_99_percent: the smallest max_length that would cut less than 1 % of the examples.
+        lengths: of whole examples; documents are cut into pieces and lose nothing.
         num_examples: documents, completions or chats.
         num_sequences: what they became.
         num_tokens: tokens of all sequences.
@@ -43,13 +39,7 @@ class TokenReport:
         warnings: what of this a person should look at, one sentence each.
     """
 
-    mean: float
-    p50: int
-    p95: int
-    longest: int
-    max_length: int
-    percent_truncated: float
-    length_for_99_percent: int
+    lengths: TokenStatistics
     num_examples: int
     num_sequences: int
     num_tokens: int
@@ -61,16 +51,36 @@ class TokenReport:
 
     def to_dict(self) -> dict[str, object]:
         """The same as JSON can hold it."""
-        return asdict(self)
+        figures = asdict(self)
+        return {**figures.pop("lengths"), **figures}
 
 
 def audit_language(splits: Splits) -> LanguageAudit:
     """Count what can be counted without a tokenizer; a second or two for a million short rows."""
     figures = count_language(splits)
     # one prompt for all rows (`Write a story:`) is no leak
-    various = {split.name for split in splits.all() if figures.kind != "text" and _differ(split.prompt_keys)}
-    figures.warnings.extend(_leaks(figures, various) + other_warnings(figures))
+    various = {split.name for split in splits.all() if figures.kind != "text" and len(np.unique(split.prompt_keys)) > 1}
+    figures.warnings.extend(_leak_warnings(figures, various) + other_warnings(figures))
     return figures
+
+
+def _leak_warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
+    noun = NOUNS[figures.kind]
+    found: list[str] = []
+    for pair, count in figures.leaks.items():
+        if count:
+            first, second = pair.split("/")
+            share = percent_of(count, figures.rows[second])
+            found.append(f"{number_of(count, f'{second} {noun}')} ({share}) also in {first}: scores will be too good.")
+    for pair, count in figures.prompt_leaks.items():
+        first, second = pair.split("/")
+        if (other := count - figures.leaks[pair]) > 0 and second in various:
+            share = percent_of(other, figures.rows[second])
+            found.append(
+                f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
+                " otherwise: scores may be too good."
+            )
+    return found
 
 
 def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:
@@ -80,17 +90,15 @@ def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenRepo
         tokenized: of at least one example.
         limit: tokens that the model has positions for; None: any number.
     """
-    lengths = token_statistics({"": tokenized.lengths}, tokenized.max_length)[""]
+    lengths = replace(
+        token_statistics(tokenized.lengths, tokenized.max_length),
+        percent_truncated=100.0 * tokenized.num_truncated / tokenized.num_examples,
+        length_for_99_percent=tokenized.length_for_99_percent,
+    )
     sequences = tokenized.sequences
     num_tokens, num_learnt = len(sequences.ids), int(sequences.learnt.sum())
     report = TokenReport(
-        mean=lengths.mean,
-        p50=lengths.p50,
-        p95=lengths.p95,
-        longest=lengths.longest,
-        max_length=tokenized.max_length,
-        percent_truncated=100.0 * tokenized.num_truncated / tokenized.num_examples,
-        length_for_99_percent=tokenized.length_for_99_percent,
+        lengths=lengths,
         num_examples=tokenized.num_examples,
         num_sequences=len(sequences),
         num_tokens=num_tokens,
@@ -110,16 +118,9 @@ def _token_warnings(report: TokenReport, limit: int | None) -> list[str]:
         share = percent_of(report.num_unlearnt, report.num_examples)
         found.append(
             f"{number_of(report.num_unlearnt, 'example')} ({share}) left out: what is to be learnt lies beyond"
-            f" {report.max_length:,} tokens."
+            f" {report.lengths.max_length:,} tokens."
         )
-    if report.percent_truncated > 1:
-        wanted = report.length_for_99_percent
-        advice = f"data.max_length: {wanted} would cut less than 1%."
-        if limit is not None and wanted > limit:
-            advice = f"less than 1% would need {wanted:,}, and the model has positions for {limit:,}."
-        found.append(
-            f"{report.percent_truncated:.1f}% of the examples are cut at {report.max_length:,} tokens: {advice}"
-        )
+    found += cut_warning("examples", "data.max_length", report.lengths, limit)
     if report.num_merged_boundaries > _MANY_MERGED * report.num_examples:
         share = percent_of(report.num_merged_boundaries, report.num_examples)
         found.append(

@@ -6,20 +6,23 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ftkit.recipe.parse import LoadedRecipe
-from ftkit.tasks.causal_lm.check_tables import LanguageCheck
+from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
 
 if TYPE_CHECKING:
+    from ftkit.data.audit import LanguageAudit
     from ftkit.inputs.sequences import Sequences
+    from ftkit.recipe.schema import Recipe
+    from ftkit.tasks.causal_lm.audit import TokenReport
 
 EXAMPLES = 2
 EXAMPLE_TOKENS = 400
 """Tokens of an example that are shown."""
+EXAMPLE_CHARACTERS = 600
 LEARNT_MARKS = ("⟦", "⟧")
 """What is learnt stands between them."""
 
 
-def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
+def check_data(recipe: Recipe) -> DataCheck:
     """Read and tokenize the data of a recipe, audit it and plan the run; no weight is read.
 
     Raises:
@@ -33,7 +36,6 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     from ftkit.training.language_plan import make_language_plan
     from ftkit.training.prepared import may_pack
 
-    recipe = loaded.recipe
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_other_kinds(checkpoint)
@@ -42,23 +44,28 @@ def check_language_data(loaded: LoadedRecipe) -> LanguageCheck:
     packed = may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
-    plan = make_language_plan(recipe, checkpoint, tokens.train.sequences, max_length=max_length, packed=packed)
-    return LanguageCheck(
+    reports = {
+        name: token_report(found, limit=limit) for name, found in {"train": tokens.train, **tokens.evaluation}.items()
+    }
+    found, examples = audit_language(splits), marked_examples(tokenizer, tokens.train.sequences)
+    return DataCheck(
         notes=splits.notes,
         skipped=len(splits.skipped),
-        audit=audit_language(splits),
-        tokens={
-            name: token_report(found, limit=limit)
-            for name, found in {"train": tokens.train, **tokens.evaluation}.items()
+        lines=[*_count_lines(found), *_token_lines(reports)],
+        warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
+        examples=_example_lines(examples),
+        figures={
+            "audit": found.to_dict(),
+            "tokens": {split: report.to_dict() for split, report in reports.items()},
+            "examples": examples,
         },
-        examples=marked_examples(tokenizer, tokens.train.sequences),
-        plan=plan,
+        plan=make_language_plan(recipe, checkpoint, tokens.train.sequences, max_length=max_length, packed=packed),
     )
 
 
-def marked_examples(tokenizer: Any, sequences: Sequences) -> tuple[str, ...]:
+def marked_examples(tokenizer: Any, sequences: Sequences) -> list[str]:
     """The first examples as the model will see them, special tokens included, what is learnt between ⟦ and ⟧."""
-    return tuple(_marked(tokenizer, sequences, row) for row in range(min(EXAMPLES, len(sequences))))
+    return [_marked(tokenizer, sequences, row) for row in range(min(EXAMPLES, len(sequences)))]
 
 
 def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
@@ -73,3 +80,32 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
         text = tokenizer.decode(ids[first:last].tolist())
         parts.append(f"{LEARNT_MARKS[0]}{text}{LEARNT_MARKS[1]}" if learnt[first] else text)
     return "".join(parts) + (" ..." if stop < int(sequences.offsets[row + 1]) else "")
+
+
+def _example_lines(examples: list[str]) -> list[str]:
+    lines = ["the first examples as the model will see them; what is learnt stands in ⟦ ⟧"]
+    for example in examples:
+        lines += ["  " + shortened_to(example, EXAMPLE_CHARACTERS).replace("\n", "\n  "), ""]
+    return lines
+
+
+def _count_lines(found: LanguageAudit) -> list[str]:
+    counted = {
+        {"text": "documents", "completion": "examples", "chat": "chats"}[found.kind]: found.rows,
+        "characters": found.characters,
+        "duplicates": found.duplicates,
+        "other repeated prompts": found.repeated_prompts,
+        "empty": found.empty_texts,
+    }
+    lines = count_lines("", {name: counts for name, counts in counted.items() if counts})
+    return [*lines, f"leaks: {listed(found.leaks)}"]
+
+
+def _token_lines(reports: dict[str, TokenReport]) -> list[str]:
+    lines = [["tokens", "in all", "learnt", "mean", "p50", "p95", "longest", "cut"]]
+    for split, report in reports.items():
+        lengths = report.lengths
+        shown = [f"{lengths.mean:.0f}", f"{lengths.p50:,}", f"{lengths.p95:,}", f"{lengths.longest:,}"]
+        all_of_them = [f"{report.num_tokens:,}", f"{report.percent_learnt:.1f}%"]
+        lines.append([f"  {split}", *all_of_them, *shown, f"{lengths.percent_truncated:.1f}%"])
+    return table_lines(lines, (14, 12, 12, 8, 8, 8, 10, 8))

@@ -6,7 +6,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ftkit.data.audit import SMALL_CLASS, WRONGLY_DECODED, leaks, number_of, percent_of, rows_matching
+from ftkit.data.audit import (
+    SMALL_CLASS,
+    WRONGLY_DECODED,
+    encoding_warnings,
+    leaks,
+    number_of,
+    percent_of,
+    repeats,
+    rows_matching,
+)
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.labels import shortened, spelling_groups
 
@@ -59,12 +68,11 @@ def audit(splits: Splits) -> DataAudit:
     text = splits.train.table.column_names[:1]
     counts = {split.name: np.bincount(split.labels, minlength=len(names)) for split in present}
     majority = int(counts["train"].argmax())
-    repeats = {split.name: _repeats(split) for split in present}
     figures = DataAudit(
         rows={split.name: len(split) for split in present},
         label_counts={name: dict(zip(names, map(int, count), strict=True)) for name, count in counts.items()},
-        duplicates={name: duplicates for name, (duplicates, _) in repeats.items()},
-        conflicts={name: conflicts for name, (_, conflicts) in repeats.items()},
+        duplicates={split.name: repeats(split.prompt_keys) for split in present},
+        conflicts={split.name: _conflicts(split) for split in present},
         leaks=leaks({split.name: split.prompt_keys for split in present}),
         empty_texts={split.name: rows_matching(split, r"^\s*$", text) for split in present},
         wrongly_decoded={split.name: rows_matching(split, WRONGLY_DECODED, text) for split in present},
@@ -80,15 +88,14 @@ def audit(splits: Splits) -> DataAudit:
     return figures
 
 
-def _repeats(split: Split) -> tuple[int, int]:
-    """Rows that repeat a text, and texts that have several labels."""
+def _conflicts(split: Split) -> int:
+    """Texts that have several labels."""
+    if not len(split):
+        return 0
     order = np.argsort(split.prompt_keys, kind="stable")
     keys, labels = split.prompt_keys[order], split.labels[order]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    if len(starts) == 0:
-        return 0, 0
-    differing = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
-    return len(keys) - len(starts), int(differing.sum())
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return int((np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)).sum())
 
 
 def _warnings(figures: DataAudit) -> list[str]:
@@ -114,13 +121,7 @@ def _warnings(figures: DataAudit) -> list[str]:
     for split, count in figures.empty_texts.items():
         if count:
             found.append(f"{number_of(count, f'{split} row')} without text.")
-    for split, count in figures.wrongly_decoded.items():
-        if count:
-            share = percent_of(count, figures.rows[split])
-            found.append(
-                f"{number_of(count, f'{split} row')} ({share}) with the marks of a wrong encoding (such as Ã© for é):"
-                " was the file read and written with the wrong one?"
-            )
+    found += encoding_warnings(figures.wrongly_decoded, figures.rows, "row")
     return found + _class_warnings(figures) + _repeat_warnings(figures)
 
 

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from ftkit.data.audit import LanguageAudit, count_language, number_of, other_warnings, percent_of, token_statistics
+from ftkit.data.audit import (
+    LanguageAudit,
+    TokenStatistics,
+    count_language,
+    cut_warning,
+    number_of,
+    other_warnings,
+    percent_of,
+    token_statistics,
+)
 from ftkit.data.dataset import Splits
 from ftkit.inputs.pairs import TokenizedPairs
-
-_MANY_CUT = 1.0
-"""Percent."""
-
-
-@dataclass(frozen=True)
-class SideReport:
-    """Tokens of all sources or of all targets, special tokens included, before anything is cut.
-
-    Attributes:
-        mean: average length.
-        p50: median.
-        p95: 95th percentile.
-        longest: the greatest.
-        max_length: tokens that are kept.
-        percent_cut: those longer than that, 0 to 100.
-        length_for_99_percent: the smallest max_length that would cut less than 1 % of them.
-    """
-
-    mean: float
-    p50: int
-    p95: int
-    longest: int
-    max_length: int
-    percent_cut: float
-    length_for_99_percent: int
 
 
 @dataclass(frozen=True)
@@ -51,8 +31,8 @@ class PairTokenReport:
         warnings: what of this a person should look at, one sentence each.
     """
 
-    sources: SideReport
-    targets: SideReport
+    sources: TokenStatistics
+    targets: TokenStatistics
     num_examples: int
     num_source_tokens: int
     num_target_tokens: int
@@ -60,7 +40,11 @@ class PairTokenReport:
 
     def to_dict(self) -> dict[str, object]:
         """The same as JSON can hold it."""
-        return asdict(self)
+        figures = asdict(self)
+        for side in ("sources", "targets"):
+            names = {"percent_truncated": "percent_cut"}
+            figures[side] = {names.get(name, name): value for name, value in figures[side].items()}
+        return figures
 
 
 def audit_pairs(splits: Splits) -> LanguageAudit:
@@ -96,34 +80,12 @@ def pair_token_report(
         target_limit: the same for a target.
     """
     pairs = tokenized.pairs
-    sources = _side(tokenized.source_lengths, tokenized.max_length)
-    targets = _side(tokenized.target_lengths, tokenized.max_target_length)
-    warnings: list[str] = []
-    if sources.percent_cut > _MANY_CUT:
-        warnings.append(_cut("sources", sources, "data.max_length", source_limit))
-    if targets.percent_cut > _MANY_CUT:
-        warnings.append(_cut("targets", targets, "data.max_target_length", target_limit))
+    sources = token_statistics(tokenized.source_lengths, tokenized.max_length)
+    targets = token_statistics(tokenized.target_lengths, tokenized.max_target_length)
+    warnings = [
+        *cut_warning("sources", "data.max_length", sources, source_limit),
+        *cut_warning("targets", "data.max_target_length", targets, target_limit),
+    ]
     return PairTokenReport(
         sources, targets, tokenized.num_examples, len(pairs.source_ids), len(pairs.target_ids), warnings
     )
-
-
-def _side(lengths: npt.NDArray[np.int64], max_length: int) -> SideReport:
-    found = token_statistics({"": lengths}, max_length)[""]
-    return SideReport(
-        mean=found.mean,
-        p50=found.p50,
-        p95=found.p95,
-        longest=found.longest,
-        max_length=max_length,
-        percent_cut=found.percent_truncated,
-        length_for_99_percent=found.length_for_99_percent,
-    )
-
-
-def _cut(what: str, side: SideReport, key: str, limit: int | None) -> str:
-    wanted = side.length_for_99_percent
-    advice = f"{key}: {wanted} would cut less than 1%."
-    if limit is not None and wanted > limit:
-        advice = f"less than 1% would need {wanted:,}, and the model has positions for {limit:,}."
-    return f"{side.percent_cut:.1f}% of the {what} are cut at {side.max_length:,} tokens: {advice}"

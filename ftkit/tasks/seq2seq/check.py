@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftkit.recipe.parse import LoadedRecipe
-from ftkit.tasks.seq2seq.check_tables import PairExample, Seq2seqCheck
+from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
 
 if TYPE_CHECKING:
+    from ftkit.data.audit import LanguageAudit
     from ftkit.data.dataset import Splits
     from ftkit.inputs.pairs import Pairs
+    from ftkit.recipe.schema import Recipe
+    from ftkit.tasks.seq2seq.audit import PairTokenReport
 
 EXAMPLES = 2
 EXAMPLE_TOKENS = 400
 """Tokens of a source, and of a target, that are shown."""
+EXAMPLE_CHARACTERS = 400
 
 
-def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
+def check_data(recipe: Recipe) -> DataCheck:
     """Read and tokenize the data of a recipe, audit it and plan the run; no weight is read.
 
     Raises:
@@ -30,29 +33,43 @@ def check_seq2seq_data(loaded: LoadedRecipe) -> Seq2seqCheck:
     from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
     from ftkit.training.seq2seq_plan import make_seq2seq_plan
 
-    recipe = loaded.recipe
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_decoders_and_encoders(checkpoint)
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_pair_splits(tokenizer, splits, lengths=lengths)
-    return Seq2seqCheck(
+    reports = {
+        name: pair_token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
+        for name, found in tokens.all.items()
+    }
+    longest = decoding_of(recipe.generation, tokens.train, seed=recipe.training.seed).max_new_tokens
+    labels, examples = _label_counts(splits), _examples(tokenizer, tokens.train.pairs)
+    found = audit_pairs(splits)
+    return DataCheck(
         notes=(*splits.notes, *grouped_sources(splits)),
         skipped=len(splits.skipped),
-        audit=audit_pairs(splits),
-        label_counts=_label_counts(splits),
-        tokens={
-            name: pair_token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
-            for name, found in tokens.all.items()
+        lines=[
+            *_count_lines(found),
+            *([f"labels: {listed(labels)}"] if labels else []),
+            *_token_lines(reports),
+            f"outputs have at most {longest:,} tokens (generation.max_new_tokens)",
+        ],
+        warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
+        examples=_example_lines(examples),
+        figures={
+            "audit": found.to_dict(),
+            "label_counts": labels,
+            "tokens": {split: report.to_dict() for split, report in reports.items()},
+            "max_new_tokens": longest,
+            "examples": examples,
         },
-        max_new_tokens=decoding_of(recipe.generation, tokens.train, seed=recipe.training.seed).max_new_tokens,
-        examples=_examples(tokenizer, tokens.train.pairs),
         plan=make_seq2seq_plan(recipe, checkpoint, tokens.train),
     )
 
 
 def _label_counts(splits: Splits) -> dict[str, int]:
+    """label -> training rows, where labels are the targets."""
     if not splits.label_names:
         return {}
     import numpy as np
@@ -61,15 +78,48 @@ def _label_counts(splits: Splits) -> dict[str, int]:
     return dict(zip(splits.label_names, counts.tolist(), strict=True))
 
 
-def _examples(tokenizer: Any, pairs: Pairs) -> tuple[PairExample, ...]:
+def _examples(tokenizer: Any, pairs: Pairs) -> list[dict[str, str]]:
     def shown(ids: Any, offsets: Any, row: int) -> str:
         start, stop = int(offsets[row]), int(offsets[row + 1])
         text: str = tokenizer.decode(ids[start : min(stop, start + EXAMPLE_TOKENS)].tolist())
         return text + (" ..." if stop - start > EXAMPLE_TOKENS else "")
 
-    return tuple(
-        PairExample(
-            shown(pairs.source_ids, pairs.source_offsets, row), shown(pairs.target_ids, pairs.target_offsets, row)
-        )
+    return [
+        {
+            "source": shown(pairs.source_ids, pairs.source_offsets, row),
+            "target": shown(pairs.target_ids, pairs.target_offsets, row),
+        }
         for row in range(min(EXAMPLES, len(pairs)))
-    )
+    ]
+
+
+def _example_lines(examples: list[dict[str, str]]) -> list[str]:
+    lines = ["the first examples as the model will see them"]
+    for example in examples:
+        for side, text in example.items():
+            lines.append(f"  {side}  " + shortened_to(text, EXAMPLE_CHARACTERS).replace("\n", "\n          "))
+        lines.append("")
+    return lines
+
+
+def _count_lines(found: LanguageAudit) -> list[str]:
+    counted = {
+        "examples": found.rows,
+        "characters": found.characters,
+        "duplicates": found.duplicates,
+        "other repeated sources": found.repeated_prompts,
+    }
+    return [*count_lines("", counted), f"leaks of sources: {listed(found.prompt_leaks)}"]
+
+
+def _token_lines(reports: dict[str, PairTokenReport]) -> list[str]:
+    lines = [["tokens", "in all", "mean", "p50", "p95", "longest", "cut"]]
+    for split, report in reports.items():
+        sides = (
+            ("sources", report.num_source_tokens, report.sources),
+            ("targets", report.num_target_tokens, report.targets),
+        )
+        for name, num_tokens, side in sides:
+            shown = [f"{side.mean:.0f}", f"{side.p50:,}", f"{side.p95:,}", f"{side.longest:,}"]
+            lines.append([f"  {split} {name}", f"{num_tokens:,}", *shown, f"{side.percent_truncated:.1f}%"])
+    return table_lines(lines, (20, 12, 8, 8, 8, 10, 8))

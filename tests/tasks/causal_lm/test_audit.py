@@ -9,6 +9,7 @@ import pytest
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.inputs.sequences import training_sequences
+from ftkit.models.builtin.builtin import resolve
 from ftkit.tasks.causal_lm.audit import audit_language, token_report
 
 COMPLETION = Prompting("completion", "{q}<learn>{a}")
@@ -85,8 +86,10 @@ def test_an_audit_is_json() -> None:
 
 
 @pytest.fixture
-def gpt2(tokenizer_of: Any) -> Any:
-    return tokenizer_of("gpt2")
+def gpt2() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(resolve("builtin:tiny-gpt2"))
 
 
 def report(tokenizer: Any, rows: list[tuple[str, str]], *, max_length: int) -> Any:
@@ -98,15 +101,20 @@ def report(tokenizer: Any, rows: list[tuple[str, str]], *, max_length: int) -> A
 
 def test_a_report_counts_tokens_by_arithmetic(gpt2: Any) -> None:
     found = report(gpt2, [("1" * 4, "2" * 5), ("1" * 2, "2" * 7)], max_length=64)
-    assert (found.mean, found.p50, found.longest, found.max_length) == (10.0, 10, 10, 64)
+    assert (found.lengths.mean, found.lengths.p50, found.lengths.longest, found.lengths.max_length) == (
+        10.0,
+        10,
+        10,
+        64,
+    )
     assert (found.num_examples, found.num_sequences, found.num_tokens, found.num_learnt) == (2, 2, 20, 14)
-    assert (found.percent_learnt, found.percent_truncated, found.warnings) == (70.0, 0.0, [])
+    assert (found.percent_learnt, found.lengths.percent_truncated, found.warnings) == (70.0, 0.0, [])
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 
 def test_what_is_cut_and_what_is_left_out_comes_with_the_number_to_set(gpt2: Any) -> None:
     found = report(gpt2, [("1" * 9, "2" * 4), ("1" * 20, "2"), ("1", "2")], max_length=10)
-    assert (found.num_unlearnt, found.length_for_99_percent) == (1, 22)
+    assert (found.num_unlearnt, found.lengths.length_for_99_percent) == (1, 22)
     assert found.warnings == [
         "1 example (33.3%) left out: what is to be learnt lies beyond 10 tokens.",
         "66.7% of the examples are cut at 10 tokens: data.max_length: 22 would cut less than 1%.",
@@ -126,4 +134,4 @@ def test_documents_are_cut_into_pieces_and_lose_nothing(gpt2: Any) -> None:
     made = training_sequences(gpt2, split, Prompting("text"), max_length=10, packing=True)
     found = token_report(made)
     assert (found.num_examples, found.num_tokens, found.num_sequences) == (2, 110, 11)
-    assert (found.longest, found.percent_truncated, found.warnings) == (100, 0.0, [])
+    assert (found.lengths.longest, found.lengths.percent_truncated, found.warnings) == (100, 0.0, [])

@@ -97,7 +97,7 @@ def test_an_audit_is_json() -> None:
 
 def test_token_statistics_of_one_to_a_hundred() -> None:
     lengths = np.random.default_rng(0).permutation(np.arange(1, 101))
-    found = token_statistics({"train": lengths}, 60)["train"]
+    found = token_statistics(lengths, 60)
     assert (found.mean, found.p50, found.p95, found.longest) == (50.5, 50, 95, 100)
     assert found.percent_truncated == 40.0
     assert found.length_for_99_percent == 100
@@ -107,6 +107,6 @@ def test_token_statistics_of_one_to_a_hundred() -> None:
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=400))
 def test_the_length_for_99_percent_is_the_smallest_that_cuts_less_than_one_percent(values: list[int]) -> None:
     lengths = np.asarray(values)
-    found = token_statistics({"a": lengths}, 10)["a"].length_for_99_percent
+    found = token_statistics(lengths, 10).length_for_99_percent
     assert (lengths > found).mean() < 0.01
     assert found == lengths.min() or (lengths > found - 1).mean() >= 0.01

@@ -68,7 +68,7 @@ def test_lengths_of_both_sides_are_counted_before_cutting(tokenizer: Any) -> Non
     for side, lengths, limit in ((report.sources, sources, 91), (report.targets, targets, 102)):
         assert side.mean == pytest.approx(lengths.mean())
         assert (side.p50, side.p95, side.longest) == (lengths[49], lengths[94], lengths[99])
-        assert (side.max_length, side.percent_cut) == (limit, float((lengths > limit).sum()))
+        assert (side.max_length, side.percent_truncated) == (limit, float((lengths > limit).sum()))
         assert side.length_for_99_percent == lengths[99]
     assert report.num_source_tokens == np.minimum(sources, 91).sum()
     assert report.num_examples == 100

@@ -19,8 +19,8 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
-from ftkit.tasks.seq2seq.check import check_seq2seq_data
-from ftkit.tasks.seq2seq.check_tables import seq2seq_data_lines
+from ftkit.report.check import check_json, data_lines
+from ftkit.tasks.seq2seq.check import check_data
 from ftkit.training.seq2seq_model import prepare_seq2seq
 
 Load = Callable[..., LoadedRecipe]
@@ -50,14 +50,14 @@ def recipe(tmp_path: Path) -> Load:
 
 
 def said(loaded: LoadedRecipe) -> str:
-    return "\n".join(seq2seq_data_lines(check_seq2seq_data(loaded)))
+    return "\n".join(data_lines(check_data(loaded.recipe)))
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning", "prefix_tuning"])
 @pytest.mark.parametrize("family", ["t5", "bart"])
 def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: str, recipe: Load) -> None:
     loaded = recipe(family, method__type=method)
-    plan = check_seq2seq_data(loaded).plan
+    plan = check_data(loaded.recipe).plan
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
     prepared = prepare_seq2seq(loaded.recipe, base, load_tokenizer_for_seq2seq(base), reporter=Silent())
     assert (plan.parameters, plan.trained_parameters) == prepared.parameters
@@ -75,16 +75,16 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
 )
 def test_steps_tokens_and_the_limit_of_outputs_are_those_of_the_run(batches: dict[str, Any], recipe: Load) -> None:
     loaded = recipe(method__type="prompt_tuning", training__num_train_epochs=2, **batches)
-    check = check_seq2seq_data(loaded)
+    check = check_data(loaded.recipe)
     facts = workflows.train_recipe(loaded, overwrite=False, resume=False, reporter=Silent()).facts
     assert check.plan.steps == facts["fit"]["num_steps"]
-    assert check.max_new_tokens == facts["max_new_tokens"]
+    assert check.figures["max_new_tokens"] == facts["max_new_tokens"]
     assert check.plan.max_length == facts["max_length"]
     assert check.plan.trained_parameters == facts["trained_parameters"]
     for split, counted in facts["tokens"].items():
-        found = check.tokens[split]
-        assert found.num_source_tokens == counted["source_tokens"]
-        assert found.num_target_tokens == counted["target_tokens"]
+        found = check.figures["tokens"][split]
+        assert found["num_source_tokens"] == counted["source_tokens"]
+        assert found["num_target_tokens"] == counted["target_tokens"]
     assert check.plan.steps > 2
 
 
@@ -92,12 +92,12 @@ def test_no_weight_is_read(recipe: Load, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(resolve("builtin:tiny-t5"), base)
     save_file({"other": torch.zeros(1)}, base / "model.safetensors")
-    assert check_seq2seq_data(recipe(model__name_or_path=base)).plan.parameters == 70_848
+    assert check_data(recipe(model__name_or_path=base).recipe).plan.parameters == 70_848
 
 
 def test_sources_targets_leaks_and_the_first_examples_are_shown(recipe: Load) -> None:
     loaded = recipe(data__max_length=20, data__max_target_length=8)
-    check = check_seq2seq_data(loaded)
+    check = check_data(loaded.recipe)
     lines = said(loaded)
     assert "validation: 8 rows have 7 sources; an output is measured against the targets of all rows" in lines
     assert "leaks of sources: train/validation 1" in lines
@@ -107,9 +107,10 @@ def test_sources_targets_leaks_and_the_first_examples_are_shown(recipe: Load) ->
     assert "source  Where is 0?</s>" in shown
     assert "target  by the sea</s>" in shown
     assert shown.count("target  ") == 2
-    assert f"{check.tokens['train'].sources.percent_cut:.1f}% of the sources are cut at 20 tokens" in lines
-    assert f"{check.tokens['train'].targets.percent_cut:.1f}% of the targets are cut at 8 tokens" in lines
-    told = json.loads(json.dumps(check.to_dict()))
+    tokens = check.figures["tokens"]["train"]
+    assert f"{tokens['sources']['percent_cut']:.1f}% of the sources are cut at 20 tokens" in lines
+    assert f"{tokens['targets']['percent_cut']:.1f}% of the targets are cut at 8 tokens" in lines
+    told = json.loads(json.dumps(check_json([], check)))["data"]
     assert told["tokens"]["train"]["sources"]["max_length"] == 20
     assert told["examples"][0] == {"source": "Where is 0?</s>", "target": "by the sea</s>"}
     assert "outputs have at most 3 tokens" in said(recipe(generation__max_new_tokens=3))
@@ -141,4 +142,4 @@ def test_labels_are_counted(recipe: Load, tmp_path: Path) -> None:
 )
 def test_what_a_run_would_refuse_is_refused_here(settings: dict[str, Any], message: str, recipe: Load) -> None:
     with pytest.raises(UserError, match=message):
-        check_seq2seq_data(recipe(**settings))
+        check_data(recipe(**settings).recipe)

@@ -1,0 +1,119 @@
+"""`ftkit check` of a classifier's recipe: its texts and labels, and what the training will cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
+
+if TYPE_CHECKING:
+    from ftkit.data.audit import TokenStatistics
+    from ftkit.data.dataset import Split, Splits
+    from ftkit.recipe.schema import Recipe
+    from ftkit.tasks.classification.audit import DataAudit
+
+ROWS_TOKENIZED = 20_000
+"""Rows of each split whose tokens are counted; of more, the first that many."""
+MOST_LABELS = 20
+EXAMPLE_CHARACTERS = 300
+
+
+def check_data(recipe: Recipe) -> DataCheck:
+    """Read the data of a recipe, audit it and plan the run; no weight is read.
+
+    Raises:
+        UserError: the data or the base model cannot be had.
+    """
+    from ftkit.data.audit import token_statistics
+    from ftkit.encoders.features import load_tokenizer
+    from ftkit.models.checkpoint import locate, resolve_pooling
+    from ftkit.tasks.classification.audit import audit
+    from ftkit.tasks.classification.form import load_splits
+    from ftkit.training.plan import make_plan
+
+    checkpoint = locate(recipe.model)
+    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if recipe.method.type == "frozen" else None
+    max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}
+    tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
+    rows_tokenized = {name: len(found) for name, found in lengths.items()}
+    examples = _examples(tokenizer, splits, max_length=max_length)
+    found = audit(splits)
+    return DataCheck(
+        notes=splits.notes,
+        skipped=len(splits.skipped),
+        lines=[*_count_lines(found), *_token_lines(tokens, rows_tokenized, found.rows)],
+        warnings=[*_cut_warnings(tokens["train"]), *found.warnings],
+        examples=[
+            "two examples as the model will see them",
+            *(f"  {shortened_to(shown['input'], EXAMPLE_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
+        ],
+        figures={
+            "audit": found.to_dict(),
+            "tokens": {split: counted.to_dict() for split, counted in tokens.items()},
+            "rows_tokenized": rows_tokenized,
+            "examples": examples,
+        },
+        plan=make_plan(
+            recipe,
+            checkpoint,
+            num_rows=len(splits.train),
+            num_labels=len(splits.label_names),
+            length=tokens["train"].p95,
+        ),
+    )
+
+
+def _token_lengths(tokenizer: Any, split: Split) -> Any:
+    import numpy as np
+
+    table = split.table.slice(0, ROWS_TOKENIZED)
+    pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+    encoded = tokenizer(table["text"].to_pylist(), pairs, return_attention_mask=False, verbose=False)
+    return np.fromiter((len(ids) for ids in encoded["input_ids"]), dtype=np.int64, count=table.num_rows)
+
+
+def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> list[dict[str, str]]:
+    examples = []
+    for row in splits.train.table.slice(0, 2).to_pylist():
+        ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
+        examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
+    return examples
+
+
+def _count_lines(found: DataAudit) -> list[str]:
+    labels = list(found.label_counts["train"])
+    hidden = len(labels) - MOST_LABELS
+    of_labels = {
+        f"  {label}": {split: counts.get(label, 0) for split, counts in found.label_counts.items()}
+        for label in labels[:MOST_LABELS]
+    }
+    others = {
+        "duplicates": found.duplicates,
+        "labelled in two ways": found.conflicts,
+        "empty texts": found.empty_texts,
+    }
+    lines = count_lines("rows", {"": found.rows, **of_labels, **others})
+    if hidden > 0:
+        lines.insert(len(lines) - len(others), f"  and {hidden} more labels")
+    return [*lines, f"leaks: {listed(found.leaks)}"]
+
+
+def _token_lines(tokens: dict[str, TokenStatistics], rows_tokenized: dict[str, int], rows: dict[str, int]) -> list[str]:
+    lines = [["tokens", "mean", "p50", "p95", "longest", "truncated"]]
+    for split, found in tokens.items():
+        counted = [f"{found.mean:.1f}", f"{found.p50}", f"{found.p95}", f"{found.longest}"]
+        of = "" if rows_tokenized[split] == rows[split] else f"  first {rows_tokenized[split]:,} rows"
+        lines.append([f"  {split}", *counted, f"{found.percent_truncated:.1f}%", of])
+    return table_lines(lines, (28, 8, 8, 8, 9, 11))
+
+
+def _cut_warnings(train: TokenStatistics) -> list[str]:
+    if train.percent_truncated <= 1:
+        return []
+    return [
+        f"{train.percent_truncated:.1f} % of the training texts are cut at {train.max_length} tokens; "
+        f"data.max_length: {train.length_for_99_percent} would cut less than 1 %"
+    ]
