@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ftkit.report.tables import hanging, table_lines
+
 VERSION = 1
 """Of the JSON. It grows by one when a key changes its meaning or goes; new keys may come without that."""
 WIDTH = 110
 RUNS_ABREAST = 4
 """Columns of the table that fit the width; more runs follow in a table below."""
-LABEL, CELL = 24, 20
+LABEL, CELL = 22, 20
 LOWER_IS_BETTER = frozenset({"loss", "bits_per_byte", "edit_distance"})
 
 
@@ -147,7 +149,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """The table, the differences with what they are worth, and the notes; no line is longer than WIDTH."""
     for run in comparison.runs:
         baseline = " (baseline)" if run.letter == comparison.against else ""
-        yield from _wrapped(f"{run.letter} = {run.path}{baseline}", indent=4)
+        yield from hanging(f"{run.letter} = {run.path}{baseline}", width=WIDTH, indent=4)
     for first in range(0, len(comparison.runs), RUNS_ABREAST):
         yield ""
         yield from _table(comparison, comparison.runs[first : first + RUNS_ABREAST])
@@ -157,7 +159,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     if comparison.notes:
         yield ""
     for note in comparison.notes:
-        yield from _wrapped(f"note: {note}", indent=6)
+        yield from hanging(f"note: {note}", width=WIDTH, indent=6)
 
 
 def difference_words(difference: Difference, *, run: str, against: str) -> str:
@@ -191,7 +193,7 @@ def _split_lines(comparison: Comparison, split: str) -> Iterator[str]:
 def _pair_lines(pair: Pair) -> Iterator[str]:
     title = f"  {pair.run} against {pair.against}"
     if pair.refused:
-        yield from _wrapped(f"{title}: not compared: {pair.refused}", indent=4)
+        yield from hanging(f"{title}: not compared: {pair.refused}", width=WIDTH, indent=4)
         return
     ours, theirs = pair.num_rows
     how = "the same data" if pair.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
@@ -204,9 +206,9 @@ def _pair_lines(pair: Pair) -> Iterator[str]:
             words += f"; {one.n:,} rows"
         if one.note and one.low is not None:
             words += f"; {one.note}"
-        yield from _wrapped(f"    {one.metric:<14}{words}", indent=18)
+        yield from hanging(f"    {one.metric:<14}{words}", width=WIDTH, indent=18)
     for note in pair.notes:
-        yield from _wrapped(f"    note: {note}", indent=10)
+        yield from hanging(f"    note: {note}", width=WIDTH, indent=10)
 
 
 def _table(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
@@ -242,19 +244,12 @@ def _metric_rows(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str
 
 
 def _row(label: str, cells: Sequence[str]) -> Iterator[str]:
-    """One row of the table, as many lines as its fullest cell takes."""
-    folded = [[part for line in cell.split("\n") for part in textwrap.wrap(line, CELL) or [""]] for cell in cells]
-    head = f"  {label}"
-    if len(head) > LABEL:
-        yield head
-        head = ""
-    for number in range(max(map(len, folded))):
-        parts = [lines[number] if number < len(lines) else "" for lines in folded]
-        yield (f"{head if number == 0 else '':<{LABEL}}" + "".join(f" {part:<{CELL}}" for part in parts)).rstrip()
-
-
-def _wrapped(text: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+    """One row of the table, as many lines as its fullest cell takes; a label that is too long stands above it."""
+    if len(label) > LABEL:
+        yield f"  {label}"
+        label = ""
+    folded = ["\n".join(textwrap.fill(line, CELL) for line in cell.split("\n")) for cell in cells]
+    yield from table_lines([[label, *folded]], widths=(LABEL, CELL), gap=1)
 
 
 def _score(entry: Mapping[str, Any] | None) -> str:

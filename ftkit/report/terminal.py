@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ftkit.report.tables import table_lines
+
 BASE = "base_"
 """Before the name of a split whose scores are those of the untrained base."""
 WIDTH, WIDTH_BESIDE_BASE = 12, 14
@@ -67,8 +69,7 @@ def _confusion_lines(entry: Mapping[str, Any]) -> Iterator[str]:
     if matrix is None or len(labels) > WIDEST_MATRIX:
         yield f"  {'confusion':<12} in metrics.json"
         return
-    width = max(len(str(value)) for row in matrix for value in row) + 1
-    names = max(len(str(label)) for label in labels)
     yield "  confusion (rows: expected, columns: predicted)"
-    for label, row in zip(labels, matrix, strict=True):
-        yield f"    {label!s:<{names}}" + "".join(f"{value:>{width}}" for value in row)
+    width = max(len(str(value)) for row in matrix for value in row)
+    rows = [[str(label), *(f"{value:>{width}}" for value in row)] for label, row in zip(labels, matrix, strict=True)]
+    yield from table_lines(rows, gap=1, indent=4)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import TITLES, Check, State, Verdict
 from ftkit.report.eval.table import (
-    SETS,
     STATES,
     ScoreTable,
     check_name,
@@ -21,6 +20,7 @@ from ftkit.report.eval.table import (
     score_table,
     setting_text,
 )
+from ftkit.report.tables import hanging, table_lines, widest
 
 WIDTH = 110
 NAME = 18
@@ -93,15 +93,17 @@ def _about(report: Report) -> str:
 
 def _table_lines(tables: Sequence[ScoreTable], width: int) -> Iterator[str]:
     """The metrics beneath one another, in as many blocks of columns as the width asks for."""
-    label = max(len(text) for table in tables for text in (table.metric, *(f"  {name}" for name, _ in table.rows)))
-    grid = [cells for table in tables for cells in (table.columns, *(cells for _, cells in table.rows))]
-    widths = [max(len(cells[place]) for cells in grid) for place in range(len(SETS))]
+    heads = ([table.metric, *table.columns] for table in tables)
+    label, *widths = widest([*heads, *([f"  {name}", *cells] for table in tables for name, cells in table.rows)])
     for table in tables:
         for block in _blocks(widths, room=width - label):
-            wide = [widths[place] for place in block]
-            yield _row(table.metric, [table.columns[place] for place in block], label, wide)
-            for name, cells in table.rows:
-                yield _row(f"  {name}", [cells[place] for place in block], label, wide)
+            rows = [(table.metric, table.columns), *((f"  {name}", cells) for name, cells in table.rows)]
+            yield from table_lines(
+                [[name, *(cells[place] for place in block)] for name, cells in rows],
+                widths=[label, *(widths[place] for place in block)],
+                gap=GAP,
+                indent=0,
+            )
 
 
 def _blocks(widths: Sequence[int], *, room: int) -> list[list[int]]:
@@ -113,11 +115,6 @@ def _blocks(widths: Sequence[int], *, room: int) -> list[list[int]]:
             blocks.append([])
         blocks[-1].append(place)
     return blocks
-
-
-def _row(name: str, cells: Sequence[str], label: int, widths: Sequence[int]) -> str:
-    padded = (f"{'':<{GAP}}{cell:<{wide}}" for cell, wide in zip(cells, widths, strict=True))
-    return (f"{name:<{label}}" + "".join(padded)).rstrip()
 
 
 def _check_lines(verdict: Verdict, width: int) -> Iterator[str]:
@@ -168,4 +165,4 @@ def _rest(report: Report) -> str:
 def _wrapped(text: str, width: int, *, indent: int) -> list[str]:
     # the gaps between columns are kept, line breaks of user texts are not
     flat = printable(text).replace("\n", " ").replace("\t", " ")
-    return textwrap.wrap(flat, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return hanging(flat, width=width, indent=indent)

@@ -1,0 +1,90 @@
+"""Cells in, aligned lines out: every table that a terminal shows, and the same as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+
+def table_lines(
+    rows: Iterable[Sequence[str]], *, align: str = "<", widths: Sequence[int] = (), gap: int = 2, indent: int = 2
+) -> Iterator[str]:
+    """Rows of cells beneath one another; a cell with line breaks takes as many lines as it has.
+
+    Args:
+        rows: of cells, whose number may differ from row to row.
+        align: `<` or `>` for each column; the last one is that of every further column too.
+        widths: of the columns in terminal cells, the last one also of every further column. What is wider than its
+            column pushes the rest of its line. Without them a column is as wide as its widest cell.
+        gap: spaces between columns.
+        indent: spaces before the first.
+
+    Example:
+        >>> print(*table_lines([["", "rows"], ["train", "1,200"], ["test", "80"]], align="<>"), sep="\\n")
+                  rows
+          train  1,200
+          test      80
+    """
+    rows = [list(row) for row in rows]
+    widths = widths or widest(rows)
+    for row in rows:
+        cells = [cell.split("\n") for cell in row]
+        for number in range(max(map(len, cells), default=0)):
+            parts = (
+                padded(
+                    lines[number] if number < len(lines) else "",
+                    widths[min(place, len(widths) - 1)],
+                    side=align[min(place, len(align) - 1)],
+                )
+                for place, lines in enumerate(cells)
+            )
+            yield (" " * indent + (" " * gap).join(parts)).rstrip()
+
+
+def widest(rows: Iterable[Sequence[str]]) -> list[int]:
+    """Terminal cells that the widest cell of each column takes."""
+    from rich.cells import cell_len
+
+    columns = zip_longest(*rows, fillvalue="")
+    return [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+
+
+def padded(text: str, width: int, *, side: str = "<") -> str:
+    """A text filled up with spaces to a number of terminal cells: a character of Chinese takes two of them.
+
+    Example:
+        >>> padded("42", 5, side=">"), padded("茶", 5)
+        ('   42', '茶   ')
+    """
+    from rich.cells import cell_len
+
+    spaces = " " * (width - cell_len(text))
+    return spaces + text if side == ">" else text + spaces
+
+
+def hanging(text: str, *, width: int, indent: int) -> list[str]:
+    """A text folded at a width; its second and further lines are indented."""
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+def shortened(text: str, most: int) -> str:
+    """The first characters of a text, and ` ...` where there are more.
+
+    Example:
+        >>> shortened("a long text", 6), shortened("short", 6)
+        ('a long ...', 'short')
+    """
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown; what would end a cell is the caller's to escape.
+
+    Example:
+        >>> print(markdown_table(["split", "rows"], [["train", "12"]]))
+        | split | rows |
+        | --- | --- |
+        | train | 12 |
+    """
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
