@@ -17,9 +17,10 @@ from ftkit.errors import UserError
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import tokenize_texts
 from ftkit.metrics.predictions import describe_prediction
+from ftkit.metrics.scores import softmax
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import choose_device
-from ftkit.models.scoring import score_logits, softmax
+from ftkit.models.scoring import score_logits
 from ftkit.progress import Advance
 from ftkit.runs.run import Run, is_run
 

@@ -7,9 +7,10 @@ import math
 from ftkit.diagnosis.advice import against_slowness
 from ftkit.diagnosis.intervals import pace, paired_rise, percent, worst_of
 from ftkit.diagnosis.margins import Margins
-from ftkit.diagnosis.measurements import CurvePoint, Measurements, Trial
+from ftkit.diagnosis.measurements import Measurements, Trial
 from ftkit.diagnosis.trial_gains import gained, gains_of, wanted_gain
 from ftkit.diagnosis.verdict import Check, State
+from ftkit.metrics.scores import CurvePoint
 
 
 def check_convergence(found: Measurements, margins: Margins) -> Check:

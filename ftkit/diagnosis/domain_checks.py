@@ -7,8 +7,9 @@ from dataclasses import replace
 from ftkit.diagnosis.advice import against_gap
 from ftkit.diagnosis.intervals import above_train, difference, mean_loss, paired_rise, percent, plain, worst_of
 from ftkit.diagnosis.margins import Margins
-from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Integers, Measurements, Set
+from ftkit.diagnosis.measurements import DomainGap, Measurements, Set
 from ftkit.diagnosis.verdict import Check, Evidence, State
+from ftkit.metrics.scores import Integers, Scores
 
 
 def check_domain_gap(found: Measurements, margins: Margins) -> Check:
@@ -28,8 +29,8 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     p = None if far else 1.0
     if len(domain.validation_nats) and len(domain.reference_nats):
         gap = difference(
-            mean_loss(ExampleLosses(domain.validation_nats, domain.validation_units, domain.validation_units)),
-            mean_loss(ExampleLosses(domain.reference_nats, domain.reference_units, domain.reference_units)),
+            mean_loss(Scores(domain.validation_nats, domain.validation_units, domain.validation_units)),
+            mean_loss(Scores(domain.reference_nats, domain.reference_units, domain.reference_units)),
         )
         evidence.append(gap.evidence("loss of the base on validation less the reference", unit=f"nat a {domain.unit}",
                                      margin=margins.gap_nats))  # fmt: skip
@@ -81,7 +82,7 @@ def _learning(found: Measurements, margins: Margins) -> Check:
 
 
 def _cost_of_a_letter(
-    found: Measurements, domain: DomainGap, kept: ExampleLosses, margins: Margins
+    found: Measurements, domain: DomainGap, kept: Scores, margins: Margins
 ) -> tuple[tuple[Evidence, ...], bool]:
     """What a letter costs after training, over what one of the reference costs the base; whether that is much.
 
@@ -102,7 +103,7 @@ def _cost_of_a_letter(
     return (evidence,), least > margins.letter_cost
 
 
-def _not_carried(found: Measurements, kept: ExampleLosses, *, through: bool, margins: Margins) -> Check | None:
+def _not_carried(found: Measurements, kept: Scores, *, through: bool, margins: Margins) -> Check | None:
     """Fired where what was learnt of the training rows does not carry over to others of the domain.
 
     Text that carries over was learnt, however much it costs: it may be harder than the reference. Where the gap was not
@@ -136,7 +137,7 @@ def _not_carried(found: Measurements, kept: ExampleLosses, *, through: bool, mar
     return Check("domain_gap", state, summary, evidence, changes=changes, p=above.p_above(margin))
 
 
-def _letters_share(domain: DomainGap, kept: ExampleLosses) -> float | None:
+def _letters_share(domain: DomainGap, kept: Scores) -> float | None:
     """What turns nats a target of validation into the cost of a letter, over that of the reference for the base."""
     reference = domain.reference_nats.sum() / max(1.0, domain.reference_letters)
     if not domain.validation_letters or not reference > 0:
@@ -152,6 +153,6 @@ def _tokens_for_one(domain: DomainGap) -> float:
     return float(max(1.0, tokens / max(1e-9, domain.reference_units.sum() / domain.reference_letters)))
 
 
-def _groups(found: Measurements, which: Set, losses: ExampleLosses) -> Integers | None:
+def _groups(found: Measurements, which: Set, losses: Scores) -> Integers | None:
     groups = found.groups.get(which)
     return groups if groups is not None and len(groups) == len(losses) else None

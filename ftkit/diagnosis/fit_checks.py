@@ -13,9 +13,10 @@ from ftkit.diagnosis.intervals import (
     worst_of,
 )
 from ftkit.diagnosis.margins import Margins
-from ftkit.diagnosis.measurements import ExampleLosses, Measurements, Trial
+from ftkit.diagnosis.measurements import Measurements, Trial
 from ftkit.diagnosis.trial_gains import gains_of, wanted_gain
 from ftkit.diagnosis.verdict import Check, Evidence
+from ftkit.metrics.scores import Scores
 
 
 def check_capacity(found: Measurements, margins: Margins) -> Check:
@@ -104,9 +105,7 @@ def check_gain(found: Measurements, margins: Margins) -> Check:
     return _gain_check(gain, summary, evidence, margins, least=least)
 
 
-def _behind_fitted(
-    found: Measurements, kept: ExampleLosses, fitted: dict[str, ExampleLosses], margins: Margins
-) -> Check | None:
+def _behind_fitted(found: Measurements, kept: Scores, fitted: dict[str, Scores], margins: Margins) -> Check | None:
     """Fired where a model fitted to words or stored vectors is clearly ahead: it costs nothing and does better."""
     rivals = {name: losses for name, losses in fitted.items() if len(losses) == len(kept)}
     if not rivals or len(kept) < margins.held_out:

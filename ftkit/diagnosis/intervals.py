@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.diagnosis.measurements import ExampleLosses, Floats, Integers
 from ftkit.diagnosis.verdict import Evidence
 from ftkit.metrics.bootstrap import Bootstrap
+from ftkit.metrics.scores import Floats, Integers, Scores
 
 RESAMPLES = 2_000
 PROBE_ROWS = 500
@@ -100,23 +100,21 @@ def _by_group(columns: Floats, groups: Integers | None) -> Floats:
     return np.stack([np.bincount(owner, weights=column) for column in columns.T], axis=1)
 
 
-def mean_loss(losses: ExampleLosses, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
+def mean_loss(losses: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
     """Nats a target, all examples (or groups of them) resampled."""
     columns = _by_group(np.stack([losses.nll, losses.num_targets], axis=1).astype(np.float64), groups)
     sums = Bootstrap(RESAMPLES, seed).sums(columns)
     return _estimate(losses.loss, _quotient(sums[:, 0], sums[:, 1]), n=len(losses))
 
 
-def mean_accuracy(losses: ExampleLosses, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
+def mean_accuracy(losses: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
     """Share of targets that were put first."""
     columns = _by_group(np.stack([losses.num_correct, losses.num_targets], axis=1).astype(np.float64), groups)
     sums = Bootstrap(RESAMPLES, seed).sums(columns)
     return _estimate(losses.accuracy, _quotient(sums[:, 0], sums[:, 1]), n=len(losses))
 
 
-def paired_rise(
-    after: ExampleLosses, before: ExampleLosses, *, groups: Integers | None = None, seed: int = 0
-) -> Estimate:
+def paired_rise(after: Scores, before: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
     """Loss of one model minus that of another on the same examples, in nats a target.
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 10 (paired differences are resampled).
@@ -133,7 +131,7 @@ def paired_rise(
     return _estimate(float(total[0] / total[1]), _quotient(sums[:, 0], sums[:, 1]), n=len(after))
 
 
-def paired_accuracy_gain(after: ExampleLosses, before: ExampleLosses, *, seed: int = 0) -> Estimate:
+def paired_accuracy_gain(after: Scores, before: Scores, *, seed: int = 0) -> Estimate:
     """Share of right targets of one model minus that of another on the same examples."""
     columns = np.stack([after.num_correct - before.num_correct, after.num_targets], axis=1).astype(np.float64)
     sums = Bootstrap(RESAMPLES, seed).sums(columns)
@@ -150,8 +148,8 @@ def difference(above: Estimate, below: Estimate) -> Estimate:
 
 
 def above_train(
-    validation: ExampleLosses,
-    train: ExampleLosses,
+    validation: Scores,
+    train: Scores,
     *,
     groups: Integers | None = None,
     train_groups: Integers | None = None,
@@ -167,9 +165,7 @@ def above_train(
     return difference(held_out, mean_loss(train, groups=train_groups, seed=seed))
 
 
-def pace(
-    start: ExampleLosses, middle: ExampleLosses, end: ExampleLosses, *, share_left: float, seed: int = 0
-) -> Estimate:
+def pace(start: Scores, middle: Scores, end: Scores, *, share_left: float, seed: int = 0) -> Estimate:
     """How fast the loss still fell from `middle` to `end`, over its mean pace from `start`.
 
     Args:

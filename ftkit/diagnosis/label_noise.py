@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.diagnosis.measurements import Floats, Integers
+from ftkit.metrics.scores import Floats, Integers
 
 RATES = np.arange(0.0, 0.62, 0.02)
 """Shares of wrong labels that are tried as an explanation."""

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from ftkit.metrics.scores import CurvePoint, Floats, Integers, Scores
 
 Model = Literal["base", "best", "final"]
 """The untrained model, the best checkpoint by validation, the weights after the last step."""
@@ -19,59 +18,6 @@ Set = Literal["train", "validation", "test", "reference"]
 MODELS: tuple[Model, ...] = ("base", "best", "final")
 TrialKind = Literal["rate", "faster", "slower", "unfrozen", "rank", "longer"]
 SETS: tuple[Set, ...] = ("train", "validation", "test", "reference")
-
-
-@dataclass(frozen=True, eq=False)
-class ExampleLosses:
-    """What one model gave N examples, in eval mode.
-
-    Attributes:
-        nll: negative log-likelihood of an example's targets, summed, in nats (N,).
-        num_targets: targets of it (N,): 1 for a classifier, the predicted tokens for a language model.
-        num_correct: targets that the model put first (N,).
-    """
-
-    nll: Floats
-    num_targets: Integers
-    num_correct: Integers
-
-    def __len__(self) -> int:
-        return len(self.nll)
-
-    @property
-    def loss(self) -> float:
-        """Mean nats a target, over all examples; NaN where there is no target."""
-        targets = self.num_targets.sum()
-        return float(self.nll.sum() / targets) if targets else float("nan")
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the targets that were put first; NaN where there is no target."""
-        targets = self.num_targets.sum()
-        return float(self.num_correct.sum() / targets) if targets else float("nan")
-
-    def take(self, rows: Integers) -> ExampleLosses:
-        """Those of some examples."""
-        return ExampleLosses(self.nll[rows], self.num_targets[rows], self.num_correct[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class CurvePoint:
-    """One evaluation of the training.
-
-    Attributes:
-        step: optimizer steps done; 0 is the model before training.
-        epoch: passes over the training set done.
-        rate_mass: learning rates of all steps done, summed.
-        train: of the train probe.
-        validation: of the validation probe, the same examples at every point.
-    """
-
-    step: int
-    epoch: float
-    rate_mass: float
-    train: ExampleLosses
-    validation: ExampleLosses
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +153,8 @@ class Trial:
 
     kind: TrialKind
     words: str
-    train: ExampleLosses
-    validation: ExampleLosses
+    train: Scores
+    validation: Scores
     change: Mapping[str, object]
 
 
@@ -273,11 +219,11 @@ class Measurements:
 
     task: str
     method: str
-    losses: Mapping[tuple[Model, Set], ExampleLosses]
+    losses: Mapping[tuple[Model, Set], Scores]
     setting: Setting = field(default_factory=Setting)
     absent: Mapping[str, str] = field(default_factory=dict)
     curve: Sequence[CurvePoint] = ()
-    baselines: Mapping[str, Mapping[Set, ExampleLosses]] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[Set, Scores]] = field(default_factory=dict)
     groups: Mapping[Set, Integers] = field(default_factory=dict)
     faults: Sequence[str] = ()
     classes: Classes | None = None
@@ -302,7 +248,7 @@ class Measurements:
         """The unit of its losses, in words."""
         return "nat an example" if self.unit == "example" else "nat a token"
 
-    def of(self, model: Model, which: Set) -> ExampleLosses | None:
+    def of(self, model: Model, which: Set) -> Scores | None:
         """What a model gave a set, or None."""
         return self.losses.get((model, which))
 

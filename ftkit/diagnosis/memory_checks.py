@@ -16,8 +16,9 @@ from ftkit.diagnosis.intervals import (
     worst_of,
 )
 from ftkit.diagnosis.margins import Margins
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses, Floats, Measurements, Set
+from ftkit.diagnosis.measurements import Measurements, Set
 from ftkit.diagnosis.verdict import Check, Evidence
+from ftkit.metrics.scores import CurvePoint, Floats, Scores
 
 
 def check_memorised(found: Measurements, margins: Margins) -> Check:
@@ -55,15 +56,15 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
     return Check(name, "fired", summary, evidence, changes=against_memory(found), p=p)
 
 
-def _less_base(found: Measurements, which: Set, losses: ExampleLosses) -> ExampleLosses:
+def _less_base(found: Measurements, which: Set, losses: Scores) -> Scores:
     """Losses less those of the base, where there is one: what is hard for both tells nothing, nor what is easy."""
     base = found.of("base", which)
     if found.task == "classification" or base is None or len(base) != len(losses):
         return losses
-    return ExampleLosses(losses.nll - base.nll, losses.num_targets, losses.num_correct)
+    return Scores(losses.nll - base.nll, losses.num_targets, losses.num_correct)
 
 
-def _means(losses: ExampleLosses) -> Floats:
+def _means(losses: Scores) -> Floats:
     return np.asarray(losses.nll / np.maximum(1, losses.num_targets), dtype=np.float64)
 
 
@@ -137,7 +138,7 @@ def _last_step(found: Measurements) -> int | None:
     return found.curve[-1].step if found.curve else None
 
 
-def _last(found: Measurements) -> tuple[ExampleLosses, ExampleLosses] | None:
+def _last(found: Measurements) -> tuple[Scores, Scores] | None:
     if found.curve:
         return found.curve[-1].train, found.curve[-1].validation
     train = found.of("final", "train") or found.of(found.kept, "train")
@@ -145,7 +146,7 @@ def _last(found: Measurements) -> tuple[ExampleLosses, ExampleLosses] | None:
     return None if train is None or validation is None else (train, validation)
 
 
-def _best(found: Measurements) -> tuple[int, ExampleLosses] | None:
+def _best(found: Measurements) -> tuple[int, Scores] | None:
     """Step and losses of the evaluation with the lowest validation loss; the start of training does not count."""
     points: list[CurvePoint] = [point for point in found.curve if point.step > 0]
     if not points:

@@ -13,14 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ftkit.diagnosis.measurements import CurvePoint
 from ftkit.encoders.best_weights import BestWeights
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.heads import Head, LinearHead
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
 from ftkit.errors import UserError
+from ftkit.metrics.scores import CurvePoint, scores_of_logits
 from ftkit.recipe.schema import TrainingSpec
-from ftkit.training.probes import losses_of_logits
 
 if TYPE_CHECKING:
     from ftkit.encoders.head_probe import HeadProbe
@@ -186,7 +185,7 @@ class _Fitting:
         if self.probe is None:
             return {}
         epoch = self.num_steps / self.plan.steps_per_epoch
-        validation = losses_of_logits(logits.numpy(), labels)
+        validation = scores_of_logits(logits.numpy(), labels)
         train = self.probe.score_train(self.head, candidate, device=self.device)
         self.probe.keep(CurvePoint(self.num_steps, epoch, self.rate_mass, train, validation))
         return {"train_probe_loss": train.loss, "train_probe_accuracy": train.accuracy}

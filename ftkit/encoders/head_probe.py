@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.fit import predict_logits
 from ftkit.encoders.heads import Head
-from ftkit.training.probes import ProbeLog, ProbeRows, losses_of_logits
+from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
+from ftkit.training.probes import ProbeLog, ProbeRows
 
 POINTS_HELD = 1_000
 """Evaluations in memory; each is a few ten kilobytes."""
@@ -31,9 +31,9 @@ class HeadProbe:
         self.train = FeatureRows(np.array(train.vectors[rows.train]), train.labels[rows.train])
         self.test = test
         self.points: list[CurvePoint] = []
-        self.final_test: ExampleLosses | None = None
+        self.final_test: Scores | None = None
 
-    def score_train(self, head: Head, candidate: int, *, device: torch.device) -> ExampleLosses:
+    def score_train(self, head: Head, candidate: int, *, device: torch.device) -> Scores:
         """What one candidate of a head gives the train probe, in eval mode."""
         return _losses(head, candidate, self.train, device=device)
 
@@ -58,5 +58,5 @@ class HeadProbe:
             self.log.write_final_test(self.final_test)
 
 
-def _losses(head: Head, candidate: int, rows: FeatureRows, *, device: torch.device) -> ExampleLosses:
-    return losses_of_logits(predict_logits(head, rows, device=device)[candidate].numpy(), rows.labels)
+def _losses(head: Head, candidate: int, rows: FeatureRows, *, device: torch.device) -> Scores:
+    return scores_of_logits(predict_logits(head, rows, device=device)[candidate].numpy(), rows.labels)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ftkit.diagnosis.measurements import ExampleLosses, Floats, Integers
+from ftkit.metrics.scores import Floats, Integers, Scores
 
 Name = TypeVar("Name", bound=str)
 
@@ -24,7 +24,7 @@ FEATURE_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse penalties C that are tried, the heaviest penalty first."""
 
 
-def majority_baseline(train_counts: ArrayLike, labels: ArrayLike) -> ExampleLosses:
+def majority_baseline(train_counts: ArrayLike, labels: ArrayLike) -> Scores:
     """The answer that knows nothing but how often each label is: the commonest, with the frequencies as probabilities.
 
     Args:
@@ -51,7 +51,7 @@ def tfidf_baseline(
     *,
     num_labels: int,
     seed: int,
-) -> dict[Name, ExampleLosses]:
+) -> dict[Name, Scores]:
     """Logistic regression on TF-IDF of words and pairs of neighbouring words: what a label owes to words alone.
 
     Fitted to at most 20,000 training rows, drawn with `seed`. Pairs of texts come joined by a line break.
@@ -85,7 +85,7 @@ def linear_probe(
     *,
     num_labels: int,
     seed: int,
-) -> dict[Name, ExampleLosses]:
+) -> dict[Name, Scores]:
     """Logistic regression on an encoder's standardised features: what the base model knows of the task already.
 
     Args:
@@ -119,7 +119,7 @@ def _scored(
     *,
     num_labels: int,
     seed: int,
-) -> dict[Name, ExampleLosses]:
+) -> dict[Name, Scores]:
     strength = _best_strength(known, labels, strengths, num_labels=num_labels, seed=seed)
     matrices = [features for features, _ in unseen.values()]
     answers = fitted_probabilities(known, labels, matrices, num_labels=num_labels, strength=strength)
@@ -205,9 +205,9 @@ def drawn_rows(num_rows: int, most: int, *, seed: int) -> Integers:
     return np.sort(drawn).astype(np.int64)
 
 
-def losses_of(probabilities: Floats, labels: Integers) -> ExampleLosses:
+def losses_of(probabilities: Floats, labels: Integers) -> Scores:
     """Losses in nats and right answers of probabilities (N, K); a probability below 2.2e-16 counts as that."""
     given = probabilities[np.arange(len(labels)), labels]
     right = probabilities.argmax(axis=1) == labels if len(labels) else np.zeros(0)
     nll = -np.log(np.maximum(given, np.finfo(np.float64).eps))
-    return ExampleLosses(nll, np.ones(len(labels), dtype=np.int64), np.asarray(right, dtype=np.int64))
+    return Scores(nll, np.ones(len(labels), dtype=np.int64), np.asarray(right, dtype=np.int64))

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting
+from ftkit.diagnosis.measurements import DomainGap, Forgetting
 from ftkit.diagnosis.report import DocumentLoss
 from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.metrics.scores import Scores
 from ftkit.models.classifier import SequenceLogits, load_classifier
 
 MASKED = 0.15
@@ -119,7 +120,7 @@ def _with_holes(text: str, tokenizer: Any, *, seed: int, number: int) -> _Masked
 
 def _losses(
     model: Any, documents: Sequence[_Masked], *, encoder: Any | None = None
-) -> tuple[ExampleLosses, npt.NDArray[np.float32]]:
+) -> tuple[Scores, npt.NDArray[np.float32]]:
     """Losses of the holes by document, and all token vectors; `encoder` in the place of the model's own."""
     own = getattr(model, model.base_model_prefix)
     if encoder is not None:
@@ -137,7 +138,7 @@ def _losses(
             targets.append(int(holes.sum()))
             hits.append(int((logits[holes].argmax(dim=1) == document.labels[holes]).sum()))
             vectors.append(hidden["last"][0].numpy())
-    losses = ExampleLosses(np.array(nll), np.array(targets, dtype=np.int64), np.array(hits, dtype=np.int64))
+    losses = Scores(np.array(nll), np.array(targets, dtype=np.int64), np.array(hits, dtype=np.int64))
     return losses, np.concatenate(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
 
 

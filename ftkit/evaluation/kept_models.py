@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftkit.diagnosis.measurements import SETS, ExampleLosses, Model, Set
+from ftkit.diagnosis.measurements import SETS, Model, Set
 from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.metrics.scores import Scores
 from ftkit.training.probes import read_final_test
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
@@ -53,7 +54,7 @@ def losses_on_record(subject: Subject, found: Gathered, other: Model, reason: st
     """
     step = subject.last_step if other == "final" else subject.best_step
     point = next((point for point in subject.curve if point.step == step), None)
-    taken: dict[Set, ExampleLosses | None] = {
+    taken: dict[Set, Scores | None] = {
         "train": point.train if point else None,
         "validation": point.validation if point else None,
         "test": read_final_test(subject.run) if subject.run is not None and other == "final" else None,

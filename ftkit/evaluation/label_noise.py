@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ftkit.data.duplicates import key_of
 from ftkit.diagnosis.label_noise import noise_rate
-from ftkit.diagnosis.measurements import Floats, Integers, LabelNoise
+from ftkit.diagnosis.measurements import LabelNoise
 from ftkit.evaluation.baselines import fitted_probabilities, standards, word_weights
+from ftkit.metrics.scores import Floats, Integers
 
 MAX_ROWS = 1_500
 FOLDS = 5

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ftkit.diagnosis.diagnose import diagnose
-from ftkit.diagnosis.measurements import ExampleLosses, Measurements, Model, Set, Setting
+from ftkit.diagnosis.measurements import Measurements, Model, Set, Setting
 from ftkit.diagnosis.verdict import TITLES
+from ftkit.metrics.scores import Scores
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 from ftkit.training.probes import read_probes
@@ -21,7 +22,7 @@ def curve_verdict(run: Run, recipe: Recipe) -> str:
         return "no evaluation was made on the way, so its learning curve says nothing; `ftkit eval` looks closer"
     training = recipe.training
     best = min(trained, key=lambda point: point.validation.loss) if training.load_best_model_at_end else trained[-1]
-    losses: dict[tuple[Model, Set], ExampleLosses] = {
+    losses: dict[tuple[Model, Set], Scores] = {
         ("final", "train"): trained[-1].train,
         ("final", "validation"): trained[-1].validation,
         ("best", "train"): best.train,

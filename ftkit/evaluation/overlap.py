@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.data.duplicates import key_of, mix, normalise
-from ftkit.diagnosis.measurements import Integers, Overlap
+from ftkit.diagnosis.measurements import Overlap
 from ftkit.evaluation.shingles import Keys, ngrams, similar
+from ftkit.metrics.scores import Integers
 
 NEAR = 0.8
 """Jaccard similarity of shingles from which on two texts are nearly the same."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.diagnosis.intervals import Estimate, mean_accuracy, mean_loss
-from ftkit.diagnosis.measurements import MODELS, SETS, ExampleLosses, Measurements, Overlap
+from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap
 from ftkit.diagnosis.report import Bin, Point, Report, Score, SuspectRow
 from ftkit.diagnosis.verdict import Verdict
 from ftkit.evaluation.subject import Gathered, Subject
@@ -17,6 +17,7 @@ from ftkit.evaluation.words import words_for
 from ftkit.metrics.bootstrap import Bootstrap
 from ftkit.metrics.calibration import confidence_bins, ece
 from ftkit.metrics.predictions import Predictions
+from ftkit.metrics.scores import Scores
 
 SHOWN = 30
 TEXT_SHOWN = 300
@@ -68,7 +69,7 @@ def _table(found: Gathered, measured: Measurements) -> Iterator[tuple[str, dict[
         yield name, {which: _scores(found, measured, which, losses) for which, losses in sets.items()}
 
 
-def _scores(found: Gathered, measured: Measurements, which: str, losses: ExampleLosses) -> dict[str, Score]:
+def _scores(found: Gathered, measured: Measurements, which: str, losses: Scores) -> dict[str, Score]:
     groups = measured.groups.get(which)  # type: ignore[call-overload]
     if groups is not None and len(groups) != len(losses):
         groups = None
@@ -79,7 +80,7 @@ def _scores(found: Gathered, measured: Measurements, which: str, losses: Example
     counted = found.bytes_of.get(which)  # type: ignore[call-overload]
     if counted is not None and len(counted) == len(losses) and counted.sum() > 0:
         # bits a byte of all targets; end tokens, which stand for no text, are paid for too
-        per_byte = ExampleLosses(losses.nll / math.log(2), counted, counted)
+        per_byte = Scores(losses.nll / math.log(2), counted, counted)
         scores["bits_per_byte"] = _score(mean_loss(per_byte, groups=groups, seed=measured.seed))
     return scores
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.data.duplicates import mix
-from ftkit.diagnosis.measurements import Floats, Integers
+from ftkit.metrics.scores import Floats, Integers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -14,9 +14,7 @@ import torch
 from ftkit.data.dataset import Split, Splits
 from ftkit.diagnosis.measurements import (
     Classes,
-    CurvePoint,
     DomainGap,
-    ExampleLosses,
     Forgetting,
     LabelNoise,
     Model,
@@ -26,6 +24,7 @@ from ftkit.diagnosis.measurements import (
     Trial,
 )
 from ftkit.diagnosis.report import DocumentLoss
+from ftkit.metrics.scores import CurvePoint, Scores
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import choose_device
 from ftkit.progress import Reporter
@@ -142,9 +141,9 @@ class Gathered:
         notes: sentences for people.
     """
 
-    losses: dict[tuple[Model, Set], ExampleLosses] = field(default_factory=dict)
+    losses: dict[tuple[Model, Set], Scores] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    baselines: dict[str, Mapping[Set, ExampleLosses]] = field(default_factory=dict)
+    baselines: dict[str, Mapping[Set, Scores]] = field(default_factory=dict)
     groups: dict[Set, npt.NDArray[np.int64]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     classes: Classes | None = None
@@ -165,6 +164,6 @@ class Gathered:
     bytes_of: dict[Set, npt.NDArray[np.int64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def refuse_other_sizes(self, which: Set, losses: ExampleLosses) -> bool:
+    def refuse_other_sizes(self, which: Set, losses: Scores) -> bool:
         """Whether these are of other examples than those that were scored already."""
         return any(len(known) != len(losses) for (_, other), known in self.losses.items() if other == which)

@@ -1,8 +1,9 @@
-"""Numbers in, numbers out: metrics with bootstrap intervals. Knows no model, no tokenizer, no file."""
+"""Numbers and strings in, numbers with intervals out. Knows no model, no tokenizer, no file."""
 
 from ftkit.metrics.classification import METRICS, evaluate_classification
 from ftkit.metrics.generated_labels import GENERATED_LABEL_METRICS, evaluate_generated_labels, match_labels
-from ftkit.metrics.language import LANGUAGE_METRICS, LanguageScores, evaluate_language
+from ftkit.metrics.language import LANGUAGE_METRICS, evaluate_language
+from ftkit.metrics.scores import Scores
 from ftkit.metrics.texts import ROW_METRICS, TEXT_METRICS, evaluate_texts, score_rows
 
 __all__ = [
@@ -11,7 +12,7 @@ __all__ = [
     "METRICS",
     "ROW_METRICS",
     "TEXT_METRICS",
-    "LanguageScores",
+    "Scores",
     "evaluate_classification",
     "evaluate_generated_labels",
     "evaluate_language",

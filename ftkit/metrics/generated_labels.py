@@ -12,7 +12,8 @@ from ftkit.metrics.bootstrap import Bootstrap, with_interval
 from ftkit.metrics.counts import Cells, ClassCounts
 from ftkit.metrics.matching import collapse
 from ftkit.metrics.predictions import Entry
-from ftkit.metrics.sufficient import Floats, no_value
+from ftkit.metrics.scores import Floats
+from ftkit.metrics.sufficient import no_value
 
 NO_LABEL = -1
 

@@ -8,45 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics.bootstrap import Bootstrap, with_interval
 from ftkit.metrics.predictions import Entry
+from ftkit.metrics.scores import Scores
 
 LANGUAGE_METRICS = ("loss", "perplexity", "bits_per_byte", "token_accuracy")
 FEW_DOCUMENTS = 10
 """Below it an interval of resampled documents holds the truth less than 90 times in 100, and the entry says so."""
 
 
-@dataclass(frozen=True, eq=False)
-class LanguageScores:
-    """What a language model gave the targets of D documents, summed by document.
-
-    A target is a token that is predicted from those before it. Special tokens (the end of a document, the marks of a
-    chat) are targets without text.
-
-    Attributes:
-        nll: negative log-likelihood of all targets, in nats (D,).
-        num_targets: targets (D,).
-        num_correct: targets that were the model's most probable token (D,).
-        text_nll: negative log-likelihood of the targets that stand for text, in nats (D,).
-        text_bytes: UTF-8 bytes of that text (D,).
-    """
-
-    nll: NDArray[np.floating[Any]]
-    num_targets: NDArray[np.integer[Any]]
-    num_correct: NDArray[np.integer[Any]]
-    text_nll: NDArray[np.floating[Any]]
-    text_bytes: NDArray[np.integer[Any]]
-
-
-def evaluate_language(
-    scores: LanguageScores, *, metrics: Sequence[str], num_resamples: int, seed: int
-) -> dict[str, Entry]:
+def evaluate_language(scores: Scores, *, metrics: Sequence[str], num_resamples: int, seed: int) -> dict[str, Entry]:
     """Turn sums by document into metrics, each with a 95 % percentile bootstrap interval over documents.
 
     `loss` is the mean negative log-likelihood of a target in nats, `perplexity` its exponential, `bits_per_byte` the
@@ -71,7 +46,7 @@ def evaluate_language(
 
     Example:
         >>> two = np.array([2, 2])
-        >>> scores = LanguageScores(nll=two * np.log(8), num_targets=two, num_correct=two, text_nll=two * np.log(8),
+        >>> scores = Scores(nll=two * np.log(8), num_targets=two, num_correct=two, text_nll=two * np.log(8),
         ...     text_bytes=two * 3)
         >>> entries = evaluate_language(scores, metrics=["perplexity", "bits_per_byte"], num_resamples=100, seed=0)
         >>> round(entries["perplexity"]["value"], 6), round(entries["bits_per_byte"]["value"], 6)
@@ -89,7 +64,8 @@ def evaluate_language(
     return {name: entries[name] for name in names}
 
 
-_NLL, _TARGETS, _CORRECT, _TEXT_NLL, _BYTES = range(5)
+_COLUMNS = ("nll", "num_targets", "num_correct", "text_nll", "text_bytes")
+_NLL, _TARGETS, _CORRECT, _TEXT_NLL, _BYTES = range(len(_COLUMNS))
 _RATIOS = {
     "loss": (_NLL, _TARGETS, 1.0),
     "bits_per_byte": (_TEXT_NLL, _BYTES, 1 / math.log(2)),
@@ -98,9 +74,9 @@ _RATIOS = {
 """Metric -> columns of the numerator and the denominator, and a factor."""
 
 
-def _columns(scores: LanguageScores) -> NDArray[np.float64]:
+def _columns(scores: Scores) -> NDArray[np.float64]:
     """The five arrays as columns (D, 5), of the documents that have a target."""
-    arrays = [np.asarray(getattr(scores, field.name)) for field in fields(scores)]
+    arrays = [np.asarray(getattr(scores, name)) for name in _COLUMNS]
     if any(array.ndim != 1 or array.shape != arrays[0].shape for array in arrays):
         raise ValueError(f"arrays of documents do not fit one another: {[array.shape for array in arrays]}")
     columns = np.stack(arrays, axis=1).astype(np.float64)

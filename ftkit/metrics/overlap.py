@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftkit.metrics.sufficient import Floats, Sufficient
+from ftkit.metrics.scores import Floats
+from ftkit.metrics.sufficient import Sufficient
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from ftkit.metrics.bootstrap import Bootstrap, with_interval
 from ftkit.metrics.language import FEW_DOCUMENTS
 from ftkit.metrics.predictions import Entry
-
-Floats = NDArray[np.float64]
+from ftkit.metrics.scores import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from ftkit.metrics.bootstrap import Bootstrap
 from ftkit.metrics.classification import HUB_PREFIX
 from ftkit.metrics.overlap import ROUGE_METRICS
 from ftkit.metrics.predictions import Entry
-from ftkit.metrics.sufficient import Floats, Sufficient, mean, no_value, ratio
+from ftkit.metrics.scores import Floats
+from ftkit.metrics.sufficient import Sufficient, mean, no_value, ratio
 
 TEXT_METRICS = (
     "exact_match",

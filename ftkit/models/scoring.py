@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+
+from ftkit.metrics.scores import Scores
 
 Batch = tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]
 
@@ -41,14 +42,6 @@ def score_logits(
             logits[rows] = module(**tensors).float().cpu().numpy()
             advance(len(rows))
     return logits
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Probabilities (N, K) of logits (N, K), in float64; each row sums to 1."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    weights = np.exp(shifted)
-    probabilities: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 IGNORED = -100
@@ -84,26 +77,6 @@ class TokenBatch(NamedTuple):
     special: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class TokenScores:
-    """What a language model makes of N sequences.
-
-    Attributes:
-        nll: negative log-likelihood of the learnt tokens in nats, summed, (N,) float64.
-        num_targets: learnt tokens, (N,) int64.
-        num_correct: learnt tokens that have the largest logit, (N,) int64.
-        text_nll: as nll, over the learnt tokens that are not special, (N,) float64.
-        token_nll: of every learnt token by itself, float32, those of sequence n at
-            [num_targets[:n].sum() : num_targets[:n + 1].sum()]; None unless asked for.
-    """
-
-    nll: npt.NDArray[np.float64]
-    num_targets: npt.NDArray[np.int64]
-    num_correct: npt.NDArray[np.int64]
-    text_nll: npt.NDArray[np.float64]
-    token_nll: npt.NDArray[np.float32] | None = None
-
-
 def score_tokens(
     model: nn.Module,
     batches: Iterable[TokenBatch],
@@ -112,7 +85,7 @@ def score_tokens(
     device: torch.device,
     per_token: bool = False,
     advance: Callable[[int], None] = lambda _sequences: None,
-) -> TokenScores:
+) -> Scores:
     """Score every learnt token once, in eval mode, with log-softmax in float32.
 
     A model with the attribute `computes_loss_in_chunks` is called with labels and `token_scores=True` and answers with
@@ -151,7 +124,7 @@ def score_tokens(
     def total(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return np.asarray(np.bincount(owner, weights=values, minlength=num_sequences), dtype=np.float64)
 
-    return TokenScores(
+    return Scores(
         nll=total(token_nll),
         num_targets=np.bincount(owner, minlength=num_sequences),
         num_correct=total(np.concatenate(hits)).astype(np.int64),

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ftkit.diagnosis.measurements import ExampleLosses
-from ftkit.training.probes import losses_of_logits
+from ftkit.metrics.scores import Scores, scores_of_logits
 from ftkit.training.sealed_trainer import SealedTrainer
 
 
@@ -17,7 +16,7 @@ class ClassifierTrainer(SealedTrainer):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._order: list[int] | None = None
-        self._validation: ExampleLosses | None = None
+        self._validation: Scores | None = None
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trainer's, and the probes: that of the training set first, so that no line is written before all is done."""
@@ -33,7 +32,7 @@ class ClassifierTrainer(SealedTrainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's; keeps the plain loss of each row."""
         found = super().evaluation_loop(*args, **kwargs)
-        losses = losses_of_logits(found.predictions, found.label_ids)
+        losses = scores_of_logits(found.predictions, found.label_ids)
         # Trainer scores rows of like length together
         rows = None if self._order is None else np.asarray(self._order[: len(losses)])
         self._validation = losses if rows is None else losses.take(np.argsort(rows))

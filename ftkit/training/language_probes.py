@@ -6,16 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.inputs.pairs import TokenizedPairs
 from ftkit.inputs.sequences import Sequences, evaluation_sequences
+from ftkit.metrics.scores import Scores
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 from ftkit.tasks.causal_lm.examples import TokenizedSplits
 from ftkit.tasks.seq2seq.examples import PairTokens
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.probes import ProbeLog, ProbeRows, probe_rows, validation_probe_rows
-from ftkit.training.scores import Scorer, example_losses
+from ftkit.training.scores import Scorer
 from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def document_probe(
     validation = tokens.evaluation["validation"].sequences
     rows = ProbeRows(probed.rows, validation_probe_rows(len(validation), seed=seed))
 
-    def losses(model: Any, sequences: Sequences, name: str) -> ExampleLosses:
-        return example_losses(scorer.pieces(model, sequences, what=f"scoring {name}"))
+    def losses(model: Any, sequences: Sequences, name: str) -> Scores:
+        return scorer.pieces(model, sequences, what=f"scoring {name}")
 
     return TrainingProbe(
         ProbeLog(run),
@@ -84,8 +84,8 @@ def pair_probe(recipe: Recipe, run: Run, *, tokens: PairTokens, scorer: PairScor
     rows = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
     probed = replace(train, pairs=train.pairs.take(rows.train), num_examples=len(rows.train))
 
-    def losses(model: Any, tokenized: TokenizedPairs, name: str) -> ExampleLosses:
-        return example_losses(scorer.targets(model, tokenized, what=f"scoring the model on {name}"))
+    def losses(model: Any, tokenized: TokenizedPairs, name: str) -> Scores:
+        return scorer.targets(model, tokenized, what=f"scoring the model on {name}")
 
     return TrainingProbe(
         ProbeLog(run),

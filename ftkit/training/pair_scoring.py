@@ -12,7 +12,7 @@ import torch
 
 from ftkit.inputs.batching import pair_batch, pair_budget_batches
 from ftkit.inputs.pairs import Pairs, TokenizedPairs
-from ftkit.metrics.language import LanguageScores
+from ftkit.metrics.scores import Scores
 from ftkit.models.scoring import TokenBatch, score_candidates, score_tokens
 from ftkit.progress import Reporter
 
@@ -39,7 +39,7 @@ class PairScorer:
         """Tokens of a batch."""
         return TOKENS_A_BATCH.get(self.device.type, TOKENS_A_BATCH["cuda"])
 
-    def targets(self, model: Any, tokenized: TokenizedPairs, *, what: str) -> LanguageScores:
+    def targets(self, model: Any, tokenized: TokenizedPairs, *, what: str) -> Scores:
         """Score every token of every target, given its source and the tokens before it.
 
         Args:
@@ -55,7 +55,8 @@ class PairScorer:
             found = score_tokens(
                 model, self._batches(pairs), num_sequences=len(pairs), device=self.device, advance=advance
             )
-        return LanguageScores(
+        assert found.text_nll is not None, "targets are tokens"
+        return Scores(
             nll=found.nll,
             num_targets=found.num_targets,
             num_correct=found.num_correct,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 
 from ftkit.errors import UserError
 from ftkit.methods.start import unmoved_adapters
+from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
@@ -22,7 +23,7 @@ from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 from ftkit.training.arguments import mixes_bfloat16, training_arguments
-from ftkit.training.trainer import Batching, LanguageTrainer, TrainingRows, ValidationScores
+from ftkit.training.trainer import Batching, LanguageTrainer, TrainingRows
 from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def make_trainer(
     *,
     model: Any,
     rows: TrainingRows,
-    score: Callable[[Any], ValidationScores],
+    score: Callable[[Any], Scores],
+    means: Callable[[Scores], Mapping[str, float]],
     probe: TrainingProbe,
     say: Callable[[str], None],
 ) -> LanguageTrainer:
@@ -193,6 +195,7 @@ def make_trainer(
         args=args,
         rows=rows,
         score=score,
+        means=means,
         say=say,
         eval_dataset=[],
         callbacks=callbacks,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
+from ftkit.metrics.scores import CurvePoint, Scores
 from ftkit.runs.run import Run
 from ftkit.storage import atomic_path, sync_folder
 
@@ -65,16 +65,6 @@ def validation_probe_rows(num_rows: int, *, seed: int) -> NDArray[np.int64]:
     return np.arange(num_rows, dtype=np.int64) if num_rows <= WHOLE_VALIDATION else probe_rows(num_rows, seed=seed)
 
 
-def losses_of_logits(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> ExampleLosses:
-    """Plain cross-entropy of logits (N, K) against labels (N,): without class weights, without label smoothing."""
-    exact = logits.astype(np.float64)
-    exact -= exact.max(axis=1, keepdims=True)
-    given = exact[np.arange(len(labels)), labels]
-    nll = np.log(np.exp(exact).sum(axis=1)) - given
-    hits = (logits.argmax(axis=1) == labels).astype(np.int64)
-    return ExampleLosses(nll, np.ones(len(labels), dtype=np.int64), hits)
-
-
 class ProbeLog:
     """Writes the probes of one run.
 
@@ -117,7 +107,7 @@ class ProbeLog:
         sync_folder(self.run.probes_dir)
         staging.rmdir()
 
-    def write_final_test(self, losses: ExampleLosses) -> None:
+    def write_final_test(self, losses: Scores) -> None:
         """Write what the weights after the last step give the test split, where other weights are kept."""
         with atomic_path(self.run.final_test_file) as temporary:
             temporary.write_bytes(_packed(_arrays("test", losses)))
@@ -139,7 +129,7 @@ def read_probe_rows(run: Run) -> ProbeRows | None:
     return ProbeRows(**_read(run.probe_rows_file))
 
 
-def read_final_test(run: Run) -> ExampleLosses | None:
+def read_final_test(run: Run) -> Scores | None:
     """What the weights after the last step gave the test split; None where that was not recorded."""
     if not run.final_test_file.exists():
         return None
@@ -162,7 +152,7 @@ def _facts(point: CurvePoint) -> dict[str, Any]:
     return facts | _arrays("train", point.train) | _arrays("validation", point.validation)
 
 
-def _arrays(name: str, losses: ExampleLosses) -> dict[str, NDArray[Any]]:
+def _arrays(name: str, losses: Scores) -> dict[str, NDArray[Any]]:
     return {
         f"{name}_nll": np.asarray(losses.nll, dtype=np.float64),
         f"{name}_num_targets": np.asarray(losses.num_targets, dtype=np.int64),
@@ -170,8 +160,8 @@ def _arrays(name: str, losses: ExampleLosses) -> dict[str, NDArray[Any]]:
     }
 
 
-def _losses(name: str, arrays: Mapping[str, NDArray[Any]]) -> ExampleLosses:
-    return ExampleLosses(
+def _losses(name: str, arrays: Mapping[str, NDArray[Any]]) -> Scores:
+    return Scores(
         np.asarray(arrays[f"{name}_nll"], dtype=np.float64),
         np.asarray(arrays[f"{name}_num_targets"], dtype=np.int64),
         np.asarray(arrays[f"{name}_num_correct"], dtype=np.int64),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.metrics.language import LanguageScores
+from ftkit.metrics.scores import Scores
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 
@@ -47,7 +47,7 @@ def run_trainer(trainer: SealedTrainer, *, reporter: Reporter, resumed: SealedCh
         trainer.go_on(resumed, say=reporter.say)
 
 
-def say_failure(final: LanguageScores, base: LanguageScores, *, fit: dict[str, Any], reporter: Reporter) -> None:
+def say_failure(final: Scores, base: Scores, *, fit: dict[str, Any], reporter: Reporter) -> None:
     """A word where training did nothing or did harm, before the figures are shown.
 
     Args:

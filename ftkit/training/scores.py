@@ -11,10 +11,9 @@ import numpy.typing as npt
 import torch
 
 from ftkit.data.dataset import Split
-from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.inputs.batching import token_budget_batches
 from ftkit.inputs.sequences import Sequences, Tokenized
-from ftkit.metrics.language import LanguageScores
+from ftkit.metrics.scores import Scores
 from ftkit.models.scoring import TokenBatch, score_tokens
 from ftkit.progress import Reporter
 from ftkit.training.trainer import Batching
@@ -39,7 +38,7 @@ class Scorer:
     device: torch.device
     reporter: Reporter
 
-    def split(self, model: Any, split: Split, tokenized: Tokenized, *, what: str = "scoring") -> LanguageScores:
+    def split(self, model: Any, split: Split, tokenized: Tokenized, *, what: str = "scoring") -> Scores:
         """Scores of one split, summed by its rows."""
         sequences = tokenized.sequences
         with self.reporter.track(f"{what} {split.name}", total=len(sequences)) as advance:
@@ -52,7 +51,7 @@ class Scorer:
                 advance=advance,
             )
 
-    def pieces(self, model: Any, sequences: Sequences, *, what: str) -> LanguageScores:
+    def pieces(self, model: Any, sequences: Sequences, *, what: str) -> Scores:
         """Scores of some sequences, each by itself: (N,) for N sequences."""
         apart = replace(sequences, rows=np.arange(len(sequences)))
         with self.reporter.track(what, total=len(sequences)) as advance:
@@ -74,7 +73,7 @@ def score_sequences(
     batching: Batching,
     device: torch.device,
     advance: Callable[[int], None] = lambda _sequences: None,
-) -> LanguageScores:
+) -> Scores:
     """Score every target of some sequences.
 
     Args:
@@ -97,11 +96,12 @@ def score_sequences(
             yield TokenBatch(batching.arrays(sequences, rows), owners[taken.learnt], taken.special[taken.learnt])
 
     found = score_tokens(model, batches(), num_sequences=len(sequences), device=device, advance=advance)
+    assert found.text_nll is not None, "targets are tokens"
 
     def by_row(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return np.bincount(sequences.rows, weights=values, minlength=num_rows).astype(np.float64, copy=False)
 
-    return LanguageScores(
+    return Scores(
         nll=by_row(found.nll),
         num_targets=by_row(found.num_targets).astype(np.int64),
         num_correct=by_row(found.num_correct).astype(np.int64),
@@ -118,7 +118,7 @@ def text_bytes(sequences: Sequences) -> npt.NDArray[np.int64]:
     return found
 
 
-def mean_scores(scores: LanguageScores) -> dict[str, float]:
+def mean_scores(scores: Scores) -> dict[str, float]:
     """Mean loss of a target in nats (`nll`) and share of targets that were the likeliest token, over all rows."""
     num_targets = max(1, int(scores.num_targets.sum()))
     return {
@@ -127,26 +127,10 @@ def mean_scores(scores: LanguageScores) -> dict[str, float]:
     }
 
 
-def example_losses(scores: LanguageScores) -> ExampleLosses:
-    """The sums by row, as a diagnosis takes them."""
-    return ExampleLosses(
-        np.asarray(scores.nll, dtype=np.float64),
-        np.asarray(scores.num_targets, dtype=np.int64),
-        np.asarray(scores.num_correct, dtype=np.int64),
-    )
-
-
-def loss_of_rows(scores: LanguageScores) -> npt.NDArray[np.float64]:
-    """Mean nats a target of each row (D,); NaN for a row without a target."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: npt.NDArray[np.float64] = np.asarray(scores.nll, dtype=np.float64) / scores.num_targets
-    return found
-
-
-def prediction_rows(split: Split, final: LanguageScores, base: LanguageScores) -> Iterator[dict[str, Any]]:
+def prediction_rows(split: Split, final: Scores, base: Scores) -> Iterator[dict[str, Any]]:
     """One JSON object a row: the beginning of its texts, its targets, and its loss by the final and the base model."""
     columns = split.table.column_names
-    losses, before = loss_of_rows(final), loss_of_rows(base)
+    losses, before = final.losses, base.losses
     for row in range(len(split)):
         texts = {name: _shortened(split.table[name][row].as_py()) for name in columns}
         measured = int(final.num_targets[row]) > 0

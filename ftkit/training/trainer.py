@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.errors import UserError
 from ftkit.inputs.batching import flat_batch, padded_batch, pair_batch
 from ftkit.inputs.pairs import Pairs
 from ftkit.inputs.sequences import Sequences
 from ftkit.interruption import STOP
+from ftkit.metrics.scores import Scores
 from ftkit.training.callbacks import refuse_bad_loss
 from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
@@ -108,24 +108,13 @@ class RowNumbers(torch.utils.data.Dataset[int]):
         return row
 
 
-class ValidationScores(NamedTuple):
-    """What an evaluation found.
-
-    Attributes:
-        means: scores of the validation set by name, `nll` among them.
-        rows: losses of its rows.
-    """
-
-    means: Mapping[str, float]
-    rows: ExampleLosses
-
-
 class LanguageTrainer(SealedTrainer):
     """Trainer over rows of tokens.
 
     Args:
         rows: the training set.
         score: model -> scores of the validation set.
+        means: these -> figures by name, `nll` among them.
         say: hears what each evaluation found.
         arguments: what Trainer takes.
     """
@@ -134,13 +123,15 @@ class LanguageTrainer(SealedTrainer):
         self,
         *,
         rows: TrainingRows,
-        score: Callable[[Any], ValidationScores],
+        score: Callable[[Any], Scores],
+        means: Callable[[Scores], Mapping[str, float]],
         say: Callable[[str], None],
         **arguments: Any,
     ) -> None:
         super().__init__(train_dataset=RowNumbers(len(rows.lengths)), **arguments)
         self.rows = rows
         self.score = score
+        self.means = means
         self.say = say
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -196,16 +187,17 @@ class LanguageTrainer(SealedTrainer):
         """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
         self.probe.score(self)
         with STOP.at_once(), self.accelerator.autocast():
-            scores, rows = self.score(self.model)
-        found = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+            found = self.score(self.model)
+        means = self.means(found)
+        named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         learnt = [line["loss"] for line in self.state.log_history if "loss" in line]
         best = str(self.args.metric_for_best_model).removeprefix("eval_")
         self.say(
-            f"step {self.state.global_step:,}: validation loss {scores['nll']:.4f}"
-            + (f", {best} {scores[best]:.4f}" if best != "nll" and best in scores else "")
+            f"step {self.state.global_step:,}: validation loss {means['nll']:.4f}"
+            + (f", {best} {means[best]:.4f}" if best != "nll" and best in means else "")
             + (f", training loss {learnt[-1]:.4f}" if learnt else "")
         )
-        self.log(found)
-        self.probe.record(self, rows)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        return found
+        self.log(named)
+        self.probe.record(self, found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named

@@ -13,12 +13,12 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
 from ftkit.interruption import STOP
+from ftkit.metrics.scores import CurvePoint, Scores
 from ftkit.runs.random_state import undisturbed
 from ftkit.training.probes import ProbeLog, ProbeRows, read_probes
 
-Score = Callable[[Any], ExampleLosses]
+Score = Callable[[Any], Scores]
 """A model, left in whatever mode, -> what it gives the examples of a set, in eval mode."""
 
 
@@ -38,7 +38,7 @@ class TrainingProbe(TrainerCallback):
         self.score_train = train
         self.score_validation = validation
         self.rate_mass = 0.0
-        self._latest: ExampleLosses | None = None
+        self._latest: Scores | None = None
         self._begun = False
 
     def on_train_begin(
@@ -85,7 +85,7 @@ class TrainingProbe(TrainerCallback):
         with _looking_on(trainer):
             self._latest = self.score_train(trainer.model)
 
-    def score_whole(self, trainer: Any) -> ExampleLosses:
+    def score_whole(self, trainer: Any) -> Scores:
         """What the model gives every validation row, where no evaluation says it.
 
         Raises:
@@ -102,7 +102,7 @@ class TrainingProbe(TrainerCallback):
             "train_probe_accuracy": finite(self._latest.accuracy),
         }
 
-    def record(self, trainer: Any, validation: ExampleLosses) -> None:
+    def record(self, trainer: Any, validation: Scores) -> None:
         """Write the file of this evaluation.
 
         Args:

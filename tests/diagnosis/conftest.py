@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftkit.diagnosis.measurements import (
-    Classes,
-    CurvePoint,
-    ExampleLosses,
-    Forgetting,
-    Measurements,
-    Overlap,
-    Setting,
-)
+from ftkit.diagnosis.measurements import Classes, Forgetting, Measurements, Overlap, Setting
+from ftkit.metrics.scores import CurvePoint, Scores
 
 
-def losses(mean: float, n: int = 400, *, seed: int = 0, targets: int = 20, spread: float = 0.3) -> ExampleLosses:
+def losses(mean: float, n: int = 400, *, seed: int = 0, targets: int = 20, spread: float = 0.3) -> Scores:
     """N examples of a language model: what makes an example hard (`seed`) is the same for every mean."""
     hard = np.random.default_rng(seed).normal(0.0, spread, size=n)
     counts = np.full(n, targets)
-    return ExampleLosses((mean + hard) * counts, counts, counts // 2)
+    return Scores((mean + hard) * counts, counts, counts // 2)
 
 
 def curve(
@@ -49,7 +42,7 @@ def falling(share: float, *, constants: float = 8.0) -> float:
 def healthy() -> Measurements:
     """A language model, fully trained, that learnt and forgot nothing."""
     points = curve(falling, lambda share: falling(share) + 0.03)
-    sets: dict[Any, ExampleLosses] = {
+    sets: dict[Any, Scores] = {
         ("base", "train"): points[0].train,
         ("base", "validation"): points[0].validation,
         ("base", "reference"): losses(2.0, seed=3),
@@ -91,8 +84,8 @@ def with_predictions(
     probabilities[np.arange(len(labels)), predicted] = 0.9
     nll = -np.log(probabilities[np.arange(len(labels)), labels])
     ones = np.ones(len(labels), dtype=np.int64)
-    kept = ExampleLosses(nll, ones, (predicted == labels).astype(np.int64))
-    constant = ExampleLosses(np.full(len(labels), np.log(3.0)), ones, (labels == 0).astype(np.int64))
+    kept = Scores(nll, ones, (predicted == labels).astype(np.int64))
+    constant = Scores(np.full(len(labels), np.log(3.0)), ones, (labels == 0).astype(np.int64))
     sets = dict(found.losses) | {("base", "validation"): constant}
     for model in ("best", "final"):
         sets |= {(model, "validation"): kept, (model, "train"): kept}

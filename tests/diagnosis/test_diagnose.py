@@ -10,7 +10,6 @@ import pytest
 from ftkit.diagnosis.diagnose import diagnose
 from ftkit.diagnosis.measurements import (
     DomainGap,
-    ExampleLosses,
     Forgetting,
     LabelNoise,
     Measurements,
@@ -21,6 +20,7 @@ from ftkit.diagnosis.measurements import (
     TrialKind,
 )
 from ftkit.diagnosis.verdict import CHECKS, Check, Verdict
+from ftkit.metrics.scores import Scores
 from tests.diagnosis.conftest import curve, falling, losses, with_predictions
 
 
@@ -430,7 +430,7 @@ def test_one_answer_of_a_model_that_has_hardly_learnt_is_not_converged_and_no_co
     found = with_predictions(replace(classifier, losses={**classifier.losses, ("base", "train"): losses(3.0)}),
                              classifier.classes.labels, right=0.0, answer=0)  # fmt: skip
     kept = found.losses["best", "validation"]
-    better = ExampleLosses(kept.nll * 0.2, kept.num_targets, kept.num_correct)
+    better = Scores(kept.nll * 0.2, kept.num_targets, kept.num_correct)
     trial = Trial("rate", "a trial", better, better, {"training.learning_rate": 1e-2})
     verdict = diagnose(replace(found, trials=[trial]))
     assert verdict.headline == "not_converged"
@@ -519,7 +519,7 @@ def test_faults_come_before_everything(healthy: Measurements):
 def test_below_fifty_validation_rows_nothing_fires_but_their_number(healthy: Measurements):
     few = np.arange(30)
 
-    def cut(one: ExampleLosses) -> ExampleLosses:
+    def cut(one: Scores) -> Scores:
         return one.take(few)
 
     points = curve(falling, lambda share: falling(share) + max(0.0, share - 0.4))
@@ -542,7 +542,7 @@ def test_evidence_that_chance_gives_easily_does_not_fire(healthy: Measurements):
     rise = np.zeros(400)
     rise[:3] = 40.0
     before = healthy.losses["base", "reference"]
-    after = ExampleLosses(before.nll + rise * before.num_targets, before.num_targets, before.num_correct)
+    after = Scores(before.nll + rise * before.num_targets, before.num_targets, before.num_correct)
     verdict = diagnose(replace(healthy, losses={**healthy.losses, ("best", "reference"): after}))
     assert check(verdict, "forgetting").state == "cannot_tell"
 

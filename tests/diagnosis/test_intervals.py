@@ -18,7 +18,7 @@ from ftkit.diagnosis.intervals import (
     rate_bounds,
     rows_needed,
 )
-from ftkit.diagnosis.measurements import ExampleLosses
+from ftkit.metrics.scores import Scores
 from tests.diagnosis.conftest import losses
 
 
@@ -65,7 +65,7 @@ def test_a_training_set_that_is_probed_whole_adds_no_variance_to_what_lies_above
 
 @pytest.mark.parametrize("constants", [2.0, 4.0])
 def test_the_pace_of_an_exponential_is_that_of_its_formula(constants: float):
-    def at(share: float) -> ExampleLosses:
+    def at(share: float) -> Scores:
         return losses(1 + np.exp(-constants * share), seed=1)
 
     end = np.exp(-constants)

@@ -8,10 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from ftkit.metrics import LANGUAGE_METRICS, LanguageScores, evaluate_language
+from ftkit.metrics import LANGUAGE_METRICS, evaluate_language
 from ftkit.metrics import bootstrap as bootstrap_module
 from ftkit.metrics.bootstrap import Bootstrap
 from ftkit.metrics.language import FEW_DOCUMENTS
+from ftkit.metrics.scores import Scores
 from ftkit.recipe import schema
 
 
@@ -46,7 +47,7 @@ def by_document(tokens):
     text_bytes = np.where(tokens["special"], 0, tokens["num_bytes"])
     targets = np.ones(len(tokens["nll"]))
     sums = [total(values) for values in (tokens["nll"], targets, tokens["correct"], text_nll, text_bytes)]
-    return LanguageScores(sums[0], sums[1].astype(int), sums[2].astype(int), sums[3], sums[4].astype(int))
+    return Scores(sums[0], sums[1].astype(int), sums[2].astype(int), sums[3], sums[4].astype(int))
 
 
 def by_hand(tokens):
@@ -93,7 +94,7 @@ def test_bits_per_byte_do_not_change_when_tokens_are_merged():
     """Two tokens made one keep their bytes and, by the chain rule, their joint likelihood."""
     tokens = draw(30)
     scores = by_document(tokens)
-    merged = LanguageScores(
+    merged = Scores(
         scores.nll, (scores.num_targets + 1) // 2, scores.num_correct // 2, scores.text_nll, scores.text_bytes
     )
     fine, coarse = evaluate(scores), evaluate(merged)
@@ -131,7 +132,7 @@ def test_intervals_cover_the_truth_about_95_times_in_100():
     for trial in range(trials):
         lengths = random.geometric(1 / 80, 100)
         nll = random.gamma(lengths * np.maximum(0.1, random.normal(3.0, 0.5, 100)))
-        scores = LanguageScores(nll, lengths, lengths // 3, nll, lengths * 4)
+        scores = Scores(nll, lengths, lengths // 3, nll, lengths * 4)
         entry = evaluate(scores, metrics=["loss"], num_resamples=300, seed=trial)["loss"]
         covered += entry["low"] <= 3.0 <= entry["high"]
     assert 0.91 <= covered / trials <= 0.98
@@ -204,7 +205,7 @@ def test_a_perplexity_too_large_for_a_number_is_said_and_the_loss_stays():
 def test_a_bound_of_the_perplexity_too_large_for_a_number_leaves_the_value():
     nll = np.array([6850.0, 7250.0] * 10)  # 705 nats a token, exp of which is the largest there is at 709.8
     ten = np.full(20, 10)
-    entry = evaluate(LanguageScores(nll, ten, ten, nll, ten), metrics=["perplexity"])["perplexity"]
+    entry = evaluate(Scores(nll, ten, ten, nll, ten), metrics=["perplexity"])["perplexity"]
     assert entry["value"] == pytest.approx(math.exp(705))
     assert (entry["low"], entry["high"]) == (None, None)
     assert "upper bound" in entry["note"]
@@ -220,7 +221,7 @@ def test_targets_without_text_have_no_bits_per_byte():
 
 def test_nothing_to_predict_is_a_reason():
     none = np.zeros(3)
-    entries = evaluate(LanguageScores(none, none.astype(int), none.astype(int), none, none.astype(int)))
+    entries = evaluate(Scores(none, none.astype(int), none.astype(int), none, none.astype(int)))
     assert entries["loss"]["reason"] == "there is no token to predict"
     assert entries["loss"]["n"] == 0
 
@@ -234,4 +235,4 @@ def test_unknown_metrics_and_arrays_that_do_not_fit_are_bugs_of_the_caller():
     with pytest.raises(ValueError, match="no such metrics: accuracy"):
         evaluate(scores, metrics=["loss", "accuracy"])
     with pytest.raises(ValueError, match="do not fit"):
-        evaluate(LanguageScores(scores.nll[:3], scores.num_targets, scores.num_correct, scores.nll, scores.nll))
+        evaluate(Scores(scores.nll[:3], scores.num_targets, scores.num_correct, scores.nll, scores.nll))

@@ -17,10 +17,10 @@ from torch.nn.functional import cross_entropy
 
 from ftkit.commands.predict import open_classifier
 from ftkit.data.dataset import Split
-from ftkit.diagnosis.measurements import CurvePoint, ExampleLosses
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.inputs.sequences import evaluation_sequences
 from ftkit.interruption import STOP, Interrupted
+from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
@@ -30,7 +30,6 @@ from ftkit.training import probes
 from ftkit.training.probes import (
     ProbeLog,
     ProbeRows,
-    losses_of_logits,
     probe_rows,
     read_final_test,
     read_probe_rows,
@@ -316,8 +315,8 @@ def test_probing_rows_draws_from_no_state_that_training_uses() -> None:
     assert torch.equal(before[1], torch.get_rng_state())
 
 
-def losses(*nll: float) -> ExampleLosses:
-    return ExampleLosses(np.array(nll), np.arange(1, len(nll) + 1), np.zeros(len(nll), dtype=np.int64))
+def losses(*nll: float) -> Scores:
+    return Scores(np.array(nll), np.arange(1, len(nll) + 1), np.zeros(len(nll), dtype=np.int64))
 
 
 def test_what_is_written_is_read_back_in_the_order_of_steps(tmp_path: Path) -> None:
@@ -352,8 +351,8 @@ def test_points_of_other_rows_are_let_go_when_the_data_have_changed(tmp_path: Pa
 def test_the_loss_of_logits_is_the_plain_cross_entropy() -> None:
     logits = np.random.default_rng(0).normal(scale=30, size=(50, 4)).astype(np.float32)
     labels = np.arange(50) % 4
-    found = losses_of_logits(logits, labels)
+    found = scores_of_logits(logits, labels)
     expected = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels), reduction="none")
     np.testing.assert_allclose(found.nll, expected.numpy(), atol=1e-12)
     np.testing.assert_array_equal(found.num_correct, logits.argmax(axis=1) == labels)
-    np.testing.assert_allclose(losses_of_logits(np.zeros((2, 8), np.float32), labels[:2]).nll, math.log(8))
+    np.testing.assert_allclose(scores_of_logits(np.zeros((2, 8), np.float32), labels[:2]).nll, math.log(8))

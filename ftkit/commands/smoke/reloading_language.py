@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from ftkit.data.dataset import Split
-    from ftkit.metrics.language import LanguageScores
+    from ftkit.metrics.scores import Scores
     from ftkit.models.saved_lm import SavedLM
 
 NEW_TOKENS = 16
@@ -39,7 +39,6 @@ def read_language_model(model: Path, rows: Sequence[Mapping[str, str]], *, max_l
     from ftkit.data.dataset import Split
     from ftkit.models.saved_lm import load_saved_lm
     from ftkit.models.scoring import is_encoder_decoder
-    from ftkit.training.scores import loss_of_rows
 
     folder = Run(model).model_dir if is_run(model) else model
     device = torch.device("cpu")
@@ -53,10 +52,10 @@ def read_language_model(model: Path, rows: Sequence[Mapping[str, str]], *, max_l
         scores = _score_pairs(saved, split, device, max_length=max_length, max_target_length=longest)
     else:
         scores = _score_documents(saved, split, device, max_length=max_length)
-    return ReadBack(loss_of_rows(scores), [written], [])
+    return ReadBack(scores.losses, [written], [])
 
 
-def _score_documents(saved: SavedLM, split: Split, device: torch.device, *, max_length: int) -> LanguageScores:
+def _score_documents(saved: SavedLM, split: Split, device: torch.device, *, max_length: int) -> Scores:
     from ftkit.data.prompting import Prompting
     from ftkit.inputs.sequences import evaluation_sequences
     from ftkit.progress import Silent
@@ -70,7 +69,7 @@ def _score_documents(saved: SavedLM, split: Split, device: torch.device, *, max_
 
 def _score_pairs(
     saved: SavedLM, split: Split, device: torch.device, *, max_length: int, max_target_length: int
-) -> LanguageScores:
+) -> Scores:
     from ftkit.inputs.pairs import tokenize_pairs
     from ftkit.progress import Silent
     from ftkit.training.pair_scoring import PairScorer

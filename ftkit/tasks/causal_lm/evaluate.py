@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.decoding.continuing import sample_ids, stop_tokens
-from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting, Model, Reproduction, Set
+from ftkit.diagnosis.measurements import DomainGap, Forgetting, Model, Reproduction, Set
 from ftkit.diagnosis.report import DocumentLoss
 from ftkit.evaluation.kept_models import losses_on_record, other_weights
 from ftkit.evaluation.reference_text import letters, letters_a_byte, reference_texts, tokens_a_word
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, TEST_ROWS, Gathered, Subject
 from ftkit.inputs.batching import token_budget_batches
 from ftkit.inputs.sequences import Sequences, evaluation_sequences
+from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.models.scoring import TokenBatch, TokenScores, score_tokens
+from ftkit.models.scoring import TokenBatch, score_tokens
 from ftkit.tasks.causal_lm.examples import example_length
 from ftkit.training.language_probes import train_pieces
 from ftkit.training.prepared import make_scorable, scoring_dtype
@@ -37,14 +37,6 @@ TAIL = 8
 """Targets, at least, of the second half of a document for it to count as reproduced."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """What a model gave one set: losses by sequence, and the loss of every token."""
-
-    losses: ExampleLosses
-    tokens: TokenScores
-
-
 def measure_language_model(subject: Subject) -> Gathered:
     """Measure a causal language model; each piece of a long document is an example of its own."""
     found = Gathered()
@@ -54,7 +46,7 @@ def measure_language_model(subject: Subject) -> Gathered:
     reference = _reference(subject, found, base, tokenizer)
     if reference is not None:
         sets["reference"] = reference
-    scored: dict[tuple[Model, Set], _Scored] = _score(subject, "base", base, tokenizer, sets)
+    scored: dict[tuple[Model, Set], Scores] = _score(subject, "base", base, tokenizer, sets)
     del base
     gc.collect()
     scored |= _score_folder(subject, subject.kept, subject.model_dir, sets)
@@ -68,7 +60,7 @@ def measure_language_model(subject: Subject) -> Gathered:
                 scored |= _score_folder(subject, other, folder, sets)
             else:
                 reason = folder
-    found.losses |= {key: one.losses for key, one in scored.items()}
+    found.losses |= scored
     if reason:
         losses_on_record(subject, found, other, reason)
     _finish(subject, found, scored, sets, tokenizer)
@@ -118,7 +110,7 @@ def _load_base(subject: Subject) -> Any:
 
 def _score_folder(
     subject: Subject, name: Model, folder: Path, sets: dict[Set, Sequences]
-) -> dict[tuple[Model, Set], _Scored]:
+) -> dict[tuple[Model, Set], Scores]:
     dtype = scoring_dtype(subject.recipe, subject.device)
     saved = load_saved_lm(folder, dtype=dtype, device=subject.device, trust_remote_code=subject.trust)
     found = _score(subject, name, saved.model, saved.tokenizer, sets)
@@ -129,7 +121,7 @@ def _score_folder(
 
 def _score(
     subject: Subject, name: Model, model: Any, tokenizer: Any, sets: dict[Set, Sequences]
-) -> dict[tuple[Model, Set], _Scored]:
+) -> dict[tuple[Model, Set], Scores]:
     batching = make_scorable(model, tokenizer)
     return {
         (name, which): _score_set(subject, model, sequences, batching, what=f"the {name} model on {which}")
@@ -137,7 +129,7 @@ def _score(
     }
 
 
-def _score_set(subject: Subject, model: Any, sequences: Sequences, batching: Batching, *, what: str) -> _Scored:
+def _score_set(subject: Subject, model: Any, sequences: Sequences, batching: Batching, *, what: str) -> Scores:
     budget = TOKENS_A_BATCH.get(subject.device.type, TOKENS_A_BATCH["cuda"])
 
     def batches() -> Any:
@@ -147,10 +139,9 @@ def _score_set(subject: Subject, model: Any, sequences: Sequences, batching: Bat
             yield TokenBatch(batching.arrays(sequences, rows), owners[taken.learnt], taken.special[taken.learnt])
 
     with subject.reporter.track(what, total=len(sequences)) as advance:
-        tokens = score_tokens(
+        return score_tokens(
             model, batches(), num_sequences=len(sequences), device=subject.device, per_token=True, advance=advance
         )
-    return _Scored(ExampleLosses(tokens.nll, tokens.num_targets, tokens.num_correct), tokens)
 
 
 def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> Sequences | None:
@@ -203,7 +194,7 @@ def as_sequences(documents: Sequence[Sequence[int]]) -> Sequences:
 def _finish(
     subject: Subject,
     found: Gathered,
-    scored: dict[tuple[Model, Set], _Scored],
+    scored: dict[tuple[Model, Set], Scores],
     sets: dict[Set, Sequences],
     tokenizer: Any,
 ) -> None:
@@ -214,7 +205,7 @@ def _finish(
     if "reference" not in sets:
         found.absent["domain"] = "there is no reference to hold it against"
         return
-    on_data, on_reference = scored["base", "validation"].losses, scored["base", "reference"].losses
+    on_data, on_reference = scored["base", "validation"], scored["base", "reference"]
 
     def encode(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -233,18 +224,18 @@ def _finish(
     _documents(found, scored["base", "reference"], scored[kept, "reference"], sets["reference"], tokenizer)
 
 
-def _written_out(scored: _Scored, sequences: Sequences) -> npt.NDArray[np.bool_]:
+def _written_out(scored: Scores, sequences: Sequences) -> npt.NDArray[np.bool_]:
     """Whether greedy decoding from the first half of a document, or from a prompt, writes the rest word for word (N,).
 
     It does exactly when the right token is the likeliest at each place of the rest. Sequences whose rest is short, or
     which any model would write, count as not reproduced.
     """
-    assert scored.tokens.token_nll is not None, "asked for"
-    counts = scored.tokens.num_targets
+    assert scored.token_nll is not None, "asked for"
+    counts = scored.num_targets
     ends = np.cumsum(counts)
     found = np.zeros(len(sequences), dtype=np.bool_)
     for number, (end, count) in enumerate(zip(ends, counts, strict=True)):
-        whole = scored.tokens.token_nll[end - count : end]
+        whole = scored.token_nll[end - count : end]
         # a prompt is the first half already
         asked = bool(count < sequences.lengths[number] - 1)
         rest = whole if asked else whole[count // 2 :]
@@ -252,25 +243,25 @@ def _written_out(scored: _Scored, sequences: Sequences) -> npt.NDArray[np.bool_]
     return found
 
 
-def _documents(found: Gathered, base: _Scored, tuned: _Scored, sequences: Sequences, tokenizer: Any) -> None:
+def _documents(found: Gathered, base: Scores, tuned: Scores, sequences: Sequences, tokenizer: Any) -> None:
     """The documents of the reference whose loss rose most, with the rise of each token of the worst."""
-    assert base.tokens.token_nll is not None, "asked for"
-    assert tuned.tokens.token_nll is not None, "asked for"
-    counts = np.maximum(1, base.losses.num_targets)
-    rises = (tuned.losses.nll - base.losses.nll) / counts
-    ends, ids = np.cumsum(base.losses.num_targets), _ids(sequences)
+    assert base.token_nll is not None, "asked for"
+    assert tuned.token_nll is not None, "asked for"
+    counts = np.maximum(1, base.num_targets)
+    rises = (tuned.nll - base.nll) / counts
+    ends, ids = np.cumsum(base.num_targets), _ids(sequences)
     for place, number in enumerate(np.argsort(-rises)[:40]):
         pieces: list[tuple[str, float]] = []
         if place < 5:
-            span = slice(ends[number] - base.losses.num_targets[number], ends[number])
-            rise = tuned.tokens.token_nll[span] - base.tokens.token_nll[span]
+            span = slice(ends[number] - base.num_targets[number], ends[number])
+            rise = tuned.token_nll[span] - base.token_nll[span]
             words = [tokenizer.decode([index]) for index in ids[number][1:]]
             pieces = [(word, round(float(one), 4)) for word, one in zip(words, rise, strict=True)]
         found.documents.append(
             DocumentLoss(
                 found.texts["reference"][number][:300],
-                float(base.losses.nll[number] / counts[number]),
-                float(tuned.losses.nll[number] / counts[number]),
+                float(base.nll[number] / counts[number]),
+                float(tuned.nll[number] / counts[number]),
                 pieces,
             )
         )

@@ -6,13 +6,12 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE, Prompting
 from ftkit.decoding.continuing import stop_tokens
-from ftkit.metrics.language import LanguageScores, evaluate_language
+from ftkit.metrics.language import evaluate_language
+from ftkit.metrics.scores import Scores, made_up_scores
 from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import choose_device
@@ -27,15 +26,12 @@ from ftkit.training.language_probes import document_probe
 from ftkit.training.outcome import Finished
 from ftkit.training.prepared import Prepared, make_scorable, make_trainer, prepare_model, scoring_dtype
 from ftkit.training.running import run_trainer, say_failure
-from ftkit.training.scores import Scorer, example_losses, loss_of_rows, mean_scores, prediction_rows
-from ftkit.training.trainer import LanguageTrainer, SequenceRows, ValidationScores
+from ftkit.training.scores import Scorer, mean_scores, prediction_rows
+from ftkit.training.trainer import LanguageTrainer, SequenceRows
 from ftkit.training.training_probe import TrainingProbe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Scores = dict[str, LanguageScores]
-"""By split: validation and, where there is one, test."""
 
 
 def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
@@ -47,8 +43,7 @@ def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
     refuse_other_kinds(checkpoint)
     example_length(recipe, checkpoint)
     assert splits.prompting is not None, "the data room says how examples are written"
-    one = np.ones(2)
-    _measure(recipe, LanguageScores(one, one.astype(int), one.astype(int), one, one.astype(int)))
+    _measure(recipe, made_up_scores(2))
 
 
 def finetune(
@@ -83,7 +78,7 @@ def finetune(
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
 
     scorer = Scorer(prepared.batching, choose_device(use_cpu=recipe.training.use_cpu), reporter)
-    base: Scores = {}
+    base: dict[str, Scores] = {}
     if not recipe.method.keeps_base:
         # the only moment at which the untrained weights are there
         prepared.model.to(scorer.device)
@@ -104,7 +99,7 @@ def finetune(
         run.write_jsonl(run.predictions_file(split.name), prediction_rows(split, final[split.name], base[split.name]))
     write_json(run.metrics_file, metrics)
     run.update_manifest(training=facts)
-    return Finished(metrics, facts, {name: loss_of_rows(scores) for name, scores in final.items()})
+    return Finished(metrics, facts, {name: scores.losses for name, scores in final.items()})
 
 
 def _fit(
@@ -117,18 +112,19 @@ def _fit(
     probe: TrainingProbe,
     resumed: SealedCheckpoint | None,
 ) -> LanguageTrainer:
-    def score(model: Any) -> ValidationScores:
-        found = scorer.pieces(model, tokens.evaluation["validation"].sequences, what="scoring validation")
-        return ValidationScores(mean_scores(found), example_losses(found))
+    def score(model: Any) -> Scores:
+        return scorer.pieces(model, tokens.evaluation["validation"].sequences, what="scoring validation")
 
     rows = SequenceRows(tokens.train.sequences, prepared.batching)
     reporter = scorer.reporter
-    trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, probe=probe, say=reporter.say)
+    trainer = make_trainer(
+        recipe, run, model=prepared.model, rows=rows, score=score, means=mean_scores, probe=probe, say=reporter.say
+    )
     run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 
 
-def _score(model: Any, tokens: TokenizedSplits, splits: Splits, *, scorer: Scorer, what: str) -> Scores:
+def _score(model: Any, tokens: TokenizedSplits, splits: Splits, *, scorer: Scorer, what: str) -> dict[str, Scores]:
     return {
         split.name: scorer.split(model, split, tokens.evaluation[split.name], what=what) for split in splits.all()[1:]
     }
@@ -136,7 +132,7 @@ def _score(model: Any, tokens: TokenizedSplits, splits: Splits, *, scorer: Score
 
 def _score_saved(
     recipe: Recipe, run: Run, tokens: TokenizedSplits, splits: Splits, *, reporter: Reporter
-) -> tuple[Scores, Scores]:
+) -> tuple[dict[str, Scores], dict[str, Scores]]:
     """Score the model as it lies in the run, read back from the disk, and its base where an adapter can be lifted off.
 
     So what is measured is what was saved.
@@ -154,7 +150,7 @@ def _score_saved(
         return final, _score(saved.model, tokens, splits, scorer=scorer, what="scoring the base on")
 
 
-def _measure(recipe: Recipe, scores: LanguageScores) -> dict[str, dict[str, object]]:
+def _measure(recipe: Recipe, scores: Scores) -> dict[str, dict[str, object]]:
     return evaluate_language(
         scores,
         metrics=recipe.evaluation.metrics,

@@ -21,11 +21,12 @@ from ftkit.evaluation.kept_models import losses_on_record, other_weights
 from ftkit.evaluation.label_noise import find_label_noise
 from ftkit.evaluation.reference_text import reference_texts, tokens_a_word
 from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, take
+from ftkit.metrics.scores import scores_of_logits, softmax
 from ftkit.models.checkpoint import Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
-from ftkit.models.scoring import score_logits, softmax
-from ftkit.training.probes import losses_of_logits, probe_rows, validation_probe_rows
+from ftkit.models.scoring import score_logits
+from ftkit.training.probes import probe_rows, validation_probe_rows
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -80,7 +81,7 @@ def _score_models(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> 
     kept, other = subject.kept, "final" if subject.kept == "best" else "best"
     logits = _score_folder(subject, subject.model_dir, sets, what="the kept model")
     for which, split in sets.items():
-        found.losses[kept, which] = losses_of_logits(logits[which], split.labels)
+        found.losses[kept, which] = scores_of_logits(logits[which], split.labels)
     _keep_classes(subject, found, sets["validation"], logits["validation"])
     if subject.one_model:
         for which in sets:
@@ -90,7 +91,7 @@ def _score_models(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> 
         if isinstance(folder, Path):
             more = _score_folder(subject, folder, sets, what=f"the {other} checkpoint")
             for which, split in sets.items():
-                found.losses[other, which] = losses_of_logits(more[which], split.labels)  # type: ignore[index]
+                found.losses[other, which] = scores_of_logits(more[which], split.labels)  # type: ignore[index]
             return
     losses_on_record(subject, found, other, str(folder))  # type: ignore[arg-type]
 

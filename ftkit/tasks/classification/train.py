@@ -10,8 +10,8 @@ import numpy.typing as npt
 from ftkit.data.dataset import Splits
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.metrics import evaluate_classification
+from ftkit.metrics.scores import softmax
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.scoring import softmax
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint

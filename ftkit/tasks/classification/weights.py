@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.diagnosis.measurements import ExampleLosses
 from ftkit.encoders.features import TOKENS_A_BATCH, load_tokenizer, token_chunks
 from ftkit.encoders.fit import score
 from ftkit.encoders.heads import LoadedClassifier, load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.metrics.scores import Scores, scores_of_logits
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import SequenceLogits
 from ftkit.models.parameters import count_parameters
@@ -28,7 +28,7 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.training.arguments import training_arguments, training_precision
 from ftkit.training.outcome import Trained
-from ftkit.training.probes import ProbeLog, ProbeRows, losses_of_logits
+from ftkit.training.probes import ProbeLog, ProbeRows
 from ftkit.training.running import run_trainer
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _probe(recipe: Recipe, splits: Splits, run: Run, *, tokens: dict[str, Tokeni
     num_train, num_validation = len(splits.train), len(splits.validation)
     rows = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
 
-    def losses(model: Any, split: Split, rows: npt.NDArray[np.int64]) -> ExampleLosses:
+    def losses(model: Any, split: Split, rows: npt.NDArray[np.int64]) -> Scores:
         device, found = next(model.parameters()).device, tokens[split.name]
         lengths, max_tokens = found.lengths[rows], TOKENS_A_BATCH.get(device.type, 4_096)
         batches = ((batch, found.stack(rows[batch])) for batch in exact_length_batches(lengths, max_tokens=max_tokens))
@@ -189,7 +189,7 @@ def _probe(recipe: Recipe, splits: Splits, run: Run, *, tokens: dict[str, Tokeni
         module = SequenceLogits(model).eval()
         num_labels = len(splits.label_names)
         logits = score_logits(module, batches, num_rows=len(rows), num_labels=num_labels, device=device)
-        return losses_of_logits(logits, split.labels[rows])
+        return scores_of_logits(logits, split.labels[rows])
 
     return TrainingProbe(
         ProbeLog(run),

@@ -10,20 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.duplicates import key_of
-from ftkit.diagnosis.measurements import DomainGap, ExampleLosses, Forgetting, Model, Reproduction, Set
+from ftkit.diagnosis.measurements import DomainGap, Forgetting, Model, Reproduction, Set
 from ftkit.diagnosis.report import DocumentLoss
 from ftkit.evaluation.holes import holes_in_texts
 from ftkit.evaluation.kept_models import losses_on_record, other_weights
 from ftkit.evaluation.reference_text import reference_texts, tokens_a_word
 from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, take
 from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
+from ftkit.metrics.scores import Scores
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.tasks.seq2seq.examples import PairLengths, pair_lengths
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.prepared import make_scorable, scoring_dtype
 from ftkit.training.probes import probe_rows, validation_probe_rows
-from ftkit.training.scores import example_losses
 
 TAIL = 8
 """Tokens, at least, of a target for it to count as reproduced."""
@@ -105,8 +105,7 @@ def _score(
     batching = make_scorable(model, tokenizer)
     scorer = PairScorer(batching.pad_id, subject.device, subject.reporter)
     for which, tokenized in sets.items():
-        scores = scorer.targets(model, tokenized, what=f"the {name} model on {which}")
-        found.losses[name, which] = example_losses(scores)
+        found.losses[name, which] = scorer.targets(model, tokenized, what=f"the {name} model on {which}")
 
 
 def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> TokenizedPairs | None:
@@ -171,6 +170,6 @@ def _finish(subject: Subject, found: Gathered, tokenizer: Any) -> None:
         )
 
 
-def _word_for_word(losses: ExampleLosses) -> npt.NDArray[np.bool_]:
+def _word_for_word(losses: Scores) -> npt.NDArray[np.bool_]:
     """Targets of some length of which every token is the likeliest, so that greedy decoding writes them (N,)."""
     return np.asarray((losses.num_targets >= TAIL) & (losses.num_correct == losses.num_targets))

@@ -9,22 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from ftkit.data.dataset import Split
-from ftkit.decoding.continuing import Continuation
 from ftkit.metrics import evaluate_classification, evaluate_language
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
-from ftkit.metrics.language import LanguageScores
 from ftkit.metrics.predictions import Entry, describe_prediction
+from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
 from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
-from ftkit.tasks.seq2seq.pair_outputs import Outputs
-from ftkit.tasks.seq2seq.scores import SplitScores
-from ftkit.training.scores import loss_of_rows
+from ftkit.tasks.seq2seq.pair_outputs import texts_of_rows
 
 ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
 """Metrics of one output beside its references, as they stand in predictions/."""
 
 
-def measure(recipe: Recipe, split: Split, scores: SplitScores, *, label_names: Sequence[str] = ()) -> dict[str, Entry]:
+def measure(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str] = ()) -> dict[str, Entry]:
     """Metrics by name, each with its interval, in the order of the recipe; the loss first.
 
     Args:
@@ -38,7 +35,7 @@ def measure(recipe: Recipe, split: Split, scores: SplitScores, *, label_names: S
     """
     resampling: dict[str, Any] = {"num_resamples": recipe.evaluation.num_resamples, "seed": recipe.training.seed}
     names = list(dict.fromkeys(recipe.evaluation.metrics))
-    found = evaluate_language(scores.targets, metrics=_of(names, LANGUAGE_METRICS), **resampling)
+    found = evaluate_language(scores, metrics=_of(names, LANGUAGE_METRICS), **resampling)
     if scores.outputs is None:
         return found
     others = [name for name in names if name not in LANGUAGE_METRICS]
@@ -55,7 +52,7 @@ def measure(recipe: Recipe, split: Split, scores: SplitScores, *, label_names: S
 def _measure_labels(
     recipe: Recipe,
     split: Split,
-    scores: SplitScores,
+    scores: Scores,
     names: Sequence[str],
     label_names: Sequence[str],
     resampling: Mapping[str, Any],
@@ -73,7 +70,7 @@ def _measure_labels(
     # its loss is about labels; the one that is shown is about tokens, as in every task on texts
     del found["loss"]
     return found | evaluate_generated_labels(
-        match_labels(scores.outputs.texts_of_rows(split), label_names),
+        match_labels(texts_of_rows(scores.outputs, split), label_names),
         split.labels,
         label_names=label_names,
         metrics=_of(names, GENERATED_LABEL_METRICS),
@@ -90,17 +87,13 @@ def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
     texts = list(label_names) or ["one text", "another"]
     num_rows = len(texts)
     columns = {"prompt": texts, "completion": texts, "label": pa.array(range(num_rows), pa.int32())}
-    one = np.ones(num_rows)
-    outputs = Outputs(np.arange(num_rows), [[text] for text in texts], [Continuation(text, 1, True) for text in texts])
-    scores = SplitScores(
-        LanguageScores(one, one.astype(int), one.astype(int), one, one.astype(int)), outputs, np.eye(num_rows)
-    )
+    one = np.ones(num_rows, dtype=np.int64)
+    outputs = Outputs(np.arange(num_rows), [[text] for text in texts], texts, one, one < 1)
+    scores = made_up_scores(num_rows, outputs=outputs, num_labels=num_rows)
     measure(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names=label_names)
 
 
-def best_model_score(
-    recipe: Recipe, split: Split, scores: SplitScores, *, label_names: Sequence[str]
-) -> dict[str, float]:
+def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str]) -> dict[str, float]:
     """The metric that chooses the best model by its name, where the loss does not choose; NaN where it has no value."""
     name = recipe.training.metric_for_best_model
     if scores.outputs is None:
@@ -118,41 +111,38 @@ def best_model_score(
 
 
 def prediction_rows(
-    split: Split, final: SplitScores, base: SplitScores, *, label_names: Sequence[str]
+    split: Split, final: Scores, base: Scores, *, label_names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """One JSON object for each distinct source (with labels: for each row), with what the base wrote beside it."""
     rows = _label_rows(split, final, tuple(label_names)) if label_names else _text_rows(split, final)
-    losses, before = loss_of_rows(final.targets), loss_of_rows(base.targets)
-    texts = base.outputs.texts_of_rows(split) if base.outputs is not None else None
+    losses, before = final.losses, base.losses
+    texts = texts_of_rows(base.outputs, split) if base.outputs is not None else None
     for row, values in rows:
         measured = {"loss": round(float(losses[row]), 6), "base_loss": round(float(before[row]), 6)}
         yield values | measured | ({"base_output": texts[row]} if texts is not None else {})
 
 
-def _text_rows(split: Split, scores: SplitScores) -> Iterator[tuple[int, dict[str, Any]]]:
+def _text_rows(split: Split, scores: Scores) -> Iterator[tuple[int, dict[str, Any]]]:
     outputs = scores.outputs
     assert outputs is not None, "the model that was kept is always let write"
     by_name = score_rows(outputs.texts, outputs.references, ROW_SCORES)
     for number, row in enumerate(outputs.first_rows.tolist()):
-        written = outputs.written[number]
         yield (
             row,
             {
                 "source": split.table["prompt"][row].as_py(),
                 "references": outputs.references[number],
-                "output": written.text,
-                "new_tokens": written.num_tokens,
-                "stopped": written.stopped,
+                "output": outputs.texts[number],
+                "new_tokens": int(outputs.num_tokens[number]),
+                "stopped": not outputs.at_limit[number],
                 **{name: round(float(values[number]), 6) for name, values in by_name.items()},
             },
         )
 
 
-def _label_rows(
-    split: Split, scores: SplitScores, label_names: tuple[str, ...]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _label_rows(split: Split, scores: Scores, label_names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
     assert scores.outputs is not None, "the model that was kept is always let write"
-    texts, probabilities = scores.outputs.texts_of_rows(split), scores.probabilities
+    texts, probabilities = texts_of_rows(scores.outputs, split), scores.probabilities
     for row, label in enumerate(split.labels):
         known = {
             "source": split.table["prompt"][row].as_py(),

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs, TokenizedPairs
+from ftkit.metrics.scores import Outputs
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import GenerationSpec
 from ftkit.tasks.seq2seq.references import group_by_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What was written for the G distinct sources of a split.
-
-    Attributes:
-        first_rows: the first row of each source (G,).
-        references: texts that are right, for each source.
-        written: one for each source.
-    """
-
-    first_rows: npt.NDArray[np.int64]
-    references: list[list[str]]
-    written: list[Continuation]
-
-    @property
-    def texts(self) -> list[str]:
-        """The outputs, without special tokens."""
-        return [one.text for one in self.written]
-
-    @cached_property
-    def at_limit(self) -> npt.NDArray[np.bool_]:
-        """Whether each output was cut at its limit (G,)."""
-        return np.array([not one.stopped for one in self.written], dtype=np.bool_)
-
-    def texts_of_rows(self, split: Split) -> list[str]:
-        """The output of each row of the split, (N,): rows with one source share theirs."""
-        prompts: list[str] = split.table["prompt"].to_pylist()
-        by_prompt = {prompts[row]: text for row, text in zip(self.first_rows.tolist(), self.texts, strict=True)}
-        return [by_prompt[prompt] for prompt in prompts]
 
 
 def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> Decoding:
@@ -117,7 +83,20 @@ def write_split(
     finally:
         model.train(was_training)
         model.config.use_cache = cached
-    return Outputs(first_rows, references, written)
+    return Outputs(
+        first_rows,
+        references,
+        [one.text for one in written],
+        np.array([one.num_tokens for one in written], dtype=np.int64),
+        np.array([not one.stopped for one in written], dtype=np.bool_),
+    )
+
+
+def texts_of_rows(outputs: Outputs, split: Split) -> list[str]:
+    """The output of each row of a split, (N,): rows with one source share theirs."""
+    prompts: list[str] = split.table["prompt"].to_pylist()
+    by_prompt = {prompts[row]: text for row, text in zip(outputs.first_rows.tolist(), outputs.texts, strict=True)}
+    return [by_prompt[prompt] for prompt in prompts]
 
 
 def sources_of(pairs: Pairs) -> list[list[int]]:

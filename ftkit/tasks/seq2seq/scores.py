@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ftkit.data.dataset import Split
 from ftkit.decoding.knobs import Decoding
 from ftkit.inputs.pairs import TokenizedPairs
-from ftkit.metrics.language import LanguageScores
-from ftkit.tasks.seq2seq.pair_outputs import Outputs, write_split
+from ftkit.metrics.scores import Scores
+from ftkit.tasks.seq2seq.pair_outputs import write_split
 from ftkit.training.pair_scoring import PairScorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class SplitScores:
-    """What a model gave one split.
-
-    Attributes:
-        targets: losses by row, (N,).
-        outputs: what it wrote; None where it was not let write.
-        labels: log-likelihood of every label (N, K), where labels are the targets.
-    """
-
-    targets: LanguageScores
-    outputs: Outputs | None = None
-    labels: npt.NDArray[np.float64] | None = None
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """Of each label (N, K), given that the output is one of them."""
-        assert self.labels is not None, "asked only where labels are the targets"
-        weights = np.exp(self.labels - self.labels.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -59,9 +34,7 @@ class Evaluation:
     stop_ids: frozenset[int]
     label_ids: tuple[tuple[int, ...], ...] = ()
 
-    def run(
-        self, model: Any, split: Split, tokenized: TokenizedPairs, *, whose: str, generates: bool = True
-    ) -> SplitScores:
+    def run(self, model: Any, split: Split, tokenized: TokenizedPairs, *, whose: str, generates: bool = True) -> Scores:
         """Score one split.
 
         Args:
@@ -73,7 +46,7 @@ class Evaluation:
         """
         targets = self.scorer.targets(model, tokenized, what=f"scoring {whose} on {split.name}")
         if not generates:
-            return SplitScores(targets)
+            return targets
         labels = None
         if self.label_ids:
             what = f"{whose} chooses labels of {split.name}"
@@ -88,4 +61,4 @@ class Evaluation:
             reporter=self.scorer.reporter,
             what=f"{whose} writes for {split.name}",
         )
-        return SplitScores(targets, outputs, labels)
+        return replace(targets, logits=labels, outputs=outputs)

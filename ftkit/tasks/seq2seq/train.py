@@ -10,6 +10,7 @@ from ftkit.data.dataset import Splits
 from ftkit.data.prompting import PROMPTING_FILE
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.decoding.outputs import settings_of_the_model
+from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import choose_device
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
@@ -27,21 +28,18 @@ from ftkit.storage import write_json
 from ftkit.tasks.seq2seq.examples import PairTokens, pair_lengths, say_pair_tokens, tokenize_pair_splits
 from ftkit.tasks.seq2seq.outputs import best_model_score, measure, prediction_rows, rehearse_outputs
 from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
-from ftkit.tasks.seq2seq.scores import Evaluation, SplitScores
+from ftkit.tasks.seq2seq.scores import Evaluation
 from ftkit.training.language_probes import pair_probe
 from ftkit.training.outcome import Finished
 from ftkit.training.pair_scoring import PairScorer
 from ftkit.training.prepared import Prepared, make_scorable, make_trainer, scoring_dtype
 from ftkit.training.running import run_trainer, say_failure
-from ftkit.training.scores import example_losses, loss_of_rows, mean_scores
+from ftkit.training.scores import mean_scores
 from ftkit.training.seq2seq_model import prepare_seq2seq
-from ftkit.training.trainer import LanguageTrainer, PairRows, ValidationScores
+from ftkit.training.trainer import LanguageTrainer, PairRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Scores = dict[str, SplitScores]
-"""By split: validation and, where there is one, test."""
 
 
 def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
@@ -96,7 +94,7 @@ def finetune(
     prepared = prepare_seq2seq(recipe, checkpoint, tokenizer, reporter=reporter)
     evaluation = make_evaluation(recipe, data.splits, tokens, tokenizer, prepared.model, reporter=reporter)
 
-    base: Scores = {}
+    base: dict[str, Scores] = {}
     if not recipe.method.keeps_base:
         # the only moment at which the untrained weights are there
         prepared.model.to(evaluation.scorer.device)
@@ -111,10 +109,10 @@ def finetune(
 
     final, adapted_base = _score_saved(recipe, run, data, evaluation)
     base = base or adapted_base
-    say_failure(final["validation"].targets, base["validation"].targets, fit=facts["fit"], reporter=reporter)
+    say_failure(final["validation"], base["validation"], fit=facts["fit"], reporter=reporter)
     metrics = _write_scores(recipe, splits, run, final=final, base=base)
     run.update_manifest(training=facts)
-    return Finished(metrics, facts, {name: loss_of_rows(scores.targets) for name, scores in final.items()})
+    return Finished(metrics, facts, {name: scores.losses for name, scores in final.items()})
 
 
 def make_evaluation(
@@ -152,28 +150,34 @@ def _fit(
     validation = data.splits.validation
     generates = recipe.training.metric_for_best_model != "loss"
 
-    def score(model: Any) -> ValidationScores:
+    def score(model: Any) -> Scores:
         tokenized = data.tokens.evaluation["validation"]
-        found = evaluation.run(model, validation, tokenized, whose="the model", generates=generates)
+        return evaluation.run(model, validation, tokenized, whose="the model", generates=generates)
+
+    def means(found: Scores) -> dict[str, float]:
         chosen = best_model_score(recipe, validation, found, label_names=data.splits.label_names)
-        return ValidationScores(mean_scores(found.targets) | chosen, example_losses(found.targets))
+        return mean_scores(found) | chosen
 
     reporter = evaluation.scorer.reporter
     rows = PairRows(data.tokens.train.pairs, prepared.batching)
     probe = pair_probe(recipe, run, tokens=data.tokens, scorer=evaluation.scorer)
-    trainer = make_trainer(recipe, run, model=prepared.model, rows=rows, score=score, probe=probe, say=reporter.say)
+    trainer = make_trainer(
+        recipe, run, model=prepared.model, rows=rows, score=score, means=means, probe=probe, say=reporter.say
+    )
     run_trainer(trainer, reporter=reporter, resumed=resumed)
     return trainer
 
 
-def _score(model: Any, data: _Data, evaluation: Evaluation, *, whose: str, generates: bool) -> Scores:
+def _score(model: Any, data: _Data, evaluation: Evaluation, *, whose: str, generates: bool) -> dict[str, Scores]:
     return {
         split.name: evaluation.run(model, split, data.tokens.evaluation[split.name], whose=whose, generates=generates)
         for split in data.splits.all()[1:]
     }
 
 
-def _score_saved(recipe: Recipe, run: Run, data: _Data, evaluation: Evaluation) -> tuple[Scores, Scores]:
+def _score_saved(
+    recipe: Recipe, run: Run, data: _Data, evaluation: Evaluation
+) -> tuple[dict[str, Scores], dict[str, Scores]]:
     """Measure the model as it lies in the run, read back from the disk, and its base where that can be uncovered.
 
     So what is measured is what was saved.
@@ -193,7 +197,9 @@ def _score_saved(recipe: Recipe, run: Run, data: _Data, evaluation: Evaluation) 
         return final, _score(untuned, data, evaluation, whose="the base", generates=recipe.evaluation.score_base)
 
 
-def _write_scores(recipe: Recipe, splits: Splits, run: Run, *, final: Scores, base: Scores) -> dict[str, Any]:
+def _write_scores(
+    recipe: Recipe, splits: Splits, run: Run, *, final: dict[str, Scores], base: dict[str, Scores]
+) -> dict[str, Any]:
     measured, names = splits.all()[1:], splits.label_names
     metrics = {split.name: measure(recipe, split, final[split.name], label_names=names) for split in measured}
     metrics |= {f"base_{split.name}": measure(recipe, split, base[split.name], label_names=names) for split in measured}
