@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ftkit.report.tables import table_lines, widest
 
 if TYPE_CHECKING:
     from ftkit.training.plan import Plan
 
 NAME_WIDTH, COUNT_WIDTH = 28, 12
+WIDEST_VALUE = 48
+"""Characters of a recipe's value that push where it came from no further."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,7 @@ def count_lines(name: str, counted: Mapping[str, Mapping[str, int]]) -> list[str
     """
     splits = list(next(iter(counted.values())))
     rows = [[what, *(f"{counts.get(split, 0):,}" for split in splits)] for what, counts in counted.items()]
-    return table_lines([[name, *splits], *rows], [NAME_WIDTH] + [COUNT_WIDTH] * len(splits))
-
-
-def table_lines(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> list[str]:
-    """Cells in columns of given widths, the first to the left and the others to the right; what is over stands free."""
-    return [
-        f"{row[0]:<{widths[0]}}"
-        + "".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=False))
-        + "".join(row[len(widths) :])
-        for row in rows
-    ]
+    return table_lines([[name, *splits], *rows], align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
 
 
 def listed(counts: Mapping[str, int]) -> str:
@@ -62,19 +56,13 @@ def listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def shortened_to(text: str, limit: int) -> str:
-    """So many characters of a text at most."""
-    return f"{text[:limit]} ..." if len(text) > limit else text
-
-
 def recipe_lines(values: Sequence[tuple[str, Any, str]]) -> Iterator[str]:
     """Every value of the recipe with where it came from; what the user wrote stands out by its line number."""
     shown = [(key, _short(value), source) for key, value, source in values if value is not None or source != "default"]
     unset = [key for key, value, source in values if value is None and source == "default"]
-    keys, texts = (max(len(row[column]) for row in shown) for column in (0, 1))
+    keys, texts, sources = widest(shown)
     yield "recipe"
-    for key, text, source in shown:
-        yield f"  {key:<{keys}}  {text:<{min(texts, 48)}}  {source}"
+    yield from table_lines(shown, widths=(keys, min(texts, WIDEST_VALUE), sources), indent=2)
     yield f"  not set: {', '.join(unset)}"
 
 

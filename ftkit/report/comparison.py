@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from ftkit.report.tables import hanging, table_lines
@@ -248,8 +249,8 @@ def _row(label: str, cells: Sequence[str]) -> Iterator[str]:
     if len(label) > LABEL:
         yield f"  {label}"
         label = ""
-    folded = ["\n".join(textwrap.fill(line, CELL) for line in cell.split("\n")) for cell in cells]
-    yield from table_lines([[label, *folded]], widths=(LABEL, CELL), gap=1)
+    folded = ([part for line in cell.split("\n") for part in textwrap.wrap(line, CELL) or [""]] for cell in cells)
+    yield from table_lines(zip_longest([label], *folded, fillvalue=""), widths=(LABEL, CELL), gap=1, indent=2)
 
 
 def _score(entry: Mapping[str, Any] | None) -> str:

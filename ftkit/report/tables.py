@@ -8,9 +8,9 @@ from itertools import zip_longest
 
 
 def table_lines(
-    rows: Iterable[Sequence[str]], *, align: str = "<", widths: Sequence[int] = (), gap: int = 2, indent: int = 2
-) -> Iterator[str]:
-    """Rows of cells beneath one another; a cell with line breaks takes as many lines as it has.
+    rows: Iterable[Sequence[str]], *, align: str = "<", widths: Sequence[int] = (), gap: int = 2, indent: int = 0
+) -> list[str]:
+    """Rows of cells beneath one another.
 
     Args:
         rows: of cells, whose number may differ from row to row.
@@ -22,24 +22,18 @@ def table_lines(
 
     Example:
         >>> print(*table_lines([["", "rows"], ["train", "1,200"], ["test", "80"]], align="<>"), sep="\\n")
-                  rows
-          train  1,200
-          test      80
+                rows
+        train  1,200
+        test      80
     """
     rows = [list(row) for row in rows]
     widths = widths or widest(rows)
-    for row in rows:
-        cells = [cell.split("\n") for cell in row]
-        for number in range(max(map(len, cells), default=0)):
-            parts = (
-                padded(
-                    lines[number] if number < len(lines) else "",
-                    widths[min(place, len(widths) - 1)],
-                    side=align[min(place, len(align) - 1)],
-                )
-                for place, lines in enumerate(cells)
-            )
-            yield (" " * indent + (" " * gap).join(parts)).rstrip()
+    return [(" " * indent + (" " * gap).join(_filled(row, align=align, widths=widths))).rstrip() for row in rows]
+
+
+def _filled(cells: Sequence[str], *, align: str, widths: Sequence[int]) -> Iterator[str]:
+    for place, cell in enumerate(cells):
+        yield padded(cell, widths[min(place, len(widths) - 1)], side=align[min(place, len(align) - 1)])
 
 
 def widest(rows: Iterable[Sequence[str]]) -> list[int]:
@@ -47,7 +41,7 @@ def widest(rows: Iterable[Sequence[str]]) -> list[int]:
     from rich.cells import cell_len
 
     columns = zip_longest(*rows, fillvalue="")
-    return [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    return [max(map(cell_len, column)) for column in columns]
 
 
 def padded(text: str, width: int, *, side: str = "<") -> str:

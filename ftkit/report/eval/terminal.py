@@ -102,7 +102,6 @@ def _table_lines(tables: Sequence[ScoreTable], width: int) -> Iterator[str]:
                 [[name, *(cells[place] for place in block)] for name, cells in rows],
                 widths=[label, *(widths[place] for place in block)],
                 gap=GAP,
-                indent=0,
             )
 
 

@@ -6,7 +6,8 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
+from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
@@ -85,7 +86,7 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
 def _example_lines(examples: list[str]) -> list[str]:
     lines = ["the first examples as the model will see them; what is learnt stands in ⟦ ⟧"]
     for example in examples:
-        lines += ["  " + shortened_to(example, EXAMPLE_CHARACTERS).replace("\n", "\n  "), ""]
+        lines += ["  " + shortened(example, EXAMPLE_CHARACTERS).replace("\n", "\n  "), ""]
     return lines
 
 
@@ -108,4 +109,4 @@ def _token_lines(reports: dict[str, TokenReport]) -> list[str]:
         shown = [f"{lengths.mean:.0f}", f"{lengths.p50:,}", f"{lengths.p95:,}", f"{lengths.longest:,}"]
         all_of_them = [f"{report.num_tokens:,}", f"{report.percent_learnt:.1f}%"]
         lines.append([f"  {split}", *all_of_them, *shown, f"{lengths.percent_truncated:.1f}%"])
-    return table_lines(lines, (14, 12, 12, 8, 8, 8, 10, 8))
+    return table_lines(lines, align="<>", widths=(14, 12, 12, 8, 8, 8, 10, 8), gap=0)

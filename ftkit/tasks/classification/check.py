@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
+from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import TokenStatistics
@@ -48,7 +49,7 @@ def check_data(recipe: Recipe) -> DataCheck:
         warnings=[*_cut_warnings(tokens["train"]), *found.warnings],
         examples=[
             "two examples as the model will see them",
-            *(f"  {shortened_to(shown['input'], EXAMPLE_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
+            *(f"  {shortened(shown['input'], EXAMPLE_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
         ],
         figures={
             "audit": found.to_dict(),
@@ -107,7 +108,7 @@ def _token_lines(tokens: dict[str, TokenStatistics], rows_tokenized: dict[str, i
         counted = [f"{found.mean:.1f}", f"{found.p50}", f"{found.p95}", f"{found.longest}"]
         of = "" if rows_tokenized[split] == rows[split] else f"  first {rows_tokenized[split]:,} rows"
         lines.append([f"  {split}", *counted, f"{found.percent_truncated:.1f}%", of])
-    return table_lines(lines, (28, 8, 8, 8, 9, 11))
+    return table_lines(lines, align="<>", widths=(28, 8, 8, 8, 9, 11, 0), gap=0)
 
 
 def _cut_warnings(train: TokenStatistics) -> list[str]:

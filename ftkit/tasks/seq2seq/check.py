@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed, shortened_to, table_lines
+from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
@@ -97,7 +98,7 @@ def _example_lines(examples: list[dict[str, str]]) -> list[str]:
     lines = ["the first examples as the model will see them"]
     for example in examples:
         for side, text in example.items():
-            lines.append(f"  {side}  " + shortened_to(text, EXAMPLE_CHARACTERS).replace("\n", "\n          "))
+            lines.append(f"  {side}  " + shortened(text, EXAMPLE_CHARACTERS).replace("\n", "\n          "))
         lines.append("")
     return lines
 
@@ -122,4 +123,4 @@ def _token_lines(reports: dict[str, PairTokenReport]) -> list[str]:
         for name, num_tokens, side in sides:
             shown = [f"{side.mean:.0f}", f"{side.p50:,}", f"{side.p95:,}", f"{side.longest:,}"]
             lines.append([f"  {split} {name}", f"{num_tokens:,}", *shown, f"{side.percent_truncated:.1f}%"])
-    return table_lines(lines, (20, 12, 8, 8, 8, 10, 8))
+    return table_lines(lines, align="<>", widths=(20, 12, 8, 8, 8, 10, 8), gap=0)
