@@ -30,6 +30,7 @@ from ftkit.report.eval.files import write_report
 from ftkit.runs import run as runs
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.run import Run
+from ftkit.tasks.table import task_of
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
 
@@ -82,7 +83,8 @@ def evaluate(
 
 def curve_verdict(run: Run) -> str:
     """One sentence about a finished run, from what was recorded while it trained; `evaluate` looks closer."""
-    return learning_curve.curve_verdict(run, load_recipe(run.recipe_file, check_files=False).recipe)
+    recipe = load_recipe(run.recipe_file, check_files=False).recipe
+    return learning_curve.curve_verdict(run, recipe, unit=task_of(recipe.task).unit)
 
 
 def advised_recipe(run: Path, report: Report) -> str:
@@ -138,7 +140,7 @@ def evaluate_subject(subject: Subject) -> Report:
         UserError: a model, a base or a reference that cannot be read.
     """
     began = time.perf_counter()
-    found = _measure(subject)
+    found = task_of(subject.recipe.task).measure(subject)
     find_leaks(subject, found)
     found.faults = find_faults(subject)
     if subject.recipe.method.trains == "weights":
@@ -152,26 +154,11 @@ def evaluate_subject(subject: Subject) -> Report:
     return make_report(subject, found, measured, verdict, created=created, seconds=time.perf_counter() - began)
 
 
-def _measure(subject: Subject) -> Gathered:
-    task = subject.recipe.task
-    if task == "classification":
-        from ftkit.tasks.classification.evaluate import measure_classifier
-
-        return measure_classifier(subject)
-    if task == "causal_lm":
-        from ftkit.tasks.causal_lm.evaluate import measure_language_model
-
-        return measure_language_model(subject)
-    from ftkit.tasks.seq2seq.evaluate import measure_seq2seq
-
-    return measure_seq2seq(subject)
-
-
 def as_measurements(subject: Subject, found: Gathered) -> Measurements:
     """What was gathered, as the diagnosis takes it."""
     return Measurements(
-        task=subject.recipe.task,
-        method=subject.recipe.method.type,
+        unit=task_of(subject.recipe.task).unit,
+        trains=subject.recipe.method.trains,
         losses=found.losses,
         setting=_setting(subject),
         absent=found.absent,
@@ -218,9 +205,9 @@ def _with_trials(subject: Subject, found: Gathered, measured: Measurements, verd
         found.absent["trials"] = "there is nothing to hold a trial against"
         return replace(measured, absent=found.absent)
     possible = possible_trials(subject)
-    thorough, method = subject.effort == "thorough", subject.recipe.method.type
+    thorough, trains = subject.effort == "thorough", subject.recipe.method.trains
     for further in (False, True):
-        kinds = further_trials(verdict) if further else first_trials(verdict, method=method, thorough=thorough)
+        kinds = further_trials(verdict) if further else first_trials(verdict, trains=trains, thorough=thorough)
         for kind in possible:
             if kind not in kinds or not (thorough or _quick(subject, kind)):
                 continue

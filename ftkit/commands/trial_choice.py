@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from ftkit.diagnosis.measurements import TrialKind
 from ftkit.diagnosis.verdict import Verdict
+from ftkit.methods.section import Trains
 
 
-def first_trials(verdict: Verdict, *, method: str, thorough: bool) -> set[TrialKind]:
+def first_trials(verdict: Verdict, *, trains: Trains, thorough: bool) -> set[TrialKind]:
     """All that may tell of underfitting where asked to be thorough, else those on which something that is open depends.
 
     Args:
         verdict: without any trial.
-        method: of the run.
+        trains: what the method of the run trains.
         thorough: whether time does not matter.
     """
     if thorough:
         return {"rate", "longer", "rank", "unfrozen"}
     states = {check.name: check.state for check in verdict.checks}
     learnt_by_heart = {"overfit", "memorised"} & set(verdict.fired)
-    frozen = method == "frozen"
+    frozen = trains == "head"
     wanted: dict[TrialKind, bool] = {
         "rate": states["not_converged"] == "cannot_tell" or states["no_gain"] == "fired",
         # a frozen head is run to its end by default, and early stopping says when that is

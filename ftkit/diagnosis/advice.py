@@ -47,7 +47,7 @@ def against_leakage(split: str, exact: int, near: int) -> tuple[Change, ...]:
 def against_collapse(found: Measurements) -> tuple[Change, ...]:
     """A third of the rate, a warm-up, and classes that weigh the same."""
     changes = _rate(found, *_to_usual(found, "one answer for everything is what too large steps leave"))
-    if found.method != "frozen" and not (found.setting.warmup_steps or 0) > 0:
+    if found.trains != "head" and not (found.setting.warmup_steps or 0) > 0:
         changes += (Change("training.warmup_steps", 0.1, "the first steps were taken at the full rate"),)
     changes += _long_enough(found)
     if found.setting.class_weights == "none":
@@ -120,7 +120,7 @@ def against_gap(found: Measurements, *, by_heart: bool) -> tuple[Change, ...]:
     )  # fmt: skip
     if by_heart:
         return (*changes, Change("data.train_file", None, "give it many times the rows: these were learnt by heart"))
-    if found.method != "full":
+    if found.trains != "weights":
         changes += (Change("method.type", "full", "what is trained now is too little for text this far from the base"),)
     return changes
 
@@ -156,7 +156,7 @@ def against_forgetting(found: Measurements, rise: float) -> tuple[Change, ...]:
     """Smaller steps, in proportion to what was lost; adapters where every weight was trained."""
     # half of the margin is the aim: a rate that just reaches it would fire every other time
     factor = min(30.0, max(3.0, rise / 0.125))
-    if found.method == "full" and found.task != "classification":
+    if found.trains == "weights" and found.unit != "example":
         return (
             Change("method.type", "lora", "adapters change less of what the base knows, and can be taken off"),
             Change(RATE, rounded((found.setting.learning_rate or 1e-4) * 3 / factor),
@@ -212,7 +212,7 @@ def _long_enough(found: Measurements) -> tuple[Change, ...]:
     Source: Mosbach et al. 2021, On the Stability of Fine-tuning BERT.
     """
     steps, epochs = found.setting.num_steps, found.setting.num_epochs_done
-    if not steps or not epochs or found.method == "frozen":
+    if not steps or not epochs or found.trains == "head":
         return ()
     factor = min(FEW_STEPS / steps, MANY_EPOCHS / epochs)
     return lengthen(found, factor, f"{steps:,} smaller steps do not reach far") if factor > 1 else ()
@@ -228,8 +228,8 @@ def _to_usual(found: Measurements, why: str) -> tuple[float, str]:
 
 def _decay(found: Measurements) -> tuple[Change, ...]:
     decay = found.setting.weight_decay
-    if found.method == "frozen" and decay != "auto":
+    if found.trains == "head" and decay != "auto":
         return (Change("training.weight_decay", "auto", "the strength of the penalty is chosen on validation then"),)
-    if isinstance(decay, int | float) and decay < 0.1 and found.method == "full":
+    if isinstance(decay, int | float) and decay < 0.1 and found.trains == "weights":
         return (Change("training.weight_decay", 0.1, f"it was {decay:g}"),)
     return ()

@@ -89,7 +89,7 @@ def check_label_noise(found: Measurements, margins: Margins) -> Check:
     """Fires when classifiers that did not see a label contradict it where they are surest, or texts have two labels."""
     noise = found.noise
     if noise is None:
-        state: State = "cannot_tell" if found.task == "classification" else "not_applicable"
+        state: State = "cannot_tell" if found.unit == "example" else "not_applicable"
         return Check("label_noise", state, found.absent.get("noise", "there are no class labels"))
     largest = int(np.bincount(noise.labels).max(initial=0))
     judged, errors = noise_rate(noise.out_of_fold, noise.labels)

@@ -116,7 +116,7 @@ def _not_carried(found: Measurements, kept: Scores, *, through: bool, margins: M
         margins: of the diagnosis.
     """
     train, domain = found.of(found.kept, "train"), found.domain
-    if train is None or domain is None or found.task == "classification":
+    if train is None or domain is None or found.unit == "example":
         return None
     # text in tokens of a letter each is four tokens for one of the reference
     margin = margins.carried / _tokens_for_one(domain)

@@ -22,7 +22,7 @@ from ftkit.metrics.scores import Scores
 def check_capacity(found: Measurements, margins: Margins) -> Check:
     """Fires when training has levelled off and a trial with more that is trained learns the train probe better."""
     name = "capacity"
-    if found.method == "full":
+    if found.trains == "weights":
         return Check(name, "not_applicable", "every weight is trained already")
     trials = [trial for trial in found.trials if trial.kind in {"unfrozen", "rank"}]
     if not trials:
@@ -47,7 +47,7 @@ def _fits_train(found: Measurements, margins: Margins) -> Check | None:
     evidence = (above.evidence("validation less train, kept model", unit=unit, margin=margin),)
     summary = f"train is learnt better than validation by {above.words()}, so there is room for more than they share"
     # a head on many numbers can learn its few rows by heart and still lack what the task needs
-    if found.method != "frozen" and above.low > margin and above.n >= margins.held_out:
+    if found.trains != "head" and above.low > margin and above.n >= margins.held_out:
         return Check("capacity", "clear", summary, evidence)
     if base is None or len(base) != len(train) or not base.loss > 0:
         return None
@@ -87,7 +87,7 @@ def check_gain(found: Measurements, margins: Margins) -> Check:
     fitted = {rival: sets["validation"] for rival, sets in found.baselines.items() if "validation" in sets}
     if kept is None or base is None or len(base) != len(kept):
         return Check(name, "cannot_tell", found.absent.get("baselines", "there is nothing to compare it with"))
-    if found.task != "classification":
+    if found.unit != "example":
         gain = paired_rise(base, kept, groups=found.groups.get("validation"), seed=found.seed)
         evidence = (gain.evidence("validation loss, better than the base by", unit="nat a token", margin=margins.gain),)
         summary = f"on validation it is better than the base by {gain.words()} a token"

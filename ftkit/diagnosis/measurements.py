@@ -9,8 +9,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ftkit.methods.section import Trains
 from ftkit.metrics.scores import CurvePoint, Floats, Integers, Scores
 
+Unit = Literal["example", "token"]
+"""What a loss is the mean over; an example is one where its target is a label."""
 Model = Literal["base", "best", "final"]
 """The untrained model, the best checkpoint by validation, the weights after the last step."""
 Set = Literal["train", "validation", "test", "reference"]
@@ -194,8 +197,8 @@ class Measurements:
     """Everything that a verdict is made from.
 
     Attributes:
-        task: classification, causal_lm or seq2seq.
-        method: frozen, full, lora, prompt_tuning, prefix_tuning, or unknown.
+        unit: what a loss is the mean over: `example` where each has one target, its label, else `token`.
+        trains: what the method trains.
         losses: by model and set; the same examples in the same order for every model of a set. `best` is the kept
             model's where the recipe keeps the best.
         absent: `final/test` -> why there is no such entry in `losses`.
@@ -217,8 +220,8 @@ class Measurements:
         seed: of the resamples.
     """
 
-    task: str
-    method: str
+    unit: Unit
+    trains: Trains
     losses: Mapping[tuple[Model, Set], Scores]
     setting: Setting = field(default_factory=Setting)
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -237,11 +240,6 @@ class Measurements:
     trials: Sequence[Trial] = ()
     drift: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
-
-    @property
-    def unit(self) -> str:
-        """What a loss is the mean over."""
-        return "example" if self.task == "classification" else "token"
 
     @property
     def nats(self) -> str:

@@ -59,7 +59,7 @@ def _by_membership(found: Measurements, margins: Margins) -> Check:
 def _less_base(found: Measurements, which: Set, losses: Scores) -> Scores:
     """Losses less those of the base, where there is one: what is hard for both tells nothing, nor what is easy."""
     base = found.of("base", which)
-    if found.task == "classification" or base is None or len(base) != len(losses):
+    if found.unit == "example" or base is None or len(base) != len(losses):
         return losses
     return Scores(losses.nll - base.nll, losses.num_targets, losses.num_correct)
 

@@ -30,12 +30,12 @@ def find_faults(subject: Subject) -> list[str]:
 
 def _unmoved(subject: Subject) -> str:
     """Why nothing was trained, empty where something was."""
-    method = subject.recipe.method.type
-    if method == "lora":
+    trains = subject.recipe.method.trains
+    if trains == "adapter":
         ends = [tensor for name, tensor in _tensors(subject.model_dir) if ".lora_B." in name]
         if ends and not any(bool(tensor.any()) for tensor in ends):
             return "no adapter moved: every B is zero"
-    if method == "full":
+    if trains == "weights":
         before = {_hash(tensor) for _, tensor in _tensors(subject.checkpoint.folder)}
         after = {_hash(tensor) for _, tensor in _tensors(subject.model_dir)}
         # a new head is moved by its making alone

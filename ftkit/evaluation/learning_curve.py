@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftkit.diagnosis.diagnose import diagnose
-from ftkit.diagnosis.measurements import Measurements, Model, Set, Setting
+from ftkit.diagnosis.measurements import Measurements, Model, Set, Setting, Unit
 from ftkit.diagnosis.verdict import TITLES
 from ftkit.metrics.scores import Scores
 from ftkit.recipe.schema import Recipe
@@ -14,7 +14,7 @@ SEEN = ("invalid_run", "not_converged", "memorised", "overfit", "no_gain", "too_
 """Checks that learning curves are enough for."""
 
 
-def curve_verdict(run: Run, recipe: Recipe) -> str:
+def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit) -> str:
     """One sentence about a finished run, from the losses taken while it trained; nothing is scored for it."""
     points = read_probes(run)
     trained = [point for point in points if point.step > 0]
@@ -28,7 +28,7 @@ def curve_verdict(run: Run, recipe: Recipe) -> str:
         ("best", "train"): best.train,
         ("best", "validation"): best.validation,
     }
-    if points[0].step == 0 and recipe.task != "classification":
+    if points[0].step == 0 and unit == "token":
         losses |= {("base", "train"): points[0].train, ("base", "validation"): points[0].validation}
     setting = Setting(
         num_steps=trained[-1].step,
@@ -40,7 +40,7 @@ def curve_verdict(run: Run, recipe: Recipe) -> str:
         load_best=training.load_best_model_at_end,
     )
     verdict = diagnose(
-        Measurements(recipe.task, recipe.method.type, losses, setting=setting, curve=points, seed=training.seed)
+        Measurements(unit, recipe.method.trains, losses, setting=setting, curve=points, seed=training.seed)
     )
     for check in verdict.checks:
         if check.state == "fired" and check.name in SEEN:

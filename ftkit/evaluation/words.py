@@ -65,9 +65,9 @@ def words_for(measured: Measurements) -> dict[str, str]:
     """Term -> explanation, for those that a report of these measurements uses."""
     found = dict(WORDS)
     kinds = {"kl": KL, "masked": MASKED, "denoising": DENOISING}
-    if measured.method == "frozen":
+    if measured.trains == "head":
         found["forgetting"] = FROZEN
-    elif measured.method in {"prompt_tuning", "prefix_tuning"}:
+    elif measured.trains == "prompt":
         found["forgetting"] = PROMPT
     elif measured.forgetting.kind in kinds:
         found["forgetting"] = kinds[measured.forgetting.kind]

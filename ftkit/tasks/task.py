@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
     from ftkit.data.gather import Source
+    from ftkit.diagnosis.measurements import Unit
+    from ftkit.evaluation.subject import Gathered, Subject
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
     from ftkit.recipe.schema import DataSpec, Recipe
@@ -22,12 +24,17 @@ ANSWERED_BY = {
     "rehearse": "train",
     "finetune": "train",
     "check_data": "check",
+    "unit": "scores",
+    "measure": "evaluate",
 }
 """Question -> the file of a task's folder that answers it: the same in every task, and imported when it is asked."""
 
 
 class Task(Protocol):
     """What a task of a recipe does."""
+
+    unit: Unit
+    """What its losses are means over."""
 
     def load_splits(self, spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
         """Read, check and split the data of a recipe.
@@ -80,6 +87,13 @@ class Task(Protocol):
 
         Raises:
             UserError: the data or the base model cannot be had, or do not fit.
+        """
+
+    def measure(self, subject: Subject) -> Gathered:
+        """Measure a model for `ftkit eval`: base, best and last on every set, baselines, and what the base knew.
+
+        Raises:
+            UserError: a model, a base or a reference that cannot be read.
         """
 
 

@@ -52,8 +52,8 @@ def healthy() -> Measurements:
         sets |= {(model, "train"): points[-1].train, (model, "validation"): points[-1].validation}
     nowhere = np.zeros(400, dtype=bool)
     return Measurements(
-        task="causal_lm",
-        method="full",
+        unit="token",
+        trains="weights",
         losses=sets,
         curve=points,
         setting=Setting(
@@ -94,7 +94,7 @@ def with_predictions(
     names, counts = ("a", "b", "c"), np.bincount(labels, minlength=3)
     return replace(
         found,
-        task="classification",
+        unit="example",
         losses=sets,
         curve=[point for point in points if point.step],
         classes=Classes(names, labels, probabilities, counts),

@@ -187,14 +187,14 @@ def test_a_model_that_saw_its_rows_less_than_once_is_advised_three_passes(health
 
 def test_an_adapter_that_full_training_outdoes_on_train_and_validation_lacks_capacity(healthy: Measurements):
     trial = Trial("unfrozen", "a trial", losses(0.5, seed=1), losses(0.7, seed=2), {"method.type": "full"})
-    found = replace(healthy, method="lora", trials=[trial])
+    found = replace(healthy, trains="adapter", trials=[trial])
     assert diagnose(found).headline == "capacity"
     assert keys(diagnose(found))["method.type"] == "full"
 
 
 def test_a_trial_that_learns_train_alone_is_no_sign_of_lacking_capacity(healthy: Measurements):
     trial = Trial("unfrozen", "a trial", losses(0.2, seed=1), losses(1.4, seed=2), {"method.type": "full"})
-    assert check(diagnose(replace(healthy, method="lora", trials=[trial])), "capacity").state == "clear"
+    assert check(diagnose(replace(healthy, trains="adapter", trials=[trial])), "capacity").state == "clear"
 
 
 def test_an_adapter_that_learns_train_much_better_than_validation_has_room_and_one_a_little_better_may_not(
@@ -203,7 +203,7 @@ def test_an_adapter_that_learns_train_much_better_than_validation_has_room_and_o
     def adapter(train: float, validation: float) -> str:
         sets = {(model, "train"): losses(train, seed=1) for model in ("best", "final")}
         sets |= {(model, "validation"): losses(validation, seed=2) for model in ("best", "final")}
-        found = replace(healthy, method="lora", losses={**healthy.losses, **sets})
+        found = replace(healthy, trains="adapter", losses={**healthy.losses, **sets})
         return check(diagnose(found), "capacity").state
 
     assert adapter(1.6, 2.2) == "clear"
@@ -212,7 +212,7 @@ def test_an_adapter_that_learns_train_much_better_than_validation_has_room_and_o
 
 def test_what_more_time_brings_as_well_is_not_for_want_of_trained_weights(healthy: Measurements):
     trial = Trial("rank", "a trial", losses(0.7, seed=1), losses(0.8, seed=2), {"method.r": 64})
-    found = replace(healthy, method="lora", trials=[trial])
+    found = replace(healthy, trains="adapter", trials=[trial])
     assert "capacity" in diagnose(found).fired
     assert "capacity" not in diagnose(tried_for_longer(found, train=0.75, validation=0.79)).fired
 
@@ -339,7 +339,7 @@ def test_what_keeps_from_learning_is_not_advised_while_too_little_is_learnt(heal
 def test_what_a_prompt_changes_is_not_forgotten(healthy: Measurements):
     gone = {("best", "reference"): losses(4.0, seed=3)}
     found = replace(
-        healthy, losses={**healthy.losses, **gone}, forgetting=Forgetting("kl", removable=True), method="prompt_tuning"
+        healthy, losses={**healthy.losses, **gone}, forgetting=Forgetting("kl", removable=True), trains="prompt"
     )
     assert check(diagnose(found), "forgetting").state == "clear"
 

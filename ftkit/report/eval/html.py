@@ -126,7 +126,7 @@ def _drift_share(report: Report) -> Mapping[str, float]:
 
 def _left_out(report: Report, drawn: set[str]) -> Iterator[tuple[str, str]]:
     """What the page does not show, and why."""
-    classifier = report.task == "classification"
+    classifier = report.unit == "example"
     reasons = {
         "curve": "fewer than two evaluations of the training are known",
         "fit": "no model was scored on both train and validation",

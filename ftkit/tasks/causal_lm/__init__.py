@@ -6,7 +6,9 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.check import check_data as check_data
+    from ftkit.tasks.causal_lm.evaluate import measure as measure
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
+    from ftkit.tasks.causal_lm.scores import unit as unit
     from ftkit.tasks.causal_lm.train import finetune as finetune
     from ftkit.tasks.causal_lm.train import rehearse as rehearse
 else:

@@ -37,7 +37,7 @@ TAIL = 8
 """Targets, at least, of the second half of a document for it to count as reproduced."""
 
 
-def measure_language_model(subject: Subject) -> Gathered:
+def measure(subject: Subject) -> Gathered:
     """Measure a causal language model; each piece of a long document is an example of its own."""
     found = Gathered()
     tokenizer = load_tokenizer_for_lm(subject.checkpoint, trust_remote_code=subject.trust)

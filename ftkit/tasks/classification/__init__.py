@@ -6,7 +6,9 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.classification.check import check_data as check_data
+    from ftkit.tasks.classification.evaluate import measure as measure
     from ftkit.tasks.classification.form import load_splits as load_splits
+    from ftkit.tasks.classification.scores import unit as unit
     from ftkit.tasks.classification.train import finetune as finetune
     from ftkit.tasks.classification.train import rehearse as rehearse
 else:

@@ -32,7 +32,7 @@ NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
 
 
-def measure_classifier(subject: Subject) -> Gathered:
+def measure(subject: Subject) -> Gathered:
     """Measure a classifier; every set is scored in eval mode, in float32, whatever it was trained in."""
     found, sets = Gathered(), _sets(subject)
     for which, (split, rows) in sets.items():

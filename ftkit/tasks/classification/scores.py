@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Split
+from ftkit.diagnosis.measurements import Unit
 from ftkit.metrics.predictions import describe_prediction
+
+unit: Unit = "example"
 
 
 def prediction_rows(

@@ -6,7 +6,9 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.check import check_data as check_data
+    from ftkit.tasks.seq2seq.evaluate import measure as measure
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
+    from ftkit.tasks.seq2seq.scores import unit as unit
     from ftkit.tasks.seq2seq.train import finetune as finetune
     from ftkit.tasks.seq2seq.train import rehearse as rehearse
 else:

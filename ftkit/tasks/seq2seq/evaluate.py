@@ -31,7 +31,7 @@ KNOWS = 0.85
 """Loss of a base that can fill holes at all, as a share of that of a guess among all tokens."""
 
 
-def measure_seq2seq(subject: Subject) -> Gathered:
+def measure(subject: Subject) -> Gathered:
     """Measure an encoder-decoder; losses are of targets, token by token, given the right tokens before."""
     found = Gathered()
     tokenizer = load_tokenizer_for_seq2seq(subject.checkpoint, trust_remote_code=subject.trust)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.dataset import Split
 from ftkit.decoding.knobs import Decoding
+from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.pairs import TokenizedPairs
 from ftkit.metrics.scores import Scores
 from ftkit.tasks.seq2seq.pair_outputs import write_split
@@ -14,6 +15,8 @@ from ftkit.training.pair_scoring import PairScorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+unit: Unit = "token"
 
 
 @dataclass(frozen=True)
