@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from ftkit.cli.app import app
+from ftkit.data.columns.language import guess_language_columns
 from ftkit.methods.full import FullMethod
 from ftkit.methods.lora import LoraMethod
 from ftkit.methods.prompt_tuning import PromptTuningMethod
 from ftkit.recipe import schema
-from ftkit.tasks.causal_lm.columns import guess_language_columns
 
 GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
 SECTIONS = [schema.ModelSpec, schema.DataSpec, schema.TrainingSpec, schema.EvaluationSpec]

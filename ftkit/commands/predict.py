@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.columns import guess_columns
+from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.prompting import PROMPTING_FILE
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.json_rows import kind_of

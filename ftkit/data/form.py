@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from ftkit.data.chat_rows import ChatReader, Unusable, check_text
-from ftkit.data.columns import absent
+from ftkit.data.columns.names import absent
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import value_of

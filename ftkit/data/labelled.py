@@ -7,7 +7,8 @@ from itertools import islice
 
 import numpy as np
 
-from ftkit.data.columns import choose_columns
+from ftkit.data.columns.labelled import choose_columns
+from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import (
     Columns,
@@ -26,8 +27,6 @@ from ftkit.data.sources import find_sources
 from ftkit.data.split import sample, split_off
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
-
-_SAMPLE_ROWS = 200
 
 
 def load_labelled(
@@ -77,7 +76,7 @@ def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
         )
     except UserError as error:
         # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
-        bad = next((row for row in islice(source.rows(), _SAMPLE_ROWS) if isinstance(row, BadRow)), None)
+        bad = next((row for row in islice(source.rows(), SAMPLE_ROWS) if isinstance(row, BadRow)), None)
         if bad is None:
             raise
         also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
@@ -90,7 +89,7 @@ def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
 
 def _first_rows(source: Source) -> list[dict[str, object]]:
     rows = (row.values for row in source.rows() if isinstance(row, Row))
-    return list(islice(rows, _SAMPLE_ROWS))
+    return list(islice(rows, SAMPLE_ROWS))
 
 
 def _refuse_empty(gathered: Gathered) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable
+from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans, strings
 from ftkit.data.form import Form, Record
 from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
@@ -23,7 +24,6 @@ from ftkit.recipe.schema import DataSpec
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
 
-_SAMPLE_ROWS = 200
 _BATCH_ROWS = 10_000
 _BATCH_CHARACTERS = 1 << 26
 
@@ -96,7 +96,7 @@ def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm
 
 def first_rows(source: Source) -> list[Row | BadRow]:
     """The rows by which a form is chosen."""
-    return list(islice(source.rows(), _SAMPLE_ROWS))
+    return list(islice(source.rows(), SAMPLE_ROWS))
 
 
 def _empty(source: Source) -> UserError:

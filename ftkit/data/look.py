@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
-    from ftkit.data.columns import ColumnGuess
+    from ftkit.data.columns.labelled import ColumnGuess
+    from ftkit.data.columns.language import LanguageColumns
     from ftkit.recipe.new import DataFacts
-    from ftkit.tasks.causal_lm.columns import LanguageColumns
     from ftkit.tasks.causal_lm.new import LanguageFacts
 
 MAX_ROWS = 20_000
@@ -49,7 +49,7 @@ class Head:
 
     def guess(self) -> ColumnGuess:
         """The columns of a classifier's data."""
-        from ftkit.data.columns import guess_columns
+        from ftkit.data.columns.labelled import guess_columns
 
         columns = {f"{kind}_column": self.named.get(kind) for kind in ("text", "text_pair", "label")}
         return guess_columns(self.rows, **columns)
@@ -88,8 +88,8 @@ def task_of_data(head: Head) -> tuple[str, str]:
     A column with the name of a label decides for a classifier; else messages, or prompts with completions, decide for a
     language model, and other usual names of two texts for text to text.
     """
-    from ftkit.tasks.causal_lm.columns import guess_language_columns
-    from ftkit.tasks.seq2seq.columns import guess_pair_columns, pair_by_name
+    from ftkit.data.columns.language import guess_language_columns
+    from ftkit.data.columns.pairs import guess_pair_columns, pair_by_name
 
     if head.is_text_file:
         return "causal_lm", "task causal_lm: a text file has no labels"
@@ -110,8 +110,8 @@ def task_of_data(head: Head) -> tuple[str, str]:
 
 def is_labelled(head: Head) -> bool:
     """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
-    from ftkit.data.columns import LABEL_NAMES, TEXT_NAMES
-    from ftkit.tasks.seq2seq.columns import pair_by_name
+    from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES
+    from ftkit.data.columns.pairs import pair_by_name
 
     guess, pair = head.guess(), pair_by_name(head.rows)
     if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
@@ -127,7 +127,7 @@ def classification_facts(head: Head) -> DataFacts:
     Raises:
         UserError: a column is not obvious and not named.
     """
-    from ftkit.data.columns import columns_of
+    from ftkit.data.columns.names import columns_of
     from ftkit.recipe.new import DataFacts
 
     guess = head.guess()
@@ -158,8 +158,8 @@ def language_facts(head: Head) -> LanguageFacts:
     Raises:
         UserError: none of them is obvious or named, or the columns named do not go together.
     """
-    from ftkit.data.columns import columns_of
-    from ftkit.tasks.causal_lm.columns import LanguageColumns, describe_unclear, guess_language_columns
+    from ftkit.data.columns.language import LanguageColumns, describe_unclear, guess_language_columns
+    from ftkit.data.columns.names import columns_of
     from ftkit.tasks.causal_lm.new import LanguageFacts
 
     found = LanguageColumns("text") if head.is_text_file else _named_columns(head) or guess_language_columns(head.rows)
@@ -182,7 +182,7 @@ def language_facts(head: Head) -> LanguageFacts:
 
 def _named_columns(head: Head) -> LanguageColumns | None:
     """The form of which the options name every column; None where they name nothing."""
-    from ftkit.tasks.causal_lm.columns import LanguageColumns
+    from ftkit.data.columns.language import LanguageColumns
 
     named = head.named
     if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):

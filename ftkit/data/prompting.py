@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from ftkit.data.columns import absent
+from ftkit.data.columns.names import absent
 from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ftkit.data.columns import listing
+from ftkit.data.columns.names import listing
 from ftkit.data.gather import Source
 from ftkit.data.reading.arrow_rows import class_names
 from ftkit.data.reading.documents import iter_documents

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ftkit.data.builtin.builtin import load_builtin
-from ftkit.data.columns import guess_columns
+from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftkit.data.columns import guess_columns
+from ftkit.data.columns.labelled import guess_columns
+from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import Source
 from ftkit.data.reading.rows import BadRow, Row
@@ -25,8 +26,6 @@ ROWS_OF_LABEL = 8
 """A label is searched for until there are so many rows of it: enough to split some off."""
 CHARACTERS_KEPT = 20_000
 """More than any stand-in model reads; a text of megabytes would take its tokenizer seconds."""
-
-_SAMPLE_ROWS = 200
 
 
 class FirstRows:
@@ -56,7 +55,7 @@ class FirstRows:
 
     def _rows(self, source: Source) -> Iterator[Row | BadRow]:
         rows = iter(source.rows())
-        sample = list(itertools.islice(rows, _SAMPLE_ROWS))
+        sample = list(itertools.islice(rows, SAMPLE_ROWS))
         column = self._label_column(sample)
         found: Counter[str] = Counter()
         for number, row in enumerate(itertools.chain(sample, rows)):

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftkit.data.columns import listing
+from ftkit.data.columns.names import listing
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.storage import build_once, cache_root, write_json

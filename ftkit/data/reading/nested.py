@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ftkit.data.chat_rows import Unusable
-from ftkit.data.columns import columns_of
+from ftkit.data.columns.names import columns_of
 from ftkit.data.reading.json_rows import kind_of
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ftkit.data.chat_rows import CHAT_TEMPLATES
-from ftkit.data.columns import columns_of
+from ftkit.data.columns.language import describe_unclear, guess_language_columns
+from ftkit.data.columns.names import columns_of
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, check_named
 from ftkit.data.gather import Source
@@ -18,7 +19,6 @@ from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.causal_lm.columns import describe_unclear, guess_language_columns
 
 _KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
 

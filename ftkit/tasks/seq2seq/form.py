@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
-from ftkit.data.columns import absent, columns_of
+from ftkit.data.columns.names import absent, columns_of
+from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, Record, check_named
 from ftkit.data.gather import Source
@@ -19,7 +20,6 @@ from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
 from ftkit.tasks.seq2seq import references
-from ftkit.tasks.seq2seq.columns import describe_unclear, guess_pair_columns
 from ftkit.tasks.seq2seq.labels_as_text import escaped, load_labels_as_text, pair_template
 
 _KEYS = "data.source_column and data.target_column, or data.template"

@@ -8,8 +8,8 @@ from ftkit.data.look import is_labelled, siblings_of, some
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
+    from ftkit.data.columns.pairs import PairColumns
     from ftkit.data.look import Head
-    from ftkit.tasks.seq2seq.columns import PairColumns
     from ftkit.tasks.seq2seq.new import PairFacts
 
 _OF_LABELS = {"text", "text_pair", "label"}
@@ -22,7 +22,7 @@ def holds_labels(head: Head) -> bool:
     Raises:
         UserError: options name columns of both kinds.
     """
-    from ftkit.tasks.seq2seq.columns import pair_by_name
+    from ftkit.data.columns.pairs import pair_by_name
 
     named = head.named.keys()
     if named & _OF_LABELS and named & {"source", "target"}:
@@ -42,8 +42,8 @@ def pair_facts(head: Head) -> PairFacts:
     Raises:
         UserError: they are not obvious and not named, or only one of them is.
     """
-    from ftkit.data.columns import columns_of
-    from ftkit.tasks.seq2seq.columns import describe_unclear, guess_pair_columns
+    from ftkit.data.columns.names import columns_of
+    from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
     from ftkit.tasks.seq2seq.new import PairFacts
 
     if head.is_text_file:
@@ -68,7 +68,7 @@ def pair_facts(head: Head) -> PairFacts:
 
 def _named(head: Head) -> PairColumns | None:
     """The columns that the options name; None where they name none."""
-    from ftkit.tasks.seq2seq.columns import PairColumns
+    from ftkit.data.columns.pairs import PairColumns
 
     source, target = head.named.get("source"), head.named.get("target")
     if source is None and target is None:

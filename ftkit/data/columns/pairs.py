@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ftkit.data.columns import LABEL_NAMES, columns_of, listing
+from ftkit.data.columns.labelled import LABEL_NAMES
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
 
 PAIR_NAMES: dict[str, tuple[str, ...]] = {
     "source": ("target",),
@@ -45,7 +46,6 @@ _NAMES = (
 )
 LANGUAGES = frozenset(_CODES.split()) | frozenset(_NAMES.split())
 """Codes of ISO 639-1, and names, of languages that files of translations use."""
-_SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def guess_pair_columns(rows: Sequence[Mapping[str, object]]) -> PairColumns:
         >>> guess_pair_columns([{"translation": {"de": "Guten Tag", "en": "Good day"}}]).candidates
         ('translation.de', 'translation.en')
     """
-    columns = _columns(rows[:_SAMPLE_ROWS])
+    columns = _columns(rows[:SAMPLE_ROWS])
     texts = _texts(columns)
     references = next((name for name in columns if _is_references(name, columns[name])), None)
     found = _by_name(texts) or _by_language(texts, columns) or _by_content(texts)
@@ -99,7 +99,7 @@ def guess_pair_columns(rows: Sequence[Mapping[str, object]]) -> PairColumns:
 
 def pair_by_name(rows: Sequence[Mapping[str, object]]) -> PairColumns | None:
     """Source and target where usual names tell them, without a look at anything else; None where they do not."""
-    return _by_name(_texts(_columns(rows[:_SAMPLE_ROWS])))
+    return _by_name(_texts(_columns(rows[:SAMPLE_ROWS])))
 
 
 def describe_unclear(columns: Sequence[str], found: PairColumns) -> str:
@@ -130,7 +130,7 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
 
 
 def _texts(columns: Mapping[str, list[object]]) -> dict[str, list[object]]:
-    return {name: values for name, values in columns.items() if _mostly(values, _is_scalar)}
+    return {name: values for name, values in columns.items() if mostly(values, is_scalar)}
 
 
 def _by_name(texts: Mapping[str, list[object]]) -> PairColumns | None:
@@ -168,7 +168,7 @@ def _by_content(texts: Mapping[str, list[object]]) -> PairColumns:
     strings = [
         name
         for name, values in texts.items()
-        if _mostly(values, lambda value: isinstance(value, str)) and not _is_label(name)
+        if mostly(values, lambda value: isinstance(value, str)) and not _is_label(name)
     ]
     spaced = [name for name in strings if _has_spaces(texts[name])]
     for names in (strings, spaced):
@@ -180,7 +180,7 @@ def _by_content(texts: Mapping[str, list[object]]) -> PairColumns:
 
 
 def _is_references(name: str, values: Sequence[object]) -> bool:
-    return _word(name) in REFERENCES_NAMES and _mostly(values, _is_texts)
+    return _word(name) in REFERENCES_NAMES and mostly(values, _is_texts)
 
 
 def _is_texts(value: object) -> bool:
@@ -213,15 +213,5 @@ def _only_value(columns: Mapping[str, list[object]], name: str) -> str | None:
     return values.pop() if len(values) == 1 else None
 
 
-def _is_scalar(value: object) -> bool:
-    """Texts and numbers: what a template can be filled with."""
-    return isinstance(value, str | int | float)
-
-
 def _has_spaces(values: Sequence[object]) -> bool:
-    return _mostly(values, lambda value: isinstance(value, str) and " " in value.strip())
-
-
-def _mostly(values: Sequence[object], fits: Callable[[object], bool]) -> bool:
-    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
-    return bool(values) and sum(map(fits, values)) >= 0.5 * len(values)
+    return mostly(values, lambda value: isinstance(value, str) and " " in value.strip())

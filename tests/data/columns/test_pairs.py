@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.tasks.seq2seq.columns import describe_unclear, guess_pair_columns
+from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 
 
 def named(source, target, /, **others):

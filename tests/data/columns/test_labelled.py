@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftkit.data.columns import choose_columns, guess_columns
+from ftkit.data.columns.labelled import choose_columns, guess_columns
 from ftkit.errors import UserError
 
 FILMS = [{"id": f"{i:04}", "text": f"film number {i}", "label": "ab"[i % 2]} for i in range(30)]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from ftkit.data.columns.language import describe_unclear, guess_language_columns
 from ftkit.data.form import are_messages
-from ftkit.tasks.causal_lm.columns import describe_unclear, guess_language_columns
 
 TURNS = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "Two miles."}]
 

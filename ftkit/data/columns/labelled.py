@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ftkit.data.columns.names import SAMPLE_ROWS, absent, columns_of, listing
 from ftkit.errors import UserError
 
 TEXT_NAMES = ("text", "texts", "sentence", "content", "review", "document", "comment", "message", "tweet", "utterance",
               "question", "query", "body", "headline", "description")  # fmt: skip
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "intent", "sentiment", "emotion", "topic", "y",
                "label_text", "gold_label")  # fmt: skip
-_SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def guess_columns(
         >>> guess.text, guess.label
         ('text', 'label')
     """
-    rows = rows[:_SAMPLE_ROWS]
+    rows = rows[:SAMPLE_ROWS]
     columns = columns_of(rows)
     taken = {text_column, text_pair_column, label_column}
     notes: list[str] = []
@@ -99,17 +98,6 @@ def choose_columns(
     return guess
 
 
-def columns_of(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Every column that occurs, in the order of first occurrence."""
-    return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def listing(columns: Sequence[str]) -> str:
-    """Columns for a message, at most twenty."""
-    shown = ", ".join(columns[:20])
-    return f"{shown} and {len(columns) - 20} more" if len(columns) > 20 else shown
-
-
 def _find(
     columns: Sequence[str],
     names: Sequence[str],
@@ -148,14 +136,6 @@ def _looks_like_text(values: list[object]) -> bool:
         return False
     with_space = sum(" " in value.strip() for value in present)
     return with_space >= 0.5 * len(present) and len(set(present)) >= 0.5 * len(present)
-
-
-def absent(name: str, columns: Sequence[str]) -> str:
-    """What to say to somebody who named a column that is not there: those that are, and the nearest."""
-    by_lower = {column.lower(): column for column in columns}
-    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
-    hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
-    return f"columns here: {listing(columns)}{hint}"
 
 
 def _unclear(missing: Sequence[str], guess: ColumnGuess, columns: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ftkit.data.columns import columns_of, guess_columns, listing
+from ftkit.data.columns.labelled import guess_columns
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
 from ftkit.data.form import MESSAGES_NAMES, are_messages
 
 PAIR_NAMES = {
@@ -21,7 +22,6 @@ CONTEXT_NAMES = ("input", "context")
 """Usual names of a column with what an instruction or a question is about."""
 _LANGUAGE_TEXT_NAMES = ("text", "content")
 """Names that win where several columns hold text."""
-_SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColu
         >>> found.kind, found.prompt, found.completion
         ('completion', 'question', 'answer')
     """
-    rows = rows[:_SAMPLE_ROWS]
+    rows = rows[:SAMPLE_ROWS]
     columns = columns_of(rows)
     return _chat(rows, columns) or _pair(rows, columns) or _text(rows, columns)
 
@@ -72,7 +72,7 @@ def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColu
 def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
     by_lower = _by_lower(columns)
     found = [by_lower[name] for name in MESSAGES_NAMES if name in by_lower]
-    column = next((name for name in found if _mostly(rows, name, are_messages)), None)
+    column = next((name for name in found if _hold(rows, name, are_messages)), None)
     if column is None:
         return None
     return LanguageColumns("chat", messages=column, notes=(f"messages column `{column}`, found by its name",))
@@ -85,7 +85,7 @@ def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Langu
         if prompt not in by_lower or completion is None:
             continue
         names = by_lower[prompt], by_lower[completion]
-        if not all(_mostly(rows, name, _is_scalar) for name in names):
+        if not all(_hold(rows, name, is_scalar) for name in names):
             continue
         note = f"prompt column `{names[0]}` and completion column `{names[1]}`, found by their names"
         context = _context(rows, by_lower, taken=names)
@@ -112,17 +112,17 @@ def _context(
 
 
 def _text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns:
-    if len(columns) == 1 and _mostly(rows, columns[0], _is_scalar):
+    if len(columns) == 1 and _hold(rows, columns[0], is_scalar):
         return LanguageColumns("text", text=columns[0], notes=(f"text column `{columns[0]}`, the only column",))
     by_lower = _by_lower(columns)
     for name in _LANGUAGE_TEXT_NAMES:
-        if name in by_lower and _mostly(rows, by_lower[name], _is_scalar):
+        if name in by_lower and _hold(rows, by_lower[name], is_scalar):
             return LanguageColumns(
                 "text", text=by_lower[name], notes=(f"text column `{by_lower[name]}`, found by its name",)
             )
     # the empty name keeps every column a candidate for the text: no label is looked for
     guess = guess_columns(rows, label_column="")
-    if guess.text is None or not _mostly(rows, guess.text, _is_scalar):
+    if guess.text is None or not _hold(rows, guess.text, is_scalar):
         return LanguageColumns(None, candidates=guess.candidates.get("text", ()))
     return LanguageColumns("text", text=guess.text, notes=guess.notes)
 
@@ -134,15 +134,8 @@ def describe_unclear(columns: Sequence[str], found: LanguageColumns) -> str:
     return f"no column is clearly the text, the messages, or a prompt with its completion (columns: {listing(columns)})"
 
 
-def _is_scalar(value: object) -> bool:
-    """Texts and numbers: what a template can be filled with."""
-    return isinstance(value, str | int | float)
-
-
-def _mostly(rows: Sequence[Mapping[str, object]], column: str, fits: Callable[[object], bool]) -> bool:
-    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
-    values = [row.get(column) for row in rows]
-    return sum(map(fits, values)) >= 0.5 * len(values)
+def _hold(rows: Sequence[Mapping[str, object]], column: str, fits: Callable[[object], bool]) -> bool:
+    return mostly([row.get(column) for row in rows], fits)
 
 
 def _by_lower(columns: Sequence[str]) -> dict[str, str]:

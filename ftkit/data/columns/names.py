@@ -1,0 +1,38 @@
+"""Names of columns, and what a few of their values say."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+
+SAMPLE_ROWS = 200
+"""Rows at the head of a file by which its columns are told."""
+
+
+def columns_of(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Every column that occurs, in the order of first occurrence."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def listing(columns: Sequence[str]) -> str:
+    """Columns for a message, at most twenty."""
+    shown = ", ".join(columns[:20])
+    return f"{shown} and {len(columns) - 20} more" if len(columns) > 20 else shown
+
+
+def absent(name: str, columns: Sequence[str]) -> str:
+    """What to say to somebody who named a column that is not there: those that are, and the nearest."""
+    by_lower = {column.lower(): column for column in columns}
+    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
+    hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
+    return f"columns here: {listing(columns)}{hint}"
+
+
+def is_scalar(value: object) -> bool:
+    """Texts and numbers: what a template can be filled with."""
+    return isinstance(value, str | int | float)
+
+
+def mostly(values: Sequence[object], fits: Callable[[object], bool]) -> bool:
+    """A few broken rows are for the reading of the data to name, not a reason to miss the column."""
+    return bool(values) and sum(map(fits, values)) >= 0.5 * len(values)
