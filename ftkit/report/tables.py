@@ -38,10 +38,7 @@ def _filled(cells: Sequence[str], *, align: str, widths: Sequence[int]) -> Itera
 
 def widest(rows: Iterable[Sequence[str]]) -> list[int]:
     """Terminal cells that the widest cell of each column takes."""
-    from rich.cells import cell_len
-
-    columns = zip_longest(*rows, fillvalue="")
-    return [max(map(cell_len, column)) for column in columns]
+    return [max(map(cells_of, column)) for column in zip_longest(*rows, fillvalue="")]
 
 
 def padded(text: str, width: int, *, side: str = "<") -> str:
@@ -51,10 +48,15 @@ def padded(text: str, width: int, *, side: str = "<") -> str:
         >>> padded("42", 5, side=">"), padded("茶", 5)
         ('   42', '茶   ')
     """
+    spaces = " " * (width - cells_of(text))
+    return spaces + text if side == ">" else text + spaces
+
+
+def cells_of(text: str) -> int:
+    """Cells that a text takes in a terminal; a line break counts as one."""
     from rich.cells import cell_len
 
-    spaces = " " * (width - cell_len(text))
-    return spaces + text if side == ">" else text + spaces
+    return cell_len(text.replace("\n", " "))
 
 
 def hanging(text: str, *, width: int, indent: int) -> list[str]:
