@@ -1,4 +1,4 @@
-"""What `ftkit new` sees in a data file: the task that it is for, and its columns."""
+"""What `ftkit new` sees in a data file, whatever it is for, and how a starting point is filled in for it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
+from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, guess_columns
+from ftkit.data.columns.names import columns_of
+from ftkit.data.columns.pairs import pair_by_name
 from ftkit.errors import UserError
-
-if TYPE_CHECKING:
-    from ftkit.data.columns.labelled import ColumnGuess
-    from ftkit.data.columns.language import LanguageColumns
-    from ftkit.recipe.new import DataFacts
-    from ftkit.tasks.causal_lm.new import LanguageFacts
+from ftkit.recipe.new import NewRecipe, fill, relative
 
 MAX_ROWS = 20_000
 """Rows looked at; enough to tell a label from a text, and quick on any file."""
-SEPARATOR = "<|endoftext|>"
-"""What commonly stands between the documents of a text file."""
+SMALL = 200
+"""Rows below which a fifth, not a tenth, is split off for validation: a tenth would measure next to nothing."""
+LABELS_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,13 @@ class Head:
         """Whether a row is a mere line."""
         return self.path.suffix.lower() == ".txt"
 
-    def guess(self) -> ColumnGuess:
-        """The columns of a classifier's data."""
-        from ftkit.data.columns.labelled import guess_columns
+    @property
+    def validation_share(self) -> float:
+        """What is split off where no validation set lies beside the file."""
+        return 0.1 if self.is_text_file or len(self.rows) >= SMALL else 0.2
 
+    def guess(self) -> ColumnGuess:
+        """The columns of a text and its label."""
         columns = {f"{kind}_column": self.named.get(kind) for kind in ("text", "text_pair", "label")}
         return guess_columns(self.rows, **columns)
 
@@ -82,129 +83,6 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
     return Head(data, rows, complete, len(seen) - len(rows), named)
 
 
-def task_of_data(head: Head) -> tuple[str, str]:
-    """The task that a file is for, and why, in words; empty for a classifier, which is the common case.
-
-    A column with the name of a label decides for a classifier; else messages, or prompts with completions, decide for a
-    language model, and other usual names of two texts for text to text.
-    """
-    from ftkit.data.columns.language import guess_language_columns
-    from ftkit.data.columns.pairs import guess_pair_columns, pair_by_name
-
-    if head.is_text_file:
-        return "causal_lm", "task causal_lm: a text file has no labels"
-    if is_labelled(head):
-        return "classification", ""
-    otherwise = "--task classification would make a classifier"
-    found = guess_language_columns(head.rows)
-    if found.kind in ("chat", "completion"):
-        what = "messages" if found.kind == "chat" else "prompts and completions"
-        return "causal_lm", f"task causal_lm: the file holds {what}; {otherwise}"
-    pair = pair_by_name(head.rows)
-    if pair is not None:
-        return "seq2seq", f"task seq2seq: {pair.source} is to become {pair.target}; {otherwise}"
-    if guess_pair_columns(head.rows).languages:
-        return "seq2seq", f"task seq2seq: the file holds translations; {otherwise}"
-    return "classification", ""
-
-
-def is_labelled(head: Head) -> bool:
-    """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
-    from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES
-    from ftkit.data.columns.pairs import pair_by_name
-
-    guess, pair = head.guess(), pair_by_name(head.rows)
-    if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
-        return False
-    if pair is None or pair.target != guess.label:
-        return True
-    return pair.source is not None and pair.source.strip().lower() in TEXT_NAMES
-
-
-def classification_facts(head: Head) -> DataFacts:
-    """Find text and label.
-
-    Raises:
-        UserError: a column is not obvious and not named.
-    """
-    from ftkit.data.columns.names import columns_of
-    from ftkit.recipe.new import DataFacts
-
-    guess = head.guess()
-    if guess.text is None or guess.label is None:
-        kinds = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
-        options = " and ".join(f"--{kind}-column" for kind in kinds)
-        fix = f"say {options}; columns: {some(columns_of(head.rows))}"
-        if guess.label is None:
-            fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
-        raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
-    labels = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
-    return DataFacts(
-        num_rows=len(head.rows),
-        complete=head.complete,
-        label_counts=labels,
-        text_column=guess.text,
-        text_pair_column=head.named.get("text_pair"),
-        label_column=guess.label,
-        notes=guess.notes,
-        siblings=siblings_of(head.path),
-        num_bad_rows=head.num_bad_rows,
-    )
-
-
-def language_facts(head: Head) -> LanguageFacts:
-    """Find messages, prompt and completion, or text.
-
-    Raises:
-        UserError: none of them is obvious or named, or the columns named do not go together.
-    """
-    from ftkit.data.columns.language import LanguageColumns, describe_unclear, guess_language_columns
-    from ftkit.data.columns.names import columns_of
-    from ftkit.tasks.causal_lm.new import LanguageFacts
-
-    found = LanguageColumns("text") if head.is_text_file else _named_columns(head) or guess_language_columns(head.rows)
-    if found.kind is None:
-        columns = columns_of(head.rows)
-        fix = "name it: --text-column, --messages-column, or --prompt-column and --completion-column"
-        raise UserError(describe_unclear(columns, found), where=str(head.path), fix=fix)
-    separated = head.is_text_file and any(SEPARATOR in str(row["text"]) for row in head.rows)
-    return LanguageFacts(
-        kind=found.kind,
-        columns=_form(found),
-        num_rows=len(head.rows),
-        complete=head.complete,
-        separator=SEPARATOR if separated else None,
-        notes=found.notes,
-        siblings=siblings_of(head.path),
-        num_bad_rows=head.num_bad_rows,
-    )
-
-
-def _named_columns(head: Head) -> LanguageColumns | None:
-    """The form of which the options name every column; None where they name nothing."""
-    from ftkit.data.columns.language import LanguageColumns
-
-    named = head.named
-    if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):
-        fix = "one of --text-column, --messages-column, or --prompt-column with --completion-column"
-        options = " and ".join(f"--{kind}-column" for kind in named)
-        raise UserError(f"{options} do not say what an example is", fix=fix)
-    if not named:
-        return None
-    kind: Literal["text", "completion", "chat"]
-    kind = "text" if "text" in named else "chat" if "messages" in named else "completion"
-    text, prompt, completion, messages = map(named.get, ("text", "prompt", "completion", "messages"))
-    return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
-
-
-def _form(found: LanguageColumns) -> dict[str, str]:
-    """Keys of the recipe's `data` that say what an example is."""
-    if found.template is not None:
-        return {"template": found.template}
-    named = {kind: getattr(found, kind) for kind in ("text", "prompt", "completion", "messages")}
-    return {f"{kind}_column": column for kind, column in named.items() if column is not None}
-
-
 def _training_file(data: Path) -> Path:
     """The file itself, or the one called train in a folder."""
     if not data.is_dir():
@@ -221,8 +99,8 @@ def some(columns: Sequence[str]) -> str:
     return ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
 
 
-def siblings_of(data: Path) -> dict[str, Path]:
-    """The validation and test files that lie beside a file called train."""
+def _siblings_of(data: Path) -> dict[str, Path]:
+    """`validation` and `test` -> the file that lies beside a file called train."""
     if data.stem.lower() != "train":
         return {}
     names = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -232,3 +110,103 @@ def siblings_of(data: Path) -> dict[str, Path]:
         if near := next((path for path in there if path.is_file()), None):
             found[split] = near
     return found
+
+
+def recipe_for(
+    head: Head,
+    text: str,
+    values: Mapping[str, object],
+    *,
+    path: Path,
+    model: str | None,
+    assumed: Sequence[str],
+    split_off: str,
+    warnings: Sequence[str] = (),
+) -> NewRecipe:
+    """Fill a starting point in for a data file.
+
+    Args:
+        head: of the training file.
+        text: a starting point that has a train_file.
+        values: dotted key -> what the data tell of it; see `fill`.
+        path: where the recipe will lie; files are named relative to its folder.
+        model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
+        assumed: how the columns were found, and what is learnt.
+        split_off: what becomes the validation set where no file is one, in words behind its share.
+        warnings: what looks wrong with the data, but for rows that cannot be read.
+    """
+    siblings, size = _siblings_of(head.path), head.validation_share
+    filled: dict[str, object] = {"data.train_file": relative(head.path, path.parent), **values}
+    if model is not None:
+        filled["model.name_or_path"] = model
+    filled |= {f"data.{split}_file": relative(file, path.parent) for split, file in siblings.items()}
+    filled["data.validation_size"] = None if "validation" in siblings else size
+    beside = {split: f"{file.name}, which lies beside the training file" for split, file in siblings.items()}
+    measured = [f"validation set: {beside.get('validation', f'{size:.0%} {split_off}')}"]
+    measured += [f"test set: {beside['test']}"] if "test" in beside else []
+    bad = [f"rows that cannot be read: {head.num_bad_rows}; `ftkit check` lists them"] if head.num_bad_rows else []
+    return NewRecipe(fill(text, filled), (*assumed, *measured), (*warnings, *bad))
+
+
+def rows_seen(head: Head) -> str:
+    """How many rows were looked at, in words."""
+    what = "lines" if head.is_text_file else "rows"
+    return f"{len(head.rows):,} {what}" if head.complete else f"the first {len(head.rows):,} {what}"
+
+
+def is_labelled(head: Head) -> bool:
+    """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
+    guess, pair = head.guess(), pair_by_name(head.rows)
+    if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
+        return False
+    if pair is None or pair.target != guess.label:
+        return True
+    return pair.source is not None and pair.source.strip().lower() in TEXT_NAMES
+
+
+def labelled_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
+    """Fill a starting point in for texts and their labels.
+
+    Args: as for `recipe_for`.
+
+    Raises:
+        UserError: a column is not obvious and not named.
+    """
+    guess = head.guess()
+    if guess.text is None or guess.label is None:
+        kinds = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
+        fix = f"say {' and '.join(f'--{kind}-column' for kind in kinds)}; columns: {some(columns_of(head.rows))}"
+        if guess.label is None:
+            fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
+        raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
+    counts = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
+    values = {"data.text_column": guess.text, "data.label_column": guess.label}
+    if (pair := head.named.get("text_pair")) is not None:
+        values["data.text_pair_column"] = pair
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    labels = ", ".join(f"{name} ({count:,})" for name, count in ordered[:LABELS_SHOWN])
+    more = f" and {len(counts) - LABELS_SHOWN} more" if len(counts) > LABELS_SHOWN else ""
+    return recipe_for(
+        head,
+        text,
+        values,
+        path=path,
+        model=model,
+        assumed=(*guess.notes, f"{rows_seen(head)} looked at; {len(counts)} labels: {labels}{more}"),
+        split_off="of the rows are split off, the same ones for the same seed",
+        warnings=_label_warnings(guess.label, counts),
+    )
+
+
+def _label_warnings(column: str, counts: Mapping[str, int]) -> list[str]:
+    num_labelled = sum(counts.values())
+    if len(counts) < 2:
+        return [f"column {column!r} has a single value: there is nothing to tell apart"]
+    if len(counts) > 0.5 * num_labelled:
+        return [
+            f"column {column!r} has {len(counts):,} values in {num_labelled:,} rows: more than half are "
+            "different, it may not be a label; name another by --label-column"
+        ]
+    if rare := [name for name, count in counts.items() if count < 2]:
+        return [f"{len(rare)} labels occur once, such as {rare[0]!r}: they cannot be both learnt and measured"]
+    return []

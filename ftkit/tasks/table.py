@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ftkit.tasks.task import Task
 
+TASKS = ("classification", "causal_lm", "seq2seq")
+"""Names of the tasks, the usual ones first."""
+
 
 def task_of(name: str) -> Task:
     """`task` of a recipe -> what it does."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ftkit.data.dataset import Splits
     from ftkit.data.gather import Source
+    from ftkit.data.look import Head
     from ftkit.diagnosis.measurements import Unit
     from ftkit.evaluation.subject import Gathered, Subject
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
+    from ftkit.recipe.new import NewRecipe
     from ftkit.recipe.schema import DataSpec, Recipe
     from ftkit.report.check import DataCheck
     from ftkit.runs.checkpoints import SealedCheckpoint
@@ -24,6 +28,10 @@ ANSWERED_BY = {
     "rehearse": "train",
     "finetune": "train",
     "check_data": "check",
+    "has_column": "new",
+    "usual_start": "new",
+    "told_by": "new",
+    "new_recipe": "new",
     "unit": "scores",
     "measure": "evaluate",
 }
@@ -94,6 +102,35 @@ class Task(Protocol):
 
         Raises:
             UserError: a model, a base or a reference that cannot be read.
+        """
+
+    def has_column(self, kind: str) -> bool:
+        """Whether examples have a column of a kind that `ftkit new` can be told: text, label, prompt, ..."""
+
+    def usual_start(self, named: Collection[str]) -> str:
+        """The starting point of a new recipe where neither one nor data is named.
+
+        Args:
+            named: kinds of columns that are named.
+        """
+
+    def told_by(self, head: Head) -> str | None:
+        """Why data are for this task, in words, which may be none; None where they do not look like it.
+
+        Tasks are asked in their order, so those asked later need not look for the earlier ones' data.
+        """
+
+    def new_recipe(self, head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+        """Fill a starting point in for a data file.
+
+        Args:
+            head: what was seen of the file.
+            start: name of the starting point; None for the one that suits the data.
+            path: where the recipe will lie.
+            model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
+
+        Raises:
+            UserError: it is not obvious what an example is, and not named.
         """
 
 

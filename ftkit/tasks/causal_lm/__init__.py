@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.check import check_data as check_data
     from ftkit.tasks.causal_lm.evaluate import measure as measure
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
+    from ftkit.tasks.causal_lm.new import has_column as has_column
+    from ftkit.tasks.causal_lm.new import new_recipe as new_recipe
+    from ftkit.tasks.causal_lm.new import told_by as told_by
+    from ftkit.tasks.causal_lm.new import usual_start as usual_start
     from ftkit.tasks.causal_lm.scores import unit as unit
     from ftkit.tasks.causal_lm.train import finetune as finetune
     from ftkit.tasks.causal_lm.train import rehearse as rehearse

@@ -1,20 +1,29 @@
-"""A commented recipe for a language model from a starting point, filled in for a data file."""
+"""What a head of rows tells `ftkit new` of a language model: texts, prompts with completions, or chats."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ftkit.recipe.new import SMALL, NewRecipe, fill, relative, sibling_assumptions, sibling_values
+from ftkit.data.columns.language import LanguageColumns, describe_unclear, guess_language_columns
+from ftkit.data.columns.names import columns_of
+from ftkit.data.look import Head, recipe_for, rows_seen
+from ftkit.errors import UserError
+from ftkit.recipe.new import starting_point
 
+if TYPE_CHECKING:
+    from ftkit.recipe.new import NewRecipe
+
+COLUMNS = ("text", "prompt", "completion", "messages")
 STARTING_POINT = {"text": "causal-lm-lora", "completion": "instruct", "chat": "instruct"}
 """Kind of data -> the starting point where none is named."""
-
 FORM_KEYS = ("text_column", "prompt_column", "completion_column", "messages_column", "template")
 """Keys of `data` that say what an example is: a recipe has those of one form."""
+SEPARATOR = "<|endoftext|>"
+"""What commonly stands between the documents of a text file."""
+LEARNT = {"text": "everything", "completion": "the completion and its end", "chat": "the assistant's turns"}
 
 _TAUGHT_TO_CHAT = re.compile(
     r"instruct|chat|(^|[-_/])(it|sft|dpo|rlhf)($|[-_])|qwen3-[0-9.]+b$|smollm3-3b$"
@@ -23,92 +32,103 @@ _TAUGHT_TO_CHAT = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class LanguageFacts:
-    """What was seen in a data file.
+def has_column(kind: str) -> bool:
+    """Whether an example of the task has such a column."""
+    return kind in COLUMNS
 
-    Attributes:
-        kind: what an example is.
-        columns: keys of FORM_KEYS -> column or template; empty for a text file, which has no columns.
-        num_rows: rows looked at; lines of a text file.
-        complete: whether these are all rows.
-        separator: what stands between the documents of a text file, None where it is one document.
-        notes: how the columns were found.
-        siblings: `validation` and `test` -> file that lies beside the training file.
-        num_bad_rows: rows that cannot be read.
+
+def usual_start(named: Collection[str]) -> str:
+    """The starting point where neither one nor data is named."""
+    return STARTING_POINT["completion" if set(named) & set(COLUMNS[1:]) else "text"]
+
+
+def told_by(head: Head) -> str | None:
+    """Why the data are for this task, in words; None where they do not look like it."""
+    if head.is_text_file:
+        return "task causal_lm: a text file has no labels"
+    kind = guess_language_columns(head.rows).kind
+    if kind not in ("chat", "completion"):
+        return None
+    what = "messages" if kind == "chat" else "prompts and completions"
+    return f"task causal_lm: the file holds {what}; --task classification would make a classifier"
+
+
+def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+    """Fill a starting point in for a data file.
+
+    Raises:
+        UserError: it is not obvious what an example is, and not named.
     """
-
-    kind: Literal["text", "completion", "chat"]
-    columns: Mapping[str, str]
-    num_rows: int
-    complete: bool
-    separator: str | None = None
-    notes: Sequence[str] = ()
-    siblings: Mapping[str, Path] = field(default_factory=dict)
-    num_bad_rows: int = 0
-
-    @property
-    def is_text_file(self) -> bool:
-        """Whether lines, not documents, were counted."""
-        return self.kind == "text" and not self.columns
-
-
-def compose_language_recipe(
-    text: str, *, recipe_path: Path, data_file: Path, facts: LanguageFacts, model: str | None
-) -> NewRecipe:
-    """Fill a starting point of task causal_lm in for a data file.
-
-    Args:
-        text: a starting point that has a train_file.
-        recipe_path: where the recipe will lie; files are named relative to its folder.
-        data_file: the training file.
-        facts: what was seen in it.
-        model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
-    """
-    folder = recipe_path.parent
-    values: dict[str, object] = {"data.train_file": relative(data_file, folder)}
+    found = _columns(head)
+    assert found.kind is not None, "else it is refused"
+    separated = head.is_text_file and any(SEPARATOR in str(row["text"]) for row in head.rows)
+    template = _chat_template(found, model)
     # every form but one is commented out: a recipe that names two is refused
-    values.update({f"data.{key}": facts.columns.get(key) for key in FORM_KEYS})
-    values["data.document_separator"] = facts.separator
-    template = _chat_template(facts, model)
+    values: dict[str, object] = {f"data.{key}": _form(found).get(key) for key in FORM_KEYS}
+    values["data.document_separator"] = SEPARATOR if separated else None
     values["data.chat_template"] = template
-    if model is not None:
-        values["model.name_or_path"] = model
-    size = 0.1 if facts.is_text_file or facts.num_rows >= SMALL else 0.2
-    values.update(sibling_values(facts.siblings, folder, size=size))
-    return NewRecipe(fill(text, values), _assumptions(facts, size, template), _warnings(facts))
+    part = "of the documents are" if found.kind == "text" else "of the rows are"
+    return recipe_for(
+        head,
+        starting_point(start or STARTING_POINT[found.kind]),
+        values,
+        path=path,
+        model=model,
+        assumed=[
+            *found.notes,
+            f"{rows_seen(head)} looked at",
+            *_assumptions(head, found, separated=separated, template=template),
+        ],
+        split_off=f"{'of the text, its end, is' if head.is_text_file and not separated else part} split off",
+    )
 
 
-def _chat_template(facts: LanguageFacts, model: str | None) -> str | None:
+def _columns(head: Head) -> LanguageColumns:
+    """What the options name, or else what the names of the columns say."""
+    found = LanguageColumns("text") if head.is_text_file else _named_columns(head) or guess_language_columns(head.rows)
+    if found.kind is None:
+        fix = "name it: --text-column, --messages-column, or --prompt-column and --completion-column"
+        raise UserError(describe_unclear(columns_of(head.rows), found), where=str(head.path), fix=fix)
+    return found
+
+
+def _named_columns(head: Head) -> LanguageColumns | None:
+    """The form of which the options name every column; None where they name nothing."""
+    named = head.named
+    if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):
+        fix = "one of --text-column, --messages-column, or --prompt-column with --completion-column"
+        options = " and ".join(f"--{kind}-column" for kind in named)
+        raise UserError(f"{options} do not say what an example is", fix=fix)
+    if not named:
+        return None
+    kind: Literal["text", "completion", "chat"]
+    kind = "text" if "text" in named else "chat" if "messages" in named else "completion"
+    text, prompt, completion, messages = map(named.get, COLUMNS)
+    return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
+
+
+def _form(found: LanguageColumns) -> dict[str, str]:
+    """Keys of the recipe's `data` that say what an example is; none for a text file, which has no columns."""
+    if found.template is not None:
+        return {"template": found.template}
+    return {f"{kind}_column": column for kind in COLUMNS if (column := getattr(found, kind)) is not None}
+
+
+def _chat_template(found: LanguageColumns, model: str | None) -> str | None:
     """`plain` for a model that does not look as if it had been taught to chat."""
-    if facts.kind != "chat" or (model is not None and _TAUGHT_TO_CHAT.search(model)):
+    if found.kind != "chat" or (model is not None and _TAUGHT_TO_CHAT.search(model)):
         return None
     return "plain"
 
 
-def _assumptions(facts: LanguageFacts, size: float, template: str | None) -> tuple[str, ...]:
-    assumed = list(facts.notes)
-    what = "lines" if facts.is_text_file else "rows"
-    seen = f"{facts.num_rows:,} {what}" if facts.complete else f"the first {facts.num_rows:,} {what}"
-    assumed.append(f"{seen} looked at")
-    if facts.is_text_file and facts.separator is None:
+def _assumptions(head: Head, found: LanguageColumns, *, separated: bool, template: str | None) -> list[str]:
+    assumed = []
+    if separated:
+        assumed.append(f"documents are separated by {SEPARATOR}, which the file has")
+    elif head.is_text_file:
         assumed.append("the file is one document; data.document_separator would cut it into several")
-    elif facts.separator is not None:
-        assumed.append(f"documents are separated by {facts.separator}, which the file has")
-    if facts.kind == "chat" and template is None:
+    if found.kind == "chat" and template is None:
         assumed.append("chats are written as the model's own template says, for its name tells of chats")
-    elif facts.kind == "chat":
+    elif found.kind == "chat":
         assumed.append(f"chats are written in a {template} way; without chat_template the model's own template decides")
-    learnt = {"text": "everything", "completion": "the completion and its end", "chat": "the assistant's turns"}
-    assumed.append(f"what is learnt: {learnt[facts.kind]}")
-    whole = facts.is_text_file and facts.separator is None
-    part = (
-        "of the text, its end, is" if whole else "of the documents are" if facts.kind == "text" else "of the rows are"
-    )
-    return (*assumed, *sibling_assumptions(facts.siblings, f"{size:.0%} {part} split off"))
-
-
-def _warnings(facts: LanguageFacts) -> tuple[str, ...]:
-    if not facts.num_bad_rows:
-        return ()
-    return (f"rows that cannot be read: {facts.num_bad_rows}; `ftkit check` lists them",)
+    return [*assumed, f"what is learnt: {LEARNT[str(found.kind)]}"]

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.check import check_data as check_data
     from ftkit.tasks.classification.evaluate import measure as measure
     from ftkit.tasks.classification.form import load_splits as load_splits
+    from ftkit.tasks.classification.new import has_column as has_column
+    from ftkit.tasks.classification.new import new_recipe as new_recipe
+    from ftkit.tasks.classification.new import told_by as told_by
+    from ftkit.tasks.classification.new import usual_start as usual_start
     from ftkit.tasks.classification.scores import unit as unit
     from ftkit.tasks.classification.train import finetune as finetune
     from ftkit.tasks.classification.train import rehearse as rehearse

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.check import check_data as check_data
     from ftkit.tasks.seq2seq.evaluate import measure as measure
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
+    from ftkit.tasks.seq2seq.new import has_column as has_column
+    from ftkit.tasks.seq2seq.new import new_recipe as new_recipe
+    from ftkit.tasks.seq2seq.new import told_by as told_by
+    from ftkit.tasks.seq2seq.new import usual_start as usual_start
     from ftkit.tasks.seq2seq.scores import unit as unit
     from ftkit.tasks.seq2seq.train import finetune as finetune
     from ftkit.tasks.seq2seq.train import rehearse as rehearse

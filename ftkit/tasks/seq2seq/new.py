@@ -1,112 +1,128 @@
-"""A commented recipe for text to text from a starting point, filled in for a data file."""
+"""What a head of rows tells `ftkit new` of text to text: sources and targets, or texts whose labels are written."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from pathlib import Path
 
+from ftkit.data.columns.names import columns_of
+from ftkit.data.columns.pairs import PairColumns, describe_unclear, guess_pair_columns, pair_by_name
+from ftkit.data.look import Head, is_labelled, labelled_recipe, recipe_for, rows_seen, some
+from ftkit.errors import UserError
 from ftkit.recipe.defaults import LABEL_TEXT_METRICS
-from ftkit.recipe.new import (
-    SMALL,
-    DataFacts,
-    NewRecipe,
-    compose_recipe,
-    fill,
-    relative,
-    sibling_assumptions,
-    sibling_values,
-)
+from ftkit.recipe.new import NewRecipe, fill, starting_point
 
 STARTING_POINT = {"pair": "seq2seq-full", "label": "text-to-text-classification"}
 """What the data holds -> the starting point where none is named."""
 
+_OF_LABELS, _OF_PAIRS = {"text", "text_pair", "label"}, {"source", "target"}
+_OPTIONS = "--source-column and --target-column"
 _PAIR_KEYS = ("source_column", "target_column", "references_column", "template")
 _LABEL_KEYS = ("labels_as_text", "text_column", "text_pair_column", "label_column", "label_names")
 _TEXT_METRICS = ["perplexity", "exact_match", "chrf", "rougeL"]
 
 
-@dataclass(frozen=True)
-class PairFacts:
-    """What was seen in a data file.
+def has_column(kind: str) -> bool:
+    """Whether an example of the task has such a column."""
+    return kind in _OF_LABELS | _OF_PAIRS
 
-    Attributes:
-        source: column of what is read.
-        target: column of what is written.
-        references: column of lists of texts that are all right, or None.
-        num_rows: rows looked at.
-        complete: whether these are all rows.
-        notes: how the columns were found.
-        siblings: `validation` and `test` -> file that lies beside the training file.
-        num_bad_rows: rows that cannot be read.
+
+def usual_start(named: Collection[str]) -> str:
+    """The starting point where neither one nor data is named."""
+    return STARTING_POINT["label" if {"label", "text_pair"} & set(named) else "pair"]
+
+
+def told_by(head: Head) -> str | None:
+    """Why the data are for this task, in words; None where they do not look like it."""
+    otherwise = "--task classification would make a classifier"
+    pair = pair_by_name(head.rows)
+    if pair is not None:
+        return f"task seq2seq: {pair.source} is to become {pair.target}; {otherwise}"
+    if guess_pair_columns(head.rows).languages:
+        return f"task seq2seq: the file holds translations; {otherwise}"
+    return None
+
+
+def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+    """Fill a starting point in for a data file.
+
+    Raises:
+        UserError: source and target, or text and label, are not obvious and not named; options name both kinds.
     """
-
-    source: str
-    target: str
-    num_rows: int
-    complete: bool
-    references: str | None = None
-    notes: Sequence[str] = ()
-    siblings: Mapping[str, Path] = field(default_factory=dict)
-    num_bad_rows: int = 0
+    if _holds_labels(head):
+        return _label_recipe(head, starting_point(start or STARTING_POINT["label"]), path=path, model=model)
+    return _pair_recipe(head, starting_point(start or STARTING_POINT["pair"]), path=path, model=model)
 
 
-def compose_pair_recipe(
-    text: str, *, recipe_path: Path, data_file: Path, facts: PairFacts, model: str | None
-) -> NewRecipe:
-    """Fill a starting point of task seq2seq in for a file of sources and targets.
-
-    Args:
-        text: a starting point that has a train_file.
-        recipe_path: where the recipe will lie; files are named relative to its folder.
-        data_file: the training file.
-        facts: what was seen in it.
-        model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
-    """
-    folder = recipe_path.parent
-    values: dict[str, object] = {"data.train_file": relative(data_file, folder)}
-    # every form but one is commented out: a recipe that names two is refused
-    values |= dict.fromkeys((f"data.{key}" for key in (*_PAIR_KEYS, *_LABEL_KEYS)), None)
-    values |= {"data.source_column": facts.source, "data.target_column": facts.target}
-    values["data.references_column"] = facts.references
-    if _learns_labels(text):
-        values["evaluation.metrics"] = _TEXT_METRICS
-    if model is not None:
-        values["model.name_or_path"] = model
-    size = 0.1 if facts.num_rows >= SMALL else 0.2
-    values |= sibling_values(facts.siblings, folder, size=size)
-    return NewRecipe(fill(text, values), _assumptions(facts, size), _warnings(facts))
+def _holds_labels(head: Head) -> bool:
+    """Whether a file is a data set for classification: by the options, by names of columns, else by their contents."""
+    named = head.named.keys()
+    if named & _OF_LABELS and named & _OF_PAIRS:
+        fix = f"{_OPTIONS} for texts to be written; --text-column and --label-column for labels"
+        raise UserError("columns of two kinds are named", where=str(head.path), fix=fix)
+    if head.is_text_file or named & _OF_PAIRS:
+        return False
+    if named & _OF_LABELS or is_labelled(head):
+        return True
+    guess = head.guess()
+    return guess.text is not None and guess.label is not None and pair_by_name(head.rows) is None
 
 
-def compose_label_recipe(
-    text: str, *, recipe_path: Path, data_file: Path, facts: DataFacts, model: str | None
-) -> NewRecipe:
-    """Fill a starting point of task seq2seq in for a data set of classification, whose labels are learnt as texts.
-
-    Args: as for `compose_pair_recipe`.
-    """
+def _label_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
     values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in _PAIR_KEYS), None)
-    values["data.labels_as_text"] = True
-    values["data.text_pair_column"] = None
+    values |= {"data.labels_as_text": True, "data.text_pair_column": None}
     if not _learns_labels(text):
         values["evaluation.metrics"] = LABEL_TEXT_METRICS
-    new = compose_recipe(fill(text, values), recipe_path=recipe_path, data_file=data_file, facts=facts, model=model)
+    new = labelled_recipe(head, fill(text, values), path=path, model=model)
     return NewRecipe(new.text, (*new.assumed, "what is learnt: the name of the label, as a text"), new.warnings)
+
+
+def _pair_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
+    found = _columns(head)
+    # every form but one is commented out: a recipe that names two is refused
+    values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in (*_PAIR_KEYS, *_LABEL_KEYS)), None)
+    values |= {"data.source_column": found.source, "data.target_column": found.target}
+    values["data.references_column"] = found.references
+    if _learns_labels(text):
+        values["evaluation.metrics"] = _TEXT_METRICS
+    learnt = f"what is learnt: {found.target}, from {found.source}"
+    return recipe_for(
+        head,
+        text,
+        values,
+        path=path,
+        model=model,
+        assumed=(*found.notes, f"{rows_seen(head)} looked at", learnt),
+        split_off="of the rows are split off, those of one source together",
+    )
 
 
 def _learns_labels(text: str) -> bool:
     return re.search(r"^  labels_as_text: true", text, re.MULTILINE) is not None
 
 
-def _assumptions(facts: PairFacts, size: float) -> tuple[str, ...]:
-    rows = f"{facts.num_rows:,} rows" if facts.complete else f"the first {facts.num_rows:,} rows"
-    learnt = f"what is learnt: {facts.target}, from {facts.source}"
-    split_off = f"{size:.0%} of the rows are split off, those of one source together"
-    return (*facts.notes, f"{rows} looked at", learnt, *sibling_assumptions(facts.siblings, split_off))
+def _columns(head: Head) -> PairColumns:
+    """Source and target."""
+    if head.is_text_file:
+        fix = "write source and target side by side, as CSV or JSON lines"
+        raise UserError("a text file has no columns", where=str(head.path), fix=fix)
+    found = _named_columns(head) or guess_pair_columns(head.rows)
+    if found.source is None or found.target is None:
+        columns = columns_of(head.rows)
+        fix = f"say {_OPTIONS}; columns: {some(found.candidates or columns)}"
+        raise UserError(describe_unclear(columns, found), where=str(head.path), fix=fix)
+    return found
 
 
-def _warnings(facts: PairFacts) -> tuple[str, ...]:
-    if not facts.num_bad_rows:
-        return ()
-    return (f"rows that cannot be read: {facts.num_bad_rows}; `ftkit check` lists them",)
+def _named_columns(head: Head) -> PairColumns | None:
+    """The columns that the options name; None where they name none."""
+    source, target = head.named.get("source"), head.named.get("target")
+    if source is None and target is None:
+        return None
+    if source is None or target is None:
+        given = "--source-column" if target is None else "--target-column"
+        raise UserError(f"{given} alone does not say what an example is", fix=f"name both: {_OPTIONS}")
+    if source == target:
+        raise UserError(f"{_OPTIONS} are both {source}", fix="name two columns")
+    return PairColumns(source, target)

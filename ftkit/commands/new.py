@@ -1,0 +1,99 @@
+"""`ftkit new`: a commented recipe for a data file, or a starting point as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+from ftkit.errors import UserError
+from ftkit.recipe.new import NewRecipe, fill, starting_point, task_of_recipe
+from ftkit.storage import refuse_place, write_text
+from ftkit.tasks.table import TASKS, task_of
+
+
+def write_recipe(
+    path: Path,
+    *,
+    data: Path | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    start: str | None = None,
+    named: Mapping[str, str] | None = None,
+    encoding: str = "utf-8",
+    overwrite: bool = False,
+) -> NewRecipe:
+    """Write a commented recipe, filled in for a data file where one is named.
+
+    Args:
+        path: of the recipe.
+        data: the training file, or a folder with one that is called train.
+        task: what to train; told by the rest if left out.
+        model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
+        start: name of the starting point; None for the usual one.
+        named: kind of column (`text`, `label`, `prompt`, ...) -> its name, where it is known.
+        encoding: of the file.
+        overwrite: replace what lies at `path`.
+
+    Returns:
+        What was written, and what was assumed of the data.
+
+    Raises:
+        UserError: the place is taken, what is asked does not go together, or the data do not tell what an example is.
+    """
+    refuse_place(path, overwrite=overwrite)
+    named = named or {}
+    task = _task_asked(task, start, named)
+    if data is None:
+        text = starting_point(start or task_of(task or TASKS[0]).usual_start(named))
+        new = NewRecipe(fill(text, {"model.name_or_path": model}) if model else text)
+    else:
+        new = _filled_in(path, data, task=task, start=start, named=named, model=model, encoding=encoding)
+    write_text(path, new.text)
+    return new
+
+
+def _task_asked(task: str | None, start: str | None, named: Mapping[str, str]) -> str | None:
+    """What the options say together; None where the data is left to decide."""
+    says: dict[str, tuple[str, ...]] = {"--task": (task,)} if task else {}
+    if start is not None:
+        says[f"--from {start}"] = (task_of_recipe(starting_point(start)),)
+    for kind in named:
+        theirs = tuple(name for name in TASKS if task_of(name).has_column(kind))
+        if len(theirs) < len(TASKS):
+            says[f"--{kind.replace('_', '-')}-column"] = theirs
+    for (one, its), (other, others) in combinations(says.items(), 2):
+        if not set(its) & set(others):
+            theirs_said = f"{one} is for {' and '.join(its)}, {other} for {' and '.join(others)}"
+            fix = f"leave out what does not belong to the task: {theirs_said}"
+            raise UserError(f"{one} and {other} do not go together", fix=fix)
+    return min(says.values(), key=len)[0] if says else None
+
+
+def _filled_in(
+    path: Path,
+    data: Path,
+    *,
+    task: str | None,
+    start: str | None,
+    named: Mapping[str, str],
+    model: str | None,
+    encoding: str,
+) -> NewRecipe:
+    from ftkit.data.look import read_head
+
+    if str(data).startswith("builtin:"):
+        fix = "take a starting point that names it: --from quickstart, smollm2-pydoc, signatures or commands-t5"
+        raise UserError(f"{data} needs no columns found", fix=fix)
+    if start is not None and "  train_file:" not in starting_point(start):
+        raise UserError(f"the starting point {start} brings its own data", fix="leave --data or --from out")
+    head = read_head(data, encoding=encoding, named=named)
+    why = ""
+    if task is None:
+        # the first of the tasks that the data tell of; the common one where they tell of none
+        told = ((name, task_of(name).told_by(head)) for name in TASKS)
+        task, why = next(((name, said) for name, said in told if said is not None), (TASKS[0], ""))
+    new = task_of(task).new_recipe(head, start=start, path=path, model=model)
+    text = new.text if encoding == "utf-8" else fill(new.text, {"data.encoding": encoding})
+    return replace(new, text=text, assumed=(*([why] if why else []), *new.assumed))
