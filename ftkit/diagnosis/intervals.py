@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.diagnosis.verdict import Evidence
-from ftkit.metrics.bootstrap import Bootstrap
+from ftkit.metrics.bootstrap import Bootstrap, quotient
 from ftkit.metrics.scores import Floats, Integers, Scores
 
 RESAMPLES = 2_000
@@ -100,18 +100,24 @@ def _by_group(columns: Floats, groups: Integers | None) -> Floats:
     return np.stack([np.bincount(owner, weights=column) for column in columns.T], axis=1)
 
 
+def _ratio(
+    above: NDArray[np.number], below: Integers, *, value: float | None = None, groups: Integers | None = None, seed: int
+) -> Estimate:
+    """Sum over sum of columns (N,), all examples (or groups of them) resampled."""
+    columns = _by_group(np.stack([above, below], axis=1).astype(np.float64), groups)
+    sums, total = Bootstrap(RESAMPLES, seed).sums(columns), columns.sum(axis=0)
+    exact = float(total[0] / total[1]) if value is None else value
+    return _estimate(exact, quotient(sums[:, 0], sums[:, 1]), n=len(above))
+
+
 def mean_loss(losses: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
     """Nats a target, all examples (or groups of them) resampled."""
-    columns = _by_group(np.stack([losses.nll, losses.num_targets], axis=1).astype(np.float64), groups)
-    sums = Bootstrap(RESAMPLES, seed).sums(columns)
-    return _estimate(losses.loss, _quotient(sums[:, 0], sums[:, 1]), n=len(losses))
+    return _ratio(losses.nll, losses.num_targets, value=losses.loss, groups=groups, seed=seed)
 
 
 def mean_accuracy(losses: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
     """Share of targets that were put first."""
-    columns = _by_group(np.stack([losses.num_correct, losses.num_targets], axis=1).astype(np.float64), groups)
-    sums = Bootstrap(RESAMPLES, seed).sums(columns)
-    return _estimate(losses.accuracy, _quotient(sums[:, 0], sums[:, 1]), n=len(losses))
+    return _ratio(losses.num_correct, losses.num_targets, value=losses.accuracy, groups=groups, seed=seed)
 
 
 def paired_rise(after: Scores, before: Scores, *, groups: Integers | None = None, seed: int = 0) -> Estimate:
@@ -124,19 +130,12 @@ def paired_rise(after: Scores, before: Scores, *, groups: Integers | None = None
     """
     if len(after) != len(before) or not np.array_equal(after.num_targets, before.num_targets):
         raise ValueError("a paired difference needs the same examples and targets on both sides")
-    columns = np.stack([after.nll - before.nll, after.num_targets], axis=1).astype(np.float64)
-    columns = _by_group(columns, groups)
-    sums = Bootstrap(RESAMPLES, seed).sums(columns)
-    total = columns.sum(axis=0)
-    return _estimate(float(total[0] / total[1]), _quotient(sums[:, 0], sums[:, 1]), n=len(after))
+    return _ratio(after.nll - before.nll, after.num_targets, groups=groups, seed=seed)
 
 
 def paired_accuracy_gain(after: Scores, before: Scores, *, seed: int = 0) -> Estimate:
     """Share of right targets of one model minus that of another on the same examples."""
-    columns = np.stack([after.num_correct - before.num_correct, after.num_targets], axis=1).astype(np.float64)
-    sums = Bootstrap(RESAMPLES, seed).sums(columns)
-    total = columns.sum(axis=0)
-    return _estimate(float(total[0] / total[1]), _quotient(sums[:, 0], sums[:, 1]), n=len(after))
+    return _ratio(after.num_correct - before.num_correct, after.num_targets, seed=seed)
 
 
 def difference(above: Estimate, below: Estimate) -> Estimate:
@@ -181,7 +180,7 @@ def pace(start: Scores, middle: Scores, end: Scores, *, share_left: float, seed:
     columns = np.stack([start.nll - end.nll, middle.nll - end.nll], axis=1)
     sums, total = Bootstrap(RESAMPLES, seed).sums(columns), columns.sum(axis=0)
     value = float(total[1] / total[0]) if total[0] > 0 else float("nan")
-    return _estimate(value / share_left, _quotient(sums[:, 1], sums[:, 0]) / share_left, n=len(start))
+    return _estimate(value / share_left, quotient(sums[:, 1], sums[:, 0]) / share_left, n=len(start))
 
 
 def membership(train: Floats, validation: Floats, *, seed: int = 0) -> Estimate:
@@ -219,13 +218,12 @@ def rate_bounds(count: int, n: int) -> tuple[float, float]:
         >>> [round(bound, 4) for bound in rate_bounds(0, 149)]
         [0.0, 0.0245]
     """
-    from scipy.stats import beta
+    from scipy.stats import binomtest
 
     if n == 0:
         return 0.0, 1.0
-    low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
-    high = float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
-    return low, high
+    bounds = binomtest(count, n).proportion_ci()
+    return float(bounds.low), float(bounds.high)
 
 
 def p_rate_above(count: int, n: int, margin: float) -> float:
@@ -264,12 +262,6 @@ def rows_needed(estimate: Estimate, margin: float) -> int | None:
     wanted = estimate.n * (half / distance) ** 2
     digits = int(10 ** max(0, len(str(int(wanted))) - 2))
     return int(math.ceil(wanted / digits) * digits)
-
-
-def _quotient(above: Floats, below: Floats) -> Floats:
-    out = np.full(len(above), np.nan)
-    np.divide(above, below, out=out, where=below > 0)
-    return out
 
 
 def worst_of(p_values: Sequence[float]) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics.predictions import Entry
+from ftkit.metrics.scores import Floats
 
 MAX_ELEMENTS = 2**21
 """Elements of the largest array made at a time: 16 MiB in float64, however many rows and resamples there are."""
@@ -134,3 +135,13 @@ def with_interval(value: float, resampled: NDArray[np.floating[Any]], *, num_row
     elif low == high:
         entry["note"] = "every resample gives the same value; a kind of case that these rows lack does not show here"
     return entry
+
+
+def no_value(num_rows: int, reason: str) -> Entry:
+    """The entry of a metric that these rows leave undefined: null, and why."""
+    return {"value": None, "low": None, "high": None, "n": num_rows, "reason": reason}
+
+
+def quotient(above: Floats, below: Floats) -> Floats:
+    """Elementwise quotient; NaN where what stands below is not positive."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics import calibration, counts, ranking
-from ftkit.metrics.bootstrap import Bootstrap
-from ftkit.metrics.predictions import Entry, Predictions, checked, undefined
+from ftkit.metrics.bootstrap import Bootstrap, no_value
+from ftkit.metrics.predictions import Entry, Predictions, checked
 
 HUB_PREFIX = "evaluate:"
 """What stands before the name of a metric of the `evaluate` library."""
@@ -87,7 +87,7 @@ def evaluate_classification(
     if unknown := [name for name in names if name not in METRICS and not name.startswith(HUB_PREFIX)]:
         raise ValueError(f"no such metrics: {', '.join(unknown)}")
     if reason := _why_nothing_is_defined(predictions):
-        return {name: undefined(predictions, reason) for name in names}
+        return {name: no_value(predictions.num_rows, reason) for name in names}
     scored = Scored(predictions, Bootstrap(num_resamples, seed))
     return {name: METRICS[name](scored) if name in METRICS else _from_hub(name, predictions) for name in names}
 

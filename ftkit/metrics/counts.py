@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, with_interval
-from ftkit.metrics.predictions import Entry, Predictions, undefined
+from ftkit.metrics.bootstrap import Bootstrap, no_value, quotient, with_interval
+from ftkit.metrics.predictions import Entry, Predictions
+from ftkit.metrics.scores import Floats, Integers
 
-Scores = NDArray[np.float64]
 
-
-@dataclass(frozen=True, eq=False)
-class ClassCounts:
+class ClassCounts(NamedTuple):
     """Counts of R resamples over K classes, as floats: their products pass 64-bit integers and stay exact.
 
     Attributes:
@@ -28,47 +26,48 @@ class ClassCounts:
         predicted: rows predicted so (R, K).
     """
 
-    hits: Scores
-    labelled: Scores
-    predicted: Scores
+    hits: Floats
+    labelled: Floats
+    predicted: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The (label, prediction) pairs that occur, in order of label, then prediction.
+    """The (label, prediction) pairs that occur.
 
     Attributes:
         labels: label of each pair (C,).
         predicted: prediction of each pair (C,).
-        counts: rows of each pair (C,), all positive.
         num_classes: K.
     """
 
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    labels: Integers
+    predicted: Integers
     num_classes: int
 
     def sum_by_class(self, counts: NDArray[np.integer[Any]]) -> ClassCounts:
         """Counts of pairs (R, C) -> counts of classes."""
-        hits = np.zeros((len(counts), self.num_classes))
-        diagonal = self.labels == self.predicted
-        hits[:, self.labels[diagonal]] = counts[:, diagonal]
-        return ClassCounts(hits, self._sum_along(counts, self.labels), self._sum_along(counts, self.predicted))
+        hit = self.labels == self.predicted
+        return ClassCounts(
+            self._sum_along(counts[:, hit], self.labels[hit]),
+            self._sum_along(counts, self.labels),
+            self._sum_along(counts, self.predicted),
+        )
 
-    def _sum_along(self, counts: NDArray[np.integer[Any]], classes: NDArray[np.int64]) -> Scores:
-        order = np.argsort(classes, kind="stable")
-        occurring, starts = np.unique(classes[order], return_index=True)
+    def _sum_along(self, counts: NDArray[np.integer[Any]], classes: Integers) -> Floats:
         sums = np.zeros((len(counts), self.num_classes))
-        sums[:, occurring] = np.add.reduceat(counts[:, order], starts, axis=1)
+        if len(classes):
+            order = np.argsort(classes, kind="stable")
+            occurring, starts = np.unique(classes[order], return_index=True)
+            sums[:, occurring] = np.add.reduceat(counts[:, order], starts, axis=1)
         return sums
 
 
-def find_cells(predictions: Predictions) -> Cells:
-    """Count the (label, prediction) pairs."""
+def find_cells(predictions: Predictions) -> tuple[Cells, Integers]:
+    """The (label, prediction) pairs, in that order, and how many rows are of each (C,), all positive."""
     num_classes = predictions.num_classes
     pairs, counts = np.unique(predictions.labels * num_classes + predictions.predicted, return_counts=True)
-    return Cells(pairs // num_classes, pairs % num_classes, counts, num_classes)
+    return Cells(pairs // num_classes, pairs % num_classes, num_classes), counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +80,10 @@ class Counts:
     @classmethod
     def of(cls, predictions: Predictions, bootstrap: Bootstrap) -> Counts:
         """Count once and resample once."""
-        cells = find_cells(predictions)
-        chunks = [cells.sum_by_class(counts) for counts in bootstrap.cell_counts(cells.counts)]
-        resampled = ClassCounts(
-            np.concatenate([chunk.hits for chunk in chunks]),
-            np.concatenate([chunk.labelled for chunk in chunks]),
-            np.concatenate([chunk.predicted for chunk in chunks]),
-        )
-        return cls(cells.sum_by_class(cells.counts[None, :]), resampled)
+        cells, counts = find_cells(predictions)
+        chunks = [cells.sum_by_class(drawn) for drawn in bootstrap.cell_counts(counts)]
+        resampled = ClassCounts(*map(np.concatenate, zip(*chunks, strict=True)))
+        return cls(cells.sum_by_class(counts[None, :]), resampled)
 
 
 def accuracy(predictions: Predictions, counts: Counts) -> Entry:
@@ -101,13 +96,13 @@ def f1_macro(predictions: Predictions, counts: Counts) -> Entry:
 
     A class that occurs neither among the labels nor among the predictions is left out, as in scikit-learn.
     """
-    entry = _entry(predictions, counts, lambda one: _macro(one, _f1_by_class(one)))
+    entry = _entry(predictions, counts, lambda one: macro(one, f1_by_class(one)))
     return _say_left_out(entry, counts)
 
 
 def f1(predictions: Predictions, counts: Counts) -> Entry:
     """F1 of the positive class; with more than two classes the same as f1_macro."""
-    return _by_class(predictions, counts, _f1_by_class, "is neither a label nor a prediction of any row")
+    return _by_class(predictions, counts, f1_by_class, "is neither a label nor a prediction of any row")
 
 
 def precision(predictions: Predictions, counts: Counts) -> Entry:
@@ -115,7 +110,7 @@ def precision(predictions: Predictions, counts: Counts) -> Entry:
 
     In the macro mean, a class that is never predicted counts 0, as in scikit-learn.
     """
-    return _by_class(predictions, counts, lambda one: _ratio(one.hits, one.predicted), "is predicted for no row")
+    return _by_class(predictions, counts, lambda one: quotient(one.hits, one.predicted), "is predicted for no row")
 
 
 def recall(predictions: Predictions, counts: Counts) -> Entry:
@@ -123,7 +118,7 @@ def recall(predictions: Predictions, counts: Counts) -> Entry:
 
     In the macro mean, a class that is predicted but labels no row counts 0, as in scikit-learn.
     """
-    return _by_class(predictions, counts, lambda one: _ratio(one.hits, one.labelled), "labels no row")
+    return _by_class(predictions, counts, lambda one: quotient(one.hits, one.labelled), "labels no row")
 
 
 def matthews(predictions: Predictions, counts: Counts) -> Entry:
@@ -134,29 +129,29 @@ def matthews(predictions: Predictions, counts: Counts) -> Entry:
     Source: Gorodkin 2004, Comparing two K-category assignments by a K-category correlation coefficient.
     """
     if np.count_nonzero(predictions.present) < 2:
-        return undefined(predictions, "all rows have the same label")
+        return no_value(predictions.num_rows, "all rows have the same label")
     return _entry(predictions, counts, _matthews)
 
 
 def confusion(predictions: Predictions) -> Entry:
     """Counts of rows by label (rows of the matrix) and prediction (columns), in the order of `labels`."""
     num_classes = predictions.num_classes
-    cells = find_cells(predictions)
+    cells, counts = find_cells(predictions)
     matrix = np.zeros((num_classes, num_classes), dtype=np.int64)
-    matrix[cells.labels, cells.predicted] = cells.counts
+    matrix[cells.labels, cells.predicted] = counts
     return {"value": matrix.tolist(), "labels": list(predictions.label_names), "n": predictions.num_rows}
 
 
-def _entry(predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Scores]) -> Entry:
+def _entry(predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Floats]) -> Entry:
     return with_interval(float(score(counts.observed)[0]), score(counts.resampled), num_rows=predictions.num_rows)
 
 
 def _by_class(
-    predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Scores], why_undefined: str
+    predictions: Predictions, counts: Counts, score: Callable[[ClassCounts], Floats], why_undefined: str
 ) -> Entry:
     """About the positive class when there are two classes, else the macro mean; the entry says which."""
     if predictions.num_classes > 2:
-        entry = _entry(predictions, counts, lambda one: _macro(one, score(one))) | {"average": "macro"}
+        entry = _entry(predictions, counts, lambda one: macro(one, score(one))) | {"average": "macro"}
         if predictions.positive_was_given:
             entry["note"] = "positive_label is ignored: it is for tasks of two classes"
             return entry
@@ -164,7 +159,7 @@ def _by_class(
     positive = predictions.positive
     name = {"average": "binary", "positive_label": predictions.label_names[positive]}
     if np.isnan(score(counts.observed)[0, positive]):
-        return undefined(predictions, f"{predictions.label_names[positive]} {why_undefined}") | name
+        return no_value(predictions.num_rows, f"{predictions.label_names[positive]} {why_undefined}") | name
     return _entry(predictions, counts, lambda one: score(one)[:, positive]) | name
 
 
@@ -175,27 +170,23 @@ def _say_left_out(entry: Entry, counts: Counts) -> Entry:
     return entry
 
 
-def _ratio(numerator: Scores, denominator: Scores) -> Scores:
-    """Elementwise quotient, NaN for 0 / 0."""
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+def f1_by_class(one: ClassCounts) -> Floats:
+    """F1 (R, K); NaN of a class that occurs neither as label nor as prediction."""
+    return quotient(2 * one.hits, one.labelled + one.predicted)
 
 
-def _f1_by_class(one: ClassCounts) -> Scores:
-    return _ratio(2 * one.hits, one.labelled + one.predicted)
-
-
-def _macro(one: ClassCounts, scores: Scores) -> Scores:
+def macro(one: ClassCounts, scores: Floats) -> Floats:
     """Mean (R, K) -> (R,) over the classes that occur as label or prediction, an undefined score counting 0."""
     occurs = (one.labelled + one.predicted) > 0
-    means: Scores = np.nan_to_num(scores, nan=0.0).sum(axis=1) / occurs.sum(axis=1)
+    means: Floats = np.nan_to_num(scores, nan=0.0).sum(axis=1) / occurs.sum(axis=1)
     return means
 
 
-def _matthews(one: ClassCounts) -> Scores:
+def _matthews(one: ClassCounts) -> Floats:
     """Gorodkin's R_K (R,): NaN where the labels of a resample are all equal, 0 where only its predictions are."""
     total = one.labelled.sum(axis=1)
     covariance = one.hits.sum(axis=1) * total - (one.labelled * one.predicted).sum(axis=1)
     of_labels = total**2 - (one.labelled**2).sum(axis=1)
     of_predictions = total**2 - (one.predicted**2).sum(axis=1)
     constant = (of_predictions == 0) & (of_labels > 0)
-    return np.where(constant, 0.0, _ratio(covariance, np.sqrt(of_labels * of_predictions)))
+    return np.where(constant, 0.0, quotient(covariance, np.sqrt(of_labels * of_predictions)))

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, with_interval
-from ftkit.metrics.counts import Cells, ClassCounts
+from ftkit.metrics.bootstrap import Bootstrap, no_value, with_interval
+from ftkit.metrics.counts import Cells, ClassCounts, f1_by_class, macro
 from ftkit.metrics.matching import collapse
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
-from ftkit.metrics.sufficient import no_value
 
 NO_LABEL = -1
 
@@ -112,16 +111,14 @@ def _count(
     width = num_classes + 1
     written = np.where(generated == NO_LABEL, num_classes, generated)
     pairs, counts = np.unique(labels * width + written, return_counts=True)
-    cells = Cells(pairs // width, pairs % width, counts, width)
+    cells = Cells(pairs // width, pairs % width, width)
     chunks = [counts[None, :], *bootstrap.cell_counts(counts)]
     sums = [cells.sum_by_class(chunk) for chunk in chunks]
     return _without_last(sums[:1]), _without_last(sums[1:])
 
 
 def _without_last(sums: Sequence[ClassCounts]) -> _Counts:
-    hits, labelled, predicted = (
-        np.concatenate([getattr(one, name) for one in sums]) for name in ("hits", "labelled", "predicted")
-    )
+    hits, labelled, predicted = map(np.concatenate, zip(*sums, strict=True))
     return _Counts(ClassCounts(hits[:, :-1], labelled[:, :-1], predicted[:, :-1]), predicted[:, -1])
 
 
@@ -131,10 +128,7 @@ def _accuracy(counts: _Counts) -> Floats:
 
 
 def _f1_macro(counts: _Counts) -> Floats:
-    sizes = counts.classes.labelled + counts.classes.predicted
-    scores = np.divide(2 * counts.classes.hits, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    means: Floats = scores.sum(axis=1) / np.count_nonzero(sizes, axis=1)
-    return means
+    return macro(counts.classes, f1_by_class(counts.classes))
 
 
 def _no_label(counts: _Counts) -> Floats:

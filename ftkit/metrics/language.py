@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, with_interval
+from ftkit.metrics.bootstrap import Bootstrap, quotient, with_interval
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Scores
 
@@ -96,8 +96,7 @@ def _ratio(name: str, columns: NDArray[np.float64], resampled: NDArray[np.float6
     totals = columns.sum(axis=0)
     if totals[below] == 0:
         return _undefined(columns, "no target stands for text")
-    sizes = resampled[:, below]
-    ratios = np.divide(resampled[:, above], sizes, out=np.full(len(sizes), np.nan), where=sizes > 0)
+    ratios = quotient(resampled[:, above], resampled[:, below])
     entry = with_interval(float(factor * totals[above] / totals[below]), factor * ratios, num_rows=len(columns))
     if len(columns) == 1:
         entry["note"] = "a single text, which has no interval: nothing tells how much another would differ"

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics.bootstrap import MAX_ELEMENTS, MAX_UNITS, Bootstrap, with_interval
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from ftkit.metrics.counts import Cells, f1_by_class, macro
+from ftkit.metrics.scores import Floats, Integers
 
 RESAMPLES = 2_000
 """Resamples behind an interval, and exchanges behind a p: the smallest p is 1 / 2,001, enough for 100 comparisons."""
@@ -67,7 +66,8 @@ def f1_worth(expected: Integers, before: Integers, after: Integers, *, num_class
 
     def gap(kept: NDArray[np.integer[Any]], swapped: NDArray[np.integer[Any]]) -> Floats:
         drawn = np.concatenate([kept, swapped], axis=1)
-        return _f1_macro(twice[0], twice[2], drawn, num_classes) - _f1_macro(twice[0], twice[1], drawn, num_classes)
+        before, after = (Cells(twice[0], predicted, num_classes).sum_by_class(drawn) for predicted in twice[1:])
+        return macro(after, f1_by_class(after)) - macro(before, f1_by_class(before))
 
     def exchanged(random: np.random.Generator, size: int) -> Floats:
         swapped = random.binomial(counts, 0.5, size=(size, len(counts)))
@@ -77,24 +77,6 @@ def f1_worth(expected: Integers, before: Integers, after: Integers, *, num_class
     value = float(gap(counts[None], 0 * counts[None])[0])
     p = _p_of_exchange(value, exchanged, width=2 * len(counts), seed=seed)
     return _worth(value, resampled, p, n=len(expected))
-
-
-def _f1_macro(labels: Integers, predicted: Integers, counts: NDArray[np.integer[Any]], num_classes: int) -> Floats:
-    """Macro F1 (R,) of cells (C,) that occur `counts` (R, C) times, over the classes that occur, as in scikit-learn."""
-
-    def by_class(classes: Integers, columns: NDArray[np.integer[Any]]) -> Floats:
-        sums = np.zeros((len(columns), num_classes))
-        if len(classes):
-            by_order = np.argsort(classes, kind="stable")
-            occurring, starts = np.unique(classes[by_order], return_index=True)
-            sums[:, occurring] = np.add.reduceat(columns[:, by_order], starts, axis=1)
-        return sums
-
-    hit = labels == predicted
-    both = by_class(labels, counts) + by_class(predicted, counts)
-    hits = by_class(labels[hit], counts[:, hit])
-    scores = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
-    return np.asarray(scores.sum(axis=1) / (both > 0).sum(axis=1), dtype=np.float64)
 
 
 def _p_of_exchange(
@@ -119,11 +101,9 @@ def mcnemar(one: int, other: int) -> float:
         >>> mcnemar(0, 6), mcnemar(3, 3)
         (0.03125, 1.0)
     """
-    total, ways, tail = one + other, 1, 0
-    for place in range(min(one, other) + 1):
-        tail += ways
-        ways = ways * (total - place) // (place + 1)
-    return min(1.0, float(2 * tail / 2**total))
+    from scipy.stats import binomtest
+
+    return float(binomtest(one, one + other).pvalue) if one + other else 1.0
 
 
 def _worth(value: float, resampled: Floats, p: float, *, n: int, note: str = "") -> Worth:

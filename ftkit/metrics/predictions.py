@@ -102,11 +102,6 @@ def _positive_index(names: tuple[str, ...], positive_label: str | None) -> int:
     return names.index(str(positive_label))
 
 
-def undefined(predictions: Predictions, reason: str) -> Entry:
-    """The entry of a metric that has no value on these rows: null, and why."""
-    return {"value": None, "low": None, "high": None, "n": predictions.num_rows, "reason": reason}
-
-
 def describe_prediction(probability: npt.NDArray[np.float64], *, label_names: tuple[str, ...]) -> dict[str, Any]:
     """Probabilities (K,) of one example -> label, score and scores by label name.
 

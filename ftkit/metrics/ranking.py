@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, with_interval
-from ftkit.metrics.predictions import Entry, Predictions, undefined
+from ftkit.metrics.bootstrap import Bootstrap, no_value, quotient, with_interval
+from ftkit.metrics.predictions import Entry, Predictions
+from ftkit.metrics.scores import Floats
 
 MAX_ROW_DRAWS = 250_000_000
 """Rows x classes x resamples that are drawn and ranked exactly, a few seconds; beyond, the area is linearised."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +64,7 @@ class Ranking:
         below = np.cumsum(negatives, axis=1) - negatives / 2
         pairs = positives.sum(axis=1) * negatives.sum(axis=1)
         wins = (positives * below).sum(axis=1)
-        areas: Floats = np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-        return areas
+        return quotient(wins, pairs)
 
     def influence(self) -> Floats:
         """What each row adds to the area, to first order, times N (N,): zero on average.
@@ -96,7 +94,7 @@ def roc_auc(predictions: Predictions, bootstrap: Bootstrap) -> Entry:
     that would take more than MAX_ROW_DRAWS draws, they resample the area's first-order terms instead.
     """
     if np.count_nonzero(predictions.present) < 2:
-        return undefined(predictions, "all rows have the same label")
+        return no_value(predictions.num_rows, "all rows have the same label")
     classes = [predictions.positive] if predictions.num_classes == 2 else np.flatnonzero(predictions.present).tolist()
     exact = predictions.num_rows * len(classes) * bootstrap.num_resamples <= MAX_ROW_DRAWS
     value, resampled = (_by_rows if exact else _by_influence)(predictions, classes, bootstrap)
@@ -121,8 +119,7 @@ def _by_rows(predictions: Predictions, classes: list[int], bootstrap: Bootstrap)
         areas = np.stack([ranking.area(weights) for ranking in rankings])
         defined = ~np.isnan(areas)
         sums, counts = np.where(defined, areas, 0.0).sum(axis=0), defined.sum(axis=0)
-        means: Floats = np.divide(sums, counts, out=np.full(len(weights), np.nan), where=counts > 0)
-        return means
+        return quotient(sums, counts)
 
     value = float(mean_area(np.ones((1, predictions.num_rows)))[0])
     return value, np.concatenate([mean_area(weights) for weights in bootstrap.row_weights(predictions.num_rows)])

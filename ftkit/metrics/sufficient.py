@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, with_interval
+from ftkit.metrics.bootstrap import Bootstrap, no_value, quotient, with_interval
 from ftkit.metrics.language import FEW_DOCUMENTS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
@@ -61,9 +61,7 @@ def ratio(columns: NDArray[Any], *, why_undefined: str) -> Sufficient:
     """Sum of the first of two columns (N, 2) over the sum of the second."""
 
     def score(sums: Floats) -> Floats:
-        above, below = sums.T
-        quotients: Floats = np.divide(above, below, out=np.full(len(sums), np.nan), where=below > 0)
-        return quotients
+        return quotient(sums[:, 0], sums[:, 1])
 
     return Sufficient(columns.astype(np.float64), score, why_undefined=why_undefined)
 
@@ -71,8 +69,3 @@ def ratio(columns: NDArray[Any], *, why_undefined: str) -> Sufficient:
 def mean(values: NDArray[Any]) -> Sufficient:
     """Mean of `values` (N,) over rows."""
     return ratio(np.stack([values, np.ones(len(values))], axis=1), why_undefined="there are no rows")
-
-
-def no_value(num_rows: int, reason: str) -> Entry:
-    """The entry of a metric that these rows leave undefined."""
-    return {"value": None, "low": None, "high": None, "n": num_rows, "reason": reason}

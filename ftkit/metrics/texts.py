@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics import matching, overlap, scripts
-from ftkit.metrics.bootstrap import Bootstrap
+from ftkit.metrics.bootstrap import Bootstrap, no_value
 from ftkit.metrics.classification import HUB_PREFIX
 from ftkit.metrics.overlap import ROUGE_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
-from ftkit.metrics.sufficient import Sufficient, mean, no_value, ratio
+from ftkit.metrics.sufficient import Sufficient, mean, ratio
 
 TEXT_METRICS = (
     "exact_match",
