@@ -15,7 +15,7 @@ import ftkit
 PACKAGE = Path(ftkit.__file__).parent
 
 FLOORS = (
-    ("errors", "version"),
+    ("errors", "version", "notebook"),
     ("progress", "interruption"),
     ("storage",),
     ("metrics",),

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ftkit.diagnosis.verdict import Verdict
+from ftkit.diagnosis.verdict import TITLES, Verdict
+from ftkit.notebook import as_html
 
 VERSION = 1
 """Of report.json. It grows by one when a key changes its meaning or goes; new keys may come without that."""
@@ -162,6 +163,14 @@ class Report:
     drift: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     words: Mapping[str, str] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """The verdict with what fired and what to change, for a notebook; report.html says everything."""
+        fired = [check for check in self.verdict.checks if check.state == "fired"]
+        rows = [(TITLES[check.name], check.summary) for check in fired]
+        advice = [f"{change.key}: {change.value} ({change.why})" for change in self.verdict.changes if change.key]
+        title = f"{TITLES[self.verdict.headline]}: {self.verdict.sentence}"
+        return as_html(title, ("found", "evidence"), rows, below=advice)
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in report.json."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ftkit.errors import UserError
+from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
 from ftkit.storage import (
@@ -47,6 +48,15 @@ class Run:
     """Paths of one run directory."""
 
     path: Path
+
+    def __fspath__(self) -> str:
+        """A run stands wherever a path is asked for."""
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        """The scores, for a notebook."""
+        header = ("split", "metric", "value", "95 % interval", "rows")
+        return as_html(f"{self.path} ({self.state()})", header, score_rows(self.metrics()))
 
     @property
     def recipe_file(self) -> Path:
