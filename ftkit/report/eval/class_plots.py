@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from ftkit.diagnosis.report import Report, Score
 from ftkit.report.eval.plot_style import COLOURS, house_style
-from ftkit.report.eval.table import class_names, number, printable
+from ftkit.report.eval.view import NUMBERED_CLASSES, class_names
+from ftkit.report.eval.wording import number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUMBERED_CLASSES = 15
-"""Confusion matrices of more classes have no numbers and smaller labels."""
 LABELLED_CLASSES = 80
 """Of more classes only some are named."""
 LABEL_SHOWN = 22

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import TITLES, Check
-from ftkit.report.eval.class_plots import NUMBERED_CLASSES
 from ftkit.report.eval.plots import svg_plots
 from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
-from ftkit.report.eval.table import (
-    STATES,
-    commonest_mistakes,
-    footnotes,
-    in_state,
-    metric_title,
-    metrics_of,
-    number,
-    other_absences,
-    printable,
-    run_facts,
-    score_table,
-    score_text,
-    sentence,
-    setting_text,
-)
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from ftkit.report.eval.view import view_of
+from ftkit.report.eval.wording import FILTERS, printable
+from ftkit.report.templates import rendered
 
 SHOWN = 50
 """Rows of a table; report.json has the rest."""
@@ -51,51 +34,26 @@ def report_html(report: Report) -> str:
 
     Every text of a user is escaped; the same report gives the same bytes.
     """
-    template = _environment().get_template("report.html.jinja")
-    plots = svg_plots(report)
-    return template.render(
+    view, plots = view_of(report), svg_plots(report)
+    return rendered(
+        "eval/report.html.jinja",
+        filters={**FILTERS, "strip": strip_of, "text": _shown, "clean": printable},
         report=report,
-        verdict=report.verdict,
-        title=TITLES[report.verdict.headline],
+        view=view,
         tone=_tone(report),
         also_fired=[TITLES[name] for name in report.verdict.fired if name != report.verdict.headline],
-        facts=run_facts(report),
-        changes=[(setting_text(change), change.why) for change in report.verdict.changes],
-        tables=[(metric_title(report, metric), score_table(report, metric)) for metric in metrics_of(report)],
-        footnotes=footnotes(report),
-        checks=[(state, words, in_state(report.verdict, state)) for state, words in STATES.items()],
         plots=plots,
         plot_titles=PLOT_TITLES,
-        mistakes=commonest_mistakes(report) if len(report.confusion) > NUMBERED_CLASSES else [],
         documents=_documents(report),
         drift_share=_drift_share(report),
-        left_out=list(_left_out(report, {plot.name for plot in plots})),
+        left_out=[*_left_out(report, {plot.name for plot in plots}), *view.absences],
         shown=SHOWN,
         strip_width=WIDTH,
     )
 
 
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ftkit.report.eval", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": number,
-        "score": score_text,
-        "strip": strip_of,
-        "sentence": sentence,
-        "title_of": lambda check: TITLES[check.name],
-        "text": lambda text: printable(str(text), limit=TEXT_SHOWN),
-        "clean": lambda text: printable(str(text)),
-        "count": lambda value: f"{value:,}",
-    }
-    return environment
+def _shown(text: str) -> str:
+    return printable(text, limit=TEXT_SHOWN)
 
 
 def _tone(report: Report) -> str:
@@ -126,13 +84,13 @@ def _drift_share(report: Report) -> Mapping[str, float]:
 
 def _left_out(report: Report, drawn: set[str]) -> Iterator[tuple[str, str]]:
     """What the page does not show, and why."""
-    classifier = report.unit == "example"
+    classifies = report.unit == "example"
     reasons = {
         "curve": "fewer than two evaluations of the training are known",
         "fit": "no model was scored on both train and validation",
         "forgetting": "no single documents of a reference were scored for the base and the kept model",
-        "reliability": "the validation set was not classified" if classifier else "only classifiers have a confidence",
-        "confusion": "the validation set was not classified" if classifier else "only classifiers confuse labels",
+        "reliability": "the validation set was not classified" if classifies else "only classifiers have a confidence",
+        "confusion": "the validation set was not classified" if classifies else "only classifiers confuse labels",
     }
     for name, reason in reasons.items():
         if name not in drawn:
@@ -146,7 +104,6 @@ def _left_out(report: Report, drawn: set[str]) -> Iterator[tuple[str, str]]:
         yield "Suspect rows", report.absent.get("suspects", "no row is suspected")
     if not report.drift:
         yield "Distance of the weights", report.absent.get("drift", "the weights were not held against the base's")
-    yield from other_absences(report)
 
 
 def _reason_of_check(report: Report, name: str) -> str:

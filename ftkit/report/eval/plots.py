@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ftkit.diagnosis.measurements import MODELS
 from ftkit.diagnosis.report import Point, Report, Score
 from ftkit.report.eval.class_plots import (
     confusion_caption,
@@ -14,7 +15,7 @@ from ftkit.report.eval.class_plots import (
     reliability_figure,
 )
 from ftkit.report.eval.plot_style import COLOURS, LINES, MARKERS, SIZES, Plot, ends, house_style, known, to_svg
-from ftkit.report.eval.table import MODELS, number
+from ftkit.report.eval.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ def fit_figure(report: Report) -> Figure | None:
 
 
 def _fit_pairs(report: Report) -> list[tuple[str, Score, Score]]:
-    found = []
+    found: list[tuple[str, Score, Score]] = []
     for name in MODELS:
         sets = report.table.get(name, {})
         train, validation = (sets.get(which, {}).get("loss") for which in ("train", "validation"))

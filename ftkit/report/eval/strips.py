@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ftkit.diagnosis.verdict import Evidence
-from ftkit.report.eval.table import number, printable, score_text
+from ftkit.report.eval.wording import number, printable, score_text
 
 WIDTH = 240
 """Of a strip, in pixels."""

@@ -6,20 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ftkit.diagnosis.report import Report
-from ftkit.diagnosis.verdict import TITLES, Check, State, Verdict
-from ftkit.report.eval.table import (
-    STATES,
-    ScoreTable,
-    check_name,
-    footnotes,
-    headline_text,
-    in_state,
-    metric_title,
-    metrics_of,
-    printable,
-    score_table,
-    setting_text,
-)
+from ftkit.diagnosis.verdict import State
+from ftkit.report.eval.view import ScoreTable, View, view_of
+from ftkit.report.eval.wording import STATES, check_name, printable, title_of
 from ftkit.report.tables import hanging, table_lines, widest
 
 WIDTH = 110
@@ -28,6 +17,7 @@ NAME = 18
 METRICS = 2
 """Metrics that the table has room for: the loss and the first of the task."""
 GAP = 2
+"""Spaces between columns."""
 
 
 def report_lines(report: Report, *, width: int = WIDTH) -> Iterator[str]:
@@ -42,41 +32,26 @@ def report_lines(report: Report, *, width: int = WIDTH) -> Iterator[str]:
     """
     if width < 40:
         raise ValueError(f"a report needs lines of at least 40 characters, not {width}")
-    for line in _lines(report, width):
+    for line in _lines(report, view_of(report), width):
         # texts may hold words that no line can take whole
         yield from [line] if len(line) <= width else textwrap.wrap(line, width, subsequent_indent="  ")
 
 
-def verdict_line(verdict: Verdict) -> str:
-    """The diagnosis on one line: the headline, what else fired, and what to change first.
-
-    Example:
-        >>> verdict_line(Verdict("healthy", "No check fired", "data like these", (), ()))
-        'Healthy: No check fired'
-    """
-    others = [check_name(name) for name in verdict.fired if name != verdict.headline]
-    also = f"; also fired: {', '.join(others)}" if others else ""
-    settings = [setting_text(change) for change in verdict.changes if change.value is not None and change.key]
-    change = f"; change {settings[0]}" if settings else ""
-    return printable(" ".join(f"{headline_text(verdict)}{also}{change}".split()))
-
-
-def _lines(report: Report, width: int) -> Iterator[str]:
-    yield from _wrapped(headline_text(report.verdict), width, indent=2)
-    yield from _wrapped(f"Good for: {report.verdict.good_for}", width, indent=2)
-    yield from _wrapped(_about(report), width, indent=2)
+def _lines(report: Report, view: View, width: int) -> Iterator[str]:
+    for said in (view.headline, f"Good for: {report.verdict.good_for}", _about(report)):
+        yield from _wrapped(said, width, indent=2)
     yield ""
-    yield f"Scores with 95 % intervals; {metric_title(report, 'loss').replace(',', ' in')}"
-    yield from _table_lines([score_table(report, metric) for metric in metrics_of(report)[:METRICS]], width)
-    for place, note in enumerate(footnotes(report), start=1):
+    yield f"Scores with 95 % intervals; {view.tables[0].title.replace(',', ' in')}"
+    yield from _table_lines(view.tables[:METRICS], width)
+    for place, note in enumerate(view.footnotes, start=1):
         yield from _wrapped(f"  [{place}] {note}", width, indent=6)
     yield ""
     yield "Checks"
-    yield from _check_lines(report.verdict, width)
-    if report.verdict.changes:
+    yield from _check_lines(report, view, width)
+    if view.changes:
         yield ""
         yield "What to change"
-        yield from _change_lines(report.verdict, width)
+        yield from _change_lines(view.changes, width)
     if rest := _rest(report):
         yield ""
         yield from _wrapped(rest, width, indent=2)
@@ -93,45 +68,41 @@ def _about(report: Report) -> str:
 
 def _table_lines(tables: Sequence[ScoreTable], width: int) -> Iterator[str]:
     """The metrics beneath one another, in as many blocks of columns as the width asks for."""
-    heads = ([table.metric, *table.columns] for table in tables)
-    label, *widths = widest([*heads, *([f"  {name}", *cells] for table in tables for name, cells in table.rows)])
-    for table in tables:
-        for block in _blocks(widths, room=width - label):
-            rows = [(table.metric, table.columns), *((f"  {name}", cells) for name, cells in table.rows)]
-            yield from table_lines(
-                [[name, *(cells[place] for place in block)] for name, cells in rows],
-                widths=[label, *(widths[place] for place in block)],
-                gap=GAP,
-            )
+    grids = [
+        [[table.metric, *table.columns], *([f"  {name}", *cells] for name, cells in table.rows)] for table in tables
+    ]
+    widths = widest(row for rows in grids for row in rows)
+    for rows in grids:
+        for block in _blocks(widths, width=width):
+            shown = [[row[place] for place in block] for row in rows]
+            yield from table_lines(shown, widths=[widths[place] for place in block], gap=GAP)
 
 
-def _blocks(widths: Sequence[int], *, room: int) -> list[list[int]]:
-    """Columns that stand side by side."""
-    blocks: list[list[int]] = [[]]
-    for place, wide in enumerate(widths):
+def _blocks(widths: Sequence[int], *, width: int) -> list[list[int]]:
+    """Columns that stand side by side; the first one, which names the rows, in every block."""
+    blocks = [[0]]
+    for place, wide in enumerate(widths[1:], start=1):
         taken = sum(GAP + widths[other] for other in blocks[-1])
-        if blocks[-1] and taken + GAP + wide > room:
-            blocks.append([])
+        if blocks[-1] != [0] and taken + wide > width:
+            blocks.append([0])
         blocks[-1].append(place)
     return blocks
 
 
-def _check_lines(verdict: Verdict, width: int) -> Iterator[str]:
-    for check in in_state(verdict, "fired"):
-        yield from _state_lines("fired", f"{TITLES[check.name]}: {_fired(check, verdict)}", width)
-    for check in in_state(verdict, "cannot_tell"):
+def _check_lines(report: Report, view: View, width: int) -> Iterator[str]:
+    for check in view.checks["fired"]:
+        # the headline may be this sentence already
+        is_headline = check.summary.lower() == report.verdict.sentence.lower()
+        said = "see the first line" if is_headline else check.summary
+        yield from _state_lines("fired", f"{title_of(check)}: {said}", width)
+    for check in view.checks["cannot_tell"]:
         wanted = f"; it would take {check.needs}" if check.needs else ""
-        yield from _state_lines("cannot_tell", f"{check_name(check.name)}: {check.summary}{wanted}", width)
-    if clear := in_state(verdict, "clear"):
-        yield from _state_lines("clear", ", ".join(check_name(check.name) for check in clear), width)
-    if idle := in_state(verdict, "not_applicable"):
-        reasons = "; ".join(f"{check_name(check.name)} ({check.summary})" for check in idle)
+        yield from _state_lines("cannot_tell", f"{check_name(check)}: {check.summary}{wanted}", width)
+    if clear := view.checks["clear"]:
+        yield from _state_lines("clear", ", ".join(map(check_name, clear)), width)
+    if idle := view.checks["not_applicable"]:
+        reasons = "; ".join(f"{check_name(check)} ({check.summary})" for check in idle)
         yield from _state_lines("not_applicable", reasons, width)
-
-
-def _fired(check: Check, verdict: Verdict) -> str:
-    # the headline is this sentence already
-    return "see the first line" if check.summary.lower() == verdict.sentence.lower() else check.summary
 
 
 def _state_lines(state: State, text: str, width: int) -> list[str]:
@@ -139,17 +110,16 @@ def _state_lines(state: State, text: str, width: int) -> list[str]:
     return _wrapped(f"  {name:<{NAME - 2}}{text}", width, indent=NAME)
 
 
-def _change_lines(verdict: Verdict, width: int) -> Iterator[str]:
-    settings = [setting_text(change) for change in verdict.changes]
-    label = min(max(map(len, settings)), width // 2) + 4
-    for change, setting in zip(verdict.changes, settings, strict=True):
-        if setting and len(setting) + 4 > label:
+def _change_lines(changes: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
+    label = min(max(len(setting) for setting, _ in changes), width // 2) + 4
+    for setting, why in changes:
+        if not setting:
+            yield from _wrapped(f"  {why}", width, indent=4)
+        elif len(setting) + 4 > label:
             yield f"  {setting}"
-            yield from _wrapped(f"      {change.why}", width, indent=6)
-        elif setting:
-            yield from _wrapped(f"  {setting:<{label - 2}}{change.why}", width, indent=label)
+            yield from _wrapped(f"      {why}", width, indent=6)
         else:
-            yield from _wrapped(f"  {change.why}", width, indent=4)
+            yield from _wrapped(f"  {setting:<{label - 2}}{why}", width, indent=label)
 
 
 def _rest(report: Report) -> str:

@@ -12,8 +12,8 @@ from ftkit.diagnosis.verdict import TITLES, Evidence
 from ftkit.report.eval.html import SHOWN, TOKENS_SHOWN, report_html
 from ftkit.report.eval.markdown import report_markdown
 from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
-from ftkit.report.eval.table import STATES, score_text
 from ftkit.report.eval.terminal import report_lines
+from ftkit.report.eval.wording import STATES, score_text
 from tests.report.eval.test_samples import SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

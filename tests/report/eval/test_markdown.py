@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from ftkit.diagnosis.verdict import TITLES
 from ftkit.report.eval.markdown import SHOWN, code, escaped, report_markdown
-from ftkit.report.eval.table import STATES, number, score_text
+from ftkit.report.eval.wording import STATES, number, score_text
 from tests.report.eval.test_samples import LABELS, SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
 
 every_sample = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)

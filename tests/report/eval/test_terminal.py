@@ -6,8 +6,9 @@ import pytest
 
 from ftkit.diagnosis.report import Score
 from ftkit.diagnosis.verdict import TITLES, Change
-from ftkit.report.eval.table import metrics_of, number, other_absences, score_text
-from ftkit.report.eval.terminal import METRICS, report_lines, verdict_line
+from ftkit.report.eval.terminal import METRICS, report_lines
+from ftkit.report.eval.view import view_of
+from ftkit.report.eval.wording import number, score_text
 from tests.report.eval.test_samples import SAMPLES, forgetful_lm, overfit_classifier
 
 every_sample = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
@@ -37,7 +38,7 @@ def test_every_figure_of_the_table_stands_in_it_at_any_width(make, width):
     text = "\n".join(report_lines(report, width=width))
     for sets in report.table.values():
         for scores in sets.values():
-            for metric in metrics_of(report)[:METRICS]:
+            for metric in [table.metric for table in view_of(report).tables[:METRICS]]:
                 if metric in scores:
                     assert score_text(scores[metric]) in text
 
@@ -64,7 +65,7 @@ def test_the_headline_comes_first_and_every_check_is_named_in_its_state(make):
 @every_sample
 def test_what_is_missing_from_the_table_has_its_reason_beneath_it(make):
     report = make()
-    text, others = flat(report_lines(report)), dict(other_absences(report))
+    text, others = flat(report_lines(report)), dict(view_of(report).absences)
     assert set(others) < set(report.absent)
     for key, reason in report.absent.items():
         assert key in others or f"{key}: {reason}" in text
@@ -99,15 +100,6 @@ def test_an_undefined_score_says_so():
 def test_lines_that_could_hold_no_cell_are_refused():
     with pytest.raises(ValueError, match="at least 40"):
         list(report_lines(forgetful_lm(), width=39))
-
-
-@every_sample
-def test_the_verdict_of_a_training_is_one_line_with_the_first_change(make):
-    verdict = make().verdict
-    line = verdict_line(verdict)
-    assert "\n" not in line
-    assert line.startswith(f"{TITLES[verdict.headline]}: {verdict.sentence}")
-    assert verdict.changes[0].key in line
 
 
 def test_control_characters_do_not_reach_the_terminal():
