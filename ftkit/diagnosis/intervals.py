@@ -218,12 +218,11 @@ def rate_bounds(count: int, n: int) -> tuple[float, float]:
         >>> [round(bound, 4) for bound in rate_bounds(0, 149)]
         [0.0, 0.0245]
     """
-    from scipy.stats import binomtest
+    from scipy.stats import beta
 
-    if n == 0:
-        return 0.0, 1.0
-    bounds = binomtest(count, n).proportion_ci()
-    return float(bounds.low), float(bounds.high)
+    low = float(beta.ppf(0.025, count, n - count + 1)) if count else 0.0
+    high = float(beta.ppf(0.975, count + 1, n - count)) if count < n else 1.0
+    return low, high
 
 
 def p_rate_above(count: int, n: int, margin: float) -> float:
