@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ftkit.commands.pairing import LEVEL, Side, judged, pair_runs
+from ftkit.commands.matching import LEVEL, Side, judged, match_runs
 from ftkit.errors import UserError
 from ftkit.methods.section import Section
 from ftkit.recipe.defaults import is_read
 from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
-from ftkit.report.comparison import Column, Comparison, Pair
+from ftkit.report.comparison import Column, Comparison, Match
 from ftkit.runs.run import Run, find_run
 
 FEWEST_RUNS, MOST_RUNS = 2, 8
@@ -24,16 +24,16 @@ SPLITS = ("test", "validation")
 def compare(
     paths: Sequence[Path], *, against: Path | None = None, splits: Sequence[str] = SPLITS, seed: int = 0
 ) -> Comparison:
-    """Hold runs against one another, and pair each with a baseline on the rows that both predicted.
+    """Hold runs against one another, and match each with a baseline on the rows that both predicted.
 
     Args:
         paths: 2 to 8 runs, finished or not.
         against: the baseline, which is added in front where `paths` lacks it; the first run when None.
-        splits: of test and validation, whose predictions are paired.
+        splits: of test and validation, whose predictions are matched.
         seed: of the resamples.
 
     Returns:
-        Columns, the recipe keys that differ, and for each pair the differences that its predictions allow.
+        Columns, the recipe keys that differ, and for each run the differences that its predictions allow.
 
     Raises:
         UserError: too few or too many runs, the same run twice, or a folder that is no run.
@@ -48,10 +48,10 @@ def compare(
     wanted = (against or named[0]).resolve()
     (baseline,) = (side for side in sides if side.run.path.resolve() == wanted)
     others = [side for side in sides if side is not baseline]
-    pairs: list[Pair] = []
+    matches: list[Match] = []
     for split in splits:
         if any(side.run.predictions_file(split).exists() for side in sides):
-            pairs += judged([pair_runs(baseline, side, split, seed=seed) for side in others])
+            matches += judged([match_runs(baseline, side, split, seed=seed) for side in others])
     keys = _differing_keys(sides)
     return Comparison(
         against=baseline.letter,
@@ -59,8 +59,8 @@ def compare(
         num_resamples=RESAMPLES,
         runs=[side.column for side in sides],
         recipe=keys,
-        pairs=pairs,
-        notes=_notes(sides, pairs, keys),
+        matches=matches,
+        notes=_notes(sides, matches, keys),
     )
 
 
@@ -153,9 +153,9 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in unread}
 
 
-def _notes(sides: Sequence[Side], pairs: Sequence[Pair], keys: Mapping[str, Any]) -> list[str]:
+def _notes(sides: Sequence[Side], matches: Sequence[Match], keys: Mapping[str, Any]) -> list[str]:
     notes = []
-    split_names = {pair.split for pair in pairs if pair.differences}
+    split_names = {match.split for match in matches if match.differences}
     if "validation" in split_names:
         beside = ": differences on test count more" if "test" in split_names else ""
         notes.append(f"validation chose the checkpoints, so its scores are a little too good{beside}")

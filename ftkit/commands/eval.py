@@ -188,7 +188,7 @@ def _setting(subject: Subject) -> Setting:
         max_steps=training.max_steps,
         num_train_epochs=training.num_train_epochs,
         learning_rate=training.learning_rate,
-        usual_rate=usual_rate(subject.recipe, subject.recipe.method.type, size_of(subject.checkpoint.folder)),
+        usual_rate=usual_rate(subject.recipe, subject.recipe.method, size_of(subject.checkpoint.folder)),
         warmup_steps=training.warmup_steps,
         weight_decay=training.weight_decay,
         patience=training.early_stopping_patience,

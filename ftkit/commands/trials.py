@@ -15,12 +15,12 @@ from ftkit.diagnosis.advice import FEW_STEPS, MANY_EPOCHS, rounded
 from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation.subject import Subject
-from ftkit.methods.lora import LoraMethod
+from ftkit.methods.full import FullMethod
 from ftkit.progress import Silent
 from ftkit.recipe.defaults import defaults_of
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.recipe.schema import Recipe
+from ftkit.recipe.schema import Method, Recipe
 from ftkit.runs.run import Run, create
 from ftkit.tasks.table import task_of
 from ftkit.training.probes import read_probes
@@ -52,17 +52,11 @@ def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
         if training.max_steps is not None
         else {"training.num_train_epochs": training.num_train_epochs * 3}
     )
-    if isinstance(recipe.method, LoraMethod):
-        found["rank"] = more_rank(recipe.method)
+    if recipe.method.more_of_it:
+        found["rank"] = recipe.method.more_of_it
     if recipe.method.trains != "weights":
         found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
     return found
-
-
-def more_rank(method: LoraMethod) -> dict[str, object]:
-    """Eight times the rank under the same scale, on all linear layers where the recipe names some."""
-    found: dict[str, object] = {"method.r": method.r * 8, "method.lora_alpha": method.lora_alpha * 8}
-    return found if method.target_modules == "all-linear" else {**found, "method.target_modules": "all-linear"}
 
 
 def size_of(folder: Path) -> int:
@@ -76,28 +70,29 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def usual_rate(recipe: Recipe, method: str, parameters: int) -> float:
+def usual_rate(recipe: Recipe, method: Method, parameters: int) -> float:
     """Peak learning rate that a method usually takes: its default, larger for models that are narrower.
 
     Args:
         recipe: for its task.
-        method: frozen, full, lora, prompt_tuning or prefix_tuning.
+        method: the recipe's, or another.
         parameters: of the base; 0 where its files do not tell, which leaves the default.
     """
-    rate = defaults_of(recipe.task, method, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
+    rate = defaults_of(recipe.task, method.type, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
     assert isinstance(rate, float), "a rate"
     # a head on frozen features has the width of its features, not of the model's body
-    if method == "frozen" or not parameters:
+    if method.trains == "head" or not parameters:
         return rate
     return rounded(rate * max(1.0, (USUAL_SIZE / parameters) ** 0.5))
 
 
 def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, object]:
-    defaults = defaults_of(recipe.task, "full", labels_as_text=recipe.data.labels_as_text)
-    changed: dict[str, object] = {"method": {"type": "full"}}
+    full = FullMethod(type="full")
+    defaults = defaults_of(recipe.task, full.type, labels_as_text=recipe.data.labels_as_text)
+    changed: dict[str, object] = {"method": {"type": full.type}}
     keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
     changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
-    changed["training.learning_rate"] = usual_rate(recipe, "full", parameters)
+    changed["training.learning_rate"] = usual_rate(recipe, full, parameters)
     if recipe.method.trains == "head":
         # a head's epochs cost nothing, those of an encoder do; on few rows the usual three do not reach far
         batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
@@ -130,15 +125,14 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
         What came out, or the reason why nothing did.
     """
     assert subject.run is not None, "a model that ftkit did not train has no recipe to try again"
-    began = time.perf_counter()
+    began, task = time.perf_counter(), task_of(subject.recipe.task)
     with tempfile.TemporaryDirectory(prefix="ftkit-trial-") as folder:
         try:
-            recipe = changed_recipe(
-                subject.recipe, {**changes, **_lean(subject.recipe)}, output_dir=Path(folder) / "run"
-            )
+            lean = {**changes, **task.losses_alone}
+            recipe = changed_recipe(subject.recipe, lean, output_dir=Path(folder) / "run")
             run = _fresh(subject, recipe)
             with subject.reporter.track(KINDS[kind], total=1) as advance:
-                task_of(recipe.task).finetune(
+                task.finetune(
                     recipe, subject.splits, run, checkpoint=subject.checkpoint, reporter=Silent(), resumed=None
                 )
                 advance(1)
@@ -152,18 +146,6 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
     wider = " on all linear layers" if "method.target_modules" in changes else ""
     words = f"{KINDS[kind]}{wider} ({best.step:,} steps, {spent:.0f} s)"
     return Trial(kind, words, best.train, best.validation, dict(changes))
-
-
-def _lean(recipe: Recipe) -> dict[str, object]:
-    """What keeps a trial from measuring more than losses."""
-    if recipe.task != "seq2seq":
-        return {"evaluation.metrics": ["accuracy" if recipe.task == "classification" else "loss"]}
-    return {
-        "evaluation.metrics": ["loss"],
-        "evaluation.score_base": False,
-        "generation.max_new_tokens": 1,
-        "training.metric_for_best_model": "loss",
-    }
 
 
 def changed_recipe(recipe: Recipe, changes: Mapping[str, object], *, output_dir: Path) -> Recipe:

@@ -62,6 +62,12 @@ class LoraMethod(MethodSection):
     """Numbers of the layers that get adapters, 0 is the first (task causal_lm). Default: all."""
 
     @property
+    def more_of_it(self) -> dict[str, object]:
+        """Eight times the rank under the same scale, on all linear layers where the recipe names some."""
+        found: dict[str, object] = {"method.r": self.r * 8, "method.lora_alpha": self.lora_alpha * 8}
+        return found if self.target_modules == "all-linear" else {**found, "method.target_modules": "all-linear"}
+
+    @property
     def wants_float32(self) -> str:
         """Adapters that begin at the base only up to rounding."""
         start = self.init_lora_weights

@@ -49,6 +49,11 @@ class MethodSection(Section):
         return 0
 
     @property
+    def more_of_it(self) -> dict[str, object]:
+        """Recipe keys with which eight times as much is trained in the same way; empty where there is no more."""
+        return {}
+
+    @property
     def wants_float32(self) -> str:
         """Why the base has to be in float32, in words; empty where it need not be."""
         return ""

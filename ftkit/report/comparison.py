@@ -92,7 +92,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Match:
     """A run against the baseline on one split.
 
     Attributes:
@@ -129,7 +129,7 @@ class Comparison:
         num_resamples: behind each interval and each p.
         runs: in the order in which they were named.
         recipe: dotted key -> letter -> value, of the keys that differ; a run that does not read the key lacks it.
-        pairs: every other run against the baseline, split by split.
+        matches: every other run against the baseline, split by split.
         notes: what to know of all of it, one sentence each.
     """
 
@@ -138,12 +138,14 @@ class Comparison:
     num_resamples: int
     runs: Sequence[Column]
     recipe: Mapping[str, Mapping[str, Any]]
-    pairs: Sequence[Pair]
+    matches: Sequence[Match]
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is printed by --json."""
-        return {"version": VERSION, **asdict(self)}
+        found = asdict(self)
+        # a word of version 1
+        return {"version": VERSION, **{"pairs" if name == "matches" else name: value for name, value in found.items()}}
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
@@ -154,7 +156,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     for first in range(0, len(comparison.runs), RUNS_ABREAST):
         yield ""
         yield from _table(comparison, comparison.runs[first : first + RUNS_ABREAST])
-    for split in dict.fromkeys(pair.split for pair in comparison.pairs):
+    for split in dict.fromkeys(match.split for match in comparison.matches):
         yield ""
         yield from _split_lines(comparison, split)
     if comparison.notes:
@@ -182,33 +184,33 @@ def difference_words(difference: Difference, *, run: str, against: str) -> str:
 
 
 def _split_lines(comparison: Comparison, split: str) -> Iterator[str]:
-    pairs = [pair for pair in comparison.pairs if pair.split == split]
-    num_tests = sum(len(pair.differences) for pair in pairs)
+    matches = [match for match in comparison.matches if match.split == split]
+    num_tests = sum(len(match.differences) for match in matches)
     tests = f"{num_tests} comparison{'' if num_tests == 1 else 's'}"
     corrected = f", {tests} on the same rows, Holm's level {100 * comparison.level:.0f} % in all"
     yield split + (corrected if num_tests else "")
-    for pair in pairs:
-        yield from _pair_lines(pair)
+    for match in matches:
+        yield from _match_lines(match)
 
 
-def _pair_lines(pair: Pair) -> Iterator[str]:
-    title = f"  {pair.run} against {pair.against}"
-    if pair.refused:
-        yield from hanging(f"{title}: not compared: {pair.refused}", width=WIDTH, indent=4)
+def _match_lines(match: Match) -> Iterator[str]:
+    title = f"  {match.run} against {match.against}"
+    if match.refused:
+        yield from hanging(f"{title}: not compared: {match.refused}", width=WIDTH, indent=4)
         return
-    ours, theirs = pair.num_rows
-    how = "the same data" if pair.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
-    yield f"{title}, {pair.num_paired:,} rows ({how})"
-    for one in pair.differences:
-        words = difference_words(one, run=pair.run, against=pair.against)
+    ours, theirs = match.num_rows
+    how = "the same data" if match.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
+    yield f"{title}, {match.num_paired:,} rows ({how})"
+    for one in match.differences:
+        words = difference_words(one, run=match.run, against=match.against)
         if one.only_run is not None:
-            words += f"; right in {pair.run} alone {one.only_run:,}, in {pair.against} alone {one.only_against:,}"
-        if one.n != pair.num_paired:
+            words += f"; right in {match.run} alone {one.only_run:,}, in {match.against} alone {one.only_against:,}"
+        if one.n != match.num_paired:
             words += f"; {one.n:,} rows"
         if one.note and one.low is not None:
             words += f"; {one.note}"
         yield from hanging(f"    {one.metric:<14}{words}", width=WIDTH, indent=18)
-    for note in pair.notes:
+    for note in match.notes:
         yield from hanging(f"    note: {note}", width=WIDTH, indent=10)
 
 

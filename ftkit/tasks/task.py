@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,7 @@ ANSWERED_BY = {
     "new_recipe": "new",
     "unit": "scores",
     "measure": "evaluate",
+    "losses_alone": "evaluate",
 }
 """Question -> the file of a task's folder that answers it: the same in every task, and imported when it is asked."""
 
@@ -43,6 +44,8 @@ class Task(Protocol):
 
     unit: Unit
     """What its losses are means over."""
+    losses_alone: Mapping[str, object]
+    """Recipe keys that keep a training from measuring more than losses, and their values."""
 
     def load_splits(self, spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
         """Read, check and split the data of a recipe.

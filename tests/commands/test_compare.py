@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ftkit.commands.compare import compare
-from ftkit.commands.pairing import judged
+from ftkit.commands.matching import judged
 from ftkit.errors import UserError
 from ftkit.metrics import paired
 from ftkit.recipe.parse import dump_recipe, parse_recipe
@@ -79,16 +79,16 @@ def written(losses, **scores):
 
 
 def found(comparison, metric, split="test"):
-    """The difference of one metric of the only pair."""
-    (pair,) = (pair for pair in comparison.pairs if pair.split == split)
-    assert not pair.refused, pair.refused
-    (one,) = (one for one in pair.differences if one.metric == metric)
+    """The difference of one metric of the only match."""
+    (match,) = (match for match in comparison.matches if match.split == split)
+    assert not match.refused, match.refused
+    (one,) = (one for one in match.differences if one.metric == metric)
     return one
 
 
-def the_pair(comparison):
-    (pair,) = comparison.pairs
-    return pair
+def the_match(comparison):
+    (match,) = comparison.matches
+    return match
 
 
 def lines_of(comparison):
@@ -122,7 +122,7 @@ def test_accuracy_differs_by_the_rows_that_one_run_alone_got_right(random_pair):
     assert 0 < one.low < one.value < one.high
 
 
-def test_the_interval_is_that_of_the_paired_mean(random_pair):
+def test_the_interval_is_that_of_the_matched_mean(random_pair):
     paths, expected, (before, after) = random_pair
     one = found(compare(paths), "accuracy")
     gaps = (after == expected).astype(float) - (before == expected)
@@ -187,9 +187,9 @@ def test_other_tokenizers_leave_the_loss_alone_unless_there_are_bytes(tmp_path):
     plain = [
         make_run(tmp_path / name, spoken(losses, sizes), task="causal_lm", tokenizer=name) for name in ("one", "two")
     ]
-    pair = the_pair(compare(plain))
-    assert not pair.differences
-    assert "the tokenizers differ" in pair.notes[0]
+    match = the_match(compare(plain))
+    assert not match.differences
+    assert "the tokenizers differ" in match.notes[0]
     with_bytes = [
         make_run(
             tmp_path / f"{name} bytes",
@@ -215,7 +215,7 @@ def test_means_of_generated_texts_are_compared_too_even_between_tokenizers(tmp_p
     comparison = compare(paths)
     assert found(comparison, "exact_match").value == pytest.approx(2 / 3)
     assert found(comparison, "chrf").value == pytest.approx(1.0)
-    assert [one.metric for one in the_pair(comparison).differences] == ["exact_match", "chrf"]
+    assert [one.metric for one in the_match(comparison).differences] == ["exact_match", "chrf"]
 
 
 def test_labels_that_are_written_are_compared_as_labels(tmp_path):
@@ -225,19 +225,19 @@ def test_labels_that_are_written_are_compared_as_labels(tmp_path):
         paths.append(make_run(tmp_path / name, [{"source": f"s{n}"} | row for n in range(12)], task="seq2seq"))
         runs.Run(paths[-1]).update_manifest(label_names=["no", "yes"])
     comparison = compare(paths)
-    assert {one.metric: one.value for one in the_pair(comparison).differences} == {
+    assert {one.metric: one.value for one in the_match(comparison).differences} == {
         "accuracy": 1.0,
         "f1_macro": 1.0,
         "loss": -0.5,
     }
-    assert all(one.better == "B" for one in the_pair(comparison).differences)
+    assert all(one.better == "B" for one in the_match(comparison).differences)
 
 
 def test_a_run_and_its_copy_differ_by_nothing_that_is_real(random_pair, tmp_path):
     (path, _), _, _ = random_pair
     rows = [json.loads(line) for line in runs.Run(path).predictions_file("test").read_text().splitlines()]
     comparison = compare([path, make_run(tmp_path / "copy", rows, labels=("no", "perhaps", "yes"))])
-    for one in the_pair(comparison).differences:
+    for one in the_match(comparison).differences:
         assert (one.value, one.low, one.high, one.p, one.real) == (0, 0, 0, 1, False), one
     assert comparison.recipe == {}
     assert lines_of(comparison).count("no real difference: between 0 and 0 (B minus A)") == 3
@@ -249,7 +249,7 @@ def test_swapping_the_runs_flips_every_sign_and_nothing_else(random_pair, tmp_pa
     rows = [json.loads(line) for line in runs.Run(second).predictions_file("test").read_text().splitlines()]
     rows = rows if data == "d" else rows[::-1]
     second = make_run(tmp_path / "other", rows, labels=("no", "perhaps", "yes"), data=data)
-    there, back = (the_pair(compare(pair)).differences for pair in ([first, second], [second, first]))
+    there, back = (the_match(compare(match)).differences for match in ([first, second], [second, first]))
     for one, other in zip(there, back, strict=True):
         assert one.value == pytest.approx(-other.value)
         assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
@@ -263,7 +263,7 @@ def test_swapping_the_runs_flips_every_sign_and_nothing_else(random_pair, tmp_pa
 def test_the_baseline_may_be_chosen_and_the_letters_stay(random_pair):
     (first, second), _, _ = random_pair
     plain, chosen = compare([first, second]), compare([first, second], against=second)
-    assert (chosen.against, the_pair(chosen).run) == ("B", "A")
+    assert (chosen.against, the_match(chosen).run) == ("B", "A")
     assert found(chosen, "accuracy").value == -found(plain, "accuracy").value
     assert found(chosen, "accuracy").better == found(plain, "accuracy").better == "B"
     assert compare([second], against=first) == plain
@@ -277,8 +277,8 @@ def test_rows_of_other_data_are_found_by_text_and_target(tmp_path):
         make_run(tmp_path / "a", rows),
         make_run(tmp_path / "b", [*relabelled, *others, *rows[:0:-1]], data="other"),
     ]
-    pair = the_pair(compare(paths))
-    assert (pair.matched, pair.num_paired, pair.num_rows) == ("text", 9, (20, 10))
+    match = the_match(compare(paths))
+    assert (match.matched, match.num_paired, match.num_rows) == ("text", 9, (20, 10))
     assert "B against A, 9 rows (matched by text, of 20 and 10)" in lines_of(compare(paths))
 
 
@@ -286,7 +286,7 @@ def test_texts_that_predictions_cut_are_not_mistaken_for_one_another(tmp_path):
     cut = {"text": "x" * 300 + " ...", "num_targets": 5, "loss": 1.0, "base_loss": 1.0}
     rows = [cut, cut | {"loss": 2.0}, cut | {"text": "short"}]
     paths = [make_run(tmp_path / name, rows, task="causal_lm", data=name) for name in "ab"]
-    assert the_pair(compare(paths)).num_paired == 1
+    assert the_match(compare(paths)).num_paired == 1
 
 
 def test_what_cannot_be_paired_is_refused_with_the_reason(tmp_path):
@@ -302,9 +302,9 @@ def test_what_cannot_be_paired_is_refused_with_the_reason(tmp_path):
     }
     runs.Run(tmp_path / "damaged").predictions_file("test").write_text('{"text": 1}\n{')
     comparison = compare([base, *others.values()], splits=["test"])
-    for reason, pair in zip(others, comparison.pairs, strict=True):
-        assert reason in pair.refused
-        assert not pair.differences
+    for reason, match in zip(others, comparison.matches, strict=True):
+        assert reason in match.refused
+        assert not match.differences
     assert "not compared" in lines_of(comparison)
 
 
@@ -317,7 +317,7 @@ def test_a_run_that_is_under_way_shows_what_exists(tmp_path):
     assert (column.state, column.task, column.seconds, column.model_bytes, dict(column.metrics)) == (
         "stopped", None, None, None, {},
     )  # fmt: skip
-    assert the_pair(comparison).refused == "the recipe of B cannot be read"
+    assert the_match(comparison).refused == "the recipe of B cannot be read"
     assert "stopped" in lines_of(comparison)
 
 
@@ -350,12 +350,12 @@ def test_holm_counts_every_comparison_of_the_split(tmp_path):
     paths += [make_run(tmp_path / f"same {n}", classified(expected, base)) for n in range(6)]
     paths.append(make_run(tmp_path / "better", classified(expected, better)))
     comparison = compare(paths)
-    one = next(one for one in comparison.pairs[-1].differences if one.metric == "accuracy")
+    one = next(one for one in comparison.matches[-1].differences if one.metric == "accuracy")
     assert one.p == pytest.approx(22 / 1024)
     assert one.low > 0
     assert not one.real
-    pair = replace(comparison.pairs[-1], differences=[one])
-    assert judged([pair])[0].differences[0].real
+    match = replace(comparison.matches[-1], differences=[one])
+    assert judged([match])[0].differences[0].real
 
 
 def test_equal_models_are_seldom_called_different(tmp_path, monkeypatch):
@@ -365,7 +365,7 @@ def test_equal_models_are_seldom_called_different(tmp_path, monkeypatch):
         expected = random.integers(0, 2, 60)
         answers = [np.where(random.random(60) < 0.7, expected, 1 - expected) for _ in "ab"]
         paths = [make_run(tmp_path / f"{trial}-{n}", classified(expected, some)) for n, some in enumerate(answers)]
-        accused += any(one.real for one in the_pair(compare(paths)).differences)
+        accused += any(one.real for one in the_match(compare(paths)).differences)
     # at 5 % in all, 8 of 60 or more has a chance of 1 %
     assert accused < 8
 
@@ -378,7 +378,7 @@ def test_validation_is_told_to_be_kinder_and_seeds_to_be_chance(tmp_path):
     notes = compare(paths).notes
     assert any(note.startswith("validation chose the checkpoints") for note in notes)
     assert any(note.startswith("only the seed differs") for note in notes)
-    assert compare(paths, splits=["test"]).pairs == []
+    assert compare(paths, splits=["test"]).matches == []
 
 
 def test_the_dictionary_is_json_and_says_its_version(random_pair):

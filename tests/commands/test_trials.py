@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.commands.trials import more_rank, usual_rate
-from ftkit.methods.lora import LoraMethod
+from ftkit.commands.trials import usual_rate
+from ftkit.recipe.keys import METHODS
 from ftkit.recipe.parse import parse_recipe
 
 RECIPE = """\
@@ -33,10 +33,4 @@ def test_the_usual_rate_is_the_default_times_how_much_narrower_a_model_is_where_
     method: str, parameters: int, rate: float
 ):
     recipe = parse_recipe(RECIPE, Path("recipe.yaml"), check_files=False).recipe
-    assert usual_rate(recipe, method, parameters) == pytest.approx(rate)
-
-
-def test_more_rank_keeps_the_scale_and_leaves_no_linear_layer_out():
-    few = more_rank(LoraMethod(type="lora", r=1, lora_alpha=2, target_modules=["q_proj"]))
-    assert few == {"method.r": 8, "method.lora_alpha": 16, "method.target_modules": "all-linear"}
-    assert more_rank(LoraMethod(type="lora", r=8, lora_alpha=16)).keys() == {"method.r", "method.lora_alpha"}
+    assert usual_rate(recipe, METHODS[method].model_construct(type=method), parameters) == pytest.approx(rate)

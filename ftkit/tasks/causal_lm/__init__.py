@@ -6,6 +6,7 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.check import check_data as check_data
+    from ftkit.tasks.causal_lm.evaluate import losses_alone as losses_alone
     from ftkit.tasks.causal_lm.evaluate import measure as measure
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
     from ftkit.tasks.causal_lm.new import has_column as has_column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ SURE = float(np.log(2))
 """A token of a smaller loss has more than half of the probability, so it is the one that greedy decoding writes."""
 TAIL = 8
 """Targets, at least, of the second half of a document for it to count as reproduced."""
+
+losses_alone: Mapping[str, object] = {"evaluation.metrics": ["loss"]}
 
 
 def measure(subject: Subject) -> Gathered:

@@ -6,6 +6,7 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.classification.check import check_data as check_data
+    from ftkit.tasks.classification.evaluate import losses_alone as losses_alone
     from ftkit.tasks.classification.evaluate import measure as measure
     from ftkit.tasks.classification.form import load_splits as load_splits
     from ftkit.tasks.classification.new import has_column as has_column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from ftkit.training.probes import probe_rows, validation_probe_rows
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
+
+losses_alone: Mapping[str, object] = {"evaluation.metrics": ["accuracy"]}
 
 
 def measure(subject: Subject) -> Gathered:

@@ -6,6 +6,7 @@ from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.check import check_data as check_data
+    from ftkit.tasks.seq2seq.evaluate import losses_alone as losses_alone
     from ftkit.tasks.seq2seq.evaluate import measure as measure
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
     from ftkit.tasks.seq2seq.new import has_column as has_column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ TAIL = 8
 """Tokens, at least, of a target for it to count as reproduced."""
 KNOWS = 0.85
 """Loss of a base that can fill holes at all, as a share of that of a guess among all tokens."""
+
+losses_alone: Mapping[str, object] = {
+    "evaluation.metrics": ["loss"],
+    "evaluation.score_base": False,
+    "generation.max_new_tokens": 1,
+    "training.metric_for_best_model": "loss",
+}
 
 
 def measure(subject: Subject) -> Gathered:

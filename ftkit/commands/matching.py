@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ftkit.recipe.schema import Recipe
-from ftkit.report.comparison import LOWER_IS_BETTER, Column, Difference, Pair
+from ftkit.report.comparison import LOWER_IS_BETTER, Column, Difference, Match
 from ftkit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ LEVEL = 0.05
 """Chance at most that any difference of a split is called real though there is none (Holm)."""
 ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
 """Metrics of one generated text, as they stand in predictions/; their means over rows are compared."""
+IDENTITY = ("text", "text_pair", "source", "references", "expected")
+"""What stands in predictions/ of a row itself; a language model's rows have columns of any names instead."""
 MEASURED = frozenset({"num_targets", "loss", "base_loss", "text_nll", "text_bytes"})
 """What stands in a language model's predictions beside the texts of a row."""
 SMALLEST_PROBABILITY = 5e-7
@@ -27,7 +29,7 @@ SMALLEST_PROBABILITY = 5e-7
 
 
 class _NotComparable(Exception):
-    """Why two runs cannot be paired, in words."""
+    """Why two runs cannot be held against one another, in words."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class Side:
         return found
 
 
-def pair_runs(baseline: Side, side: Side, split: str, *, seed: int) -> Pair:
+def match_runs(baseline: Side, side: Side, split: str, *, seed: int) -> Match:
     """One run against the baseline on one split, before Holm's correction."""
-    blank = Pair(split, side.letter, baseline.letter)
+    blank = Match(split, side.letter, baseline.letter)
     try:
         _refuse_different_tasks(baseline, side)
         theirs, ours = _rows(baseline, split), _rows(side, split)
-        places, matched = _match(baseline, side, theirs, ours, split)
+        places, matched = _same_rows(baseline, side, theirs, ours, split)
         if not places:
             raise _NotComparable(f"there are no rows of {split}")
         both = [(theirs[there], ours[here]) for there, here in places]
@@ -106,55 +108,51 @@ def _rows(side: Side, split: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _match(
+def _same_rows(
     baseline: Side, side: Side, theirs: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], split: str
 ) -> tuple[list[tuple[int, int]], str]:
     """Places of the same rows in both, and how they were found."""
-    assert baseline.recipe is not None, "runs without a recipe were refused"
-    there, here = ([_key(row, baseline.recipe.task) for row in rows] for rows in (theirs, ours))
+    there, here = ([_key(row) for row in rows] for rows in (theirs, ours))
     fingerprints = baseline.hash("data", split), side.hash("data", split)
     if there == here and fingerprints[0] == fingerprints[1] is not None:
         return [(place, place) for place in range(len(there))], "data"
     places: tuple[dict[str, list[int]], ...] = (defaultdict(list), defaultdict(list))
-    for found, keys in zip(places, (there, here), strict=True):
+    for of_key, keys in zip(places, (there, here), strict=True):
         for place, key in enumerate(keys):
-            found[key].append(place)
-    pairs: list[tuple[int, int]] = []
+            of_key[key].append(place)
+    found: list[tuple[int, int]] = []
     # in an order of their own, so that it does not matter which run is the baseline
     for key in sorted(places[0].keys() & places[1].keys()):
-        several = max(len(found[key]) for found in places) > 1
+        several = max(len(of_key[key]) for of_key in places) > 1
         # of long texts the predictions keep the beginning, which several texts may share
         if not (several and ' ..."' in key):
-            pairs += zip(places[0][key], places[1][key], strict=False)
-    if not pairs:
+            found += zip(places[0][key], places[1][key], strict=False)
+    if not found:
         raise _NotComparable(f"the {split} data differ, and no row is in both")
-    return pairs, "text"
+    return found, "text"
 
 
-def _key(row: Mapping[str, Any], task: str) -> str:
+def _key(row: Mapping[str, Any]) -> str:
     """What makes a row the same row: its texts, and what was expected of it."""
-    if task == "causal_lm":
-        known = {name: value for name, value in row.items() if name not in MEASURED}
-    else:
-        names = ("text", "text_pair", "source", "references", "expected")
-        known = {name: row[name] for name in names if name in row}
+    named = {name: row[name] for name in IDENTITY if name in row}
+    known = named or {name: value for name, value in row.items() if name not in MEASURED}
     return json.dumps(known, ensure_ascii=False, sort_keys=True)
 
 
 def _differences(
     baseline: Side, side: Side, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], *, seed: int
 ) -> tuple[list[str], list[Difference]]:
-    """Every metric that the paired rows allow, and what is to be said of those that they do not."""
+    """Every metric that the rows of both allow, and what is to be said of those that they do not."""
     import numpy as np
 
     from ftkit.metrics.paired import Gaps, f1_worth, mcnemar, mean_worth
 
     found, notes = [], []
-    labelled = all("expected" in row and "label" in row for pair in rows for row in pair)
+    labelled = all("expected" in row and "label" in row for both in rows for row in both)
     if labelled:
         names = {name: place for place, name in enumerate(sorted(baseline.manifest["label_names"], key=str))}
         expected, before, after = (
-            np.array([names[pair[which][key]] for pair in rows], dtype=np.int64)
+            np.array([names[both[which][key]] for both in rows], dtype=np.int64)
             for which, key in ((0, "expected"), (0, "label"), (1, "label"))
         )
         right = (after == expected).astype(np.float64) - (before == expected)
@@ -165,7 +163,7 @@ def _differences(
         worth = f1_worth(expected, before, after, num_classes=len(names), seed=seed)
         found.append(_difference("f1_macro", worth, n=len(rows)))
     for name in ROW_SCORES:
-        if all(name in row for pair in rows for row in pair):
+        if all(name in row for both in rows for row in both):
             gaps = Gaps(np.array([after[name] - before[name] for before, after in rows]), np.ones(len(rows)))
             found.append(_difference(name, mean_worth(gaps, seed=seed), n=len(rows)))
     try:
@@ -188,47 +186,47 @@ def _loss_gaps(
 
     from ftkit.metrics.paired import Gaps
 
-    if side.column.task == "classification":
-        floored = [[max(row["scores"][row["expected"]], SMALLEST_PROBABILITY) for row in pair] for pair in rows]
+    if not any("loss" in row for both in rows for row in both):
+        floored = [[max(row["scores"][row["expected"]], SMALLEST_PROBABILITY) for row in both] for both in rows]
         table = -np.log(np.array(floored))
         cut = int((np.array(floored) == SMALLEST_PROBABILITY).any(axis=1).sum())
         note = f"{cut:,} of {len(rows):,} rows counted with a probability of {SMALLEST_PROBABILITY:.0e}" if cut else ""
         return "loss", Gaps(table[:, 1] - table[:, 0], np.ones(len(rows)), note)
     above, below, per_what = "loss", "num_targets", "targets"
     if side.hash("tokenizer") != baseline.hash("tokenizer"):
-        if not all("text_nll" in row and "text_bytes" in row for pair in rows for row in pair):
+        if not all("text_nll" in row and "text_bytes" in row for both in rows for row in both):
             raise _NotComparable(
                 "the tokenizers differ, so that losses are of different tokens, and the predictions hold no bytes: "
                 "bits_per_byte of the table, where it stands there, may be compared, unpaired"
             )
         above, below, per_what = "text_nll", "text_bytes", "bytes"
-    sizes = np.array([[row.get(below, 1) for row in pair] for pair in rows], dtype=np.int64)
+    sizes = np.array([[row.get(below, 1) for row in both] for both in rows], dtype=np.int64)
     same = (sizes[:, 0] == sizes[:, 1]) & (sizes[:, 0] > 0)
     if not same.any():
         raise _NotComparable(f"no row has as many {per_what} in both, so that losses are of different tokens")
-    table = np.array([[row[above] for row in pair] for pair, kept in zip(rows, same, strict=True) if kept], dtype=float)
+    table = np.array([[row[above] for row in both] for both, kept in zip(rows, same, strict=True) if kept], dtype=float)
     weights = sizes[same, 0].astype(np.float64)
     left_out = f"{np.count_nonzero(~same):,} rows with other {per_what} left out" if not same.all() else ""
     if above == "text_nll":
         return "bits_per_byte", Gaps((table[:, 1] - table[:, 0]) / math.log(2) / weights, weights, left_out)
-    if not any(below in row for pair in rows for row in pair):
+    if not any(below in row for both in rows for row in both):
         left_out = "mean over rows, a long target counting as much as a short one"
     return "loss", Gaps(table[:, 1] - table[:, 0], weights, left_out)
 
 
-def judged(pairs: Sequence[Pair]) -> list[Pair]:
+def judged(matches: Sequence[Match]) -> list[Match]:
     """Say which differences of one split are real, all of them considered together."""
-    if not any(pair.differences for pair in pairs):
-        return list(pairs)
+    if not any(match.differences for match in matches):
+        return list(matches)
     from ftkit.diagnosis.intervals import holm
 
-    p_values = {f"{pair.run} {one.metric}": one.p for pair in pairs for one in pair.differences}
+    p_values = {f"{match.run} {one.metric}": one.p for match in matches for one in match.differences}
     passed = holm(p_values, level=LEVEL)
 
-    def judge(pair: Pair, one: Difference) -> Difference:
+    def judge(match: Match, one: Difference) -> Difference:
         apart = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
-        if not apart or f"{pair.run} {one.metric}" not in passed:
+        if not apart or f"{match.run} {one.metric}" not in passed:
             return one
-        return replace(one, real=True, better=pair.run if (one.value > 0) == one.higher_is_better else pair.against)
+        return replace(one, real=True, better=match.run if (one.value > 0) == one.higher_is_better else match.against)
 
-    return [replace(pair, differences=[judge(pair, one) for one in pair.differences]) for pair in pairs]
+    return [replace(match, differences=[judge(match, one) for one in match.differences]) for match in matches]
