@@ -157,7 +157,7 @@ def ftkit_generates(settings: Settings) -> Result:
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
     from ftkit.progress import Silent
-    from ftkit.tasks.seq2seq.pair_outputs import write_split
+    from ftkit.tasks.seq2seq.outputs import write_split
 
     checkpoint = Checkpoint(settings["model"], Path(settings["model"]))
     model, tokenizer = load_seq2seq(checkpoint, dtype=torch.float32), load_tokenizer_for_seq2seq(checkpoint)

@@ -20,8 +20,6 @@ from ftkit.training.trainer import Batching
 
 TOKENS_A_BATCH = {"cpu": 2_048, "cuda": 16_384}
 """Tokens scored together; on a CPU more of them are no faster, and logits of a batch are never held whole."""
-TEXT_SHOWN = 300
-"""Characters of each text in predictions/."""
 
 
 @dataclass(frozen=True)
@@ -125,21 +123,3 @@ def mean_scores(scores: Scores) -> dict[str, float]:
         "nll": float(scores.nll.sum()) / num_targets,
         "token_accuracy": float(scores.num_correct.sum()) / num_targets,
     }
-
-
-def prediction_rows(split: Split, final: Scores, base: Scores) -> Iterator[dict[str, Any]]:
-    """One JSON object a row: the beginning of its texts, its targets, and its loss by the final and the base model."""
-    columns = split.table.column_names
-    losses, before = final.losses, base.losses
-    for row in range(len(split)):
-        texts = {name: _shortened(split.table[name][row].as_py()) for name in columns}
-        measured = int(final.num_targets[row]) > 0
-        yield texts | {
-            "num_targets": int(final.num_targets[row]),
-            "loss": round(float(losses[row]), 6) if measured else None,
-            "base_loss": round(float(before[row]), 6) if measured else None,
-        }
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + " ..."

@@ -22,11 +22,12 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import TokenizedSplits, example_length, say_tokens, tokenize_splits
+from ftkit.tasks.causal_lm.scores import prediction_rows
 from ftkit.training.language_probes import document_probe
 from ftkit.training.outcome import Finished
 from ftkit.training.prepared import Prepared, make_scorable, make_trainer, prepare_model, scoring_dtype
 from ftkit.training.running import run_trainer, say_failure
-from ftkit.training.scores import Scorer, mean_scores, prediction_rows
+from ftkit.training.scores import Scorer, mean_scores
 from ftkit.training.trainer import LanguageTrainer, SequenceRows
 from ftkit.training.training_probe import TrainingProbe
 

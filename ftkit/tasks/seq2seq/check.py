@@ -31,7 +31,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_pair_splits
     from ftkit.tasks.seq2seq.form import load_splits
-    from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
+    from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.training.seq2seq_plan import make_seq2seq_plan
 
     checkpoint = locate(recipe.model)

@@ -1,156 +1,138 @@
-"""What an encoder-decoder gave a split, to metrics with intervals and to rows of predictions/."""
+"""What an encoder-decoder writes for a split: one output for each distinct source, held against all that is right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Collection
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 
-from ftkit.data.dataset import Split
-from ftkit.metrics import evaluate_classification, evaluate_language
-from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
-from ftkit.metrics.predictions import Entry, describe_prediction
-from ftkit.metrics.scores import Outputs, Scores, made_up_scores
-from ftkit.metrics.texts import evaluate_texts, score_rows
-from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
-from ftkit.tasks.seq2seq.pair_outputs import texts_of_rows
+from ftkit.data.dataset import Split, Splits
+from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.outputs import write_outputs
+from ftkit.inputs.pairs import Pairs, TokenizedPairs
+from ftkit.metrics.scores import Outputs
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import GenerationSpec
 
-ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
-"""Metrics of one output beside its references, as they stand in predictions/."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
-def measure(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str] = ()) -> dict[str, Entry]:
-    """Metrics by name, each with its interval, in the order of the recipe; the loss first.
+def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> Decoding:
+    """How outputs are generated: as the recipe says, no longer than the longest target that was learnt.
 
     Args:
-        recipe: of task seq2seq; names the metrics.
-        split: N rows.
-        scores: what a model gave it; without outputs only its losses are measured.
-        label_names: K names, where labels are the targets.
-
-    Raises:
-        UserError: a metric of `evaluate` that cannot be had or computed; a positive label that does not exist.
+        spec: the recipe's generation section.
+        train: the training set.
+        seed: of draws.
     """
-    resampling: dict[str, Any] = {"num_resamples": recipe.evaluation.num_resamples, "seed": recipe.training.seed}
-    names = list(dict.fromkeys(recipe.evaluation.metrics))
-    found = evaluate_language(scores, metrics=_of(names, LANGUAGE_METRICS), **resampling)
-    if scores.outputs is None:
-        return found
-    others = [name for name in names if name not in LANGUAGE_METRICS]
-    if label_names:
-        found |= _measure_labels(recipe, split, scores, others, label_names, resampling)
-    elif others:
-        outputs = scores.outputs
-        found |= evaluate_texts(
-            outputs.texts, outputs.references, at_limit=outputs.at_limit, metrics=others, **resampling
-        )
-    return {name: found[name] for name in dict.fromkeys(["loss", *names])}
+    knobs = spec.model_dump()
+    knobs["max_new_tokens"] = spec.max_new_tokens or int(train.pairs.target_lengths.max())
+    return Decoding(**knobs, seed=seed)
 
 
-def _measure_labels(
-    recipe: Recipe,
+def grouped_sources(splits: Splits) -> list[str]:
+    """A sentence for each measured split in which rows share a source, and so an output; none for labels."""
+    if splits.label_names:
+        return []
+    found = []
+    for split in splits.all()[1:]:
+        num_sources = len(group_by_prompt(split)[0])
+        if num_sources < len(split):
+            found.append(
+                f"{split.name}: {len(split):,} rows have {num_sources:,} sources; an output is measured against the "
+                "targets of all rows of its source"
+            )
+    return found
+
+
+def write_split(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
     split: Split,
-    scores: Scores,
-    names: Sequence[str],
-    label_names: Sequence[str],
-    resampling: Mapping[str, Any],
-) -> dict[str, Entry]:
-    assert scores.outputs is not None, "labels are measured where there are outputs"
-    positive = recipe.evaluation.positive_label
-    found = evaluate_classification(
-        split.labels,
-        scores.probabilities,
-        label_names=label_names,
-        metrics=[name for name in names if name not in GENERATED_LABEL_METRICS],
-        positive_label=None if positive is None else str(positive),
-        **resampling,
-    )
-    # its loss is about labels; the one that is shown is about tokens, as in every task on texts
-    del found["loss"]
-    return found | evaluate_generated_labels(
-        match_labels(texts_of_rows(scores.outputs, split), label_names),
-        split.labels,
-        label_names=label_names,
-        metrics=_of(names, GENERATED_LABEL_METRICS),
-        **resampling,
-    )
+    tokenized: TokenizedPairs,
+    decoding: Decoding,
+    *,
+    stop_ids: Collection[int],
+    reporter: Reporter,
+    what: str,
+) -> Outputs:
+    """Generate for every distinct source of a split.
 
-
-def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
-    """Measure made-up outputs as the real ones will be measured, so that nothing is trained in vain.
-
-    Raises:
-        UserError: a metric that cannot be had or computed, or a label that does not exist.
+    Args:
+        model: an encoder-decoder; it generates in eval mode and is left in the mode it was in.
+        tokenizer: of the model.
+        split: with columns prompt and completion.
+        tokenized: its pairs.
+        decoding: how.
+        stop_ids: tokens that end an output.
+        reporter: hears of progress.
+        what: is done, for the progress.
     """
-    texts = list(label_names) or ["one text", "another"]
-    num_rows = len(texts)
-    columns = {"prompt": texts, "completion": texts, "label": pa.array(range(num_rows), pa.int32())}
-    one = np.ones(num_rows, dtype=np.int64)
-    outputs = Outputs(np.arange(num_rows), [[text] for text in texts], texts, one, one < 1)
-    scores = made_up_scores(num_rows, outputs=outputs, num_labels=num_rows)
-    measure(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names=label_names)
+    first_rows, references = group_by_prompt(split)
+    pairs = tokenized.pairs.take(first_rows)
+    was_training, cached = model.training, model.config.use_cache
+    model.eval()
+    model.config.use_cache = True
+    try:
+        with reporter.track(what, total=len(pairs)) as advance:
+            written = write_outputs(model, tokenizer, sources_of(pairs), decoding, stop_ids=stop_ids, advance=advance)
+    finally:
+        model.train(was_training)
+        model.config.use_cache = cached
+    return Outputs(
+        first_rows,
+        references,
+        [one.text for one in written],
+        np.array([one.num_tokens for one in written], dtype=np.int64),
+        np.array([not one.stopped for one in written], dtype=np.bool_),
+    )
 
 
-def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str]) -> dict[str, float]:
-    """The metric that chooses the best model by its name, where the loss does not choose; NaN where it has no value."""
-    name = recipe.training.metric_for_best_model
-    if scores.outputs is None:
-        return {}
-    bare: dict[str, Any] = {"metrics": [name], "num_resamples": 1, "seed": 0}
-    if name in CLASSIFICATION_METRICS:
-        found = evaluate_classification(
-            split.labels, scores.probabilities, label_names=label_names, positive_label=None, **bare
-        )
-    else:
-        outputs = scores.outputs
-        found = evaluate_texts(outputs.texts, outputs.references, at_limit=outputs.at_limit, **bare)
-    value = found[name]["value"]
-    return {name: float(value) if isinstance(value, int | float) else float("nan")}
+def texts_of_rows(outputs: Outputs, split: Split) -> list[str]:
+    """The output of each row of a split, (N,): rows with one source share theirs."""
+    prompts: list[str] = split.table["prompt"].to_pylist()
+    by_prompt = {prompts[row]: text for row, text in zip(outputs.first_rows.tolist(), outputs.texts, strict=True)}
+    return [by_prompt[prompt] for prompt in prompts]
 
 
-def prediction_rows(
-    split: Split, final: Scores, base: Scores, *, label_names: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """One JSON object for each distinct source (with labels: for each row), with what the base wrote beside it."""
-    rows = _label_rows(split, final, tuple(label_names)) if label_names else _text_rows(split, final)
-    losses, before = final.losses, base.losses
-    texts = texts_of_rows(base.outputs, split) if base.outputs is not None else None
-    for row, values in rows:
-        measured = {"loss": round(float(losses[row]), 6), "base_loss": round(float(before[row]), 6)}
-        yield values | measured | ({"base_output": texts[row]} if texts is not None else {})
+def sources_of(pairs: Pairs) -> list[list[int]]:
+    """The sources as lists of token ids."""
+    ids: list[int] = pairs.source_ids.tolist()
+    return [ids[start:stop] for start, stop in pairwise(pairs.source_offsets.tolist())]
 
 
-def _text_rows(split: Split, scores: Scores) -> Iterator[tuple[int, dict[str, Any]]]:
-    outputs = scores.outputs
-    assert outputs is not None, "the model that was kept is always let write"
-    by_name = score_rows(outputs.texts, outputs.references, ROW_SCORES)
-    for number, row in enumerate(outputs.first_rows.tolist()):
-        yield (
-            row,
-            {
-                "source": split.table["prompt"][row].as_py(),
-                "references": outputs.references[number],
-                "output": outputs.texts[number],
-                "new_tokens": int(outputs.num_tokens[number]),
-                "stopped": not outputs.at_limit[number],
-                **{name: round(float(values[number]), 6) for name, values in by_name.items()},
-            },
-        )
+def group_by_prompt(split: Split) -> tuple[npt.NDArray[np.int64], list[list[str]]]:
+    """The distinct prompts of a split, each with everything that is right as an answer to it.
 
+    Args:
+        split: with columns prompt, completion and perhaps references, N rows.
 
-def _label_rows(split: Split, scores: Scores, label_names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    assert scores.outputs is not None, "the model that was kept is always let write"
-    texts, probabilities = texts_of_rows(scores.outputs, split), scores.probabilities
-    for row, label in enumerate(split.labels):
-        known = {
-            "source": split.table["prompt"][row].as_py(),
-            "expected": label_names[label],
-            "output": texts[row],
-        }
-        yield row, known | describe_prediction(probabilities[row], label_names=label_names)
+    Returns:
+        The first row (G,) of each of G prompts, ascending, and for each the references of its rows (where there are
+        none, their completions): each text once, in the order in which they occur.
 
-
-def _of(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    return [name for name in names if name in known]
+    Example:
+        >>> import pyarrow as pa
+        >>> table = pa.table({"prompt": ["a", "b", "a"], "completion": ["1", "2", "3"]})
+        >>> rows, texts = group_by_prompt(Split("test", table, "example"))
+        >>> rows.tolist(), texts
+        ([0, 1], [['1', '3'], ['2']])
+    """
+    first: list[int] = []
+    groups: dict[str, dict[str, None]] = {}
+    lists = "references" in split.table.column_names
+    start = 0
+    for batch in split.table.select(["prompt", "references" if lists else "completion"]).to_batches():
+        prompts, answers = (column.to_pylist() for column in batch.columns)
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start):
+            if prompt not in groups:
+                groups[prompt] = {}
+                first.append(row)
+            groups[prompt] |= dict.fromkeys(json.loads(answer) if lists else [answer])
+        start += batch.num_rows
+    return np.array(first, dtype=np.int64), [list(texts) for texts in groups.values()]

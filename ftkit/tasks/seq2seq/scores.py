@@ -1,16 +1,25 @@
-"""What an encoder-decoder gives a split: losses of its targets, outputs, and the labels that it would choose."""
+"""What an encoder-decoder gives a split, to metrics with intervals and to rows of predictions/."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
 
 from ftkit.data.dataset import Split
 from ftkit.decoding.knobs import Decoding
 from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.pairs import TokenizedPairs
-from ftkit.metrics.scores import Scores
-from ftkit.tasks.seq2seq.pair_outputs import write_split
+from ftkit.metrics import evaluate_classification, evaluate_language
+from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
+from ftkit.metrics.predictions import Entry, describe_prediction
+from ftkit.metrics.scores import Outputs, Scores, made_up_scores
+from ftkit.metrics.texts import evaluate_texts, score_rows
+from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
+from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
 from ftkit.training.pair_scoring import PairScorer
 
 if TYPE_CHECKING:
@@ -65,3 +74,142 @@ class Evaluation:
             what=f"{whose} writes for {split.name}",
         )
         return replace(targets, logits=labels, outputs=outputs)
+
+
+ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
+"""Metrics of one output beside its references, as they stand in predictions/."""
+
+
+def measure(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str] = ()) -> dict[str, Entry]:
+    """Metrics by name, each with its interval, in the order of the recipe; the loss first.
+
+    Args:
+        recipe: of task seq2seq; names the metrics.
+        split: N rows.
+        scores: what a model gave it; without outputs only its losses are measured.
+        label_names: K names, where labels are the targets.
+
+    Raises:
+        UserError: a metric of `evaluate` that cannot be had or computed; a positive label that does not exist.
+    """
+    resampling: dict[str, Any] = {"num_resamples": recipe.evaluation.num_resamples, "seed": recipe.training.seed}
+    names = list(dict.fromkeys(recipe.evaluation.metrics))
+    found = evaluate_language(scores, metrics=_of(names, LANGUAGE_METRICS), **resampling)
+    if scores.outputs is None:
+        return found
+    others = [name for name in names if name not in LANGUAGE_METRICS]
+    if label_names:
+        found |= _measure_labels(recipe, split, scores, others, label_names, resampling)
+    elif others:
+        outputs = scores.outputs
+        found |= evaluate_texts(
+            outputs.texts, outputs.references, at_limit=outputs.at_limit, metrics=others, **resampling
+        )
+    return {name: found[name] for name in dict.fromkeys(["loss", *names])}
+
+
+def _measure_labels(
+    recipe: Recipe,
+    split: Split,
+    scores: Scores,
+    names: Sequence[str],
+    label_names: Sequence[str],
+    resampling: Mapping[str, Any],
+) -> dict[str, Entry]:
+    assert scores.outputs is not None, "labels are measured where there are outputs"
+    positive = recipe.evaluation.positive_label
+    found = evaluate_classification(
+        split.labels,
+        scores.probabilities,
+        label_names=label_names,
+        metrics=[name for name in names if name not in GENERATED_LABEL_METRICS],
+        positive_label=None if positive is None else str(positive),
+        **resampling,
+    )
+    # its loss is about labels; the one that is shown is about tokens, as in every task on texts
+    del found["loss"]
+    return found | evaluate_generated_labels(
+        match_labels(texts_of_rows(scores.outputs, split), label_names),
+        split.labels,
+        label_names=label_names,
+        metrics=_of(names, GENERATED_LABEL_METRICS),
+        **resampling,
+    )
+
+
+def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
+    """Measure made-up outputs as the real ones will be measured, so that nothing is trained in vain.
+
+    Raises:
+        UserError: a metric that cannot be had or computed, or a label that does not exist.
+    """
+    texts = list(label_names) or ["one text", "another"]
+    num_rows = len(texts)
+    columns = {"prompt": texts, "completion": texts, "label": pa.array(range(num_rows), pa.int32())}
+    one = np.ones(num_rows, dtype=np.int64)
+    outputs = Outputs(np.arange(num_rows), [[text] for text in texts], texts, one, one < 1)
+    scores = made_up_scores(num_rows, outputs=outputs, num_labels=num_rows)
+    measure(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names=label_names)
+
+
+def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str]) -> dict[str, float]:
+    """The metric that chooses the best model by its name, where the loss does not choose; NaN where it has no value."""
+    name = recipe.training.metric_for_best_model
+    if scores.outputs is None:
+        return {}
+    bare: dict[str, Any] = {"metrics": [name], "num_resamples": 1, "seed": 0}
+    if name in CLASSIFICATION_METRICS:
+        found = evaluate_classification(
+            split.labels, scores.probabilities, label_names=label_names, positive_label=None, **bare
+        )
+    else:
+        outputs = scores.outputs
+        found = evaluate_texts(outputs.texts, outputs.references, at_limit=outputs.at_limit, **bare)
+    value = found[name]["value"]
+    return {name: float(value) if isinstance(value, int | float) else float("nan")}
+
+
+def prediction_rows(
+    split: Split, final: Scores, base: Scores, *, label_names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """One JSON object for each distinct source (with labels: for each row), with what the base wrote beside it."""
+    rows = _label_rows(split, final, tuple(label_names)) if label_names else _text_rows(split, final)
+    losses, before = final.losses, base.losses
+    texts = texts_of_rows(base.outputs, split) if base.outputs is not None else None
+    for row, values in rows:
+        measured = {"loss": round(float(losses[row]), 6), "base_loss": round(float(before[row]), 6)}
+        yield values | measured | ({"base_output": texts[row]} if texts is not None else {})
+
+
+def _text_rows(split: Split, scores: Scores) -> Iterator[tuple[int, dict[str, Any]]]:
+    outputs = scores.outputs
+    assert outputs is not None, "the model that was kept is always let write"
+    by_name = score_rows(outputs.texts, outputs.references, ROW_SCORES)
+    for number, row in enumerate(outputs.first_rows.tolist()):
+        yield (
+            row,
+            {
+                "source": split.table["prompt"][row].as_py(),
+                "references": outputs.references[number],
+                "output": outputs.texts[number],
+                "new_tokens": int(outputs.num_tokens[number]),
+                "stopped": not outputs.at_limit[number],
+                **{name: round(float(values[number]), 6) for name, values in by_name.items()},
+            },
+        )
+
+
+def _label_rows(split: Split, scores: Scores, label_names: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    assert scores.outputs is not None, "the model that was kept is always let write"
+    texts, probabilities = texts_of_rows(scores.outputs, split), scores.probabilities
+    for row, label in enumerate(split.labels):
+        known = {
+            "source": split.table["prompt"][row].as_py(),
+            "expected": label_names[label],
+            "output": texts[row],
+        }
+        yield row, known | describe_prediction(probabilities[row], label_names=label_names)
+
+
+def _of(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [name for name in names if name in known]

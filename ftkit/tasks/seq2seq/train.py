@@ -26,9 +26,8 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.seq2seq.examples import PairTokens, pair_lengths, say_pair_tokens, tokenize_pair_splits
-from ftkit.tasks.seq2seq.outputs import best_model_score, measure, prediction_rows, rehearse_outputs
-from ftkit.tasks.seq2seq.pair_outputs import decoding_of, grouped_sources
-from ftkit.tasks.seq2seq.scores import Evaluation
+from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
+from ftkit.tasks.seq2seq.scores import Evaluation, best_model_score, measure, prediction_rows, rehearse_outputs
 from ftkit.training.language_probes import pair_probe
 from ftkit.training.outcome import Finished
 from ftkit.training.pair_scoring import PairScorer

@@ -18,7 +18,7 @@ from ftkit.data.reading.nested import get, has, names_within, value_of
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 from ftkit.tasks import causal_lm, seq2seq
-from ftkit.tasks.seq2seq.references import group_by_prompt
+from ftkit.tasks.seq2seq.outputs import group_by_prompt
 
 
 def load(seed: int = 1, **spec: Any) -> Splits:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import Split
-from ftkit.tasks.seq2seq import references
-from ftkit.tasks.seq2seq.references import group_by_prompt
+from ftkit.tasks.seq2seq.form import read_references, references_json
+from ftkit.tasks.seq2seq.outputs import group_by_prompt
 
 TEXT = st.sampled_from(["a", "b", "A", " a", "c\n", "é"])
 
@@ -18,7 +18,7 @@ TEXT = st.sampled_from(["a", "b", "A", " a", "c\n", "é"])
 def split_of(prompts: list[str], completions: list[str], lists: list[list[str]] | None = None) -> Split:
     columns = {"prompt": pa.array(prompts, pa.string()), "completion": pa.array(completions, pa.string())}
     if lists is not None:
-        columns["references"] = pa.array(map(references.to_json, lists), pa.string())
+        columns["references"] = pa.array(map(references_json, lists), pa.string())
     return Split("test", pa.table(columns), "a.csv")
 
 
@@ -58,11 +58,11 @@ def test_rows_are_counted_through_the_batches_of_a_table():
     ],
 )
 def test_a_list_a_text_and_the_json_text_of_a_list_are_references(value, expected):
-    assert references.read(value, "refs", target="t") == expected
+    assert read_references(value, "refs", target="t") == expected
 
 
 def test_where_targets_are_lists_as_text_a_reference_is_one_too():
-    assert references.read('["a", "b"]', "refs", target='["a"]') == ['["a", "b"]']
+    assert read_references('["a", "b"]', "refs", target='["a"]') == ['["a", "b"]']
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_where_targets_are_lists_as_text_a_reference_is_one_too():
 )
 def test_what_is_no_list_of_texts_is_told(value, said):
     with pytest.raises(Unusable, match=said):
-        references.read(value, "refs", target="t")
+        read_references(value, "refs", target="t")
