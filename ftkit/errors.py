@@ -19,6 +19,30 @@ EXIT_INTERRUPTED = 130
 """Stopped by Ctrl-C; after another signal it is 128 and that signal's number, 143 after SIGTERM."""
 
 
+class SettingAdvice(str):
+    """What to do about a setting, as a recipe calls it; `option` is the same for who typed it as an option.
+
+    Args:
+        sentence: with `{}` where the setting stands.
+        key: dotted key of a recipe, whose last word is the name of the option.
+        value: what it is to be set to, as it is written.
+
+    Example:
+        >>> advice = SettingAdvice("set {}", "data.encoding", "utf-16")
+        >>> str(advice), advice.option
+        ('set data.encoding: utf-16', 'set --encoding utf-16')
+    """
+
+    option: str
+
+    def __new__(cls, sentence: str, key: str, value: str | None = None) -> SettingAdvice:
+        """A text that knows how else it is said."""
+        name = key.rpartition(".")[2]
+        advice = super().__new__(cls, sentence.format(key if value is None else f"{key}: {value}"))
+        advice.option = sentence.format(f"--{name}" if value is None else f"--{name} {value}")
+        return advice
+
+
 class UserError(Exception):
     """Something a person can mend: says what is wrong, where, and what to do.
 

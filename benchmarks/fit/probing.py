@@ -88,7 +88,7 @@ def refitted_mask_loss(encoder: Path, base: Path, texts: Sequence[str], *, steps
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
     model = transformers.BertForMaskedLM.from_pretrained(base)
     if encoder != base:
-        from ftkit.commands.predict import open_classifier
+        from ftkit.models.classifier import open_classifier
 
         tuned: Any = open_classifier(encoder, use_cpu=True).module.model
         tuned = tuned.merge_and_unload() if hasattr(tuned, "merge_and_unload") else tuned

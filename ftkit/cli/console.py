@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
@@ -70,6 +71,32 @@ def quiet_libraries() -> None:
 def go_offline() -> None:
     """Switch every hub access off; called before huggingface_hub is imported, which reads it then."""
     os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def quiet_for(model: Path) -> None:
+    """Keep libraries quiet, and the hub out of it unless the base of an adapter has to come from there.
+
+    Raises:
+        UserError: there is neither a run with a model nor a model folder.
+    """
+    quiet_libraries()
+    from ftkit.models.download import needs_hub
+    from ftkit.models.saved_folder import model_folder
+
+    if not needs_hub(model_folder(model)):
+        go_offline()
+
+
+@contextlib.contextmanager
+def lines_to(out: Path | None) -> Iterator[Callable[[str], object]]:
+    """Where results go: to standard output, or to a file that appears whole or not at all."""
+    if out is None:
+        yield sys.stdout.write
+        return
+    from ftkit.storage import atomic_path
+
+    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as target:
+        yield target.write
 
 
 @contextlib.contextmanager

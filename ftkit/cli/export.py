@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, quiet_for
 
 
 def export(
@@ -27,18 +27,10 @@ def export(
     With --merge it is a plain checkpoint, which transformers and vllm load without peft; its logits are compared with
     those of base and adapter, and nothing is written where they differ.
     """
-    quiet_libraries()
-    from ftkit.models.download import needs_hub
-    from ftkit.models.saved_folder import model_folder
+    quiet_for(model)
+    from ftkit.commands.export import export as export_model
 
-    if not needs_hub(model_folder(model)):
-        go_offline()
-    from ftkit.commands import export as exporting
-    from ftkit.decoding.prompts import recipe_of
-
-    recipe = recipe_of(model)
-    trusted = recipe is not None and recipe.model.trust_remote_code
-    exported = exporting.export(model, out, merge=merge, dtype=dtype, overwrite=overwrite, trust_remote_code=trusted)
+    exported = export_model(model, out, merge=merge, dtype=dtype, overwrite=overwrite)
     for note in exported.notes:
         ConsoleReporter().say(note)
     typer.echo(f"model: {exported.folder}")

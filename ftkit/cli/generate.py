@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, lines_to, quiet_for
 from ftkit.errors import UserError
+from ftkit.progress import Silent
 
 if TYPE_CHECKING:
-    from ftkit.commands.generate import Writer
-    from ftkit.data.prompting import Prompting
+    from ftkit.commands.generate import Asked
     from ftkit.decoding.continuing import Continuation
     from ftkit.decoding.knobs import Decoding
-    from ftkit.decoding.prompts import Ask, Form
-    from ftkit.recipe.schema import Recipe
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -72,67 +68,36 @@ def generate(
     copies = int(knobs.pop("num_samples", 1))
     always = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
     knobs |= _given(always)
-    folder = _prepare(model)
-    from ftkit.decoding import prompts
+    quiet_for(model)
+    from ftkit.commands.generate import ask
 
-    decoding = _decoding(folder, knobs | ({"do_sample": True} if sample else {}))
-    form, recipe = _form(folder, raw=raw), prompts.recipe_of(model)
-    if file is not None:
-        asks = _asks_of_file(form.prompting, file, recipe, encoding=encoding, delimiter=delimiter)
-    else:
-        asks = prompts.typed_prompts(form.prompting, prompt or [], _pairs(field or []), system=system)
-    from ftkit.commands import generate as generation
-
-    trusted = recipe is not None and recipe.model.trust_remote_code
-    writer = generation.open_writer(
-        folder, form.prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=not no_adapter, trust_remote_code=trusted
+    reporter = ConsoleReporter()
+    decoding = _decoding(model, knobs | ({"do_sample": True} if sample else {}), reporter)
+    asked = ask(
+        model,
+        prompt or [],
+        fields=_pairs(field or []),
+        system=system,
+        file=file,
+        encoding=encoding,
+        delimiter=delimiter,
+        raw=raw,
+        num_samples=copies,
+        with_adapter=not no_adapter,
+        dtype=dtype,
+        use_cpu=use_cpu,
+        say=reporter.say,
     )
-    asks = [ask for ask in asks for _ in range(copies)]
-    _answer(writer, asks, decoding, as_json=as_json or bool(file or out), out=out)
+    _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out)
 
 
-def _form(folder: Path, *, raw: bool) -> Form:
-    from ftkit.decoding import prompts
-
-    form = prompts.form_of(folder, raw=raw)
-    if form.note:
-        ConsoleReporter().say(form.note)
-    return form
-
-
-def _asks_of_file(
-    prompting: Prompting, file: Path, recipe: Recipe | None, *, encoding: str, delimiter: str | None
-) -> list[Ask]:
-    from ftkit.decoding import prompts
-
-    column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
-    return prompts.file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
-
-
-def _prepare(model: Path) -> Path:
-    """Find the model's folder, and settle what libraries read when they are imported."""
-    quiet_libraries()
-    from ftkit.models.download import needs_hub
+def _decoding(model: Path, knobs: dict[str, Any], reporter: ConsoleReporter) -> Decoding:
+    """As `decoding_of`; a knob is called by its option."""
+    from ftkit.commands.generate import decoding_of
     from ftkit.models.saved_folder import language_model_folder
 
-    folder = language_model_folder(model)
-    if not needs_hub(folder):
-        go_offline()
-    return folder
-
-
-def _decoding(folder: Path, knobs: dict[str, Any]) -> Decoding:
-    """What the options say, and for the rest what an encoder-decoder was measured with."""
-    from ftkit.commands.generate import measured_decoding
-    from ftkit.decoding.knobs import Decoding
-
-    measured = measured_decoding(folder)
-    usual = Decoding()
-    shown = [name for name, value in measured.items() if name not in knobs and value != getattr(usual, name)]
-    if taken := [f"{name} {measured[name]}" for name in shown]:
-        ConsoleReporter().say(f"as it was measured: {', '.join(taken)}")
     try:
-        return Decoding(**(measured | knobs))
+        return decoding_of(language_model_folder(model), knobs, say=reporter.say)
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-')}") from error
 
@@ -190,18 +155,19 @@ def _pairs(fields: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _answer(writer: Writer, asks: list[Ask], decoding: Decoding, *, as_json: bool, out: Path | None) -> None:
-    from ftkit.commands import generate as generation
+def _answer(asked: Asked, decoding: Decoding, reporter: ConsoleReporter, *, as_json: bool, out: Path | None) -> None:
+    from ftkit.commands.generate import answer_row
+    from ftkit.decoding.writer import generate as let_generate
 
-    reporter = ConsoleReporter()
-    let_write = partial(generation.generate, writer, asks, decoding, say=reporter.say)
+    asks = asked.asks
+    let_write = partial(let_generate, asked.writer, asks, decoding, say=reporter.say)
     found: list[Continuation] = []
     if as_json:
-        tracked = reporter.track("generating", total=len(asks)) if len(asks) > 1 else contextlib.nullcontext(_nothing)
-        with tracked as advance, _lines(out) as put:
+        watcher = reporter if len(asks) > 1 else Silent()
+        with watcher.track("generating", total=len(asks)) as advance, lines_to(out) as put:
             for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
-                put(json.dumps(generation.answer_row(ask, answer), ensure_ascii=False, default=str) + "\n")
+                put(json.dumps(answer_row(ask, answer), ensure_ascii=False, default=str) + "\n")
     else:
         streams = len(asks) == 1 and decoding.num_beams == 1
         for ask, answer in zip(asks, let_write(write=_show), strict=True):
@@ -217,10 +183,6 @@ def _answer(writer: Writer, asks: list[Ask], decoding: Decoding, *, as_json: boo
         reporter.say(f"{len(found):,} rows in {out}")
 
 
-def _nothing(_units: int) -> None:
-    """Progress that nobody follows."""
-
-
 def _show(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
@@ -229,14 +191,3 @@ def _show(text: str) -> None:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
-
-
-@contextlib.contextmanager
-def _lines(out: Path | None) -> Iterator[Any]:
-    if out is None:
-        yield sys.stdout.write
-        return
-    from ftkit.storage import atomic_path
-
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as target:
-        yield target.write

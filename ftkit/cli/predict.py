@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
-from ftkit.errors import UserError
-
-if TYPE_CHECKING:
-    from ftkit.commands.predict import TextRow
+from ftkit.cli.console import ConsoleReporter, go_offline, lines_to, quiet_libraries
+from ftkit.errors import SettingAdvice, UserError
 
 
 def predict(
@@ -49,24 +44,13 @@ def predict(
     quiet_libraries()
     if model.exists():
         go_offline()
-    from ftkit.commands import predict as prediction
+    from ftkit.commands.predict import FileColumns
+    from ftkit.commands.predict import predict as predict_texts
 
-    named = prediction.columns_of_run(model)
-    columns = prediction.FileColumns(text_column or named.text, text_pair_column or named.pair, encoding, delimiter)
-    if text is not None and text_pair is None and named.pair is not None:
-        raise UserError(f"the run {model} was trained on pairs of texts", fix="give a --text-pair for each --text")
+    columns = FileColumns(text_column, text_pair_column, encoding, delimiter)
     with _keys_as_options():
-        rows = prediction.text_rows(file, columns) if file is not None else _typed_rows(text or [], text_pair)
-        classifier = prediction.open_classifier(model, use_cpu=use_cpu)
-        _write(prediction.predict_rows(classifier, rows), out)
-
-
-def _typed_rows(texts: list[str], pairs: list[str] | None) -> Iterator[TextRow]:
-    from ftkit.commands.predict import TextRow
-
-    for index, text in enumerate(texts):
-        pair = pairs[index] if pairs is not None else None
-        yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
+        rows = predict_texts(model, text or (), pairs=text_pair, file=file, columns=columns, use_cpu=use_cpu)
+        _write(rows, out)
 
 
 @contextlib.contextmanager
@@ -75,18 +59,16 @@ def _keys_as_options() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        fix = error.fix and re.sub(r"data\.(encoding|delimiter):? ?", r"--\1 ", error.fix)
-        raise UserError(error.problem, where=error.where, fix=fix) from error
+        if not isinstance(error.fix, SettingAdvice):
+            raise
+        raise UserError(error.problem, where=error.where, fix=error.fix.option) from error
 
 
-def _write(rows: Iterator[dict[str, object]], out: Path | None) -> None:
-    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in rows)
-    if out is None:
-        for line in lines:
-            sys.stdout.write(line + "\n")
-        return
-    from ftkit.storage import atomic_path
-
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as target:
-        num_rows = sum(bool(target.write(line + "\n")) for line in lines)
-    ConsoleReporter().say(f"{num_rows:,} rows in {out}")
+def _write(rows: Iterator[dict[str, Any]], out: Path | None) -> None:
+    num_rows = 0
+    with lines_to(out) as put:
+        for row in rows:
+            put(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            num_rows += 1
+    if out is not None:
+        ConsoleReporter().say(f"{num_rows:,} rows in {out}")

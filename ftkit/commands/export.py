@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import METHODS, adapter_settings, model_folder
+from ftkit.models.saved_folder import METHODS, PROMPTING_FILE, adapter_settings, model_folder, recipe_of
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.run import is_run
 from ftkit.storage import refuse_folder, write_json
@@ -54,7 +54,6 @@ def export(
     merge: bool = False,
     dtype: str | None = None,
     overwrite: bool = False,
-    trust_remote_code: bool = False,
 ) -> Exported:
     """Write the model of a run as a folder that needs neither ftkit nor, when merged, peft.
 
@@ -66,7 +65,6 @@ def export(
         merge: fold a LoRA adapter into its base; the logits are compared after reading the folder back.
         dtype: of the weights that are written; None leaves them, or float32 for what is merged.
         overwrite: replace a model folder that is there.
-        trust_remote_code: allow Python code that comes with the base.
 
     Raises:
         UserError: there is no model, it cannot be merged, or the place is taken.
@@ -82,7 +80,9 @@ def export(
     refuse_target(target, source, overwrite=overwrite)
     with _staged(target) as staging:
         if rewrites:
-            notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trust_remote_code)
+            recipe = recipe_of(path)
+            trusted = recipe is not None and recipe.model.trust_remote_code
+            notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trusted)
             _take_along(source, staging, name=target.name)
         else:
             notes = _copy(source, staging, target)
@@ -179,7 +179,7 @@ def _take_along(source: Source, staging: Path, *, name: str) -> None:
         from ftkit.models.saved_lm import find_base
 
         home = find_base(source.folder, source.settings).folder
-    for file in (*(home / file for file in TOKENIZER_FILES), source.folder / "prompting.json"):
+    for file in (*(home / file for file in TOKENIZER_FILES), source.folder / PROMPTING_FILE):
         if file.is_file():
             shutil.copyfile(file, staging / file.name)
     if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):

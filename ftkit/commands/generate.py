@@ -1,99 +1,24 @@
-"""Generate with a finetuned language model: the prompt is sent in exactly the form that stood in training."""
+"""`ftkit generate`: what a model is asked, in the form in which it was trained, and with which knobs it answers."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields as knobs_of
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
-from ftkit.data.chat import ChatRenderer, end_of_turn
-from ftkit.data.prompting import PROMPTING_FILE, Prompting
-from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
+from ftkit.data.reading.rows import beside
+from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
-from ftkit.decoding.outputs import source_positions, write_outputs
-from ftkit.decoding.prompts import Ask
-from ftkit.errors import UserError
-from ftkit.inputs.encoding import special_tokens
+from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
+from ftkit.decoding.writer import Writer, open_writer
 from ftkit.models.families import read_object
-from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
-from ftkit.models.saved_lm import SavedLM, load_saved_lm
-from ftkit.models.scoring import is_encoder_decoder
-from ftkit.progress import Advance
+from ftkit.models.saved_folder import PROMPTING_FILE, language_model_folder, recipe_of
 
-CHUNK = 64
-"""Prompts that are answered together: as many as are lost when somebody stops a long file."""
-
-MEASURED_WITH = tuple(knob.name for knob in fields(Decoding) if knob.name != "seed")
+MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
 """Settings of a generation_config.json that are knobs here."""
 
-FIRST_WORDS = 8
 OWN_KEYS = ("generated", "new_tokens", "stopped")
-
-
-@dataclass(frozen=True)
-class Writer:
-    """A language model that was asked to be used.
-
-    Attributes:
-        saved: model and tokenizer.
-        prompting: the form of its inputs.
-        stop_ids: tokens that end what it writes.
-    """
-
-    saved: SavedLM
-    prompting: Prompting
-    stop_ids: frozenset[int]
-
-    @property
-    def is_encoder_decoder(self) -> bool:
-        """Whether an encoder reads the prompt and a decoder writes something new, not on."""
-        return is_encoder_decoder(self.saved.model)
-
-    @property
-    def source_limit(self) -> int | None:
-        """Tokens that an encoder reads of a source: as many as in training, and no more than it has positions for."""
-        limits = []
-        if not self.saved.base.counts_distances and (positions := source_positions(self.saved.model)) is not None:
-            limits.append(positions)
-        if self.saved.prompting is not None:
-            limits.append(self.saved.tokenizer.model_max_length)
-        return min(limits, default=None)
-
-
-def open_writer(
-    folder: Path,
-    prompting: Prompting,
-    *,
-    use_cpu: bool = False,
-    dtype: str = "auto",
-    with_adapter: bool = True,
-    trust_remote_code: bool = False,
-) -> Writer:
-    """Load a saved language model to write with.
-
-    Args:
-        folder: a model folder.
-        prompting: the form of its inputs.
-        use_cpu: leave an accelerator alone.
-        dtype: of the weights; `auto` is bfloat16 on an accelerator that computes in it, else float32.
-        with_adapter: else the base alone, asked in the same form.
-        trust_remote_code: allow Python code that comes with the model.
-
-    Raises:
-        UserError: it cannot be loaded.
-    """
-    device = choose_device(use_cpu=use_cpu)
-    half = device.type != "cpu" and computes_in_bfloat16(device)
-    precision = DTYPES.get(dtype, torch.bfloat16 if half else torch.float32)
-    saved = load_saved_lm(
-        folder, dtype=precision, device=device, with_adapter=with_adapter, trust_remote_code=trust_remote_code
-    )
-    return make_writer(saved, prompting)
 
 
 def measured_decoding(folder: Path) -> dict[str, Any]:
@@ -108,109 +33,82 @@ def measured_decoding(folder: Path) -> dict[str, Any]:
     return {name: settings[name] for name in MEASURED_WITH if settings.get(name) is not None}
 
 
-def make_writer(saved: SavedLM, prompting: Prompting) -> Writer:
-    """Put a loaded model and the form of its inputs together.
-
-    Raises:
-        UserError: its tokenizer has no chat template, and chats are its form.
-    """
-    turn = end_of_turn(saved.tokenizer, prompting) if prompting.kind == "chat" else None
-    return Writer(saved, prompting, stop_tokens(saved.model, saved.tokenizer, turn))
-
-
-def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
-    """The tokens that are sent: those that stood before the learnt part in training.
-
-    Begin tokens come first where training put them, and never twice; an empty text is the begin token alone. What an
-    encoder reads has the special tokens that its tokenizer adds, and is whole.
-
-    Raises:
-        UserError: there is nothing to send, or more than the model has positions for.
-    """
-    tokenizer: Any = writer.saved.tokenizer
-    prefix: list[int] = []
-    if writer.is_encoder_decoder:
-        assert ask.text is not None, "encoder-decoders are not trained on chats"
-        whole: list[int] = tokenizer(ask.text, verbose=False)["input_ids"]
-        return whole
-    if ask.text is None:
-        text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
-    else:
-        text, prefix = ask.text, list(special_tokens(tokenizer).prefix)
-    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    if ids[: len(prefix)] != prefix:
-        ids = prefix + ids
-    if not ids and tokenizer.bos_token_id is not None:
-        ids = [tokenizer.bos_token_id]
-    if not ids:
-        raise UserError("the prompt is empty, and this tokenizer has no begin token to start from", fix="write one")
-    limit = None if writer.saved.base.counts_distances else position_limit(writer.saved.model)
-    if limit is not None and len(ids) >= limit:
-        raise UserError(
-            f"the prompt has {len(ids):,} tokens, and the model has positions for {limit:,}", fix="shorten it"
-        )
-    return ids
-
-
-def _cut(writer: Writer, asks: Sequence[Ask], prompts: list[list[int]], say: Callable[[str], None]) -> None:
-    """Cut the sources that are too long, in place, where training cut them."""
-    tokenizer: Any = writer.saved.tokenizer
-    limit = writer.source_limit
-    long = [row for row, ids in enumerate(prompts) if limit is not None and len(ids) > limit]
-    for row in long:
-        prompts[row] = tokenizer(asks[row].text, truncation=True, max_length=limit)["input_ids"]
-    if long:
-        those = "the source is" if len(prompts) == 1 else f"{len(long):,} of {len(prompts):,} sources are"
-        say(
-            f"{those} longer than {limit:,} tokens and cut there"
-            + (", as in training" if writer.saved.prompting else "")
-        )
-
-
-def generate(
-    writer: Writer,
-    asks: Sequence[Ask],
-    decoding: Decoding,
-    *,
-    write: Callable[[str], None] | None = None,
-    advance: Advance = lambda _prompts: None,
-    say: Callable[[str], None] = lambda _note: None,
-) -> Iterator[Continuation]:
-    """Let the model answer, in the order of the prompts.
-
-    A source that is longer than those that an encoder was trained on is cut where they were, as it was when the model
-    was measured.
+def decoding_of(folder: Path, knobs: Mapping[str, Any], *, say: Callable[[str], None]) -> Decoding:
+    """The knobs that are named, and for the rest those that an encoder-decoder was measured with.
 
     Args:
-        writer: the model.
-        asks: the prompts; all of them are read as tokens before the first is answered.
-        decoding: how.
-        write: called with new text as it comes, when there is one prompt and one beam.
-        advance: called with the number of prompts just answered.
-        say: hears how many sources were cut.
+        folder: a model folder.
+        knobs: those that are named.
+        say: hears of the others, where they are not the usual ones.
 
     Raises:
-        UserError: a prompt is empty, or too long for a decoder.
+        ValueError: a value is out of its range; the message begins with the knob.
     """
-    prompts = [prompt_ids(writer, ask) for ask in asks]
-    if writer.is_encoder_decoder:
-        _cut(writer, asks, prompts, say)
-    for start in range(0, len(prompts), CHUNK):
-        chunk = prompts[start : start + CHUNK]
-        let_write = write_outputs if writer.is_encoder_decoder else continue_prompts
-        yield from let_write(
-            writer.saved.model,
-            writer.saved.tokenizer,
-            chunk,
-            decoding if not start else replace(decoding, seed=_seed_of_chunk(decoding.seed, start)),
-            stop_ids=writer.stop_ids,
-            write=write if len(prompts) == 1 else None,
-        )
-        advance(len(chunk))
+    measured, usual = measured_decoding(folder), Decoding()
+    taken = [name for name, value in measured.items() if name not in knobs and value != getattr(usual, name)]
+    if taken:
+        say(f"as it was measured: {', '.join(f'{name} {measured[name]}' for name in taken)}")
+    return Decoding(**{**measured, **knobs})
 
 
-def _seed_of_chunk(seed: int, start: int) -> int:
-    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+class Asked(NamedTuple):
+    """A model, and what it is asked."""
+
+    writer: Writer
+    asks: list[Ask]
+
+
+def ask(
+    path: Path,
+    prompts: Sequence[str] = (),
+    *,
+    fields: Mapping[str, str] | None = None,
+    system: str | None = None,
+    file: Path | None = None,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    raw: bool = False,
+    num_samples: int = 1,
+    with_adapter: bool = True,
+    dtype: str = "auto",
+    use_cpu: bool = False,
+    say: Callable[[str], None] = lambda _note: None,
+) -> Asked:
+    """Put prompts into the form in which a model was trained, and load it.
+
+    Args:
+        path: a run or a model folder.
+        prompts: to go on with, where no file is named.
+        fields: columns of a prompt that has several, instead of `prompts`.
+        system: the system's turn of a chat.
+        file: of prompts; text, CSV, JSONL, ... as in training.
+        encoding: of the file.
+        delimiter: of the file.
+        raw: send prompts as they are, without any template.
+        num_samples: how often each is asked.
+        with_adapter: else the base of an adapter alone.
+        dtype: of the weights; see `open_writer`.
+        use_cpu: leave an accelerator alone.
+        say: hears what was assumed.
+
+    Raises:
+        UserError: there is no language model, or there are no prompts of its form.
+    """
+    folder = language_model_folder(path)
+    prompting, note = form_of(folder, raw=raw)
+    if note:
+        say(note)
+    recipe = recipe_of(path)
+    if file is not None:
+        column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
+        asks = file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
+    else:
+        asks = typed_prompts(prompting, prompts, fields or {}, system=system)
+    trusted = recipe is not None and recipe.model.trust_remote_code
+    writer = open_writer(
+        folder, prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=with_adapter, trust_remote_code=trusted
+    )
+    return Asked(writer, [ask for ask in asks for _ in range(num_samples)])
 
 
 def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:
@@ -218,32 +116,5 @@ def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:
 
     A column that is called like one of those three gets `input_` before its name.
     """
-    own: dict[str, Any] = {}
-    for name, value in ask.values.items():
-        renamed = name
-        while renamed in OWN_KEYS or (renamed != name and renamed in ask.values):
-            renamed = f"input_{renamed}"
-        own[renamed] = value
     answer = (continuation.text, continuation.num_tokens, continuation.stopped)
-    return own | dict(zip(OWN_KEYS, answer, strict=True))
-
-
-def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int) -> str:
-    """What a loaded model writes after the prompt of a row of its data; of a text, after its first words.
-
-    Args:
-        saved: with its prompting.
-        row: columns as in the table of a split: `text`, `prompt`, or `messages` as JSON.
-        max_new_tokens: limit.
-    """
-    prompting = Prompting.from_dict(saved.prompting) if saved.prompting is not None else Prompting("text")
-    if prompting.kind == "chat":
-        turns: list[dict[str, str]] = json.loads(row["messages"])
-        first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")
-        ask = Ask(messages=tuple(turns[: max(1, first)]))
-    elif prompting.kind == "completion":
-        ask = Ask(row["prompt"])
-    else:
-        ask = Ask(" ".join(row["text"].split()[:FIRST_WORDS]))
-    writer = make_writer(saved, prompting)
-    return next(generate(writer, [ask], Decoding(max_new_tokens=max_new_tokens))).text
+    return beside(ask.values, OWN_KEYS) | dict(zip(OWN_KEYS, answer, strict=True))

@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
-from ftkit.data.prompting import PROMPTING_FILE
+from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
-from ftkit.inputs.batching import exact_length_batches
-from ftkit.inputs.text import tokenize_texts
-from ftkit.metrics.predictions import describe_prediction
-from ftkit.metrics.scores import softmax
-from ftkit.models.classifier import Classifier, load_classifier
-from ftkit.models.placement import choose_device
-from ftkit.models.scoring import score_logits
-from ftkit.progress import Advance
-from ftkit.runs.run import Run, is_run
-
-CHUNK_ROWS = 4_096
-"""Rows read, sorted by length and predicted together; what bounds memory."""
-
-TOKENS_A_BATCH = 4_096
-HEAD_ROWS = 200
-"""Rows by which the columns of a file are told."""
-
-OWN_KEYS = ("label", "score", "scores")
+from ftkit.models.classifier import open_classifier
+from ftkit.models.saved_folder import recipe_of
+from ftkit.tasks.classification.scores import TextRow, predict_rows
 
 
-@dataclass(frozen=True)
-class TextRow:
-    """A row to predict: its text or two texts, and all its columns."""
-
-    text: str
-    pair: str | None
-    values: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class FileColumns:
+class FileColumns(NamedTuple):
     """Where a file keeps its texts; None is found by name and content."""
 
     text: str | None = None
@@ -53,59 +27,48 @@ class FileColumns:
     delimiter: str | None = None
 
 
-def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
-    """Load the classifier of a run, or of a model folder.
+BY_CONTENT = FileColumns()
+
+
+def predict(
+    path: Path,
+    texts: Sequence[str] = (),
+    *,
+    pairs: Sequence[str] | None = None,
+    file: Path | None = None,
+    columns: FileColumns = BY_CONTENT,
+    use_cpu: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Label texts, or the rows of a file: each row's own columns, then `label`, `score` and `scores`, in order.
+
+    The file is opened before the model, which is loaded before this returns.
+
+    Args:
+        path: a run or a model folder.
+        texts: to be labelled where no file is named.
+        pairs: the second text of each.
+        file: CSV, TSV, JSON, JSON lines, Parquet, Arrow or text.
+        columns: of the file; where they are not named, as the run's recipe names them.
+        use_cpu: leave an accelerator alone.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
+            taken: a broken row, with `file:line`.
     """
-    device = choose_device(use_cpu=use_cpu)
-    folder = Run(path).model_dir if is_run(path) else path
-    if not folder.is_dir():
-        what = f"the run {path} has no model yet ({Run(path).manifest().get('state')})" if is_run(path) else None
-        raise UserError(what or f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
-    if (folder / PROMPTING_FILE).is_file():
-        raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
-    return load_classifier(folder, device=device, trust_remote_code=trust_remote_code)
+    recipe = recipe_of(path)
+    if recipe is not None:
+        pair = columns.pair or recipe.data.text_pair_column
+        columns = columns._replace(text=columns.text or recipe.data.text_column, pair=pair)
+        if file is None and pairs is None and pair is not None:
+            raise UserError(f"the run {path} was trained on pairs of texts", fix="give a --text-pair for each --text")
+    rows = text_rows(file, columns) if file is not None else _typed_rows(texts, pairs)
+    return predict_rows(open_classifier(path, use_cpu=use_cpu), rows)
 
 
-def predict_rows(
-    classifier: Classifier, rows: Iterable[TextRow], *, advance: Advance = lambda _rows: None
-) -> Iterator[dict[str, Any]]:
-    """Predictions in the order of the rows: each row's own columns, then `label`, `score` and `scores`.
-
-    A column of the row that is called like one of those three gets `input_` before its name.
-    """
-    device = next(classifier.module.parameters()).device
-    remaining = iter(rows)
-    while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
-        pairs = [row.pair or "" for row in chunk] if any(row.pair is not None for row in chunk) else None
-        tokens = tokenize_texts(
-            classifier.tokenizer, [row.text for row in chunk], pairs, max_length=classifier.max_length
-        )
-        batches = (
-            (batch, tokens.stack(batch)) for batch in exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)
-        )
-        logits = score_logits(
-            classifier.module,
-            batches,
-            num_rows=len(chunk),
-            num_labels=len(classifier.label_names),
-            device=device,
-            advance=advance,
-        )
-        for row, probability in zip(chunk, softmax(logits), strict=True):
-            yield _own_columns(row.values) | describe_prediction(probability, label_names=classifier.label_names)
-
-
-def _own_columns(values: Mapping[str, object]) -> dict[str, Any]:
-    renamed = {}
-    for name in OWN_KEYS:
-        if name in values:
-            renamed[name] = f"input_{name}"
-            while renamed[name] in values:
-                renamed[name] = f"input_{renamed[name]}"
-    return {renamed.get(name, name): value for name, value in values.items()}
+def _typed_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[TextRow]:
+    for index, text in enumerate(texts):
+        pair = pairs[index] if pairs is not None else None
+        yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
 
 
 def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
@@ -122,7 +85,7 @@ def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
             f"{columns.delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
         )
     rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
-    head = list(itertools.islice(rows, HEAD_ROWS))
+    head = list(itertools.islice(rows, SAMPLE_ROWS))
     text = _text_column(path, columns, head)
     return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])
 
@@ -159,13 +122,3 @@ def _with_texts(path: Path, rows: Iterable[Row | BadRow], names: Sequence[str]) 
 def _refusal(path: Path, row: Row | BadRow) -> UserError:
     assert isinstance(row, BadRow)
     return UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
-
-
-def columns_of_run(path: Path) -> FileColumns:
-    """The column names that a run's recipe gives, for files like the ones it was trained on."""
-    if not is_run(path):
-        return FileColumns()
-    from ftkit.recipe.parse import load_recipe
-
-    data = load_recipe(Run(path).recipe_file, check_files=False).recipe.data
-    return FileColumns(data.text_column, data.text_pair_column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -32,6 +32,11 @@ class Split:
     name: str
     table: pa.Table
     source: str
+
+    @classmethod
+    def of_rows(cls, name: str, rows: Sequence[Mapping[str, str]]) -> Split:
+        """A split of some rows that stand in memory."""
+        return cls(name, pa.Table.from_pylist([dict(row) for row in rows]), "memory")
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

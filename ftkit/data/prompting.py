@@ -13,9 +13,6 @@ from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN
 
-PROMPTING_FILE = "prompting.json"
-"""Name of the file, beside a trained model, that holds the template it was trained with."""
-
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _BRACES = "a brace that stands for itself is written twice: {{ or }}"
 

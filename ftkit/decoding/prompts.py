@@ -10,14 +10,12 @@ from typing import NamedTuple
 
 from ftkit.data.chat_rows import ChatReader, Unusable
 from ftkit.data.form import MESSAGES_NAMES, field_text
-from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.data.prompting import Prompting
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import has
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
-from ftkit.models.saved_folder import has_chat_template
-from ftkit.recipe.schema import Recipe
-from ftkit.runs.run import Run, is_run
+from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
 
 Message = dict[str, str]
 
@@ -138,15 +136,6 @@ def _ask(prompting: Prompting, prompt: str, values: Mapping[str, object]) -> Ask
     if prompting.kind == "chat":
         return Ask(messages=({"role": "user", "content": prompt},), values=values)
     return Ask(prompting.render_prompt(dict.fromkeys(prompting.prompt_fields, prompt)), values=values)
-
-
-def recipe_of(path: Path) -> Recipe | None:
-    """The recipe of a run; None for a model folder."""
-    if not is_run(path):
-        return None
-    from ftkit.recipe.parse import load_recipe
-
-    return load_recipe(Run(path).recipe_file, check_files=False).recipe
 
 
 def file_prompts(

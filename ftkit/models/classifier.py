@@ -13,7 +13,9 @@ from torch import nn
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
+from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
+from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
 from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 
 if TYPE_CHECKING:
@@ -83,8 +85,6 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     """
     from transformers import AutoModel, AutoTokenizer
 
-    if not (folder / "config.json").is_file() and not (folder / ADAPTER_FILE).is_file():
-        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
     refuse_damaged(folder)
     checkpoint = Checkpoint(str(folder), folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -100,6 +100,18 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
         module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.saved_length()
     module.eval().to(device)
     return Classifier(module, tokenizer, names, max_length)
+
+
+def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
+    """Load the classifier of a run, or of a model folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = model_folder(path)
+    if (folder / PROMPTING_FILE).is_file():
+        raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
+    return load_classifier(folder, device=choose_device(use_cpu=use_cpu), trust_remote_code=trust_remote_code)
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:

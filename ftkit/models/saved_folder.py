@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.runs.run import Run, is_run
+
+if TYPE_CHECKING:
+    from ftkit.recipe.schema import Recipe
 
 Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]
 
@@ -20,6 +23,8 @@ METHODS: dict[str, Method] = {
     "PREFIX_TUNING": "prefix_tuning",
 }
 """peft's name of what an adapter is -> the recipe's."""
+PROMPTING_FILE = "prompting.json"
+"""Name of the file, beside a trained language model, that holds the template it was trained with."""
 TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 """What peft calls the tasks of language models."""
 
@@ -38,6 +43,15 @@ def model_folder(path: Path) -> Path:
     if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
     return folder
+
+
+def recipe_of(path: Path) -> Recipe | None:
+    """The recipe of a run; None for a model folder."""
+    if not is_run(path):
+        return None
+    from ftkit.recipe.parse import load_recipe
+
+    return load_recipe(Run(path).recipe_file, check_files=False).recipe
 
 
 def language_model_folder(path: Path) -> Path:

@@ -18,7 +18,7 @@ from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import METHODS, Method, adapter_settings, refuse_other_folders
+from ftkit.models.saved_folder import METHODS, PROMPTING_FILE, Method, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 from ftkit.recipe.schema import ModelSpec
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-PROMPTING_FILE = "prompting.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ class SavedLM:
     prompting: dict[str, Any] | None
     base: Checkpoint
     method: Method
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return next(self.model.parameters()).device
 
 
 def save_language_model(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from ftkit.data.dataset import Splits
     from ftkit.data.gather import Source
@@ -23,6 +25,21 @@ if TYPE_CHECKING:
     from ftkit.runs.run import Run
     from ftkit.training.outcome import Finished
 
+
+class ReadBack(NamedTuple):
+    """What a saved model says.
+
+    Attributes:
+        outputs: logits (N, K) of a classifier; nats a target of each row (N,) of a model that writes.
+        said: the label of each row; what a model that writes says after the first row's prompt.
+        label_names: K names; none of a model that writes.
+    """
+
+    outputs: npt.NDArray[Any]
+    said: Sequence[str]
+    label_names: Sequence[str]
+
+
 ANSWERED_BY = {
     "load_splits": "form",
     "rehearse": "train",
@@ -32,6 +49,7 @@ ANSWERED_BY = {
     "usual_start": "new",
     "told_by": "new",
     "new_recipe": "new",
+    "read_back": "scores",
     "unit": "scores",
     "measure": "evaluate",
     "losses_alone": "evaluate",
@@ -134,6 +152,18 @@ class Task(Protocol):
 
         Raises:
             UserError: it is not obvious what an example is, and not named.
+        """
+
+    def read_back(self, path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
+        """Load a saved model on the CPU and ask it about some rows.
+
+        Args:
+            path: a run or a model folder.
+            rows: N rows, their columns as in the table of a split, but for labels.
+            max_length: tokens kept of each.
+
+        Raises:
+            UserError: there is no model that can be loaded.
         """
 
 

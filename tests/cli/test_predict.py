@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.commands import predict as prediction
 from ftkit.commands import train as workflows
-from ftkit.commands.predict import CHUNK_ROWS, FileColumns, TextRow
+from ftkit.commands.predict import FileColumns, text_rows
 from ftkit.models.builtin.builtin import resolve
+from ftkit.models.classifier import open_classifier
 from ftkit.runs import run as runs
+from ftkit.tasks.classification.scores import CHUNK_ROWS, TextRow, predict_rows
 
 
 def records(text: str) -> list[dict]:
@@ -20,7 +21,7 @@ def records(text: str) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def classifier(finished_run: Path):
-    return prediction.open_classifier(finished_run)
+    return open_classifier(finished_run)
 
 
 @pytest.fixture(scope="session")
@@ -125,14 +126,14 @@ def test_rows_stream_through_and_stay_in_order_across_chunks(classifier):
             read += 1
             yield TextRow(f"win {number}" if number % 3 else "lunch", None, {"n": number})
 
-    predictions = prediction.predict_rows(classifier, rows())
+    predictions = predict_rows(classifier, rows())
     first = next(predictions)
     assert read == CHUNK_ROWS, "more of the file is held than one chunk"
     found = [first, *predictions]
     assert [row["n"] for row in found] == list(range(CHUNK_ROWS + 100))
     chosen = [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 99]
     alone = [TextRow(f"win {number}" if number % 3 else "lunch", None, {}) for number in chosen]
-    for number, expected in zip(chosen, prediction.predict_rows(classifier, alone), strict=True):
+    for number, expected in zip(chosen, predict_rows(classifier, alone), strict=True):
         assert found[number]["scores"] == pytest.approx(expected["scores"], abs=1e-5)
     assert len({row["score"] for row in found}) > 100, "all rows look the same: order was not tested"
 
@@ -256,7 +257,7 @@ def test_a_base_model_that_only_names_labels_is_refused(refused, workplace):
 
 
 def test_columns_are_found_once_and_rows_are_read_one_by_one(workplace):
-    rows = prediction.text_rows(workplace / "messages.csv", FileColumns())
+    rows = text_rows(workplace / "messages.csv", FileColumns())
     assert next(rows) == TextRow("see you at lunch 0", None, {"id": "0", "text": "see you at lunch 0", "label": "ham"})
 
 

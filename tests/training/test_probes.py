@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ftkit.commands.predict import open_classifier
 from ftkit.data.dataset import Split
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.inputs.sequences import evaluation_sequences
 from ftkit.interruption import STOP, Interrupted
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
+from ftkit.models.classifier import open_classifier
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run

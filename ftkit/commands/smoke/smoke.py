@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
-from ftkit.commands.smoke.reloading import NewProcess, ReadBack, read_back
+from ftkit.commands.smoke.reloading import NewProcess
 from ftkit.errors import UserError
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
+from ftkit.tasks.table import task_of
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.specimen import FirstRows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ftkit.commands.train import TrainResult
     from ftkit.data.dataset import Splits
     from ftkit.recipe.schema import DataSpec, Recipe
+    from ftkit.tasks.task import ReadBack
 
 TRAIN_ROWS = 48
 EVALUATION_ROWS = 24
@@ -68,12 +70,12 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
     with contextlib.ExitStack() as stack:
         splits, described = _load(recipe, folder, reporter=reporter)
         # started before training, so that it imports the libraries at the same time
-        other = stack.enter_context(NewProcess(_made(folder / "exchange"))) if new_process else None
+        other = stack.enter_context(NewProcess(recipe.task, _made(folder / "exchange"))) if new_process else None
         stack.enter_context(_one_thread())
         try:
             result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
             read = _read_back(recipe, result, splits, other)
-            difference = _compare(read, result, splits, gives_labels=recipe.task == "classification")
+            difference = _compare(read, result, splits)
         except UserError as error:
             raise UserError(error.problem, where=error.where, fix=_with_context(error.fix, stand_in)) from error
         except Exception as error:
@@ -84,21 +86,21 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
         f"model: {_told(stand_in)}",
         f"data: {described}",
         f"trained: method {recipe.method.type}, {_steps(result)}",
-        f"saved and read back {where}: {len(read.outputs)} {_same(asked.task)} (largest difference {difference:.0e})",
-        _shown_answers(asked.task, read),
+        f"saved and read back {where}: {len(read.outputs)} {_same(read)} (largest difference {difference:.0e})",
+        _shown_answers(read),
         *([f"otherwise than in the recipe: {'; '.join(changes)}"] if changes else []),
         f"not checked: {NOT_CHECKED}",
     ]
 
 
-def _same(task: str) -> str:
-    if task == "classification":
+def _same(read: ReadBack) -> str:
+    if read.label_names:
         return "texts get the logits that the trained model gave them"
     return "examples get the losses that were written into the run"
 
 
-def _shown_answers(task: str, read: ReadBack) -> str:
-    if task == "classification":
+def _shown_answers(read: ReadBack) -> str:
+    if read.label_names:
         counted = Counter(read.said).most_common(6)
         return f"predicted: {', '.join(f'{label} {count}' for label, count in counted)}"
     return f"generated: {read.said[0]!r}"
@@ -107,7 +109,6 @@ def _shown_answers(task: str, read: ReadBack) -> str:
 def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
     """A few rows of the recipe's data, and what they are."""
     from ftkit.commands.smoke.specimen import FirstRows, few_rows
-    from ftkit.tasks.table import task_of
 
     spec, missing = _data_spec(recipe, folder)
     first = FirstRows(spec, labelled=recipe.task == "classification" or spec.labels_as_text)
@@ -184,16 +185,18 @@ def _steps(result: TrainResult) -> str:
 
 
 def _read_back(recipe: Recipe, result: TrainResult, splits: Splits, other: NewProcess | None) -> ReadBack:
-    read = read_back if other is None else other.read_back
+    read = task_of(recipe.task).read_back if other is None else other.read_back
     table = splits.validation.table
     rows = table.select([name for name in table.column_names if name != "label"]).to_pylist()
-    return read(recipe.task, result.run.path, rows, max_length=int(result.facts["max_length"]))
+    return read(result.run.path, rows, max_length=int(result.facts["max_length"]))
 
 
-def _compare(read: ReadBack, result: TrainResult, splits: Splits, *, gives_labels: bool) -> float:
+def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
     """The largest difference between what the saved and what the trained model gave."""
     import numpy as np
 
+    # where labels are written as text, it is texts that are given
+    gives_labels = splits.prompting is None
     trained = result.outputs["validation"]
     difference = float(np.nanmax(np.abs(read.outputs - trained)))
     if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):

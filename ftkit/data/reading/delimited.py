@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.reading.textfile import ByteProblems, open_text, shown_path
-from ftkit.errors import UserError
+from ftkit.errors import SettingAdvice, UserError
 
 _FIELD_LIMIT = 2**31 - 1
 """Python's csv refuses fields above 131,072 characters unless told otherwise; a C long holds this everywhere."""
@@ -74,7 +74,7 @@ def _header(path: Path, line: int, record: list[str], delimiter: str) -> list[st
             if other != delimiter and other in names[0]:
                 shown = names[0][:60].replace("\t", "\\t")
                 problem = f"the header is one column, `{shown}`, with {spelling} in it"
-                raise UserError(problem, where=where, fix=f"set data.delimiter: {spelling}")
+                raise UserError(problem, where=where, fix=SettingAdvice("set {}", "data.delimiter", spelling))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UserError(

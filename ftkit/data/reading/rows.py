@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +33,19 @@ class BadRow:
     line: int
     reason: str
     fix: str
+
+
+def beside(values: Mapping[str, object], taken: Collection[str]) -> dict[str, Any]:
+    """The columns of a row to which others are added; one that is called like those gets `input_` before its name.
+
+    Example:
+        >>> beside({"id": 1, "label": "x"}, ["label", "score"])
+        {'id': 1, 'input_label': 'x'}
+    """
+    own: dict[str, Any] = {}
+    for name, value in values.items():
+        renamed = name
+        while renamed in taken or (renamed != name and renamed in values):
+            renamed = f"input_{renamed}"
+        own[renamed] = value
+    return own

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from ftkit.data.reading.rows import BadRow
-from ftkit.errors import UserError
+from ftkit.errors import SettingAdvice, UserError
 
+ENCODING = "data.encoding"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _WINDOW = 1 << 16
@@ -35,7 +36,7 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
         raise UserError(
             f"no such encoding: {encoding}",
             where=shown_path(path),
-            fix="data.encoding takes Python's names: utf-8, cp1252, latin-1, utf-16",
+            fix=SettingAdvice("{} takes Python's names: utf-8, cp1252, latin-1, utf-16", ENCODING),
         ) from None
     check_readable(path)
     with path.open("rb") as file:
@@ -47,7 +48,7 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
         raise UserError(
             f"the file begins with a UTF-16 byte order mark, not {encoding}",
             where=f"{shown_path(path)}:1",
-            fix="set data.encoding: utf-16",
+            fix=SettingAdvice("set {}", ENCODING, "utf-16"),
         )
     return path.open(
         encoding="utf-8-sig" if codec == "utf-8" else codec,
@@ -111,7 +112,8 @@ class ByteProblems:
         if not text.isascii() and (found := _ESCAPED_BYTE.search(text)):
             return self._undecodable(line, ord(found[0]) - 0xDC00)
         if "\0" in text:
-            return BadRow(line, "a NUL byte", "remove it; a file full of them is UTF-16: set data.encoding: utf-16-le")
+            advice = SettingAdvice("remove it; a file full of them is UTF-16: set {}", ENCODING, "utf-16-le")
+            return BadRow(line, "a NUL byte", advice)
         return None
 
     def _undecodable(self, line: int, byte: int) -> BadRow:
@@ -127,7 +129,7 @@ class ByteProblems:
         return UserError(
             f"the bytes after this line are not {self.encoding}: {reason}",
             where=f"{shown_path(self.path)}:{line}",
-            fix="set data.encoding to the file's own, or write the file again as UTF-8",
+            fix=SettingAdvice("set {} to the file's own, or write the file again as UTF-8", ENCODING),
         )
 
 
@@ -156,5 +158,5 @@ def _advice(around: bytes, encoding: str) -> str:
     try:
         around.decode("cp1252")
     except UnicodeDecodeError:
-        return "data.encoding: latin-1 would read it; look whether the texts are right then"
-    return "data.encoding: cp1252 would fit"
+        return SettingAdvice("{} would read it; look whether the texts are right then", ENCODING, "latin-1")
+    return SettingAdvice("{} would fit", ENCODING, "cp1252")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.new import new_recipe as new_recipe
     from ftkit.tasks.causal_lm.new import told_by as told_by
     from ftkit.tasks.causal_lm.new import usual_start as usual_start
+    from ftkit.tasks.causal_lm.scores import read_back as read_back
     from ftkit.tasks.causal_lm.scores import unit as unit
     from ftkit.tasks.causal_lm.train import finetune as finetune
     from ftkit.tasks.causal_lm.train import rehearse as rehearse

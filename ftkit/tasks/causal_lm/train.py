@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
-from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.data.prompting import Prompting
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.metrics.language import evaluate_language
 from ftkit.metrics.scores import Scores, made_up_scores
 from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import choose_device
+from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe

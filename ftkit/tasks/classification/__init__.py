@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.new import new_recipe as new_recipe
     from ftkit.tasks.classification.new import told_by as told_by
     from ftkit.tasks.classification.new import usual_start as usual_start
+    from ftkit.tasks.classification.scores import read_back as read_back
     from ftkit.tasks.classification.scores import unit as unit
     from ftkit.tasks.classification.train import finetune as finetune
     from ftkit.tasks.classification.train import rehearse as rehearse

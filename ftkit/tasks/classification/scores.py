@@ -1,16 +1,33 @@
-"""What a classifier gave each row, as it stands in predictions/."""
+"""What a classifier gives each row: of a split, as it stands in predictions/, or of a file, as `ftkit predict` says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Split
+from ftkit.data.reading.rows import beside
 from ftkit.diagnosis.measurements import Unit
+from ftkit.inputs.batching import exact_length_batches
+from ftkit.inputs.text import tokenize_texts
 from ftkit.metrics.predictions import describe_prediction
+from ftkit.metrics.scores import softmax
+from ftkit.models.classifier import Classifier, open_classifier
+from ftkit.models.scoring import score_logits
+from ftkit.progress import Advance
+from ftkit.tasks.task import ReadBack
+
+CHUNK_ROWS = 4_096
+"""Rows read, sorted by length and predicted together; what bounds memory."""
+
+TOKENS_A_BATCH = 4_096
+OWN_KEYS = ("label", "score", "scores")
 
 unit: Unit = "example"
 
@@ -23,3 +40,56 @@ def prediction_rows(
     for row, (probability, label) in enumerate(zip(probabilities, split.labels, strict=True)):
         texts = {name: split.table[name][row].as_py() for name in names}
         yield texts | {"expected": label_names[label]} | describe_prediction(probability, label_names=label_names)
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A row to predict: its text or two texts, and all its columns."""
+
+    text: str
+    pair: str | None
+    values: Mapping[str, object]
+
+
+def predict_rows(
+    classifier: Classifier, rows: Iterable[TextRow], *, advance: Advance = lambda _rows: None
+) -> Iterator[dict[str, Any]]:
+    """Predictions in the order of the rows: each row's own columns, then `label`, `score` and `scores`.
+
+    A column of the row that is called like one of those three gets `input_` before its name.
+    """
+    remaining = iter(rows)
+    while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
+        for row, probability in zip(chunk, softmax(_logits(classifier, chunk, advance)), strict=True):
+            said = describe_prediction(probability, label_names=classifier.label_names)
+            yield beside(row.values, OWN_KEYS) | said
+
+
+def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:  # noqa: ARG001
+    """Load a saved classifier and ask it about some rows; it knows its own length.
+
+    Args: as the protocol has them.
+
+    Raises:
+        UserError: there is no classifier.
+    """
+    classifier = open_classifier(path, use_cpu=True)
+    texts = [TextRow(row["text"], row.get("text_pair"), {}) for row in rows]
+    logits = _logits(classifier, texts)
+    said = [prediction["label"] for prediction in predict_rows(classifier, texts)]
+    return ReadBack(logits, said, classifier.label_names)
+
+
+def _logits(classifier: Classifier, rows: Sequence[TextRow], advance: Advance = lambda _rows: None) -> Any:
+    """Logits (N, K) of some rows."""
+    pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
+    tokens = tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
+    batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)
+    return score_logits(
+        classifier.module,
+        ((batch, tokens.stack(batch)) for batch in batches),
+        num_rows=len(rows),
+        num_labels=len(classifier.label_names),
+        device=next(classifier.module.parameters()).device,
+        advance=advance,
+    )

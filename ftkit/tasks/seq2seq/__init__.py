@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.new import new_recipe as new_recipe
     from ftkit.tasks.seq2seq.new import told_by as told_by
     from ftkit.tasks.seq2seq.new import usual_start as usual_start
+    from ftkit.tasks.seq2seq.scores import read_back as read_back
     from ftkit.tasks.seq2seq.scores import unit as unit
     from ftkit.tasks.seq2seq.train import finetune as finetune
     from ftkit.tasks.seq2seq.train import rehearse as rehearse

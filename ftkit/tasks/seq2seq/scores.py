@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labe
 from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
+from ftkit.progress import Silent
 from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
+from ftkit.runs.run import Run, is_run
 from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
+from ftkit.tasks.task import ReadBack
 from ftkit.training.pair_scoring import PairScorer
 
 if TYPE_CHECKING:
@@ -213,3 +217,19 @@ def _label_rows(split: Split, scores: Scores, label_names: tuple[str, ...]) -> I
 
 def _of(names: Sequence[str], known: Sequence[str]) -> list[str]:
     return [name for name in names if name in known]
+
+
+def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
+    """Load a finetuned encoder-decoder, score targets, and let it write for the first row's source."""
+    from ftkit.decoding.writer import first_words, load_with_form
+    from ftkit.inputs.pairs import tokenize_pairs
+    from ftkit.training.prepared import make_scorable
+
+    saved = load_with_form(path)
+    written = first_words(saved, rows[0])
+    longest = Run(path).manifest()["training"]["max_target_length"] if is_run(path) else max_length
+    tokens = tokenize_pairs(
+        saved.tokenizer, Split.of_rows("validation", rows), max_length=max_length, max_target_length=longest
+    )
+    scorer = PairScorer(make_scorable(saved.model, saved.tokenizer).pad_id, saved.device, Silent())
+    return ReadBack(scorer.targets(saved.model, tokens, what="scoring").losses, [written], [])

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.dataset import Splits
-from ftkit.data.prompting import PROMPTING_FILE
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.decoding.outputs import settings_of_the_model
 from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import choose_device
+from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
 from ftkit.models.seq2seq import (
     hash_of_frozen,

@@ -12,6 +12,9 @@ from ftkit.commands.smoke.specimen import ROWS_READ
 from ftkit.errors import EXIT_OK, EXIT_USER, UserError
 from ftkit.models.families import FAMILIES
 from ftkit.progress import Silent
+from ftkit.tasks.causal_lm import scores as causal_lm_scores
+from ftkit.tasks.classification import scores as classification_scores
+from ftkit.tasks.seq2seq import scores as seq2seq_scores
 
 WORDS = {"praise": "splendid charming film", "blame": "dull endless film"}
 
@@ -185,15 +188,15 @@ def test_long_texts_are_cut_for_prediction_where_they_were_cut_in_training(tmp_p
 def test_a_saved_model_that_differs_from_the_trained_one_fails(tmp_path, monkeypatch):
     from safetensors.torch import load_file, save_file
 
-    def damaged(task, run, *arguments, **options):
+    def damaged(run, *arguments, **options):
         file = run / "model" / "model.safetensors"
         weights = load_file(file)
         weights["classifier.weight"] = weights["classifier.weight"] * 2
         save_file(weights, file, metadata={"format": "pt"})
-        return read_back(task, run, *arguments, **options)
+        return read_back(run, *arguments, **options)
 
-    read_back = smoke.read_back
-    monkeypatch.setattr(smoke, "read_back", damaged)
+    read_back = classification_scores.read_back
+    monkeypatch.setattr(classification_scores, "read_back", damaged)
     with pytest.raises(UserError, match="gives other logits than the trained one"):
         tried(write_recipe(tmp_path))
 
@@ -240,13 +243,13 @@ def test_chats_get_a_plain_template_where_the_stand_in_has_none_and_layers_that_
 def test_a_saved_language_model_that_differs_from_what_was_measured_fails(tmp_path, monkeypatch):
     from safetensors.torch import load_file, save_file
 
-    def damaged(task, run, *arguments, **options):
+    def damaged(run, *arguments, **options):
         file = run / "model" / "model.safetensors"
         save_file({name: weight * 1.5 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
-        return read_back(task, run, *arguments, **options)
+        return read_back(run, *arguments, **options)
 
-    read_back = smoke.read_back
-    monkeypatch.setattr(smoke, "read_back", damaged)
+    read_back = causal_lm_scores.read_back
+    monkeypatch.setattr(causal_lm_scores, "read_back", damaged)
     data = "dataset_name: 'builtin:pydoc'"
     with pytest.raises(UserError, match="gives other losses than the trained one"):
         tried(write_language_recipe(tmp_path, model="builtin:tiny-llama", data=data, method="type: full"))
@@ -279,13 +282,13 @@ def test_a_hub_data_set_of_sources_and_targets_is_made_up_and_learnt_by_every_me
 def test_a_saved_encoder_decoder_that_differs_from_what_was_measured_fails(tmp_path, monkeypatch):
     from safetensors.torch import load_file, save_file
 
-    def damaged(task, run, *arguments, **options):
+    def damaged(run, *arguments, **options):
         file = run / "model" / "adapter_model.safetensors"
         save_file({name: weight + 1 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
-        return read_back(task, run, *arguments, **options)
+        return read_back(run, *arguments, **options)
 
-    read_back = smoke.read_back
-    monkeypatch.setattr(smoke, "read_back", damaged)
+    read_back = seq2seq_scores.read_back
+    monkeypatch.setattr(seq2seq_scores, "read_back", damaged)
     data = "dataset_name: someone/pairs, source_column: q, target_column: a"
     with pytest.raises(UserError, match="gives other losses than the trained one"):
         tried(write_pair_recipe(tmp_path, model="google/flan-t5-small", data=data, method="type: prompt_tuning"))

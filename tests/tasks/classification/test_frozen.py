@@ -13,12 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.commands.predict import TextRow, open_classifier, predict_rows
 from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.checkpoint import locate
+from ftkit.models.classifier import open_classifier
 from ftkit.recipe.parse import load_recipe
 from ftkit.tasks.classification.form import load_splits
+from ftkit.tasks.classification.scores import TextRow, predict_rows
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {

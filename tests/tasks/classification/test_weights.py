@@ -28,7 +28,8 @@ SHORT = {
 RELOAD = """
 import json, sys
 from pathlib import Path
-from ftkit.commands.predict import TextRow, open_classifier, predict_rows
+from ftkit.models.classifier import open_classifier
+from ftkit.tasks.classification.scores import TextRow, predict_rows
 for run in sys.argv[1:]:
     rows = [json.loads(line) for line in (Path(run) / "predictions" / "validation.jsonl").read_text().splitlines()]
     again = predict_rows(open_classifier(Path(run)), [TextRow(row["text"], None, {}) for row in rows])

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ftkit.commands.generate import Writer, answer_row, first_words, generate, make_writer, open_writer, prompt_ids
+from ftkit.commands.generate import answer_row
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
-from ftkit.data.prompting import PROMPTING_FILE, Prompting
+from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
+from ftkit.decoding.writer import Writer, first_words, generate, make_writer, open_writer, prompt_ids
 from ftkit.errors import UserError
 from ftkit.inputs.sequences import training_sequences
 from ftkit.methods.lora import LoraMethod, attach_language_lora
@@ -24,6 +25,7 @@ from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
 
 Make = Callable[..., Writer]

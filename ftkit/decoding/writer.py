@@ -1,0 +1,231 @@
+"""A saved language model that answers: the prompt is sent in exactly the form that stood in training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ftkit.data.chat import ChatRenderer, end_of_turn
+from ftkit.data.prompting import Prompting
+from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
+from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.outputs import source_positions, write_outputs
+from ftkit.decoding.prompts import Ask
+from ftkit.errors import UserError
+from ftkit.inputs.encoding import special_tokens
+from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
+from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
+from ftkit.models.saved_lm import SavedLM, load_saved_lm
+from ftkit.models.scoring import is_encoder_decoder
+from ftkit.progress import Advance
+
+CHUNK = 64
+"""Prompts that are answered together: as many as are lost when somebody stops a long file."""
+FIRST_WORDS, NEW_TOKENS = 8, 16
+"""Words of a text that a model which is read back goes on from, and tokens that it writes."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A language model that was asked to be used.
+
+    Attributes:
+        saved: model and tokenizer.
+        prompting: the form of its inputs.
+        stop_ids: tokens that end what it writes.
+    """
+
+    saved: SavedLM
+    prompting: Prompting
+    stop_ids: frozenset[int]
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder writes something new, not on."""
+        return is_encoder_decoder(self.saved.model)
+
+    @property
+    def source_limit(self) -> int | None:
+        """Tokens that an encoder reads of a source: as many as in training, and no more than it has positions for."""
+        limits = []
+        if not self.saved.base.counts_distances and (positions := source_positions(self.saved.model)) is not None:
+            limits.append(positions)
+        if self.saved.prompting is not None:
+            limits.append(self.saved.tokenizer.model_max_length)
+        return min(limits, default=None)
+
+
+def open_writer(
+    folder: Path,
+    prompting: Prompting,
+    *,
+    use_cpu: bool = False,
+    dtype: str = "auto",
+    with_adapter: bool = True,
+    trust_remote_code: bool = False,
+) -> Writer:
+    """Load a saved language model to write with.
+
+    Args:
+        folder: a model folder.
+        prompting: the form of its inputs.
+        use_cpu: leave an accelerator alone.
+        dtype: of the weights; `auto` is bfloat16 on an accelerator that computes in it, else float32.
+        with_adapter: else the base alone, asked in the same form.
+        trust_remote_code: allow Python code that comes with the model.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    device = choose_device(use_cpu=use_cpu)
+    half = device.type != "cpu" and computes_in_bfloat16(device)
+    precision = DTYPES.get(dtype, torch.bfloat16 if half else torch.float32)
+    saved = load_saved_lm(
+        folder, dtype=precision, device=device, with_adapter=with_adapter, trust_remote_code=trust_remote_code
+    )
+    return make_writer(saved, prompting)
+
+
+def make_writer(saved: SavedLM, prompting: Prompting) -> Writer:
+    """Put a loaded model and the form of its inputs together.
+
+    Raises:
+        UserError: its tokenizer has no chat template, and chats are its form.
+    """
+    turn = end_of_turn(saved.tokenizer, prompting) if prompting.kind == "chat" else None
+    return Writer(saved, prompting, stop_tokens(saved.model, saved.tokenizer, turn))
+
+
+def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
+    """The tokens that are sent: those that stood before the learnt part in training.
+
+    Begin tokens come first where training put them, and never twice; an empty text is the begin token alone. What an
+    encoder reads has the special tokens that its tokenizer adds, and is whole.
+
+    Raises:
+        UserError: there is nothing to send, or more than the model has positions for.
+    """
+    tokenizer: Any = writer.saved.tokenizer
+    prefix: list[int] = []
+    if writer.is_encoder_decoder:
+        assert ask.text is not None, "encoder-decoders are not trained on chats"
+        whole: list[int] = tokenizer(ask.text, verbose=False)["input_ids"]
+        return whole
+    if ask.text is None:
+        text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
+    else:
+        text, prefix = ask.text, list(special_tokens(tokenizer).prefix)
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if ids[: len(prefix)] != prefix:
+        ids = prefix + ids
+    if not ids and tokenizer.bos_token_id is not None:
+        ids = [tokenizer.bos_token_id]
+    if not ids:
+        raise UserError("the prompt is empty, and this tokenizer has no begin token to start from", fix="write one")
+    limit = None if writer.saved.base.counts_distances else position_limit(writer.saved.model)
+    if limit is not None and len(ids) >= limit:
+        raise UserError(
+            f"the prompt has {len(ids):,} tokens, and the model has positions for {limit:,}", fix="shorten it"
+        )
+    return ids
+
+
+def _cut(writer: Writer, asks: Sequence[Ask], prompts: list[list[int]], say: Callable[[str], None]) -> None:
+    """Cut the sources that are too long, in place, where training cut them."""
+    tokenizer: Any = writer.saved.tokenizer
+    limit = writer.source_limit
+    long = [row for row, ids in enumerate(prompts) if limit is not None and len(ids) > limit]
+    for row in long:
+        prompts[row] = tokenizer(asks[row].text, truncation=True, max_length=limit)["input_ids"]
+    if long:
+        those = "the source is" if len(prompts) == 1 else f"{len(long):,} of {len(prompts):,} sources are"
+        say(
+            f"{those} longer than {limit:,} tokens and cut there"
+            + (", as in training" if writer.saved.prompting else "")
+        )
+
+
+def generate(
+    writer: Writer,
+    asks: Sequence[Ask],
+    decoding: Decoding,
+    *,
+    write: Callable[[str], None] | None = None,
+    advance: Advance = lambda _prompts: None,
+    say: Callable[[str], None] = lambda _note: None,
+) -> Iterator[Continuation]:
+    """Let the model answer, in the order of the prompts.
+
+    A source that is longer than those that an encoder was trained on is cut where they were, as it was when the model
+    was measured.
+
+    Args:
+        writer: the model.
+        asks: the prompts; all of them are read as tokens before the first is answered.
+        decoding: how.
+        write: called with new text as it comes, when there is one prompt and one beam.
+        advance: called with the number of prompts just answered.
+        say: hears how many sources were cut.
+
+    Raises:
+        UserError: a prompt is empty, or too long for a decoder.
+    """
+    prompts = [prompt_ids(writer, ask) for ask in asks]
+    if writer.is_encoder_decoder:
+        _cut(writer, asks, prompts, say)
+    for start in range(0, len(prompts), CHUNK):
+        chunk = prompts[start : start + CHUNK]
+        let_write = write_outputs if writer.is_encoder_decoder else continue_prompts
+        yield from let_write(
+            writer.saved.model,
+            writer.saved.tokenizer,
+            chunk,
+            decoding if not start else replace(decoding, seed=_seed_of_chunk(decoding.seed, start)),
+            stop_ids=writer.stop_ids,
+            write=write if len(prompts) == 1 else None,
+        )
+        advance(len(chunk))
+
+
+def _seed_of_chunk(seed: int, start: int) -> int:
+    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
+
+
+def load_with_form(path: Path) -> SavedLM:
+    """Load the language model of a run or a model folder on the CPU, in float32, to see what it became.
+
+    Raises:
+        UserError: there is none, or its folder does not say how examples are written.
+    """
+    folder = model_folder(path)
+    saved = load_saved_lm(folder, dtype=torch.float32, device=torch.device("cpu"))
+    if saved.prompting is None:
+        raise UserError(f"{folder} does not say how examples are written", fix=f"it lacks {PROMPTING_FILE}")
+    return saved
+
+
+def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int = NEW_TOKENS) -> str:
+    """What a loaded model writes after the prompt of a row of its data; of a text, after its first words.
+
+    Args:
+        saved: with its prompting.
+        row: columns as in the table of a split: `text`, `prompt`, or `messages` as JSON.
+        max_new_tokens: limit.
+    """
+    prompting = Prompting.from_dict(saved.prompting) if saved.prompting is not None else Prompting("text")
+    if prompting.kind == "chat":
+        turns: list[dict[str, str]] = json.loads(row["messages"])
+        first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")
+        ask = Ask(messages=tuple(turns[: max(1, first)]))
+    elif prompting.kind == "completion":
+        ask = Ask(row["prompt"])
+    else:
+        ask = Ask(" ".join(row["text"].split()[:FIRST_WORDS]))
+    writer = make_writer(saved, prompting)
+    return next(generate(writer, [ask], Decoding(max_new_tokens=max_new_tokens))).text
