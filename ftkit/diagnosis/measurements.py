@@ -127,6 +127,12 @@ class DomainGap:
     validation_letters: float = 0.0
     reference_letters: float = 0.0
 
+    @classmethod
+    def of_words(cls, tokens_a_word: float) -> DomainGap:
+        """Where nothing but the tokens of words is known."""
+        nothing = np.zeros(0)
+        return cls(nothing, nothing.astype(np.int64), nothing, nothing.astype(np.int64), tokens_a_word)
+
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ftkit.diagnosis.measurements import DomainGap, Forgetting
-from ftkit.diagnosis.report import DocumentLoss
+from ftkit.evaluation.reference_text import most_risen
 from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.metrics.scores import Scores
 from ftkit.models.classifier import SequenceLogits, load_classifier
@@ -56,12 +56,7 @@ def measure_encoder(subject: Subject, found: Gathered, texts: Sequence[str], tok
     found.losses[subject.kept, "reference"] = after
     found.sizes["reference"] = len(documents)
     found.forgetting = Forgetting("masked", readout_lost=lost)
-    rises = (after.nll - before.nll) / np.maximum(1, before.num_targets)
-    for number in np.argsort(-rises)[:40]:
-        targets = max(1, int(before.num_targets[number]))
-        found.documents.append(
-            DocumentLoss(texts[number][:300], float(before.nll[number] / targets), float(after.nll[number] / targets))
-        )
+    found.documents = most_risen(before, after, list(texts))
     if found.domain is not None:
         found.domain = DomainGap(
             on_data.nll, on_data.num_targets, before.nll, before.num_targets, found.domain.tokens_a_word

@@ -18,7 +18,7 @@ def find_faults(subject: Subject) -> list[str]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             found.append(f"the weights of {name} are not finite")
             break
-    if subject.fit().get("num_steps") == 0:
+    if subject.fit.get("num_steps") == 0:
         found.append("no step was done")
     if subject.run is not None and (reason := _unmoved(subject)):
         found.append(reason)

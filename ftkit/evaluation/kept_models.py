@@ -3,17 +3,76 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ftkit.diagnosis.measurements import SETS, Model, Set
 from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.metrics.scores import Scores
+from ftkit.models.saved_lm import load_saved_lm
+from ftkit.training.prepared import scoring_dtype
 from ftkit.training.probes import read_final_test
 
+Examples = TypeVar("Examples")
+"""A set as the models of a task take it."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+def score_trained(subject: Subject, found: Gathered, score: Callable[[Model, Path], Mapping[Set, Scores]]) -> None:
+    """Score the kept weights on every set, and those that are not kept, or take what is on record of these.
+
+    Args:
+        subject: a run or a model.
+        found: gets the losses, or the reasons for which there are none.
+        score: `best` or `final`, and a folder that loads as model/ does -> what the model gives each set.
+    """
+    kept, other = subject.kept, subject.other
+    scored = score(kept, subject.model_dir)
+    found.keep(kept, scored)
+    if subject.one_model:
+        found.keep(other, scored)
+        return
+    with other_weights(subject) as folder:
+        if isinstance(folder, Path):
+            found.keep(other, score(other, folder))
+        else:
+            losses_on_record(subject, found, reason=folder)
+
+
+def score_saved(
+    subject: Subject, found: Gathered, sets: Mapping[Set, Examples], score: Callable[[Any, Any, Examples, str], Scores]
+) -> None:
+    """As `score_trained` for models that write: each is read back, and scored by `score(model, tokenizer, set, what)`.
+
+    What is called that is scored, for the progress, is the last argument.
+    """
+
+    def of_folder(name: Model, folder: Path) -> dict[Set, Scores]:
+        dtype = scoring_dtype(subject.recipe, subject.device)
+        saved = load_saved_lm(folder, dtype=dtype, device=subject.device, trust_remote_code=subject.trust)
+        scored = score_sets(name, saved.model, saved.tokenizer, sets, score)
+        del saved
+        gc.collect()
+        return scored
+
+    score_trained(subject, found, of_folder)
+
+
+def score_sets(
+    name: Model,
+    model: Any,
+    tokenizer: Any,
+    sets: Mapping[Set, Examples],
+    score: Callable[[Any, Any, Examples, str], Scores],
+) -> dict[Set, Scores]:
+    """What a model that writes gives each set."""
+    return {
+        which: score(model, tokenizer, examples, f"the {name} model on {which}") for which, examples in sets.items()
+    }
 
 
 @contextlib.contextmanager
@@ -43,15 +102,15 @@ def other_weights(subject: Subject) -> Iterator[Path | str]:
         yield target
 
 
-def losses_on_record(subject: Subject, found: Gathered, other: Model, reason: str) -> None:
+def losses_on_record(subject: Subject, found: Gathered, *, reason: str) -> None:
     """Take the losses of the other weights from the record of the training, where the weights are gone.
 
     Args:
         subject: a run.
         found: gets them, or the reason for which they are not there.
-        other: final where the best are kept, or best.
         reason: why the weights cannot be scored anew.
     """
+    other = subject.other
     step = subject.last_step if other == "final" else subject.best_step
     point = next((point for point in subject.curve if point.step == step), None)
     taken: dict[Set, Scores | None] = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +13,17 @@ from ftkit.data.builtin.builtin import load_builtin
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.rows import Row
+from ftkit.diagnosis.report import DocumentLoss
 from ftkit.errors import UserError
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Subject
+from ftkit.metrics.scores import Scores
 
 SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
+RISEN, IN_PIECES = 40, 5
+"""Documents that are shown, and those that are shown token by token."""
+TEXT_SHOWN = 300
+"""Characters of each."""
 SIGNS = ((0x3040, 0x30FF, 2), (0xAC00, 0xD7A3, 2), (0x2E80, 0x9FFF, 3), (0xF900, 0xFAFF, 3), (0x20000, 0x3FFFF, 3))
 """First and last code point, and the letters that a sign amounts to: kana and Hangul are syllables, others words."""
 
@@ -68,6 +76,40 @@ def tokens_a_word(texts: list[str], encode: object) -> float | None:
     assert callable(encode)
     words = sum(len(text.split()) for text in texts)
     return sum(len(encode(text)) for text in texts) / words if words else None
+
+
+def tokens_for_one(tokenizer: Any, texts: list[str], reference: list[str]) -> float | None:
+    """Tokens that a word of some texts takes, over what one of the reference takes; None where either has no words."""
+
+    def encode(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    ours, theirs = (tokens_a_word(some, encode) for some in (texts, reference))
+    return ours / theirs if ours and theirs else None
+
+
+def most_risen(
+    before: Scores, after: Scores, texts: list[str], *, pieces: Callable[[int], list[tuple[str, float]]] | None = None
+) -> list[DocumentLoss]:
+    """The documents of a reference whose loss rose most from one model to another, the worst first.
+
+    Args:
+        before: of the base, by document.
+        after: of the tuned model.
+        texts: of the documents.
+        pieces: number of a document -> its tokens with the rise of each; asked for the worst few.
+    """
+    counts = np.maximum(1, before.num_targets)
+    worst = np.argsort(-(after.nll - before.nll) / counts)[:RISEN].tolist()
+    return [
+        DocumentLoss(
+            texts[number][:TEXT_SHOWN],
+            float(before.nll[number] / counts[number]),
+            float(after.nll[number] / counts[number]),
+            pieces(number) if pieces is not None and place < IN_PIECES else [],
+        )
+        for place, number in enumerate(worst)
+    ]
 
 
 def letters(text: str) -> int:

@@ -30,10 +30,13 @@ from ftkit.models.placement import choose_device
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
+from ftkit.training.probes import probe_rows, validation_probe_rows
 
 Effort = Literal["quick", "standard", "thorough"]
 TEST_ROWS = {"quick": 300, "standard": 1_000, "thorough": 5_000}
 """Test rows that are scored; drawn with the seed where there are more."""
+FEW_GROUPS = 50
+"""Below it examples are resampled one by one, whatever they are parts of."""
 REFERENCE_DOCUMENTS = {"quick": 120, "standard": 300, "thorough": 600}
 
 
@@ -79,12 +82,12 @@ class Subject:
     @property
     def last_step(self) -> int | None:
         """Optimizer steps done."""
-        return self.curve[-1].step if self.curve else self._fit().get("num_steps")
+        return self.curve[-1].step if self.curve else self.fit.get("num_steps")
 
     @property
     def best_step(self) -> int | None:
         """Step of the best checkpoint by the recipe's metric; None where it is not known."""
-        return self._fit().get("best_step") or None
+        return self.fit.get("best_step") or None
 
     @property
     def kept(self) -> Model:
@@ -92,19 +95,30 @@ class Subject:
         return "best" if self.recipe.training.load_best_model_at_end else "final"
 
     @property
+    def other(self) -> Model:
+        """Which of the two do not lie there."""
+        return "final" if self.kept == "best" else "best"
+
+    @property
     def one_model(self) -> bool:
         """Whether the best and the last weights are the same."""
         return self.run is not None and self.best_step is not None and self.best_step == self.last_step
 
+    @property
     def fit(self) -> dict[str, Any]:
         """What the manifest says of the training; empty without a run."""
-        return self._fit()
-
-    def _fit(self) -> dict[str, Any]:
         if self.run is None:
             return {}
         found: dict[str, Any] = self.run.manifest().get("training", {}).get("fit", {})
         return found
+
+    def rows_of(self, which: Set, num_rows: int) -> npt.NDArray[np.int64]:
+        """Numbers of the examples of a set that are scored, in their order: the probes of the training, and of test
+        as many as the effort allows."""
+        if which != "test":
+            return (probe_rows if which == "train" else validation_probe_rows)(num_rows, seed=self.seed)
+        drawn = np.random.default_rng([self.seed, 7]).permutation(num_rows)
+        return np.sort(drawn[: TEST_ROWS[self.effort]])
 
     def named_reference(self) -> Path | None:
         """The user's own reference text."""
@@ -119,10 +133,14 @@ def take(split: Split, rows: npt.NDArray[np.int64]) -> Split:
 
 def some(split: Split, limit: int, *, seed: int) -> Split:
     """At most `limit` rows of a split, drawn with the seed, in their order."""
-    if len(split) <= limit:
-        return split
-    chosen = np.random.default_rng([seed, 7]).choice(len(split), limit, replace=False)
-    return take(split, np.sort(chosen))
+    return split if len(split) <= limit else take(split, some_rows(len(split), limit, seed=seed))
+
+
+def some_rows(num_rows: int, limit: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """Numbers of at most `limit` rows, drawn with the seed, in their order."""
+    if num_rows <= limit:
+        return np.arange(num_rows)
+    return np.sort(np.random.default_rng([seed, 7]).choice(num_rows, limit, replace=False))
 
 
 @dataclass
@@ -163,6 +181,36 @@ class Gathered:
     documents: list[DocumentLoss] = field(default_factory=list)
     bytes_of: dict[Set, npt.NDArray[np.int64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def keep(self, model: Model, scored: Mapping[Set, Scores]) -> None:
+        """Note what a model gave each set."""
+        self.losses |= {(model, which): scores for which, scores in scored.items()}
+
+    def keep_set(
+        self,
+        which: Set,
+        rows: npt.NDArray[np.int64],
+        *,
+        size: int,
+        texts: list[str],
+        targets: list[str],
+        groups: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Note which examples of a set are scored.
+
+        Args:
+            which: set.
+            rows: number of each example in its split (N,).
+            size: examples of the whole set.
+            texts: of each example.
+            targets: of each example.
+            groups: what each example is a part of; few groups are taken for independent examples, or nothing could be
+                said of a single long text.
+        """
+        self.row_numbers[which], self.sizes[which] = rows, size
+        self.texts[which], self.targets[which] = texts, targets
+        if groups is not None and FEW_GROUPS <= len(np.unique(groups)) < len(groups):
+            self.groups[which] = np.asarray(groups, dtype=np.int64)
 
     def refuse_other_sizes(self, which: Set, losses: Scores) -> bool:
         """Whether these are of other examples than those that were scored already."""

@@ -49,8 +49,8 @@ class Scorer:
                 advance=advance,
             )
 
-    def pieces(self, model: Any, sequences: Sequences, *, what: str) -> Scores:
-        """Scores of some sequences, each by itself: (N,) for N sequences."""
+    def pieces(self, model: Any, sequences: Sequences, *, what: str, per_token: bool = False) -> Scores:
+        """Scores of some sequences, each by itself: (N,) for N sequences; with the loss of each target where asked."""
         apart = replace(sequences, rows=np.arange(len(sequences)))
         with self.reporter.track(what, total=len(sequences)) as advance:
             return score_sequences(
@@ -59,6 +59,7 @@ class Scorer:
                 num_rows=len(sequences),
                 batching=self.batching,
                 device=self.device,
+                per_token=per_token,
                 advance=advance,
             )
 
@@ -70,6 +71,7 @@ def score_sequences(
     num_rows: int,
     batching: Batching,
     device: torch.device,
+    per_token: bool = False,
     advance: Callable[[int], None] = lambda _sequences: None,
 ) -> Scores:
     """Score every target of some sequences.
@@ -80,6 +82,7 @@ def score_sequences(
         num_rows: documents or examples D that they come from.
         batching: how they are laid out; its max_tokens is not used.
         device: where the model lies.
+        per_token: keep each target's loss too, in the order of the sequences.
         advance: called with the number of sequences just scored.
 
     Returns:
@@ -93,7 +96,9 @@ def score_sequences(
             owners = np.repeat(rows, taken.lengths)
             yield TokenBatch(batching.arrays(sequences, rows), owners[taken.learnt], taken.special[taken.learnt])
 
-    found = score_tokens(model, batches(), num_sequences=len(sequences), device=device, advance=advance)
+    found = score_tokens(
+        model, batches(), num_sequences=len(sequences), device=device, per_token=per_token, advance=advance
+    )
     assert found.text_nll is not None, "targets are tokens"
 
     def by_row(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -105,6 +110,7 @@ def score_sequences(
         num_correct=by_row(found.num_correct).astype(np.int64),
         text_nll=by_row(found.text_nll),
         text_bytes=by_row(text_bytes(sequences)).astype(np.int64),
+        token_nll=found.token_nll,
     )
 
 

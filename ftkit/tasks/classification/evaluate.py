@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,21 @@ import numpy.typing as npt
 
 from ftkit.data.dataset import Split
 from ftkit.data.labels import shortened
-from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Set
+from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, Set
 from ftkit.encoders.features import Encoder, load_tokenizer, split_features, token_chunks
 from ftkit.errors import UserError
 from ftkit.evaluation.baselines import linear_probe, majority_baseline, tfidf_baseline
 from ftkit.evaluation.encoder_memory import measure_encoder
 from ftkit.evaluation.integrity import unchanged_share
-from ftkit.evaluation.kept_models import losses_on_record, other_weights
+from ftkit.evaluation.kept_models import score_trained
 from ftkit.evaluation.label_noise import find_label_noise
-from ftkit.evaluation.reference_text import reference_texts, tokens_a_word
-from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, take
-from ftkit.metrics.scores import scores_of_logits, softmax
+from ftkit.evaluation.reference_text import reference_texts, tokens_for_one
+from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, some_rows, take
+from ftkit.metrics.scores import Scores, scores_of_logits
 from ftkit.models.checkpoint import Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
 from ftkit.models.scoring import score_logits
-from ftkit.training.probes import probe_rows, validation_probe_rows
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -36,41 +36,27 @@ losses_alone: Mapping[str, object] = {"evaluation.metrics": ["accuracy"]}
 
 def measure(subject: Subject) -> Gathered:
     """Measure a classifier; every set is scored in eval mode, in float32, whatever it was trained in."""
-    found, sets = Gathered(), _sets(subject)
-    for which, (split, rows) in sets.items():
-        found.sizes[which] = len(_whole(subject, which))
-        found.row_numbers[which] = rows
-        found.texts[which] = joined_texts(split)
-        found.targets[which] = [subject.splits.label_names[label] for label in split.labels]
-    _score_models(subject, found, {which: split for which, (split, _) in sets.items()})
-    _baselines(subject, found, {which: split for which, (split, _) in sets.items()})
+    found = Gathered()
+    sets = _sets(subject, found)
+    _score_models(subject, found, sets)
+    _baselines(subject, found, sets)
     _forgetting(subject, found)
     return found
 
 
-def _whole(subject: Subject, which: Set) -> Split:
-    wanted = {split.name: split for split in subject.splits.all()}
-    return wanted[which]
-
-
-def _sets(subject: Subject) -> dict[Set, tuple[Split, npt.NDArray[np.int64]]]:
+def _sets(subject: Subject, found: Gathered) -> dict[Set, Split]:
     """The train probe, validation and test, as they are scored."""
-    splits, seed = subject.splits, subject.seed
-    rows: dict[Set, npt.NDArray[np.int64]] = {
-        "train": probe_rows(len(splits.train), seed=seed),
-        "validation": validation_probe_rows(len(splits.validation), seed=seed),
-    }
-    if splits.test is not None:
-        kept = some(Split("test", splits.test.table.select([]).append_column("row", _numbers(splits.test)), ""),
-                    TEST_ROWS[subject.effort], seed=seed)  # fmt: skip
-        rows["test"] = np.asarray(kept.table.column("row").to_numpy(), dtype=np.int64)
-    return {which: (take(_whole(subject, which), numbers), numbers) for which, numbers in rows.items()}
-
-
-def _numbers(split: Split) -> Any:
-    import pyarrow as pa
-
-    return pa.array(np.arange(len(split)))
+    sets: dict[Set, Split] = {}
+    for whole in subject.splits.all():
+        which: Set = whole.name  # type: ignore[assignment]
+        if which == "test":
+            rows = some_rows(len(whole), TEST_ROWS[subject.effort], seed=subject.seed)
+        else:
+            rows = subject.rows_of(which, len(whole))
+        sets[which] = split = take(whole, rows)
+        targets = [subject.splits.label_names[label] for label in split.labels]
+        found.keep_set(which, rows, size=len(whole), texts=joined_texts(split), targets=targets)
+    return sets
 
 
 def joined_texts(split: Split) -> list[str]:
@@ -79,32 +65,22 @@ def joined_texts(split: Split) -> list[str]:
     return split.texts if pairs is None else [f"{a}\n{b}" for a, b in zip(split.texts, pairs, strict=True)]
 
 
-def _score_models(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> None:
-    kept, other = subject.kept, "final" if subject.kept == "best" else "best"
-    logits = _score_folder(subject, subject.model_dir, sets, what="the kept model")
-    for which, split in sets.items():
-        found.losses[kept, which] = scores_of_logits(logits[which], split.labels)
-    _keep_classes(subject, found, sets["validation"], logits["validation"])
-    if subject.one_model:
-        for which in sets:
-            found.losses[other, which] = found.losses[kept, which]  # type: ignore[index]
-        return
-    with other_weights(subject) as folder:
-        if isinstance(folder, Path):
-            more = _score_folder(subject, folder, sets, what=f"the {other} checkpoint")
-            for which, split in sets.items():
-                found.losses[other, which] = scores_of_logits(more[which], split.labels)  # type: ignore[index]
-            return
-    losses_on_record(subject, found, other, str(folder))  # type: ignore[arg-type]
+def _score_models(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> None:
+    score_trained(subject, found, lambda name, folder: _score_folder(subject, name, folder, sets))
+    names, validation = subject.splits.label_names, sets["validation"]
+    kept = found.losses[subject.kept, "validation"]
+    counts = np.bincount(subject.splits.train.labels, minlength=len(names))
+    found.classes = Classes(names, validation.labels, kept.probabilities, counts)
+    assert kept.logits is not None, "scored before"
+    found.answers = [names[label] for label in kept.logits.argmax(axis=1)]
 
 
-def _score_folder(
-    subject: Subject, folder: Path, sets: dict[Set, Split], *, what: str
-) -> dict[Set, npt.NDArray[np.float32]]:
+def _score_folder(subject: Subject, name: Model, folder: Path, sets: Mapping[Set, Split]) -> dict[Set, Scores]:
     classifier = load_classifier(folder, device=subject.device, trust_remote_code=subject.trust)
     if (note := label_note(classifier.label_names, subject.splits.label_names, where=str(folder))) is not None:
         subject.reporter.say(note)
-    return {which: _logits(subject, classifier, split, what=f"{what} on {which}") for which, split in sets.items()}
+    whose = "the kept model" if name == subject.kept else f"the {name} checkpoint"
+    return {which: _score(subject, classifier, split, what=f"{whose} on {which}") for which, split in sets.items()}
 
 
 def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str | None:
@@ -129,10 +105,10 @@ def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str |
     )
 
 
-def _logits(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> npt.NDArray[np.float32]:
+def _score(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> Scores:
     chunks = token_chunks(classifier.tokenizer, split, max_length=classifier.max_length, device=subject.device)
     with subject.reporter.track(what, total=len(split)) as advance:
-        return score_logits(
+        logits = score_logits(
             classifier.module,
             (batch for chunk in chunks for batch in chunk.batches),
             num_rows=len(split),
@@ -140,20 +116,13 @@ def _logits(subject: Subject, classifier: Classifier, split: Split, *, what: str
             device=subject.device,
             advance=advance,
         )
+    return replace(scores_of_logits(logits, split.labels), logits=logits)
 
 
-def _keep_classes(subject: Subject, found: Gathered, split: Split, logits: npt.NDArray[np.float32]) -> None:
-    names = subject.splits.label_names
-    counts = np.bincount(subject.splits.train.labels, minlength=len(names))
-    found.classes = Classes(names, split.labels, softmax(logits), counts)
-    found.answers = [names[label] for label in logits.argmax(axis=1)]
-
-
-def _baselines(subject: Subject, found: Gathered, sets: dict[Set, Split]) -> None:
+def _baselines(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> None:
     names, train, seed = subject.splits.label_names, subject.splits.train, subject.seed
     counts = np.bincount(train.labels, minlength=len(names))
-    base = {which: majority_baseline(counts, split.labels) for which, split in sets.items()}
-    found.losses |= {("base", which): losses for which, losses in base.items()}
+    found.keep("base", {which: majority_baseline(counts, split.labels) for which, split in sets.items()})
     found.notes.append(
         "a classifier has no base to compare with: its row in the table is the answer that knows the label "
         "frequencies alone"
@@ -228,14 +197,8 @@ def _load(folder: Path, placement: Any, *, trust: bool) -> Any:
 def _forgetting(subject: Subject, found: Gathered) -> None:
     texts = reference_texts(subject)
     tokenizer = load_tokenizer(subject.checkpoint, trust_remote_code=subject.trust)
-    ratios = [
-        tokens_a_word(some_texts, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
-        for some_texts in (found.texts["validation"], texts)
-    ]
-    nothing: npt.NDArray[Any] = np.zeros(0)
-    if ratios[0] and ratios[1]:
-        ratio = ratios[0] / ratios[1]
-        found.domain = DomainGap(nothing, nothing.astype(np.int64), nothing, nothing.astype(np.int64), ratio)
+    if ratio := tokens_for_one(tokenizer, found.texts["validation"], texts):
+        found.domain = DomainGap.of_words(ratio)
     if subject.recipe.method.trains == "head":
         same, total = unchanged_share(subject.checkpoint.folder, subject.model_dir)
         found.forgetting = Forgetting(
