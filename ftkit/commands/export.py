@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,6 @@ from ftkit.runs.run import is_run
 from ftkit.storage import refuse_folder, write_json
 
 DTYPES = ("float32", "bfloat16", "float16")
-CARD = "README.md"
 GENERATION_FILE = "generation_config.json"
 
 
@@ -186,7 +186,15 @@ def _take_along(source: Source, staging: Path, *, name: str) -> None:
         shutil.copyfile(source.folder / GENERATION_FILE, staging / GENERATION_FILE)
     elif not source.is_classifier:
         _say_where_to_stop(staging, form_of(source.folder).prompting)
-    _write_card(source, staging, name=name)
+    writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
+    write_card_anew(
+        source.folder,
+        staging,
+        name=name,
+        pipeline_tag="text-classification" if source.is_classifier else writes,
+        made=f"{'The adapter is merged into its base' if source.settings else 'The weights are rounded'} "
+        "here by `ftkit export`.",
+    )
 
 
 def _say_where_to_stop(staging: Path, prompting: Any) -> None:
@@ -206,19 +214,26 @@ def _say_where_to_stop(staging: Path, prompting: Any) -> None:
     write_json(file, settings)
 
 
-def _write_card(source: Source, staging: Path, *, name: str) -> None:
-    from ftkit.report.exported_card import card_of_export
+def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, made: str) -> None:
+    """Write the card of a model that was written anew: that of its home, with the lines that load what lies here now.
 
-    card = source.folder / CARD
-    writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
-    text = card_of_export(
-        card.read_text(encoding="utf-8") if card.is_file() else "",
-        name=name,
-        pipeline_tag="text-classification" if source.is_classifier else writes,
-        made=f"{'The adapter is merged into its base' if source.settings else 'The weights are rounded'} "
-        "here by `ftkit export`.",
-    )
-    (staging / CARD).write_text(text, encoding="utf-8")
+    Args:
+        home: the folder that the model comes from; where it has no card of ftkit, a head and a title are written.
+        folder: of the new model.
+        name: that the folder will have.
+        pipeline_tag: of the hub, where there was no card.
+        made: what was done, one sentence.
+    """
+    from ftkit.report.card import CARD_FILE, library_of, metadata, read_card, write_card
+    from ftkit.tasks.table import task_of
+
+    card, library = read_card(home), library_of(folder)
+    if card is None:
+        text = f"---\n{metadata(library, pipeline_tag)}\n---\n\n# {name}\n\n{made}\n"
+        (folder / CARD_FILE).write_text(text, encoding="utf-8")
+        return
+    loading = task_of(card.task).loading_lines(folder, at=name, name=name, prompt=card.told.prompt)
+    write_card(replace(card, library=library, loading=loading, made=[made, *card.made]), folder)
 
 
 def _copy(source: Source, staging: Path, target: Path) -> list[str]:
@@ -230,8 +245,11 @@ def _copy(source: Source, staging: Path, target: Path) -> list[str]:
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(source.folder), fix="put it back")
     notes = [f"an adapter: peft and transformers load it with its base, {base}"]
     if not source.is_classifier and source.settings.get("task_type") != "SEQ_2_SEQ_LM":
-        from ftkit.report.exported_card import how_to_serve
+        from ftkit.report import serving
 
         chats = (staging / "chat_template.jinja").is_file()
-        notes.append(how_to_serve(source.settings, base=base, folder=target, has_chat_template=chats))
+        notes.append(
+            serving.refusal(source.settings)
+            or "served: " + serving.command(source.settings, name=target.name, folder=target, has_chat_template=chats)
+        )
     return notes

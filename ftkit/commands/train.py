@@ -240,7 +240,6 @@ def _train_into(
     reporter: Reporter,
     resumed: SealedCheckpoint | None = None,
 ) -> TrainResult:
-    from ftkit.tasks.classification.card import write_model_card
     from ftkit.tasks.table import task_of
     from ftkit.training.memory import exhaustion_told
 
@@ -264,3 +263,24 @@ def _train_into(
             error.advice = f"{sealed}the run {run.path} goes on with --resume"
         raise
     return TrainResult(run, finished.metrics, finished.outputs, finished.facts)
+
+
+def write_model_card(
+    run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Write model/README.md.
+
+    Args:
+        run: a run whose model is in its place.
+        recipe: what was asked.
+        splits: the data.
+        metrics: as in metrics.json.
+        facts: of the training, as in the manifest.
+    """
+    from ftkit.report.card import make_card, write_card
+    from ftkit.tasks.table import task_of
+
+    task, folder = task_of(recipe.task), run.model_dir
+    told = task.card_facts(recipe, splits, facts)
+    loading = task.loading_lines(folder, at=folder.name, name=run.path.name, prompt=told.prompt)
+    write_card(make_card(run, recipe, splits=splits, metrics=metrics, told=told, loading=loading), folder)

@@ -11,6 +11,7 @@ class FrozenMethod(MethodSection):
     """The encoder stays as it is and runs once; only a classification head is trained."""
 
     trains: ClassVar[Trains] = "head"
+    in_words: ClassVar[str] = "a head on an encoder that stays as it is"
 
     type: Literal["frozen"]
     """frozen: train a head on the encoder's stored outputs."""

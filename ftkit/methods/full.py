@@ -11,6 +11,7 @@ class FullMethod(MethodSection):
     """Every weight is trained."""
 
     trains: ClassVar[Trains] = "weights"
+    in_words: ClassVar[str] = "every weight trained"
 
     type: Literal["full"]
     """full: train all weights."""

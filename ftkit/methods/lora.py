@@ -24,6 +24,7 @@ class LoraMethod(MethodSection):
     """Low-rank adapters on the linear layers (Hu et al. 2021); the base stays untouched."""
 
     trains: ClassVar[Trains] = "adapter"
+    in_words: ClassVar[str] = "a LoRA adapter"
 
     type: Literal["lora"]
     """lora: train low-rank adapters, and the head of a classifier."""

@@ -20,6 +20,7 @@ class PrefixTuningMethod(MethodSection):
     """Keys and values before those of every layer are trained (Li and Liang 2021); the base stays untouched."""
 
     trains: ClassVar[Trains] = "prompt"
+    in_words: ClassVar[str] = "learnt keys and values before those of the decoder"
 
     type: Literal["prefix_tuning"]
     """prefix_tuning: train keys and values that the decoder attends to in every layer."""

@@ -23,6 +23,7 @@ class PromptTuningMethod(MethodSection):
     """A few vectors before every input are trained (Lester et al. 2021); the base stays untouched."""
 
     trains: ClassVar[Trains] = "prompt"
+    in_words: ClassVar[str] = "a learnt prompt of vectors"
 
     type: Literal["prompt_tuning"]
     """prompt_tuning: train the vectors of a prompt."""

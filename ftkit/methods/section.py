@@ -29,9 +29,11 @@ class MethodSection(Section):
 
     Attributes:
         trains: what is trained; whatever else differs is asked of the functions below.
+        in_words: the same as a model card says it.
     """
 
     trains: ClassVar[Trains]
+    in_words: ClassVar[str]
 
     @property
     def keeps_base(self) -> bool:

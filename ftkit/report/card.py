@@ -1,47 +1,173 @@
-"""What the model cards of all tasks have in common."""
+"""The card of a finetuned model: README.md of its folder, and card.json with the values that it is rendered from."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.compat import StringIO
-
+from ftkit.data.dataset import Splits
 from ftkit.recipe.schema import Recipe
+from ftkit.report.tables import markdown_table
+from ftkit.report.templates import rendered
+from ftkit.report.terminal import score_rows
 from ftkit.runs.run import Run
+from ftkit.storage import write_json, write_text
+from ftkit.version import __version__
 
-LIBRARIES = {"pooled": "sentence-transformers", "adapter": "peft", "full": "transformers"}
-"""Kind of model folder -> the library that wrote it."""
-
-
-def folder_kind(run: Run) -> str:
-    """`pooled`, `adapter` or `full`: a key of LIBRARIES."""
-    if (run.model_dir / "modules.json").is_file():
-        return "pooled"
-    return "adapter" if (run.model_dir / "adapter_config.json").is_file() else "full"
+CARD_FILE, VALUES_FILE = "README.md", "card.json"
+Prompt = str | Sequence[Mapping[str, str]]
+"""A text, or the messages of a chat up to an answer."""
 
 
-def metadata(recipe: Recipe, run: Run, *, pipeline_tag: str) -> str:
-    """The head of a card, between lines of three dashes: what the hub reads."""
-    values: dict[str, Any] = {
-        "library_name": LIBRARIES[folder_kind(run)],
-        "pipeline_tag": pipeline_tag,
-        "tags": ["ftkit"],
-    }
-    if not recipe.model.name_or_path.startswith(("/", "builtin:")):
-        values["base_model"] = recipe.model.name_or_path
-    stream = StringIO()
-    YAML(typ="safe", pure=True).dump(values, stream)
-    return f"---\n{stream.getvalue()}---"
+@dataclass(frozen=True)
+class CardFacts:
+    """What a task says of what came out; the text around it is that of every card.
+
+    Attributes:
+        pipeline_tag: what the hub calls models of this kind.
+        what: the model in words, such as `A language model`.
+        rows: what the examples are called.
+        over: what the intervals of its scores are over.
+        training: facts of the training by name.
+        trained: what of the model was trained, where that is to be said.
+        labels: of a classifier.
+        reads: paragraphs of Markdown on what it reads and writes.
+        scored: what the scores were measured on, in sentences.
+        explained: what some of them mean.
+        beside_base: whether they stand beside those of the untrained base.
+        prompt: what the lines that load it ask it.
+    """
+
+    pipeline_tag: str
+    what: str
+    rows: str
+    over: str
+    training: Sequence[tuple[str, object]]
+    trained: str = ""
+    labels: Sequence[str] = ()
+    reads: Sequence[str] = ()
+    scored: str = ""
+    explained: str = ""
+    beside_base: bool = False
+    prompt: Prompt = ""
 
 
-def training_section(run: Run, facts: Iterable[tuple[str, object]]) -> str:
-    """Facts of the training by name, and the whole recipe."""
-    lines = "\n".join(f"- {name}: {value}" for name, value in facts)
-    recipe = fenced(run.recipe_file.read_text(encoding="utf-8"), "yaml")
-    return f"## How it was trained\n\n{lines}\n\nThe whole recipe:\n\n{recipe}"
+@dataclass(frozen=True)
+class Card:
+    """The values of a card.
+
+    Attributes:
+        task: of the recipe.
+        name: its title.
+        library: which reads the folder, as the hub calls it.
+        base: name or folder of the base model.
+        method: of the recipe.
+        version: of ftkit.
+        data: source of the training set and the rows of each split.
+        scores: rows of cells, the first is their head.
+        chose_best: whether the validation set chose among checkpoints.
+        loading: Python that loads the folder and asks it.
+        recipe: as YAML.
+        told: by the task.
+        made: what was done to the model since, the last first.
+    """
+
+    task: str
+    name: str
+    library: str
+    base: str
+    method: str
+    version: str
+    data: str
+    scores: Sequence[Sequence[str]]
+    chose_best: bool
+    loading: str
+    recipe: str
+    told: CardFacts
+    made: Sequence[str] = ()
+
+    @property
+    def metadata(self) -> str:
+        """What the hub reads, as YAML."""
+        is_on_hub = not self.base.startswith(("/", "builtin:"))
+        return metadata(self.library, self.told.pipeline_tag, base=self.base if is_on_hub else None)
+
+
+def make_card(
+    run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], told: CardFacts, loading: str
+) -> Card:
+    """The card of a run whose model is in its place.
+
+    Args:
+        run: read for its name, its recipe and the kind of its model folder.
+        recipe: what was asked.
+        splits: the data.
+        metrics: as in metrics.json.
+        told: by the task.
+        loading: Python that loads run.model_dir.
+    """
+    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
+    return Card(
+        task=recipe.task,
+        name=run.path.name,
+        library=library_of(run.model_dir),
+        base=recipe.model.name_or_path,
+        method=recipe.method.type,
+        version=__version__,
+        data=f"{splits.train.source}; {rows}",
+        scores=score_rows(metrics, beside_base=told.beside_base),
+        chose_best=recipe.training.load_best_model_at_end,
+        loading=loading,
+        recipe=run.recipe_file.read_text(encoding="utf-8"),
+        told=told,
+    )
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write README.md, and card.json, from which `read_card` reads the card back."""
+    text = rendered("card.md.jinja", filters={"fenced": fenced, "table": markdown_table}, card=card, told=card.told)
+    write_text(folder / CARD_FILE, f"{text}\n")
+    write_json(folder / VALUES_FILE, asdict(card))
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card of a model folder; None where ftkit left none that it understands."""
+    try:
+        values = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
+        return Card(**{**values, "told": CardFacts(**values["told"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def library_of(folder: Path) -> str:
+    """The library that reads a model folder."""
+    if (folder / "modules.json").is_file():
+        return "sentence-transformers"
+    return "peft" if (folder / "adapter_config.json").is_file() else "transformers"
+
+
+def metadata(library: str, pipeline_tag: str, *, base: str | None = None) -> str:
+    """The head of a card, YAML."""
+    from huggingface_hub import ModelCardData
+
+    return ModelCardData(library_name=library, pipeline_tag=pipeline_tag, tags=["ftkit"], base_model=base).to_yaml()
+
+
+def plain_facts(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """Numbers and words among facts, those of a part named `part.name`."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from plain_facts(value, f"{above}{name}.")
+        elif isinstance(value, bool):
+            yield above + name, "yes" if value else "no"
+        elif isinstance(value, str | int):
+            yield above + name, value
+        elif isinstance(value, float):
+            yield above + name, f"{value:.6g}"
 
 
 def fenced(text: str, language: str = "text") -> str:

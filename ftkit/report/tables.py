@@ -74,13 +74,14 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} ..."
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of GitHub's Markdown; what would end a cell is the caller's to escape.
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown, the first row its head; what would end a cell is the caller's to escape.
 
     Example:
-        >>> print(markdown_table(["split", "rows"], [["train", "12"]]))
+        >>> print(markdown_table([["split", "rows"], ["train", "12"]]))
         | split | rows |
         | --- | --- |
         | train | 12 |
     """
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body))

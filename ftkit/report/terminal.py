@@ -1,4 +1,4 @@
-"""A run's scores as lines for a terminal."""
+"""A run's scores as lines for a terminal, and as the table of its card."""
 
 from __future__ import annotations
 
@@ -33,6 +33,28 @@ def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterat
                 yield from _confusion_lines(entry)
             else:
                 yield _score_line(name, entry | {"note": ""} if shared else entry, base.get(name), width=width)
+
+
+def score_rows(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, beside_base: bool) -> list[list[str]]:
+    """The head of a table, and a row for each score of each split; what is no number is left to metrics.json.
+
+    Args:
+        metrics: as in metrics.json.
+        beside_base: give each score beside that of the untrained base, undefined ones too.
+    """
+    head = ["finetuned", "95 % interval", "base", "texts"] if beside_base else ["value", "95 % interval", "rows"]
+    rows = [["split", "metric", *head]]
+    for split, entries in metrics.items():
+        for name, entry in entries.items():
+            value, low, high = (entry.get(key) for key in ("value", "low", "high"))
+            is_shown = isinstance(value, int | float) or (value is None and beside_base)
+            if split.startswith(BASE) or not is_shown:
+                continue
+            interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
+            base = metrics.get(BASE + split, {}).get(name, {}).get("value")
+            shown = ["" if one is None else _number(one) for one in (value, base)]
+            rows.append([split, name, shown[0], interval, *shown[1 : 1 + beside_base], str(entry["n"])])
+    return rows
 
 
 def _shared_note(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ftkit.progress import Reporter
     from ftkit.recipe.new import NewRecipe
     from ftkit.recipe.schema import DataSpec, Recipe
+    from ftkit.report.card import CardFacts, Prompt
     from ftkit.report.check import DataCheck
     from ftkit.runs.checkpoints import SealedCheckpoint
     from ftkit.runs.run import Run
@@ -52,6 +53,8 @@ ANSWERED_BY = {
     "read_back": "scores",
     "unit": "scores",
     "measure": "evaluate",
+    "card_facts": "card",
+    "loading_lines": "card",
     "losses_alone": "evaluate",
 }
 """Question -> the file of a task's folder that answers it: the same in every task, and imported when it is asked."""
@@ -164,6 +167,25 @@ class Task(Protocol):
 
         Raises:
             UserError: there is no model that can be loaded.
+        """
+
+    def card_facts(self, recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
+        """What is special of the card of a run.
+
+        Args:
+            recipe: of this task.
+            splits: its data.
+            facts: of the training, as in the manifest.
+        """
+
+    def loading_lines(self, folder: Path, *, at: str, name: str, prompt: Prompt) -> str:
+        """Python for the card of a model, which loads it and asks it, run beside its folder.
+
+        Args:
+            folder: of the model, read for what lies in it.
+            at: what the folder will be called.
+            name: of the model, where it is served.
+            prompt: what it is asked.
         """
 
 

@@ -50,5 +50,5 @@ def test_a_text_is_cut_where_it_is_longer(most, said):
 
 
 def test_a_table_of_markdown_has_a_rule_below_its_head():
-    assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
-    assert markdown_table(["a"], []) == "| a |\n| --- |"
+    assert markdown_table([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert markdown_table([["a"]]) == "| a |\n| --- |"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
+    from ftkit.tasks.causal_lm.card import card_facts as card_facts
+    from ftkit.tasks.causal_lm.card import loading_lines as loading_lines
     from ftkit.tasks.causal_lm.check import check_data as check_data
     from ftkit.tasks.causal_lm.evaluate import losses_alone as losses_alone
     from ftkit.tasks.causal_lm.evaluate import measure as measure

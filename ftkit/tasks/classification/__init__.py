@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from ftkit.tasks.task import answers
 
 if TYPE_CHECKING:
+    from ftkit.tasks.classification.card import card_facts as card_facts
+    from ftkit.tasks.classification.card import loading_lines as loading_lines
     from ftkit.tasks.classification.check import check_data as check_data
     from ftkit.tasks.classification.evaluate import losses_alone as losses_alone
     from ftkit.tasks.classification.evaluate import measure as measure

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ftkit.commands.train import write_model_card
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
@@ -24,10 +25,9 @@ from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.report.example import find_example
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs
-from ftkit.tasks.causal_lm.card import find_example
-from ftkit.tasks.classification.card import write_model_card
 
 PLAIN = CHAT_TEMPLATES["plain"]
 TURNS = [

@@ -6,9 +6,11 @@ import contextlib
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from ftkit.commands.export import export
 from ftkit.commands.train import TrainResult
 
 
@@ -35,6 +37,22 @@ def test_the_lines_of_the_card_load_the_model_and_name_a_label(
         exec(compile(block.group(1), "card", "exec"), {})
     assert any(name in said.getvalue() for name in ("garden", "harbour", "kitchen"))
     assert "validation | accuracy" in card
+
+
+def test_the_lines_of_a_merged_classifiers_card_load_the_folder_that_it_lies_in(
+    train: Callable[..., TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(method__type="lora", training__max_steps=2).run
+    export(run.path, tmp_path / "merged", merge=True)
+    card = (tmp_path / "merged" / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert block is not None
+    assert "model/" not in block.group(1)
+    monkeypatch.chdir(tmp_path)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(block.group(1), "card", "exec"), {})
+    assert any(name in said.getvalue() for name in ("garden", "harbour", "kitchen"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from ftkit.commands.export import write_card_anew
+from ftkit.commands.train import write_model_card
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding
@@ -26,10 +28,8 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.report.exported_card import card_of_export
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs
-from ftkit.tasks.classification.card import write_model_card
 
 SOURCE = 'Where is the "pier"?\nSay: „there“ {or not}.'
 ROWS = [
@@ -126,22 +126,20 @@ def test_the_card_of_an_export_loads_the_folder_that_it_lies_in(
     method: str, card: Callable[..., tuple[runs.Run, str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, text, model = card("bart", method)
-    if method == "lora":
-        (run.path / "plain").mkdir()
-        model.merge_and_unload().save_pretrained(run.path / "plain")
-        for file in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
-            (run.path / "plain" / file).write_bytes((run.model_dir / file).read_bytes())
-        monkeypatch.chdir(run.path)
-        expected = said_by(text)
-        run.model_dir.rename(run.path / "gone")
-    else:
-        monkeypatch.chdir(run.path)
-        expected = said_by(text)
-        run.model_dir.rename(run.path / "plain")
-    exported = card_of_export(text, name="plain", pipeline_tag="text2text-generation", made="It was made here.")
+    monkeypatch.chdir(run.path)
+    expected, plain = said_by(text), run.path / "plain"
+    plain.mkdir()
+    (model.merge_and_unload() if method == "lora" else model).save_pretrained(plain)
+    for file in ("generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        (plain / file).write_bytes((run.model_dir / file).read_bytes())
+    tag, made = "text2text-generation", "It was made here."
+    write_card_anew(run.model_dir, plain, name="plain", pipeline_tag=tag, made=made)
+    run.model_dir.rename(run.path / "gone")
+    exported = (plain / "README.md").read_text(encoding="utf-8")
     assert said_by(exported) == expected
     assert "peft" not in exported.split("## How it was trained")[0]
-    assert "library_name: transformers" in exported
+    assert f"library_name: transformers\npipeline_tag: {tag}\n" in exported
+    assert f"# plain\n\n{made}\n\nAn encoder-decoder finetuned by ftkit" in exported
 
 
 def test_the_card_says_what_is_read_and_written_and_how_outputs_came_about(

@@ -1,0 +1,47 @@
+"""One row of the data, cut at the place where the model goes on, for a card to show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ftkit.data.dataset import Split
+from ftkit.data.prompting import Prompting
+
+PROMPT_WORDS = 8
+"""Words of a plain text that the lines of a card let the model go on with."""
+ROWS_SEARCHED = 50
+
+
+class Example(NamedTuple):
+    """One row of the data, cut at the place where the model goes on.
+
+    Attributes:
+        prompt: a text, or the messages of a chat up to an answer.
+        answer: what follows in the data.
+    """
+
+    prompt: str | list[dict[str, str]]
+    answer: str
+
+
+def find_example(split: Split, prompting: Prompting) -> Example:
+    """The shortest example among the first rows: a card is to be read."""
+    rows = split.table.slice(0, ROWS_SEARCHED).to_pylist()
+    if prompting.kind == "completion":
+        row = min(rows, key=lambda row: len(row["prompt"]) + len(row["completion"]))
+        return Example(row["prompt"], row["completion"])
+    if prompting.kind == "chat":
+        return min(map(_cut_chat, rows), key=lambda example: len(json.dumps(example.prompt)))
+    text = min((row["text"] for row in rows if row["text"].strip()), key=len).strip()
+    return Example(" ".join(text.split()[:PROMPT_WORDS]), text)
+
+
+def _cut_chat(row: Mapping[str, str]) -> Example:
+    """A chat up to the first answer that something stands before."""
+    messages: list[dict[str, str]] = json.loads(row["messages"])
+    answers = (number for number, turn in enumerate(messages) if number and turn["role"] == "assistant")
+    first = next(answers, len(messages) - 1)
+    before = [{"role": turn["role"], "content": turn.get("content") or ""} for turn in messages[:first]]
+    return Example(before, messages[first].get("content") or "")

@@ -1,0 +1,49 @@
+"""How vLLM serves a model that writes, as a command, or why it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that `vllm serve --max-lora-rank` takes."""
+DEFAULT_RANK = 16
+"""vLLM's own limit where none is named."""
+
+
+def refusal(settings: Mapping[str, Any]) -> str:
+    """Why vLLM does not serve an adapter; empty where it does.
+
+    Args:
+        settings: adapter_config.json.
+    """
+    if settings.get("peft_type") != "LORA":
+        return "vllm serves no tuned prompts: peft loads it"
+    lacking = [key for key in ("use_dora", "modules_to_save") if settings.get(key)]
+    if not lacking and _rank(settings) is not None:
+        return ""
+    reason = " or ".join(lacking) or f"a rank above {RANKS[-1]}"
+    return f"vllm serves no adapters with {reason}: export it with --merge for that"
+
+
+def command(settings: Mapping[str, Any], *, name: str, folder: str | Path, has_chat_template: bool) -> str:
+    """The command that serves an adapter beside its base.
+
+    Args:
+        settings: adapter_config.json of one without a `refusal`.
+        name: under which it is asked.
+        folder: of the adapter, as a user reaches it.
+        has_chat_template: whether one lies in it.
+    """
+    rank = _rank(settings)
+    assert rank is not None, "ranks above all that vLLM takes are refused"
+    more = f" --max-lora-rank {rank}" if rank > DEFAULT_RANK else ""
+    if has_chat_template:
+        # vLLM asks the base's tokenizer, which may have another template or none
+        more += f" --chat-template {folder}/chat_template.jinja"
+    return f"vllm serve {settings['base_model_name_or_path']} --enable-lora{more} --lora-modules {name}={folder}"
+
+
+def _rank(settings: Mapping[str, Any]) -> int | None:
+    return next((rank for rank in RANKS if rank >= settings["r"]), None)
