@@ -13,41 +13,13 @@ def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
 
     Write `builtin:NAME` in a recipe to use one.
     """
-    listing = {"models": _models(), "data": _data()}
+    from ftkit.commands.builtin import listing
+
+    found = listing()
     if as_json:
-        typer.echo(json.dumps(listing, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        _print_tables(listing)
-
-
-def _models() -> list[dict[str, Any]]:
-    from ftkit.models.builtin.builtin import PREFIX, describe_builtin_models
-
-    return [
-        {
-            "name": PREFIX + entry.model.name,
-            "description": entry.model.description,
-            "bytes": entry.model.num_bytes,
-            "ready": entry.ready,
-            "state": entry.state,
-        }
-        for entry in describe_builtin_models()
-    ]
-
-
-def _data() -> list[dict[str, Any]]:
-    from ftkit.data.builtin.builtin import describe_builtin_data
-
-    return [
-        {
-            "name": entry.name,
-            "description": entry.description,
-            "rows": entry.rows,
-            "ready": entry.made,
-            "state": "cached" if entry.made else "made on first use",
-        }
-        for entry in describe_builtin_data()
-    ]
+        _print_tables(found)
 
 
 def _print_tables(listing: dict[str, list[dict[str, Any]]]) -> None:

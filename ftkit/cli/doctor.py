@@ -11,13 +11,13 @@ import typer
 
 from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import EXIT_RUN
+from ftkit.runs.run import RUNS
 
-DEFAULT_FOLDER = Path("runs")
 MARKS = {True: "ok", False: "NO", None: "  "}
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds runs, or will.")] = DEFAULT_FOLDER,
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs, or will.")] = RUNS,
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the hub.")] = False,
     self_test: Annotated[
         bool, typer.Option(help="Train a tiny model, kill it, resume it, compare the weights.")

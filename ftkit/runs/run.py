@@ -38,6 +38,8 @@ from ftkit.storage import (
 )
 
 FORMAT = 1
+RUNS = Path("runs")
+"""Where runs lie unless a recipe says otherwise."""
 """Layout version of the run directory, written into its manifest."""
 
 State = Literal["running", "finished", "failed", "stopped"]
