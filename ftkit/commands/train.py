@@ -277,10 +277,26 @@ def write_model_card(
         metrics: as in metrics.json.
         facts: of the training, as in the manifest.
     """
-    from ftkit.report.card import make_card, write_card
+    from ftkit.report.card import Card, library_of, write_card
+    from ftkit.report.terminal import score_rows
     from ftkit.tasks.table import task_of
+    from ftkit.version import __version__
 
     task, folder = task_of(recipe.task), run.model_dir
     told = task.card_facts(recipe, splits, facts)
-    loading = task.loading_lines(folder, at=folder.name, name=run.path.name, prompt=told.prompt)
-    write_card(make_card(run, recipe, splits=splits, metrics=metrics, told=told, loading=loading), folder)
+    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
+    card = Card(
+        task=recipe.task,
+        name=run.path.name,
+        library=library_of(folder),
+        base=recipe.model.name_or_path,
+        method=recipe.method.type,
+        version=__version__,
+        data=f"{splits.train.source}; {rows}",
+        scores=score_rows(metrics, beside_base=told.beside_base),
+        chose_best=recipe.training.load_best_model_at_end,
+        loading=task.loading_lines(folder, at=folder.name, name=run.path.name, prompt=told.prompt),
+        recipe=run.recipe_file.read_text(encoding="utf-8"),
+        told=told,
+    )
+    write_card(card, folder)

@@ -9,14 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.dataset import Splits
-from ftkit.recipe.schema import Recipe
 from ftkit.report.tables import markdown_table
 from ftkit.report.templates import rendered
-from ftkit.report.terminal import score_rows
-from ftkit.runs.run import Run
 from ftkit.storage import write_json, write_text
-from ftkit.version import __version__
 
 CARD_FILE, VALUES_FILE = "README.md", "card.json"
 Prompt = str | Sequence[Mapping[str, str]]
@@ -34,7 +29,6 @@ class CardFacts:
         over: what the intervals of its scores are over.
         training: facts of the training by name.
         trained: what of the model was trained, where that is to be said.
-        labels: of a classifier.
         reads: paragraphs of Markdown on what it reads and writes.
         scored: what the scores were measured on, in sentences.
         explained: what some of them mean.
@@ -61,11 +55,9 @@ class Card:
     """The values of a card.
 
     Attributes:
-        task: of the recipe.
         name: its title.
         library: which reads the folder, as the hub calls it.
         base: name or folder of the base model.
-        method: of the recipe.
         version: of ftkit.
         data: source of the training set and the rows of each split.
         scores: rows of cells, the first is their head.
@@ -90,46 +82,17 @@ class Card:
     told: CardFacts
     made: Sequence[str] = ()
 
-    @property
-    def metadata(self) -> str:
-        """What the hub reads, as YAML."""
-        is_on_hub = not self.base.startswith(("/", "builtin:"))
-        return metadata(self.library, self.told.pipeline_tag, base=self.base if is_on_hub else None)
-
-
-def make_card(
-    run: Run, recipe: Recipe, *, splits: Splits, metrics: Mapping[str, Any], told: CardFacts, loading: str
-) -> Card:
-    """The card of a run whose model is in its place.
-
-    Args:
-        run: read for its name, its recipe and the kind of its model folder.
-        recipe: what was asked.
-        splits: the data.
-        metrics: as in metrics.json.
-        told: by the task.
-        loading: Python that loads run.model_dir.
-    """
-    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
-    return Card(
-        task=recipe.task,
-        name=run.path.name,
-        library=library_of(run.model_dir),
-        base=recipe.model.name_or_path,
-        method=recipe.method.type,
-        version=__version__,
-        data=f"{splits.train.source}; {rows}",
-        scores=score_rows(metrics, beside_base=told.beside_base),
-        chose_best=recipe.training.load_best_model_at_end,
-        loading=loading,
-        recipe=run.recipe_file.read_text(encoding="utf-8"),
-        told=told,
-    )
-
 
 def write_card(card: Card, folder: Path) -> None:
     """Write README.md, and card.json, from which `read_card` reads the card back."""
-    text = rendered("card.md.jinja", filters={"fenced": fenced, "table": markdown_table}, card=card, told=card.told)
+    is_on_hub = not card.base.startswith(("/", "builtin:"))
+    text = rendered(
+        "card.md.jinja",
+        filters={"fenced": fenced, "table": markdown_table},
+        card=card,
+        told=card.told,
+        metadata=metadata(card.library, card.told.pipeline_tag, base=card.base if is_on_hub else None),
+    )
     write_text(folder / CARD_FILE, f"{text}\n")
     write_json(folder / VALUES_FILE, asdict(card))
 

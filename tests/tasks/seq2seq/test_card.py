@@ -139,7 +139,7 @@ def test_the_card_of_an_export_loads_the_folder_that_it_lies_in(
     assert said_by(exported) == expected
     assert "peft" not in exported.split("## How it was trained")[0]
     assert f"library_name: transformers\npipeline_tag: {tag}\n" in exported
-    assert f"# plain\n\n{made}\n\nAn encoder-decoder finetuned by ftkit" in exported
+    assert f"# harbour\n\n{made}\n\nAn encoder-decoder finetuned by ftkit" in exported
 
 
 def test_the_card_says_what_is_read_and_written_and_how_outputs_came_about(
