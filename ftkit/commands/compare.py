@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ftkit.commands.matching import LEVEL, Side, judged, match_runs
+from ftkit.commands.matching import LEVEL, ComparedRun, judged, match_runs
 from ftkit.errors import UserError
 from ftkit.methods.section import Section
 from ftkit.recipe.defaults import is_read
@@ -38,7 +38,7 @@ def compare(
     Raises:
         UserError: too few or too many runs, the same run twice, or a folder that is no run.
     """
-    from ftkit.metrics.paired import RESAMPLES
+    from ftkit.metrics.bootstrap import RESAMPLES
 
     named = list(paths)
     if against is not None and against.resolve() not in [path.resolve() for path in named]:
@@ -76,7 +76,7 @@ def _refuse_paths(paths: Sequence[Path]) -> None:
         raise UserError(f"{count} to compare", fix=f"name {FEWEST_RUNS} to {MOST_RUNS} runs; `ftkit runs` lists them")
 
 
-def _read(run: Run, letter: str) -> Side:
+def _read(run: Run, letter: str) -> ComparedRun:
     manifest, state = run.manifest(), run.state() or "unknown"
     try:
         recipe = load_recipe(run.recipe_file, check_files=False).recipe
@@ -108,7 +108,7 @@ def _read(run: Run, letter: str) -> Side:
         best_step=fit.get("best_step"),
         model_bytes=sum(file.stat().st_size for file in model.rglob("*") if file.is_file()) if model.is_dir() else None,
     )
-    return Side(run, column, recipe, manifest)
+    return ComparedRun(run, column, recipe, manifest)
 
 
 def _verdict(run: Run) -> Mapping[str, Any]:
@@ -128,7 +128,7 @@ def _seconds(manifest: Mapping[str, Any]) -> float | None:
     return (finished - started).total_seconds()
 
 
-def _differing_keys(sides: Sequence[Side]) -> dict[str, dict[str, Any]]:
+def _differing_keys(sides: Sequence[ComparedRun]) -> dict[str, dict[str, Any]]:
     """Dotted key -> letter -> value, of the keys that the recipes do not agree on; where a run lies is not one."""
     flat = {side.letter: _flat(side.recipe) for side in sides if side.recipe is not None}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
@@ -153,7 +153,7 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in unread}
 
 
-def _notes(sides: Sequence[Side], matches: Sequence[Match], keys: Mapping[str, Any]) -> list[str]:
+def _notes(sides: Sequence[ComparedRun], matches: Sequence[Match], keys: Mapping[str, Any]) -> list[str]:
     notes = []
     split_names = {match.split for match in matches if match.differences}
     if "validation" in split_names:

@@ -33,7 +33,7 @@ class _NotComparable(Exception):
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One run with what is read of it."""
 
     run: Run
@@ -54,7 +54,7 @@ class Side:
         return found
 
 
-def match_runs(baseline: Side, side: Side, split: str, *, seed: int) -> Match:
+def match_runs(baseline: ComparedRun, side: ComparedRun, split: str, *, seed: int) -> Match:
     """One run against the baseline on one split, before Holm's correction."""
     blank = Match(split, side.letter, baseline.letter)
     try:
@@ -79,7 +79,7 @@ def match_runs(baseline: Side, side: Side, split: str, *, seed: int) -> Match:
     )
 
 
-def _refuse_different_tasks(baseline: Side, side: Side) -> None:
+def _refuse_different_tasks(baseline: ComparedRun, side: ComparedRun) -> None:
     for one in (baseline, side):
         if one.recipe is None:
             raise _NotComparable(f"the recipe of {one.letter} cannot be read")
@@ -94,7 +94,7 @@ def _refuse_different_tasks(baseline: Side, side: Side) -> None:
         raise _NotComparable(f"the labels are not the same: {', '.join(sorted(alone)[:5])} in one run alone")
 
 
-def _rows(side: Side, split: str) -> list[dict[str, Any]]:
+def _rows(side: ComparedRun, split: str) -> list[dict[str, Any]]:
     file = side.run.predictions_file(split)
     if not file.exists():
         raise _NotComparable(f"{side.letter} ({side.column.state}) has no predictions of {split}")
@@ -109,7 +109,11 @@ def _rows(side: Side, split: str) -> list[dict[str, Any]]:
 
 
 def _same_rows(
-    baseline: Side, side: Side, theirs: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], split: str
+    baseline: ComparedRun,
+    side: ComparedRun,
+    theirs: Sequence[Mapping[str, Any]],
+    ours: Sequence[Mapping[str, Any]],
+    split: str,
 ) -> tuple[list[tuple[int, int]], str]:
     """Places of the same rows in both, and how they were found."""
     there, here = ([_key(row) for row in rows] for rows in (theirs, ours))
@@ -140,7 +144,7 @@ def _key(row: Mapping[str, Any]) -> str:
 
 
 def _differences(
-    baseline: Side, side: Side, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], *, seed: int
+    baseline: ComparedRun, side: ComparedRun, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], *, seed: int
 ) -> tuple[list[str], list[Difference]]:
     """Every metric that the rows of both allow, and what is to be said of those that they do not."""
     import numpy as np
@@ -179,7 +183,7 @@ def _difference(metric: str, worth: Worth, *, n: int) -> Difference:
 
 
 def _loss_gaps(
-    baseline: Side, side: Side, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    baseline: ComparedRun, side: ComparedRun, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> tuple[str, Gaps]:
     """Nats a target; where the tokenizers differ, bits per byte, if the predictions hold what they are made of."""
     import numpy as np

@@ -11,7 +11,7 @@ from ftkit.diagnosis.verdict import Change
 RATE = "training.learning_rate"
 DROP = "data.drop_duplicates"
 EPOCHS = "training.num_train_epochs"
-STEPS = "training.max_steps"
+MAX_STEPS = "training.max_steps"
 FEW_STEPS, MANY_EPOCHS = 200, 20
 """Steps that a finetuning takes at least, unless they are more than so many passes."""
 MANY_REPEATS = 0.05
@@ -185,7 +185,7 @@ def shorten(found: Measurements, step: int | None, why: str) -> tuple[Change, ..
         return ()
     share = (step if step is not None else last / 2) / last
     if setting.max_steps is not None:
-        return (Change(STEPS, max(1, round(share * last)), f"{why} (of {last:,})"),)
+        return (Change(MAX_STEPS, max(1, round(share * last)), f"{why} (of {last:,})"),)
     epochs = setting.num_epochs_done or setting.num_train_epochs
     if epochs is None:
         return ()
@@ -196,7 +196,7 @@ def lengthen(found: Measurements, factor: float, why: str) -> tuple[Change, ...]
     """Train `factor` times as long."""
     setting = found.setting
     if setting.max_steps is not None:
-        return (Change(STEPS, math.ceil(setting.max_steps * factor), why),)
+        return (Change(MAX_STEPS, math.ceil(setting.max_steps * factor), why),)
     epochs = setting.num_train_epochs
     return () if epochs is None else (Change(EPOCHS, rounded(epochs * factor), why),)
 

@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.diagnosis.verdict import Evidence
-from ftkit.metrics.bootstrap import Bootstrap, quotient
-from ftkit.metrics.scores import Floats, Integers, Scores
-
-RESAMPLES = 2_000
-PROBE_ROWS = 500
-"""Training rows at most that a run is probed with."""
+from ftkit.metrics.bootstrap import RESAMPLES, Bootstrap, quotient
+from ftkit.metrics.scores import PROBE_ROWS, Floats, Integers, Scores
 
 
 @dataclass(frozen=True, eq=False)

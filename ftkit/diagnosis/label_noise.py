@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from ftkit.metrics.scores import Floats, Integers
 
-RATES = np.arange(0.0, 0.62, 0.02)
+NOISE_RATES = np.arange(0.0, 0.62, 0.02)
 """Shares of wrong labels that are tried as an explanation."""
 SLACK = 1.0
 """Of the log-likelihood, which the smallest share that still explains the answers may lie below the best."""
-SURE = 0.85
+SURE_ENOUGH = 0.85
 """Probability of the right label, were labels clean, from which on a row is judged."""
 LEAST_JUDGED = 20
 LIFT = 2.0
@@ -63,7 +63,7 @@ def noise_rate(probabilities: Floats, labels: Integers) -> tuple[int, int]:
     frequency = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
     mean = float(np.clip(frequency[answers].mean(), 1e-6, 1 - 1e-6))
     chance = float(np.log(mean / (1 - mean)))
-    judged = _sureness(log_odds(probabilities.max(axis=1)), equal, chance=chance) >= SURE
+    judged = _sureness(log_odds(probabilities.max(axis=1)), equal, chance=chance) >= SURE_ENOUGH
     count, errors = int(judged.sum()), int((1 - equal[judged]).sum())
     by_chance = frequency[answers[judged]]
     spread = np.sqrt((by_chance * (1 - by_chance)).sum())
@@ -83,7 +83,7 @@ def log_odds(probabilities: Floats) -> Floats:
 
 def _sureness(odds: Floats, equal: Floats, *, chance: float) -> Floats:
     """Probability (N,) that the answer is right where the label is, under the least noise that explains `equal`."""
-    fits = [_fit(odds, equal, rate, chance=chance) for rate in RATES]
+    fits = [_fit(odds, equal, rate, chance=chance) for rate in NOISE_RATES]
     likelihoods = np.array([likelihood for _, likelihood in fits])
     scores, _ = fits[int(np.flatnonzero(likelihoods >= likelihoods.max() - SLACK)[0])]
     return _sigmoid(scores)

@@ -10,8 +10,10 @@ from typing import Any
 from ftkit.diagnosis.verdict import TITLES, Verdict
 from ftkit.notebook import as_html
 
-VERSION = 1
+REPORT_VERSION = 1
 """Of report.json. It grows by one when a key changes its meaning or goes; new keys may come without that."""
+TEXT_KEPT = 300
+"""Characters that a report keeps of a text."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in report.json."""
-        found: dict[str, Any] = {"version": VERSION, **asdict(self), "verdict": self.verdict.to_dict()}
+        found: dict[str, Any] = {"version": REPORT_VERSION, **asdict(self), "verdict": self.verdict.to_dict()}
         return {key: _finite(value) for key, value in found.items()}
 
 

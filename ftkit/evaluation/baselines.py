@@ -13,9 +13,9 @@ from ftkit.metrics.scores import Floats, Integers, Scores
 
 Name = TypeVar("Name", bound=str)
 
-MAX_ROWS = 20_000
+ROWS_FITTED = 20_000
 """Training rows that a baseline is fitted to."""
-MAX_CHOICE_ROWS = 3_000
+ROWS_CHOSEN_ON = 3_000
 """Training rows on which its regularisation is chosen."""
 FLOOR = 1e-4
 """Probability that labels without a training row share."""
@@ -67,7 +67,7 @@ def tfidf_baseline(
         Losses by name of the set, in nats. Labels that no training row has share a probability of 1e-4.
     """
     labels = np.asarray(train_labels, dtype=np.int64)
-    rows = drawn_rows(len(labels), MAX_ROWS, seed=seed)
+    rows = drawn_rows(len(labels), ROWS_FITTED, seed=seed)
     words = word_weights()
     known = words.fit_transform([train_texts[row] for row in rows])
     # scikit-learn refuses to weigh no texts at all
@@ -101,7 +101,7 @@ def linear_probe(
     Source: Alain and Bengio 2016, Understanding Intermediate Layers Using Linear Classifier Probes.
     """
     labels = np.asarray(train_labels, dtype=np.int64)
-    rows = drawn_rows(len(labels), MAX_ROWS, seed=seed)
+    rows = drawn_rows(len(labels), ROWS_FITTED, seed=seed)
     known = np.asarray(train_features[rows], dtype=np.float64)
     mean, spread = standards(known)
     unseen = {
@@ -129,7 +129,7 @@ def _scored(
 
 def _best_strength(known: Any, labels: Integers, strengths: Sequence[float], *, num_labels: int, seed: int) -> float:
     """The one with the lowest loss on a fifth of the rows after a fit to the others."""
-    rows = drawn_rows(len(labels), MAX_CHOICE_ROWS, seed=seed)
+    rows = drawn_rows(len(labels), ROWS_CHOSEN_ON, seed=seed)
     cut = len(rows) // 5
     if cut < 1:
         return strengths[0]

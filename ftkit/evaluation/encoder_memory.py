@@ -10,13 +10,14 @@ import numpy.typing as npt
 import torch
 
 from ftkit.diagnosis.measurements import DomainGap, Forgetting
+from ftkit.evaluation.holes import MASKED_SHARE
 from ftkit.evaluation.reference_text import most_risen
 from ftkit.evaluation.subject import Gathered, Subject
-from ftkit.metrics.scores import Scores
+from ftkit.metrics.scores import IGNORED, Scores
 from ftkit.models.classifier import SequenceLogits, load_classifier
 
-MASKED = 0.15
-MAX_TOKENS = 128
+LONGEST_MASKED = 128
+"""Tokens of a document."""
 READOUT_TOKENS = 3_000
 """Token vectors by which a linear readout is fitted, and as many by which it is judged."""
 
@@ -99,14 +100,14 @@ def _masked(texts: Sequence[str], tokenizer: Any, *, seed: int) -> list[_Masked]
 
 
 def _with_holes(text: str, tokenizer: Any, *, seed: int, number: int) -> _Masked | None:
-    ids = torch.tensor(tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"])
+    ids = torch.tensor(tokenizer(text, truncation=True, max_length=LONGEST_MASKED)["input_ids"])
     special = torch.tensor(tokenizer.get_special_tokens_mask(ids.tolist(), already_has_special_tokens=True)).bool()
     open_places = torch.nonzero(~special)[:, 0].numpy()
     if len(open_places) < 4:
         return None
     random = np.random.default_rng([seed, 9, number])
-    holes = random.choice(open_places, max(1, round(MASKED * len(open_places))), replace=False)
-    labels = torch.full_like(ids, -100)
+    holes = random.choice(open_places, max(1, round(MASKED_SHARE * len(open_places))), replace=False)
+    labels = torch.full_like(ids, IGNORED)
     labels[holes] = ids[holes]
     masked = ids.clone()
     masked[holes] = int(tokenizer.mask_token_id)
@@ -127,7 +128,7 @@ def _losses(
             hook = own.register_forward_hook(lambda _m, _i, out, kept=hidden: kept.update(last=out[0]))
             logits = model(input_ids=document.ids[None]).logits[0]
             hook.remove()
-            holes = document.labels != -100
+            holes = document.labels != IGNORED
             scored = torch.nn.functional.cross_entropy(logits[holes], document.labels[holes], reduction="sum")
             nll.append(float(scored))
             targets.append(int(holes.sum()))

@@ -10,9 +10,10 @@ import numpy as np
 from ftkit.inputs.pairs import Pairs, TokenizedPairs
 from ftkit.inputs.sides import offsets_of
 
-MASKED = 0.15
-SPAN = 3
-MAX_TOKENS = 40
+MASKED_SHARE = 0.15
+"""Of the tokens of a text, those that are hidden."""
+TOKENS_A_HOLE = 3
+LONGEST_WITH_HOLES = 40
 """Of a document: two spans, which also a small model fills that was made on short texts."""
 
 
@@ -32,7 +33,7 @@ def holes_in_texts(texts: Sequence[str], tokenizer: Any, *, model_type: str, see
     end = int(tokenizer.eos_token_id)
     sources, targets = [], []
     for number, text in enumerate(texts):
-        ids = list(tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"])
+        ids = list(tokenizer(text, truncation=True, max_length=LONGEST_WITH_HOLES)["input_ids"])
         body = [index for index in ids if index not in tokenizer.all_special_ids]
         spans = _spans(len(body), np.random.default_rng([seed, 11, number]), most=len(sentinels) - 1)
         source: list[int] = []
@@ -60,15 +61,15 @@ def _sentinels(tokenizer: Any) -> list[int]:
 
 def _spans(length: int, random: np.random.Generator, *, most: int) -> list[tuple[int, int]]:
     """Spans that do not touch, in order; at least one where there is room."""
-    wanted = min(max(1, round(MASKED * length / SPAN)), max(1, most))
-    if length < SPAN + 1:
+    wanted = min(max(1, round(MASKED_SHARE * length / TOKENS_A_HOLE)), max(1, most))
+    if length < TOKENS_A_HOLE + 1:
         return []
-    room = length - wanted * (SPAN + 1)
+    room = length - wanted * (TOKENS_A_HOLE + 1)
     if room < 0:
-        wanted, room = 1, length - SPAN - 1
+        wanted, room = 1, length - TOKENS_A_HOLE - 1
     gaps = np.sort(random.integers(0, room + 1, size=wanted))
-    starts = gaps + np.arange(wanted) * (SPAN + 1)
-    return [(int(start), int(start) + SPAN) for start in starts]
+    starts = gaps + np.arange(wanted) * (TOKENS_A_HOLE + 1)
+    return [(int(start), int(start) + TOKENS_A_HOLE) for start in starts]
 
 
 def _as_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> TokenizedPairs:
@@ -86,5 +87,5 @@ def _as_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
     )
     return TokenizedPairs(
         pairs, len(sources), 0, 0, int(source_lengths.max()), int(target_lengths.max()), source_lengths,
-        target_lengths, MAX_TOKENS, int(target_lengths.max()),
+        target_lengths, LONGEST_WITH_HOLES, int(target_lengths.max()),
     )  # fmt: skip

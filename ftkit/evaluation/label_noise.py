@@ -14,14 +14,14 @@ from ftkit.diagnosis.measurements import LabelNoise
 from ftkit.evaluation.baselines import fitted_probabilities, standards, word_weights
 from ftkit.metrics.scores import Floats, Integers
 
-MAX_ROWS = 1_500
+ROWS_LOOKED_AT = 1_500
 FOLDS = 5
 ROUNDS = 3
 """Cross-validations on features, with other folds, whose answers are averaged; one on words, which are slower."""
 MANY_LABELS = 20
 """Beyond, the classifier of words leaves out the runs of characters, which take ten times as long."""
-WORD_STRENGTHS = (0.1, 1.0, 10.0)
-FEATURE_STRENGTHS = (0.001, 0.01, 0.1)
+WORD_PENALTIES = (0.1, 1.0, 10.0)
+FEATURE_PENALTIES = (0.001, 0.01, 0.1)
 """Inverse penalties C that are tried."""
 SMOOTHINGS = (0.1, 0.3, 1.0, 3.0)
 """Weights that naive Bayes adds to every word."""
@@ -62,13 +62,13 @@ def find_label_noise(
     looked_at = given[rows]
     _, groups = np.unique(keys[rows], return_inverse=True)
     words = _word_features([texts[row] for row in rows], num_labels=num_labels)
-    found = [_best_answers(words, looked_at, groups, WORD_STRENGTHS, num_labels, seed=seed, rounds=1)]
+    found = [_best_answers(words, looked_at, groups, WORD_PENALTIES, num_labels, seed=seed, rounds=1)]
     counted = _best_answers(words, looked_at, groups, SMOOTHINGS, num_labels, seed=seed, rounds=1, fit=naive_bayes)
     if features is not None and len(rows):
         known = np.asarray(features[rows], dtype=np.float64)
         mean, spread = standards(known)
         known = (known - mean) / spread
-        found.append(_best_answers(known, looked_at, groups, FEATURE_STRENGTHS, num_labels, seed=seed, rounds=ROUNDS))
+        found.append(_best_answers(known, looked_at, groups, FEATURE_PENALTIES, num_labels, seed=seed, rounds=ROUNDS))
         found.append((found[0] + found[1]) / 2)
     found += [counted, (found[0] + counted) / 2]
     conflicts = _conflicts(keys, given)[rows]
@@ -80,11 +80,11 @@ def find_label_noise(
 
 
 def _stratified(labels: Integers, *, seed: int) -> Integers:
-    if len(labels) <= MAX_ROWS:
+    if len(labels) <= ROWS_LOOKED_AT:
         return np.arange(len(labels), dtype=np.int64)
     order = np.lexsort((np.random.default_rng([seed, 14]).random(len(labels)), labels))
     # evenly spaced places in the rows sorted by label take each label's share
-    return np.sort(order[np.arange(MAX_ROWS) * len(labels) // MAX_ROWS]).astype(np.int64)
+    return np.sort(order[np.arange(ROWS_LOOKED_AT) * len(labels) // ROWS_LOOKED_AT]).astype(np.int64)
 
 
 def _word_features(texts: Sequence[str], *, num_labels: int) -> Any:

@@ -30,7 +30,7 @@ TRIES = 20
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-class _Rows(NamedTuple):
+class _KeyedRows(NamedTuple):
     keys: Keys
     words: list[str]
     targets: Integers
@@ -81,7 +81,7 @@ def find_overlap(
     return Overlap(exact, ~exact & (partners >= 0), float((by_chance >= 0).mean()) if len(sample) else 0.0, partners)
 
 
-def _rows(texts: Sequence[str], targets: Sequence[str | int] | None, ids: dict[str | int, int]) -> _Rows:
+def _rows(texts: Sequence[str], targets: Sequence[str | int] | None, ids: dict[str | int, int]) -> _KeyedRows:
     targets = [0] * len(texts) if targets is None else targets
     if len(targets) != len(texts):
         raise ValueError(f"{len(texts)} texts have {len(targets)} targets")
@@ -89,7 +89,7 @@ def _rows(texts: Sequence[str], targets: Sequence[str | int] | None, ids: dict[s
     same = [normalise(target) if isinstance(target, str) else int(target) for target in targets]
     numbers = np.array([ids.setdefault(target, len(ids)) for target in same], dtype=np.int64)
     keys = np.array([key_of(text) for text in texts], dtype=np.uint64)
-    return _Rows(
+    return _KeyedRows(
         keys, [_words(text) for text in texts], numbers, [str(target) for target in same] if as_texts else None
     )
 
@@ -98,19 +98,21 @@ def _words(text: str) -> str:
     return _NO_WORD.sub(" ", normalise(text)).strip()
 
 
-def _take(rows: _Rows, which: Integers) -> _Rows:
+def _take(rows: _KeyedRows, which: Integers) -> _KeyedRows:
     targets = None if rows.target_words is None else [rows.target_words[i] for i in which]
-    return _Rows(rows.keys[which], [rows.words[i] for i in which], rows.targets[which], targets)
+    return _KeyedRows(rows.keys[which], [rows.words[i] for i in which], rows.targets[which], targets)
 
 
-def _concatenate(a: _Rows, b: _Rows) -> _Rows:
+def _concatenate(a: _KeyedRows, b: _KeyedRows) -> _KeyedRows:
     # an empty side has no kind of target
     targets = (
         None
         if a.target_words is None and b.target_words is None
         else [*(a.target_words or []), *(b.target_words or [])]
     )
-    return _Rows(np.concatenate([a.keys, b.keys]), a.words + b.words, np.concatenate([a.targets, b.targets]), targets)
+    return _KeyedRows(
+        np.concatenate([a.keys, b.keys]), a.words + b.words, np.concatenate([a.targets, b.targets]), targets
+    )
 
 
 def _first_of_each(keys: Keys) -> Integers:
@@ -126,7 +128,7 @@ def _exact(sought: Keys, known: Keys) -> tuple[NDArray[np.bool_], Integers]:
     return partners >= 0, partners
 
 
-def _near_partners(sought: _Rows, known: _Rows) -> Integers:
+def _near_partners(sought: _KeyedRows, known: _KeyedRows) -> Integers:
     """A near row of another text for each row (N,), or -1."""
     partners = np.full(len(sought.keys), -1, dtype=np.int64)
     for row, others, scores in similar(sought.words, known.words, least=CANDIDATE):
@@ -150,7 +152,7 @@ def _same_words(a: str, b: str) -> bool:
     return Levenshtein.normalized_similarity(a.split(), b.split()) >= SAME_WORDS
 
 
-def _same_target(a: _Rows, row: int, b: _Rows, other: int) -> bool:
+def _same_target(a: _KeyedRows, row: int, b: _KeyedRows, other: int) -> bool:
     from rapidfuzz.distance import Indel
 
     if a.targets[row] == b.targets[other] or a.target_words is None or b.target_words is None:

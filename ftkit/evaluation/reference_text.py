@@ -13,7 +13,7 @@ from ftkit.data.builtin.builtin import load_builtin
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.rows import Row
-from ftkit.diagnosis.report import DocumentLoss
+from ftkit.diagnosis.report import TEXT_KEPT, DocumentLoss
 from ftkit.errors import UserError
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Subject
 from ftkit.metrics.scores import Scores
@@ -22,8 +22,6 @@ SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
 RISEN, IN_PIECES = 40, 5
 """Documents that are shown, and those that are shown token by token."""
-TEXT_SHOWN = 300
-"""Characters of each."""
 SIGNS = ((0x3040, 0x30FF, 2), (0xAC00, 0xD7A3, 2), (0x2E80, 0x9FFF, 3), (0xF900, 0xFAFF, 3), (0x20000, 0x3FFFF, 3))
 """First and last code point, and the letters that a sign amounts to: kana and Hangul are syllables, others words."""
 
@@ -103,7 +101,7 @@ def most_risen(
     worst = np.argsort(-(after.nll - before.nll) / counts)[:RISEN].tolist()
     return [
         DocumentLoss(
-            texts[number][:TEXT_SHOWN],
+            texts[number][:TEXT_KEPT],
             float(before.nll[number] / counts[number]),
             float(after.nll[number] / counts[number]),
             pieces(number) if pieces is not None and place < IN_PIECES else [],

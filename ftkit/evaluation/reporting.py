@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ftkit.diagnosis.intervals import Estimate, mean_accuracy, mean_loss
 from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap
-from ftkit.diagnosis.report import Bin, Point, Report, Score, SuspectRow
+from ftkit.diagnosis.report import TEXT_KEPT, Bin, Point, Report, Score, SuspectRow
 from ftkit.diagnosis.verdict import Verdict
 from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.evaluation.words import words_for
@@ -19,8 +19,7 @@ from ftkit.metrics.calibration import confidence_bins, ece
 from ftkit.metrics.predictions import Predictions
 from ftkit.metrics.scores import Scores
 
-SHOWN = 30
-TEXT_SHOWN = 300
+ROWS_SHOWN = 30
 POINTS = 200
 """Evaluations whose intervals are computed; more are thinned out."""
 
@@ -143,7 +142,7 @@ def _noisy(subject: Subject, measured: Measurements) -> list[SuspectRow]:
         return []
     names, texts = subject.splits.label_names, subject.splits.train.table.column("text")
     rows = []
-    for place in noise.suspects[:SHOWN]:
+    for place in noise.suspects[:ROWS_SHOWN]:
         probabilities, given = noise.out_of_fold[place], int(noise.labels[place])
         other = int(probabilities.argmax())
         number = int(noise.rows[place])
@@ -170,7 +169,7 @@ def _pairs_of(overlap: Overlap, texts: list[str], name: str) -> list[SuspectRow]
     # a sample of a large split has other numbers; its texts would be the wrong ones
     if len(overlap.exact) != len(texts):
         return []
-    rows = np.flatnonzero(overlap.exact | overlap.near)[:SHOWN]
+    rows = np.flatnonzero(overlap.exact | overlap.near)[:ROWS_SHOWN]
     return [
         SuspectRow(
             name, int(row), _short(texts[row]), "", f"train row {int(overlap.partners[row])}",
@@ -188,7 +187,7 @@ def _worst(found: Gathered, measured: Measurements) -> list[SuspectRow]:
         return []
     means = losses.nll / np.maximum(1, losses.num_targets)
     wrong = np.flatnonzero(losses.num_correct < losses.num_targets)
-    order = wrong[np.argsort(-means[wrong], kind="stable")][:SHOWN]
+    order = wrong[np.argsort(-means[wrong], kind="stable")][:ROWS_SHOWN]
     numbers = found.row_numbers["validation"]
     return [
         SuspectRow(
@@ -200,7 +199,7 @@ def _worst(found: Gathered, measured: Measurements) -> list[SuspectRow]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + " ..."
+    return text if len(text) <= TEXT_KEPT else text[:TEXT_KEPT] + " ..."
 
 
 def _sizes(found: Gathered, measured: Measurements) -> Iterator[str]:

@@ -17,7 +17,7 @@ OVERFITTING = (
     "on. Seen from the base model, what it knew is lost: that is called forgetting here and measured apart, "
     "since a run can do the one without the other."
 )
-WORDS = {
+TERMS = {
     "nat": (
         "The unit of a loss: the natural logarithm of the probability that the model gave the right answer, "
         "with its sign turned. One nat less means that the right answer became 2.7 times as probable."
@@ -35,11 +35,6 @@ WORDS = {
     "underfitting": UNDERFITTING,
     "overfitting": OVERFITTING,
 }
-KL = (
-    "The base wrote the reference itself, token by token from its own distribution. On such text the mean "
-    "rise of the loss is the Kullback-Leibler divergence from the base to the finetuned model: how much of "
-    "what the base would say is no longer said."
-)
 FROZEN = (
     "A frozen encoder is not trained: its weights are those of the base, bit for bit. What it knew cannot be "
     "overwritten, so forgetting is zero by construction; only the head on top of it can overfit."
@@ -48,13 +43,23 @@ PROMPT = (
     "A tuned prompt leaves every weight of the base as it was. With the prompt in front the model answers "
     "otherwise; without it, it is the base again, so nothing is overwritten."
 )
-MASKED = (
-    "The same tokens of a reference text are masked for the base and for the tuned encoder, and the base's "
-    "own head fills them from either. The old head may fail on outputs that have merely turned, so the share "
-    "of the base's outputs that a linear map still finds in the new ones stands beside it; forgetting needs "
-    "both."
-)
-DENOISING = "Holes are cut into a reference text as in pretraining; the loss of filling them tells what is still known."
+FORGETTING = {
+    "kl": (
+        "The base wrote the reference itself, token by token from its own distribution. On such text the mean "
+        "rise of the loss is the Kullback-Leibler divergence from the base to the finetuned model: how much of "
+        "what the base would say is no longer said."
+    ),
+    "masked": (
+        "The same tokens of a reference text are masked for the base and for the tuned encoder, and the base's "
+        "own head fills them from either. The old head may fail on outputs that have merely turned, so the share "
+        "of the base's outputs that a linear map still finds in the new ones stands beside it; forgetting needs "
+        "both."
+    ),
+    "denoising": (
+        "Holes are cut into a reference text as in pretraining; the loss of filling them tells what is still known."
+    ),
+}
+"""Kind of reference -> what its loss tells."""
 CALIBRATION = (
     "A model is calibrated when of the answers it gives with a confidence of 80 % about 80 % are right. The "
     "expected calibration error is the mean distance from that. It is reported and decides nothing."
@@ -63,14 +68,13 @@ CALIBRATION = (
 
 def words_for(measured: Measurements) -> dict[str, str]:
     """Term -> explanation, for those that a report of these measurements uses."""
-    found = dict(WORDS)
-    kinds = {"kl": KL, "masked": MASKED, "denoising": DENOISING}
+    found = dict(TERMS)
     if measured.trains == "head":
         found["forgetting"] = FROZEN
     elif measured.trains == "prompt":
         found["forgetting"] = PROMPT
-    elif measured.forgetting.kind in kinds:
-        found["forgetting"] = kinds[measured.forgetting.kind]
+    elif measured.forgetting.kind in FORGETTING:
+        found["forgetting"] = FORGETTING[measured.forgetting.kind]
     if measured.classes is not None:
         found["calibration"] = CALIBRATION
     return found

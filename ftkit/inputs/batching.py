@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.metrics.scores import IGNORED
+
 if TYPE_CHECKING:
     from ftkit.inputs.pairs import Pairs
     from ftkit.inputs.sequences import Sequences
-
-IGNORED = -100
-"""Label of a token that is no target, as torch's cross-entropy has it."""
 
 Rows = npt.NDArray[np.int64]
 

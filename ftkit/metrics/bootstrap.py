@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
 
+RESAMPLES = 2_000
+"""Behind the interval of a difference, and exchanges behind its p: the smallest p is 1 / 2,001, enough for 100
+comparisons."""
 MAX_ELEMENTS = 2**21
 """Elements of the largest array made at a time: 16 MiB in float64, however many rows and resamples there are."""
 MAX_UNITS = 20_000

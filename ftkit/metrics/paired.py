@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import MAX_ELEMENTS, MAX_UNITS, Bootstrap, with_interval
+from ftkit.metrics.bootstrap import MAX_ELEMENTS, MAX_UNITS, RESAMPLES, Bootstrap, with_interval
 from ftkit.metrics.counts import Cells, f1_by_class, macro
 from ftkit.metrics.scores import Floats, Integers
-
-RESAMPLES = 2_000
-"""Resamples behind an interval, and exchanges behind a p: the smallest p is 1 / 2,001, enough for 100 comparisons."""
 
 
 class Gaps(NamedTuple):

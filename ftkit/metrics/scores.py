@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+IGNORED = -100
+"""Label of a token that is no target, as torch's cross-entropy has it."""
+PROBE_ROWS = 500
+"""Training examples that are scored at every evaluation; differences of 0.05 nats show among them, at little cost."""
 
 
 @dataclass(frozen=True, eq=False)

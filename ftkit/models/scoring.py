@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ftkit.metrics.scores import Scores
+from ftkit.metrics.scores import IGNORED, Scores
 
 Batch = tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]
 
@@ -44,10 +44,7 @@ def score_logits(
     return logits
 
 
-IGNORED = -100
-"""Label of a token that is not learnt."""
-
-LOGITS_AT_A_TIME = 2**24
+SOFTMAX_AT_A_TIME = 2**24
 """Logits whose softmax is held at a time, in float32, where a model gives all of them."""
 
 
@@ -200,7 +197,7 @@ def _token_losses(
         logits = model(**inputs).logits
     learnt = labels != IGNORED
     logits, targets = logits[learnt], labels[learnt]
-    chunks = torch.split(torch.arange(len(targets)), max(1, LOGITS_AT_A_TIME // logits.shape[1]))
+    chunks = torch.split(torch.arange(len(targets)), max(1, SOFTMAX_AT_A_TIME // logits.shape[1]))
     nlls = [nn.functional.cross_entropy(logits[rows].float(), targets[rows], reduction="none") for rows in chunks]
     return torch.cat(nlls), logits.argmax(dim=1) == targets
 

@@ -16,12 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.scores import CurvePoint, Scores
+from ftkit.metrics.scores import PROBE_ROWS, CurvePoint, Scores
 from ftkit.runs.run import Run
 from ftkit.storage import atomic_path, sync_folder
 
-PROBE_ROWS = 500
-"""Training examples that are scored at every evaluation; differences of 0.05 nats show among them, at little cost."""
 WHOLE_VALIDATION = 1_000
 """Validation rows up to which all of them are kept; of more, a probe as large as the training set's."""
 WRITERS = 8

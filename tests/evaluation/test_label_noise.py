@@ -110,7 +110,7 @@ def test_conflicts_are_equal_texts_with_different_labels():
 
 
 def test_many_rows_are_sampled_with_the_shares_of_their_labels(monkeypatch):
-    monkeypatch.setattr(label_noise, "MAX_ROWS", 100)
+    monkeypatch.setattr(label_noise, "ROWS_LOOKED_AT", 100)
     texts, _, features = clouds(1000, distance=3)
     labels = np.repeat([0, 1], [700, 300])
     noise = find_label_noise(texts, labels, features=features, num_labels=2, seed=0)

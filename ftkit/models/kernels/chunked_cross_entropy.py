@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-IGNORED = -100
-"""Label of a position that is not learnt."""
+from ftkit.metrics.scores import IGNORED
 
 CACHED_LOGITS = 2**18
 """Logits that a processor's cache holds in float32, twice over: 1 MiB."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from ftkit.metrics.scores import IGNORED
 from ftkit.models.kernels.chunked_cross_entropy import (
-    IGNORED,
     Head,
     labelled_positions,
     summed_cross_entropy,

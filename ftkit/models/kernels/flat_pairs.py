@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ftkit.models.kernels.chunked_cross_entropy import IGNORED
+from ftkit.metrics.scores import IGNORED
 from ftkit.models.kernels.pair_layout import Layout, lay_out
 
 MARK = "runs_without_padding"
