@@ -9,13 +9,16 @@ from itertools import zip_longest
 from typing import Any
 
 from ftkit.report.tables import hanging, table_lines
+from ftkit.report.terminal import decimals
 
-VERSION = 1
+COMPARISON_VERSION = 1
 """Of the JSON. It grows by one when a key changes its meaning or goes; new keys may come without that."""
-WIDTH = 110
 RUNS_ABREAST = 4
 """Columns of the table that fit the width; more runs follow in a table below."""
 LABEL, CELL = 22, 20
+WIDEST_NUMBER = 1e4
+"""Larger figures would not fit a cell with their decimals."""
+COUNTS = {"trained parameters": "trained_parameters", "steps": "num_steps", "best step": "best_step"}
 LOWER_IS_BETTER = frozenset({"loss", "bits_per_byte", "edit_distance"})
 
 
@@ -143,16 +146,16 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As it is printed by --json."""
-        found = asdict(self)
-        # a word of version 1
-        return {"version": VERSION, **{"pairs" if name == "matches" else name: value for name, value in found.items()}}
+        words_of_version_1 = {"matches": "pairs"}
+        found = {words_of_version_1.get(name, name): value for name, value in asdict(self).items()}
+        return {"version": COMPARISON_VERSION, **found}
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """The table, the differences with what they are worth, and the notes; no line is longer than WIDTH."""
+    """The table, the differences with what they are worth, and the notes; no line is longer than LINE_WIDTH."""
     for run in comparison.runs:
         baseline = " (baseline)" if run.letter == comparison.against else ""
-        yield from hanging(f"{run.letter} = {run.path}{baseline}", width=WIDTH, indent=4)
+        yield from hanging(f"{run.letter} = {run.path}{baseline}", indent=4)
     for first in range(0, len(comparison.runs), RUNS_ABREAST):
         yield ""
         yield from _table(comparison, comparison.runs[first : first + RUNS_ABREAST])
@@ -162,7 +165,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     if comparison.notes:
         yield ""
     for note in comparison.notes:
-        yield from hanging(f"note: {note}", width=WIDTH, indent=6)
+        yield from hanging(f"note: {note}", indent=6)
 
 
 def difference_words(difference: Difference, *, run: str, against: str) -> str:
@@ -196,7 +199,7 @@ def _split_lines(comparison: Comparison, split: str) -> Iterator[str]:
 def _match_lines(match: Match) -> Iterator[str]:
     title = f"  {match.run} against {match.against}"
     if match.refused:
-        yield from hanging(f"{title}: not compared: {match.refused}", width=WIDTH, indent=4)
+        yield from hanging(f"{title}: not compared: {match.refused}", indent=4)
         return
     ours, theirs = match.num_rows
     how = "the same data" if match.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
@@ -209,9 +212,9 @@ def _match_lines(match: Match) -> Iterator[str]:
             words += f"; {one.n:,} rows"
         if one.note and one.low is not None:
             words += f"; {one.note}"
-        yield from hanging(f"    {one.metric:<14}{words}", width=WIDTH, indent=18)
+        yield from hanging(f"    {one.metric:<14}{words}", indent=18)
     for note in match.notes:
-        yield from hanging(f"    note: {note}", width=WIDTH, indent=10)
+        yield from hanging(f"    note: {note}", indent=10)
 
 
 def _table(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
@@ -227,11 +230,11 @@ def _table(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
         yield from _row(key, [_value(values[run.letter]) if run.letter in values else "-" for run in runs])
     yield from _metric_rows(comparison, runs)
     yield "cost"
-    yield from _row("wall time", [_duration(run.seconds) for run in runs])
-    yield from _row("trained parameters", [_count(run.trained_parameters) for run in runs])
-    yield from _row("steps", [_count(run.num_steps) for run in runs])
-    yield from _row("best step", [_count(run.best_step) for run in runs])
-    yield from _row("model on disk", [_size(run.model_bytes) for run in runs])
+    yield from _row("wall time", ["-" if run.seconds is None else _duration(run.seconds) for run in runs])
+    for name, key in COUNTS.items():
+        counts = (getattr(run, key) for run in runs)
+        yield from _row(name, ["-" if count is None else f"{count:,}" for count in counts])
+    yield from _row("model on disk", ["-" if run.model_bytes is None else _size(run.model_bytes) for run in runs])
 
 
 def _metric_rows(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:
@@ -260,14 +263,9 @@ def _score(entry: Mapping[str, Any] | None) -> str:
         return "-"
     if not isinstance(entry.get("value"), int | float):
         return "undefined"
-    if entry.get("low") is None or entry.get("high") is None:
-        return _number(entry["value"])
-    return f"{_number(entry['value'])}\n{_number(entry['low'])} to {_number(entry['high'])}"
-
-
-def _number(value: float) -> str:
-    # the perplexity of a broken model has hundreds of digits
-    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
+    ends = [entry[key] for key in ("low", "high") if entry.get(key) is not None]
+    value, *bounds = (decimals(one, most=WIDEST_NUMBER) for one in (entry["value"], *ends))
+    return f"{value}\n{bounds[0]} to {bounds[1]}" if len(bounds) == 2 else value
 
 
 def _signed(value: float) -> str:
@@ -284,20 +282,12 @@ def _value(value: Any) -> str:
     return text if len(text) <= 3 * CELL else f"{text[:CELL]}...{text[3 - 2 * CELL :]}"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes, hours = seconds / 60, seconds / 3600
     return f"{minutes:.1f} min" if minutes < 120 else f"{hours:.1f} h"
 
 
-def _count(count: int | None) -> str:
-    return "-" if count is None else f"{count:,}"
-
-
-def _size(num_bytes: int | None) -> str:
-    if num_bytes is None:
-        return "-"
+def _size(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:,.1f} kB"

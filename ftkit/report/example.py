@@ -11,7 +11,10 @@ from ftkit.data.prompting import Prompting
 
 PROMPT_WORDS = 8
 """Words of a plain text that the lines of a card let the model go on with."""
-ROWS_SEARCHED = 50
+EXAMPLE_ROWS = 50
+"""Rows among which the shortest is looked for."""
+CARD_CHARACTERS = 400
+"""Of each part of an example that a card shows."""
 
 
 class Example(NamedTuple):
@@ -28,7 +31,7 @@ class Example(NamedTuple):
 
 def find_example(split: Split, prompting: Prompting) -> Example:
     """The shortest example among the first rows: a card is to be read."""
-    rows = split.table.slice(0, ROWS_SEARCHED).to_pylist()
+    rows = split.table.slice(0, EXAMPLE_ROWS).to_pylist()
     if prompting.kind == "completion":
         row = min(rows, key=lambda row: len(row["prompt"]) + len(row["completion"]))
         return Example(row["prompt"], row["completion"])

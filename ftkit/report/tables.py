@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
+LINE_WIDTH = 110
+"""Characters of a line, where nothing says how wide the terminal is."""
+
 
 def table_lines(
     rows: Iterable[Sequence[str]], *, align: str = "<", widths: Sequence[int] = (), gap: int = 2, indent: int = 0
@@ -59,7 +62,7 @@ def cells_of(text: str) -> int:
     return cell_len(text.replace("\n", " "))
 
 
-def hanging(text: str, *, width: int, indent: int) -> list[str]:
+def hanging(text: str, *, indent: int, width: int = LINE_WIDTH) -> list[str]:
     """A text folded at a width; its second and further lines are indented."""
     return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
 

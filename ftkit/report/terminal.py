@@ -7,9 +7,9 @@ from typing import Any
 
 from ftkit.report.tables import table_lines
 
-BASE = "base_"
+BASE_SPLIT = "base_"
 """Before the name of a split whose scores are those of the untrained base."""
-WIDTH, WIDTH_BESIDE_BASE = 12, 14
+METRIC_WIDTH, METRIC_WIDTH_BESIDE_BASE = 12, 14
 """Characters for the name of a metric, at least: those of classifiers, those of language models."""
 WIDEST_MATRIX = 12
 """Confusion matrices of more labels than this are left to metrics.json."""
@@ -21,13 +21,13 @@ def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterat
     The scores of a language model stand beside those of its untrained base (`base_validation`, `base_test`).
     """
     for split, entries in metrics.items():
-        if split.startswith(BASE):
+        if split.startswith(BASE_SPLIT):
             continue
         shared = _shared_note(entries)
         about = f": {shared}" if shared else ""
         yield f"{split} ({_size(next(iter(entries.values())))}){about}"
-        base = metrics.get(BASE + split, {})
-        width = max(WIDTH if not base else WIDTH_BESIDE_BASE, *map(len, entries))
+        base = metrics.get(BASE_SPLIT + split, {})
+        width = max(METRIC_WIDTH if not base else METRIC_WIDTH_BESIDE_BASE, *map(len, entries))
         for name, entry in entries.items():
             if name == "confusion":
                 yield from _confusion_lines(entry)
@@ -48,11 +48,11 @@ def score_rows(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, beside_ba
         for name, entry in entries.items():
             value, low, high = (entry.get(key) for key in ("value", "low", "high"))
             is_shown = isinstance(value, int | float) or (value is None and beside_base)
-            if split.startswith(BASE) or not is_shown:
+            if split.startswith(BASE_SPLIT) or not is_shown:
                 continue
             interval = f"{low:.4f} to {high:.4f}" if low is not None and high is not None else ""
-            base = metrics.get(BASE + split, {}).get(name, {}).get("value")
-            shown = ["" if one is None else _number(one) for one in (value, base)]
+            base = metrics.get(BASE_SPLIT + split, {}).get(name, {}).get("value")
+            shown = ["" if one is None else decimals(one) for one in (value, base)]
             rows.append([split, name, shown[0], interval, *shown[1 : 1 + beside_base], str(entry["n"])])
     return rows
 
@@ -75,15 +75,10 @@ def _score_line(name: str, entry: Mapping[str, Any], base: Mapping[str, Any] | N
         return f"  {name:<{width}} undefined: {entry.get('reason', '')}"
     interval = ""
     if entry.get("low") is not None and entry.get("high") is not None:
-        interval = f"  95 % {_number(entry['low'])} to {_number(entry['high'])}"
-    before = f"  base {_number(base['value'])}" if base is not None and base["value"] is not None else ""
+        interval = f"  95 % {decimals(entry['low'])} to {decimals(entry['high'])}"
+    before = f"  base {decimals(base['value'])}" if base is not None and base["value"] is not None else ""
     about = f"  {entry['note']}" if entry.get("note") else ""
-    return f"  {name:<{width}} {_number(value)}{interval}{before}{about}"
-
-
-def _number(value: float) -> str:
-    # the perplexity of a broken model has hundreds of digits
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+    return f"  {name:<{width}} {decimals(value)}{interval}{before}{about}"
 
 
 def _confusion_lines(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -95,3 +90,9 @@ def _confusion_lines(entry: Mapping[str, Any]) -> Iterator[str]:
     width = max(len(str(value)) for row in matrix for value in row)
     rows = [[str(label), *(f"{value:>{width}}" for value in row)] for label, row in zip(labels, matrix, strict=True)]
     yield from table_lines(rows, gap=1, indent=4)
+
+
+def decimals(value: float, *, most: float = 1e6) -> str:
+    """A score with four decimals, fewer where it is larger than `most`."""
+    # the perplexity of a broken model has hundreds of digits
+    return f"{value:.4f}" if abs(value) < most else f"{value:.4g}"

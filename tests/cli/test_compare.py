@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from ftkit.cli.compare import compare
 from ftkit.commands import train as workflows
 from ftkit.errors import UserError
-from ftkit.report.comparison import WIDTH
+from ftkit.report.tables import LINE_WIDTH
 
 app = typer.Typer()
 app.command()(compare)
@@ -32,7 +32,7 @@ def two_runs(finished_run):
 def test_two_trained_runs_are_paired_row_by_row(two_runs):
     done = type_in(*two_runs)
     assert done.exit_code == 0, done.output
-    assert max(map(len, done.output.splitlines())) <= WIDTH
+    assert max(map(len, done.output.splitlines())) <= LINE_WIDTH
     for words in ("B against A", "(the same data)", "training.learning_rate", "accuracy", "f1_macro", "wall time"):
         assert words in done.output
 

@@ -15,7 +15,8 @@ from ftkit.commands.matching import judged
 from ftkit.errors import UserError
 from ftkit.metrics import paired
 from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.report.comparison import WIDTH, comparison_lines
+from ftkit.report.comparison import comparison_lines
+from ftkit.report.tables import LINE_WIDTH
 from ftkit.runs import run as runs
 from ftkit.storage import write_json
 
@@ -93,7 +94,7 @@ def the_match(comparison):
 
 def lines_of(comparison):
     lines = list(comparison_lines(comparison))
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= LINE_WIDTH
     return "\n".join(lines)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import TITLES, Check
 from ftkit.report.eval.plots import svg_plots
-from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
+from ftkit.report.eval.strips import STRIP_WIDTH, coloured_tokens, strip_of
 from ftkit.report.eval.view import view_of
 from ftkit.report.eval.wording import FILTERS, printable
 from ftkit.report.templates import rendered
 
-SHOWN = 50
+HTML_ROWS = 50
 """Rows of a table; report.json has the rest."""
-TEXT_SHOWN = 400
+HTML_TEXT = 400
 TOKENS_SHOWN = 400
 DOCUMENTS_SHOWN = 5
 """Documents whose tokens are shown."""
@@ -47,13 +47,13 @@ def report_html(report: Report) -> str:
         documents=_documents(report),
         drift_share=_drift_share(report),
         left_out=[*_left_out(report, {plot.name for plot in plots}), *view.absences],
-        shown=SHOWN,
-        strip_width=WIDTH,
+        shown=HTML_ROWS,
+        strip_width=STRIP_WIDTH,
     )
 
 
 def _shown(text: str) -> str:
-    return printable(text, limit=TEXT_SHOWN)
+    return printable(text, limit=HTML_TEXT)
 
 
 def _tone(report: Report) -> str:

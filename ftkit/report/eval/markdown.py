@@ -9,15 +9,15 @@ from ftkit.report.eval.view import view_of
 from ftkit.report.eval.wording import FILTERS, printable
 from ftkit.report.templates import rendered
 
-SHOWN = 100
+MARKDOWN_ROWS = 100
 """Rows of a list; report.json has the rest."""
-TEXT_SHOWN = 300
+MARKDOWN_TEXT = 300
 
 
 def report_markdown(report: Report) -> str:
     """The whole report; texts of users stand in it as code, which nothing renders."""
     filters = {**FILTERS, "escaped": escaped, "code": code}
-    return rendered("eval/report.md.jinja", filters=filters, report=report, view=view_of(report), shown=SHOWN)
+    return rendered("eval/report.md.jinja", filters=filters, report=report, view=view_of(report), shown=MARKDOWN_ROWS)
 
 
 def escaped(text: str) -> str:
@@ -39,7 +39,7 @@ def code(text: str) -> str:
         >>> print(code("a | `b`"), code(""))
         `` a \\| `b` `` -
     """
-    flat = " ".join(printable(text, limit=TEXT_SHOWN).split())
+    flat = " ".join(printable(text, limit=MARKDOWN_TEXT).split())
     # a backslash before the pipe would take the one that keeps the pipe from ending the cell
     flat = flat.replace("\\|", "\\ |").replace("|", "\\|")
     if not flat:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ftkit.diagnosis.verdict import Evidence
 from ftkit.report.eval.wording import number, printable, score_text
 
-WIDTH = 240
+STRIP_WIDTH = 240
 """Of a strip, in pixels."""
 INSET = 14
 STRONG = 2.0
@@ -19,7 +19,7 @@ MARKED = 0.7
 
 
 class Strip(NamedTuple):
-    """Places on a strip of WIDTH pixels.
+    """Places on a strip of STRIP_WIDTH pixels.
 
     Attributes:
         zero: of nought.
@@ -71,7 +71,7 @@ def strip_of(evidence: Evidence) -> Strip | None:
     if evidence.value is None or not all(math.isfinite(figure) for figure in known):
         return None
     start, end = min(0.0, *known), max(0.0, *known)
-    scale = (WIDTH - 2 * INSET) / ((end - start) or 1.0)
+    scale = (STRIP_WIDTH - 2 * INSET) / ((end - start) or 1.0)
 
     def place(figure: float) -> float:
         return round(INSET + (figure - start) * scale, 1)
@@ -85,7 +85,7 @@ def strip_of(evidence: Evidence) -> Strip | None:
         high=place(evidence.value if evidence.high is None else evidence.high),
         margin=margin,
         margin_text=words,
-        anchor="middle" if margin is None or 45 <= margin <= WIDTH - 45 else "start" if margin < 45 else "end",
+        anchor="middle" if margin is None or 45 <= margin <= STRIP_WIDTH - 45 else "start" if margin < 45 else "end",
         label=f"{score_text(evidence)}{', ' if words else ''}{words}",
     )
 

@@ -9,18 +9,17 @@ from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import State
 from ftkit.report.eval.view import ScoreTable, View, view_of
 from ftkit.report.eval.wording import STATES, check_name, printable, title_of
-from ftkit.report.tables import hanging, table_lines, widest
+from ftkit.report.tables import LINE_WIDTH, hanging, table_lines, widest
 
-WIDTH = 110
-NAME = 18
+STATE_WIDTH = 18
 """Columns for the state of a check."""
-METRICS = 2
+METRICS_SHOWN = 2
 """Metrics that the table has room for: the loss and the first of the task."""
 GAP = 2
 """Spaces between columns."""
 
 
-def report_lines(report: Report, *, width: int = WIDTH) -> Iterator[str]:
+def report_lines(report: Report, *, width: int = LINE_WIDTH) -> Iterator[str]:
     """The verdict, the scores, the checks and what to change, as plain text.
 
     Args:
@@ -42,7 +41,7 @@ def _lines(report: Report, view: View, width: int) -> Iterator[str]:
         yield from _wrapped(said, width, indent=2)
     yield ""
     yield f"Scores with 95 % intervals; {view.tables[0].title.replace(',', ' in')}"
-    yield from _table_lines(view.tables[:METRICS], width)
+    yield from _table_lines(view.tables[:METRICS_SHOWN], width)
     for place, note in enumerate(view.footnotes, start=1):
         yield from _wrapped(f"  [{place}] {note}", width, indent=6)
     yield ""
@@ -107,7 +106,7 @@ def _check_lines(report: Report, view: View, width: int) -> Iterator[str]:
 
 def _state_lines(state: State, text: str, width: int) -> list[str]:
     name = STATES[state].upper() if state == "fired" else STATES[state]
-    return _wrapped(f"  {name:<{NAME - 2}}{text}", width, indent=NAME)
+    return _wrapped(f"  {name:<{STATE_WIDTH - 2}}{text}", width, indent=STATE_WIDTH)
 
 
 def _change_lines(changes: Sequence[tuple[str, str]], width: int) -> Iterator[str]:

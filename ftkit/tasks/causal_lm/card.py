@@ -14,20 +14,18 @@ from ftkit.models.saved_folder import adapter_settings
 from ftkit.recipe.schema import Recipe
 from ftkit.report import serving
 from ftkit.report.card import CardFacts, Prompt, fenced, plain_facts
-from ftkit.report.example import Example, find_example
+from ftkit.report.example import CARD_CHARACTERS, Example, find_example
 from ftkit.report.tables import shortened
 
-EXAMPLE_CHARACTERS = 400
-"""Of each part of the example."""
-ROWS = {"text": "documents", "completion": "examples", "chat": "chats"}
-LEARNT = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
+ROWS_OF_KIND = {"text": "documents", "completion": "examples", "chat": "chats"}
+LEARNT_OF_KIND = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
 """What is learnt of each kind of row, where that is not everything."""
 
 PIPELINE = """from transformers import pipeline
 
 generate = pipeline("text-generation", model="{folder}")
 """
-ADAPTER = """from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+PIPELINE_OF_ADAPTER = """from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 model = AutoModelForCausalLM.from_pretrained("{folder}")  # base and adapter, by peft
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
@@ -54,15 +52,15 @@ def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> Card
     """How a language model is asked, shown by an example, and what its scores were measured on."""
     prompting = splits.prompting or Prompting("text")
     example = find_example(splits.validation, prompting)
-    measured = LEARNT[prompting.kind if prompting.completion_only_loss else "text"]
+    measured = LEARNT_OF_KIND[prompting.kind if prompting.completion_only_loss else "text"]
     return CardFacts(
         pipeline_tag="text-generation",
         what="A language model",
         trained=recipe.method.in_words,
-        rows=ROWS[prompting.kind],
+        rows=ROWS_OF_KIND[prompting.kind],
         reads=list(_reading(prompting, example)),
         scored=f"Measured on {measured}; loss in nats a token.",
-        over=ROWS[prompting.kind],
+        over=ROWS_OF_KIND[prompting.kind],
         beside_base=True,
         prompt=example.prompt,
         training=list(plain_facts(facts)),
@@ -78,7 +76,7 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:
     if "num_virtual_tokens" in settings:
         inputs = TEXT_INPUTS if isinstance(prompt, str) else CHAT_INPUTS
         return LEARNT_PROMPT.format(folder=at, prompt=_literal(prompt), inputs=inputs)
-    lines = ADAPTER.format(folder=at) + asked
+    lines = PIPELINE_OF_ADAPTER.format(folder=at) + asked
     if serving.refusal(settings):
         return lines
     has_template = (folder / "chat_template.jinja").is_file()
@@ -94,7 +92,7 @@ def _reading(prompting: Prompting, example: Example) -> Iterator[str]:
         yield from _reading_chats(prompting, example)
     if prompting.kind != "text":
         yield "and its answer there:"
-    yield fenced(shortened(example.answer, EXAMPLE_CHARACTERS))
+    yield fenced(shortened(example.answer, CARD_CHARACTERS))
 
 
 def _reading_prompts(prompting: Prompting, example: Example) -> Iterator[str]:
@@ -107,7 +105,7 @@ def _reading_prompts(prompting: Prompting, example: Example) -> Iterator[str]:
     )
     yield fenced(prompting.template)
     yield "A prompt of the data:"
-    yield fenced(shortened(str(example.prompt), EXAMPLE_CHARACTERS))
+    yield fenced(shortened(str(example.prompt), CARD_CHARACTERS))
 
 
 def _reading_chats(prompting: Prompting, example: Example) -> Iterator[str]:
@@ -121,7 +119,7 @@ def _reading_chats(prompting: Prompting, example: Example) -> Iterator[str]:
         yield fenced(prompting.chat_template, "jinja")
     yield "The beginning of a chat of the data:"
     assert not isinstance(example.prompt, str), "a chat is cut into messages"
-    turns = (f"{turn['role']}: {shortened(turn['content'], EXAMPLE_CHARACTERS)}" for turn in example.prompt)
+    turns = (f"{turn['role']}: {shortened(turn['content'], CARD_CHARACTERS)}" for turn in example.prompt)
     yield fenced("\n".join(turns))
 
 

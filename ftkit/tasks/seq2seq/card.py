@@ -11,14 +11,14 @@ from ftkit.data.dataset import Splits
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.recipe.schema import Recipe
 from ftkit.report.card import CardFacts, Prompt, fenced, plain_facts
-from ftkit.report.example import Example, find_example
+from ftkit.report.example import CARD_CHARACTERS, Example, find_example
 from ftkit.report.tables import shortened
 
-WHOLE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+LOAD_WHOLE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 model = AutoModelForSeq2SeqLM.from_pretrained("{folder}")
 """
-ADAPTER = """from peft import AutoPeftModelForSeq2SeqLM
+LOAD_ADAPTER = """from peft import AutoPeftModelForSeq2SeqLM
 from transformers import AutoTokenizer, GenerationConfig
 
 model = AutoPeftModelForSeq2SeqLM.from_pretrained("{folder}")  # the base, and what was learnt beside it
@@ -29,7 +29,6 @@ WRITE = """tokenizer = AutoTokenizer.from_pretrained("{folder}")
 inputs = tokenizer({source}, return_tensors="pt")
 output = model.generate(**inputs)
 print(tokenizer.decode(output[0], skip_special_tokens=True))"""
-SHOWN_CHARACTERS = 400
 
 
 def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
@@ -59,7 +58,7 @@ def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> Card
 
 def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  # noqa: ARG001
     """Python that loads the model and lets it write for a source."""
-    load = ADAPTER if (folder / ADAPTER_FILE).is_file() else WHOLE
+    load = LOAD_ADAPTER if (folder / ADAPTER_FILE).is_file() else LOAD_WHOLE
     return load.format(folder=at) + WRITE.format(folder=at, source=json.dumps(prompt, ensure_ascii=False))
 
 
@@ -70,9 +69,9 @@ def _reading(splits: Splits, template: str, example: Example) -> Iterator[str]:
     )
     yield fenced(template)
     yield "A source of the data:"
-    yield fenced(shortened(str(example.prompt), SHOWN_CHARACTERS))
+    yield fenced(shortened(str(example.prompt), CARD_CHARACTERS))
     yield "and its target there:"
-    yield fenced(shortened(example.answer, SHOWN_CHARACTERS))
+    yield fenced(shortened(example.answer, CARD_CHARACTERS))
     if splits.label_names:
         yield f"**Labels**, written as text: {', '.join(splits.label_names)}."
 

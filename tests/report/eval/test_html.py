@@ -9,9 +9,9 @@ import pytest
 
 from ftkit.diagnosis.report import Bin, DocumentLoss, Point, Score
 from ftkit.diagnosis.verdict import TITLES, Evidence
-from ftkit.report.eval.html import SHOWN, TOKENS_SHOWN, report_html
+from ftkit.report.eval.html import HTML_ROWS, TOKENS_SHOWN, report_html
 from ftkit.report.eval.markdown import report_markdown
-from ftkit.report.eval.strips import WIDTH, coloured_tokens, strip_of
+from ftkit.report.eval.strips import STRIP_WIDTH, coloured_tokens, strip_of
 from ftkit.report.eval.terminal import report_lines
 from ftkit.report.eval.wording import STATES, score_text
 from tests.report.eval.test_samples import SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
@@ -152,7 +152,7 @@ def test_large_reports_are_cut_and_say_so():
     report = forgetful_lm()
     document = DocumentLoss("d", 1.0, 2.0, [("piece ", 0.1)] * (TOKENS_SHOWN + 7))
     text = Page(report_html(replace(report, worst=report.worst * 60, forgetting=[document]))).text
-    assert f"The first {SHOWN} of 60 rows" in text
+    assert f"The first {HTML_ROWS} of 60 rows" in text
     assert "7 more tokens are left out" in text
     assert text.count("piece") == TOKENS_SHOWN
 
@@ -198,9 +198,9 @@ def test_labels_are_no_markup_in_drawings_either():
 
 def test_a_strip_keeps_the_order_of_its_figures_and_stays_within():
     found = strip_of(Evidence("", 0.31, 0.22, 0.41, 0.05))
-    assert 0 < found.zero < found.margin < found.low < found.value < found.high < WIDTH
+    assert 0 < found.zero < found.margin < found.low < found.value < found.high < STRIP_WIDTH
     below = strip_of(Evidence("", -0.31, -0.41, None, 0.05))
-    assert 0 < below.low < below.value == below.high < below.zero < below.margin < WIDTH
+    assert 0 < below.low < below.value == below.high < below.zero < below.margin < STRIP_WIDTH
     assert strip_of(Evidence("", 0.0)).value == strip_of(Evidence("", 0.0)).zero
 
 

@@ -6,7 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from ftkit.diagnosis.verdict import TITLES
-from ftkit.report.eval.markdown import SHOWN, code, escaped, report_markdown
+from ftkit.report.eval.markdown import MARKDOWN_ROWS, code, escaped, report_markdown
 from ftkit.report.eval.wording import STATES, number, score_text
 from tests.report.eval.test_samples import LABELS, SAMPLES, SCRIPT, forgetful_lm, overfit_classifier
 
@@ -78,8 +78,8 @@ def test_the_confusion_matrix_is_whole_when_small_and_told_by_its_mistakes_when_
 
 def test_long_lists_are_cut_and_say_so():
     report = forgetful_lm()
-    text = report_markdown(replace(report, worst=report.worst * (SHOWN + 5)))
-    assert f"The first {SHOWN} of {SHOWN + 5} rows" in text
+    text = report_markdown(replace(report, worst=report.worst * (MARKDOWN_ROWS + 5)))
+    assert f"The first {MARKDOWN_ROWS} of {MARKDOWN_ROWS + 5} rows" in text
     assert "The first" not in report_markdown(report)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ftkit.diagnosis.report import Score
 from ftkit.diagnosis.verdict import TITLES, Change
-from ftkit.report.eval.terminal import METRICS, report_lines
+from ftkit.report.eval.terminal import METRICS_SHOWN, report_lines
 from ftkit.report.eval.view import view_of
 from ftkit.report.eval.wording import number, score_text
 from tests.report.eval.test_samples import SAMPLES, forgetful_lm, overfit_classifier
@@ -38,7 +38,7 @@ def test_every_figure_of_the_table_stands_in_it_at_any_width(make, width):
     text = "\n".join(report_lines(report, width=width))
     for sets in report.table.values():
         for scores in sets.values():
-            for metric in [table.metric for table in view_of(report).tables[:METRICS]]:
+            for metric in [table.metric for table in view_of(report).tables[:METRICS_SHOWN]]:
                 if metric in scores:
                     assert score_text(scores[metric]) in text
 

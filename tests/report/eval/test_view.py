@@ -6,7 +6,7 @@ import pytest
 
 from ftkit.report.eval.html import report_html
 from ftkit.report.eval.markdown import escaped, report_markdown
-from ftkit.report.eval.terminal import METRICS, report_lines
+from ftkit.report.eval.terminal import METRICS_SHOWN, report_lines
 from ftkit.report.eval.view import NUMBERED_CLASSES, view_of
 from ftkit.report.eval.wording import STATES
 from tests.report.eval.test_samples import SAMPLES, forgetful_lm, overfit_classifier
@@ -21,7 +21,7 @@ def test_every_form_shows_every_cell_footnote_change_and_fact(make):
     terminal = " ".join(" ".join(report_lines(report, width=400)).split())
     forms = {"markdown": report_markdown(report), "html": report_html(report), "terminal": terminal}
     for form, text in forms.items():
-        tables = view.tables[:METRICS] if form == "terminal" else view.tables
+        tables = view.tables[:METRICS_SHOWN] if form == "terminal" else view.tables
         told = [
             *(name for table in tables for name, _ in table.rows),
             *(cell for table in tables for _, cells in table.rows for cell in cells if "[" not in cell),
