@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ftkit.data.reading.json_rows import DECODER, RepeatedKey, encodable, kind_of
+from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, encodable, kind_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _OLDER_ROLES = {"human": "user", "gpt": "assistant"}
@@ -62,7 +62,7 @@ class ChatReader:
 
     def _decoded(self, text: str) -> object:
         try:
-            value: object = DECODER.decode(text.strip())
+            value: object = STRICT_JSON.decode(text.strip())
         except (ValueError, RecursionError, RepeatedKey) as error:
             raise Unusable(f"{self.column} is no JSON: {error}", _SHAPE) from None
         return value

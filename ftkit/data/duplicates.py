@@ -58,10 +58,10 @@ def prompt_keys(table: pa.Table) -> np.ndarray:
     return _keys(table, names, lambda messages: takewhile(lambda message: message["role"] != "assistant", messages))
 
 
-Messages = Iterable[dict[str, str]]
+Turns = Iterable[dict[str, str]]
 
 
-def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Messages], Messages]) -> np.ndarray:
+def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns]) -> np.ndarray:
     keys = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
     for batch in table.select(names).to_batches(max_chunksize=10_000):

@@ -15,7 +15,7 @@ from ftkit.diagnosis.measurements import Measurements
 from ftkit.diagnosis.memory_checks import check_forgetting, check_memorised, check_overfit
 from ftkit.diagnosis.verdict import CHECKS, TITLES, Change, Check, Verdict
 
-RULES = {
+CHECKED_BY = {
     "invalid_run": check_run,
     "leakage": check_leakage,
     "class_collapse": check_collapse,
@@ -43,7 +43,7 @@ def diagnose(found: Measurements, margins: Margins = MARGINS) -> Verdict:
     Returns:
         The first check that fires, the gravest first, is the headline; all are listed.
     """
-    checks = _corrected([RULES[name](found, margins) for name in CHECKS], margins)
+    checks = _corrected([CHECKED_BY[name](found, margins) for name in CHECKS], margins)
     if checks[-1].state == "fired":
         # below the least number of rows nothing that is drawn from them counts
         checks = [_withheld(check) for check in checks]

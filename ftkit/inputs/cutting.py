@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ftkit.inputs.encoding import Bools, Encoded, Integers, SpecialTokens, Words
 from ftkit.inputs.spans import Row
 
-Scalar = TypeVar("Scalar", bound=np.generic)
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -184,5 +184,5 @@ def _starts_with(ids: Words, starts: Integers, lengths: Integers, prefix: Sequen
     return found
 
 
-def _joined(parts: Sequence[npt.NDArray[Scalar]], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
+def _joined(parts: Sequence[npt.NDArray[Number]], dtype: type[Number]) -> npt.NDArray[Number]:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)

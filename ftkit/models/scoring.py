@@ -13,12 +13,12 @@ from torch import nn
 
 from ftkit.metrics.scores import IGNORED, Scores
 
-Batch = tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]
+NumberedBatch = tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]
 
 
 def score_logits(
     module: nn.Module,
-    batches: Iterable[Batch],
+    batches: Iterable[NumberedBatch],
     *,
     num_rows: int,
     num_labels: int,
@@ -132,7 +132,7 @@ def score_tokens(
 
 def score_candidates(
     model: nn.Module,
-    batches: Iterable[Batch],
+    batches: Iterable[NumberedBatch],
     candidates: Sequence[Sequence[int]],
     *,
     num_rows: int,

@@ -17,7 +17,7 @@ ADAM_MOMENTS = 2
 """Numbers that Adam keeps of every trained weight, in the weight's precision; other optimizers keep no more."""
 SMALL_FILES = 2**20
 """Bytes that a checkpoint has besides its numbers: configuration, random state, Trainer's log."""
-TOKENIZER_FILES = 32 * 2**20
+TOKENIZER_BYTES = 32 * 2**20
 """Most that a tokenizer's files take."""
 
 
@@ -42,7 +42,7 @@ def refuse_little_space(model: Any, checkpoints: Checkpoints) -> None:
     each = checkpoint_bytes(model)
     num_kept = checkpoints.limit + 1
     there = len(checkpoints.steps())
-    needed = max(0, num_kept - there) * each + _saved_bytes(model) + TOKENIZER_FILES
+    needed = max(0, num_kept - there) * each + _saved_bytes(model) + TOKENIZER_BYTES
     free = shutil.disk_usage(_existing(checkpoints.folder)).free
     if needed > free:
         raise UserError(

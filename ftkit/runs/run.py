@@ -37,12 +37,12 @@ from ftkit.storage import (
     write_text,
 )
 
-FORMAT = 1
+RUN_FORMAT = 1
 RUNS = Path("runs")
 """Where runs lie unless a recipe says otherwise."""
 """Layout version of the run directory, written into its manifest."""
 
-State = Literal["running", "finished", "failed", "stopped"]
+RunState = Literal["running", "finished", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,10 @@ def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwri
         ) from error
     run = Run(path)
     run.update_manifest(
-        ftkit_run_format=FORMAT, state="running", started=datetime.now(UTC).isoformat(timespec="seconds"), **manifest
+        ftkit_run_format=RUN_FORMAT,
+        state="running",
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        **manifest,
     )
     write_text(run.recipe_file, recipe_text)
     return run

@@ -28,7 +28,7 @@ def model(run: Run, text: str) -> Path:
 def test_a_new_run_tells_its_format_its_state_and_when_it_started(tmp_path):
     run = runs.create(tmp_path / "runs" / "a", recipe_text="task: x\n", manifest={"seed": 7})
     manifest = run.manifest()
-    assert manifest["ftkit_run_format"] == runs.FORMAT
+    assert manifest["ftkit_run_format"] == runs.RUN_FORMAT
     assert (manifest["state"], manifest["seed"]) == ("running", 7)
     assert manifest["started"].endswith("+00:00")
     assert run.recipe_file.read_text() == "task: x\n"

@@ -17,7 +17,7 @@ NUM_BASE, NUM_NEW = 16_800, 2_000
 MAX_ACTIONS = 12
 """Longer commands are left out."""
 
-WORDS = {
+COMMAND_WORDS = {
     "english": "AHEAD BACK LEFT RIGHT UP DOWN GRAB DROP WAIT HORN CRATE BARREL BAG PIPE",
     "german": "VOR ZURÜCK LINKS RECHTS HOCH RUNTER GREIFEN LÖSEN WARTEN HUPE KISTE FASS BEUTEL ROHR",
     "french": "AVANT ARRIÈRE GAUCHE DROITE HAUT BAS PRENDRE LÂCHER ATTENDRE KLAXON CAISSE TONNEAU SAC TUYAU",
@@ -45,7 +45,7 @@ class Convention(NamedTuple):
     """How actions are written down.
 
     Attributes:
-        language: a key of WORDS.
+        language: a key of COMMAND_WORDS.
         numbered: whether each step starts with its number.
     """
 
@@ -67,10 +67,10 @@ class Command(NamedTuple):
 
 NEW = Convention("german", numbered=True)
 """The convention that the base set lacks; others are numbered, and others are German."""
-BASE = tuple(
+BASE_CONVENTIONS = tuple(
     convention
     for numbered in (False, True)
-    for language in WORDS
+    for language in COMMAND_WORDS
     if (convention := Convention(language, numbered)) != NEW
 )
 
@@ -79,7 +79,7 @@ def command_rows() -> list[tuple[str, ...]]:
     """(source, target, command): the mixture of the base conventions, each named at the start of its source."""
     rows: list[tuple[str, ...]] = []
     for number, command in enumerate(islice(_commands(), NUM_BASE)):
-        convention = BASE[number % len(BASE)]
+        convention = BASE_CONVENTIONS[number % len(BASE_CONVENTIONS)]
         rows.append((convention.prefix + command.text, translate(command, convention), command.text))
     return rows
 
@@ -97,7 +97,7 @@ def translate(command: Command, convention: Convention) -> str:
         >>> translate(Command("wait, then swing left twice", (("WAIT",), ("LEFT", "LEFT"))), NEW)
         '1 WARTEN 2 LINKS LINKS'
     """
-    words = dict(zip(WORDS["english"].split(), WORDS[convention.language].split(), strict=True))
+    words = dict(zip(COMMAND_WORDS["english"].split(), COMMAND_WORDS[convention.language].split(), strict=True))
     steps = [" ".join(words[action] for action in step) for step in command.steps]
     return " ".join(f"{number} {step}" if convention.numbered else step for number, step in enumerate(steps, start=1))
 

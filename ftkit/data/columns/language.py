@@ -10,7 +10,7 @@ from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
 from ftkit.data.form import MESSAGES_NAMES, are_messages
 
-PAIR_NAMES = {
+COMPLETIONS_OF_PROMPT = {
     "prompt": ("completion", "response", "output", "answer"),
     "instruction": ("output", "response", "completion", "answer"),
     "question": ("answer", "response", "completion", "output"),
@@ -80,7 +80,7 @@ def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Langu
 
 def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
     by_lower = _by_lower(columns)
-    for prompt, completions in PAIR_NAMES.items():
+    for prompt, completions in COMPLETIONS_OF_PROMPT.items():
         completion = next((name for name in completions if name in by_lower), None)
         if prompt not in by_lower or completion is None:
             continue

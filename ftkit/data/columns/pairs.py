@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ftkit.data.columns.labelled import LABEL_NAMES
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
 
-PAIR_NAMES: dict[str, tuple[str, ...]] = {
+TARGETS_OF_SOURCE: dict[str, tuple[str, ...]] = {
     "source": ("target",),
     "src": ("tgt", "trg", "target"),
     "article": ("highlights", "summary", "abstract", "headline"),
@@ -33,7 +33,7 @@ PAIR_NAMES: dict[str, tuple[str, ...]] = {
 """Usual name of a source column -> those of its target, the likeliest first."""
 REFERENCES_NAMES = ("references", "refs", "targets", "answers")
 """Usual names of a column of lists of texts that are all right."""
-CONTEXT_NAMES = ("input", "context", "passage")
+PASSAGE_NAMES = ("input", "context", "passage")
 """Usual names of a column with what a source is about; a template can have both."""
 _CODES = (
     "af am ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu ha he hi hr hu hy id ig is it ja ka kk"
@@ -137,13 +137,13 @@ def _by_name(texts: Mapping[str, list[object]]) -> PairColumns | None:
     by_word: dict[str, str] = {}
     for name in texts:
         by_word.setdefault(_word(name), name)
-    for source, targets in PAIR_NAMES.items():
+    for source, targets in TARGETS_OF_SOURCE.items():
         target = next((name for name in targets if name in by_word), None)
         if source not in by_word or target is None:
             continue
         names = by_word[source], by_word[target]
         note = f"source column `{names[0]}` and target column `{names[1]}`, found by their names"
-        context = [by_word[name] for name in CONTEXT_NAMES if name in by_word and by_word[name] not in names]
+        context = [by_word[name] for name in PASSAGE_NAMES if name in by_word and by_word[name] not in names]
         left = next((name for name in context if any(str(value or "").strip() for value in texts[name])), None)
         unused = () if left is None else (f"column `{left}` is left unused; a data.template can have it in the source",)
         return PairColumns(*names, notes=(note, *unused))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ftkit.data.reading.json_rows import DECODER, RepeatedKey, as_row, iter_json_lines, repeated_key
+from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, as_row, iter_json_lines, repeated_key
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.reading.textfile import ByteProblems, open_text, printable, shown_path
 from ftkit.errors import UserError
@@ -142,7 +142,7 @@ class _Window:
         while True:
             value: object
             try:
-                value, end = DECODER.raw_decode(self.text, self.at)
+                value, end = STRICT_JSON.raw_decode(self.text, self.at)
             except RepeatedKey as error:
                 value, end = error, json.JSONDecoder().raw_decode(self.text, self.at)[1]
             except json.JSONDecodeError as error:

@@ -24,7 +24,7 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique_keys)
 """Refuses repeated keys."""
 
 
@@ -44,7 +44,7 @@ def iter_json_lines(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
 
 def _parse_line(number: int, line: str) -> Row | BadRow:
     try:
-        value = DECODER.decode(line)
+        value = STRICT_JSON.decode(line)
     except RepeatedKey as error:
         return repeated_key(number, error)
     except json.JSONDecodeError as error:

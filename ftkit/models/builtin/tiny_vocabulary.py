@@ -30,9 +30,9 @@ def wordpiece_vocab() -> dict[str, int]:
     """Token -> id for a lower-casing WordPiece: specials, words, characters, and their `##` continuations."""
     # Lower-casing also strips accents, so of the letters only the plain ones can ever arrive.
     alphabet = [*string.ascii_lowercase, *string.digits, *string.punctuation, *"ßæœø", *TYPOGRAPHY]
-    pairs = listed(PAIRS)
+    pairs = listed(LETTER_PAIRS)
     continuations = [f"##{piece}" for piece in [*alphabet, *pairs, *listed(SUFFIXES)]]
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *listed(WORDS), *alphabet, *pairs, *continuations]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *listed(COMMON_WORDS), *alphabet, *pairs, *continuations]
     return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
 
 
@@ -40,15 +40,15 @@ def unigram_pieces(*, lower_case: bool) -> list[tuple[str, float]]:
     """Pieces with log-probabilities that fall with the rank, as Zipf has it; characters come last, as a fallback."""
     alphabet = ALPHABET.replace(string.ascii_uppercase, "") if lower_case else ALPHABET
     # Multiples of 1/128 are exact in binary and short in JSON: the file reads the same on every machine.
-    scores = {f"▁{word}": -(4 + rank / 128) for rank, word in enumerate(listed(WORDS))}
-    scores |= dict.fromkeys([*listed(PAIRS), *listed(SUFFIXES)], -10.0)
+    scores = {f"▁{word}": -(4 + rank / 128) for rank, word in enumerate(listed(COMMON_WORDS))}
+    scores |= dict.fromkeys([*listed(LETTER_PAIRS), *listed(SUFFIXES)], -10.0)
     scores |= {"▁": -8.0} | {letter: -12.0 for letter in alphabet if letter not in scores}
     return list(scores.items())
 
 
 def training_words() -> list[str]:
     """The word list with frequent words repeated, so that the first merges make them whole."""
-    return [word for rank, word in enumerate(listed(WORDS)) for _ in range(1 + 120 // (rank + 1))]
+    return [word for rank, word in enumerate(listed(COMMON_WORDS)) for _ in range(1 + 120 // (rank + 1))]
 
 
 def learn_byte_merges(specials: list[str]) -> Merges:
@@ -91,7 +91,7 @@ def read_merges(tokenizer_json: str) -> Merges:
 
 
 # Most frequent first: rank stands in for frequency where a vocabulary needs one.
-WORDS = """
+COMMON_WORDS = """
 the of and to a in is it that for was on are with as he be at by this had not or from but they which you we his her
 she an were there been one all their has would what if can when so no will out up more who them about some into than
 its do only other time new could two then first now any like my may over such our man me even most made after also
@@ -125,7 +125,7 @@ mother father friend girl boy men women king human nature earth space light air 
 
 SUFFIXES = "s es ed d ing er est ly ion tion al ment ness y able ful less ous ive ity ist ic en ation ers ings 's"
 
-PAIRS = (
+LETTER_PAIRS = (
     "th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co me de hi ri ro ic "
     "ne ea ra ce li ch ll be ma si om ur ca el ta la ns di fo ho pe ec pr no ct us ac ot il tr ly nc et ut ss so rs un"
 )

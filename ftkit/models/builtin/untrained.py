@@ -37,7 +37,7 @@ def build_untrained(folder: Path) -> None:
     tokenizer = word_tokenizer(max_length=MAX_LENGTH)
     # the constructor draws its weights from the global generator; that state is put back, and they are replaced
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        model = make_model(UNTRAINED_T5, tokenizer)
+        model = make_model(SMALL_T5, tokenizer)
     fill_weights(model)
     with no_progress_bar():
         model.save_pretrained(folder)
@@ -105,7 +105,7 @@ def fill_weights(model: PreTrainedModel) -> None:
             parameter.copy_(torch.from_numpy(values).view(parameter.shape))
 
 
-UNTRAINED_T5 = TinyRecipe(
+SMALL_T5 = TinyRecipe(
     "T5Config",
     "T5ForConditionalGeneration",
     word_tokenizer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 
-from ftkit.models.builtin.tiny_vocabulary import ALPHABET, PAIRS, SUFFIXES, WORDS, listed
+from ftkit.models.builtin.tiny_vocabulary import ALPHABET, COMMON_WORDS, LETTER_PAIRS, SUFFIXES, listed
 
 WORD_START = "▁"
 """Stands for the blank before a word."""
@@ -21,7 +21,7 @@ def word_pieces() -> list[tuple[str, float]]:
         >>> dict(word_pieces())["▁the"] > dict(word_pieces())["▁Kellner"] > dict(word_pieces())["é"]
         True
     """
-    small = [*listed(WORDS), *listed(ENGLISH), *listed(GERMAN), *listed(CODE), *listed(COMMANDS)]
+    small = [*listed(COMMON_WORDS), *listed(ENGLISH), *listed(GERMAN), *listed(CODE), *listed(COMMANDS)]
     both = set(listed(CAPITALISED))
     words = [word for form in small for word in ((form, form.capitalize()) if form in both else (form,))]
     # multiples of 1/256 are exact in binary and short in JSON: the file reads the same on every machine
@@ -32,7 +32,12 @@ def word_pieces() -> list[tuple[str, float]]:
         if WORD_START + start not in scores
     }
     # code joins words by other characters than blanks, so its words are pieces in the middle of a word as well
-    inner = [*listed(PAIRS), *listed(SUFFIXES), *listed(PARTS), *(word for word in listed(CODE) if len(word) > 2)]
+    inner = [
+        *listed(LETTER_PAIRS),
+        *listed(SUFFIXES),
+        *listed(PARTS),
+        *(word for word in listed(CODE) if len(word) > 2),
+    ]
     scores |= dict.fromkeys(inner, -14.0)
     scores |= {WORD_START: -9.0} | {letter: -16.0 for letter in ALPHABET if letter not in scores}
     return list(scores.items())

@@ -16,7 +16,7 @@ from ftkit.models.kernels.chunked_cross_entropy import (
     summed_cross_entropy,
     token_losses,
 )
-from ftkit.models.kernels.flat_pairs import PAIRS, lay_end_to_end
+from ftkit.models.kernels.flat_pairs import FLAT_PAIRS, lay_end_to_end
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -26,10 +26,8 @@ LOGITS_AT_A_TIME = 2**24
 """Logits of a chunk: 333 positions of GPT-2's vocabulary, 32 MiB in bfloat16. With fewer, the output layer's weights
 are read, and laid out for the products, more often than need be."""
 
-MARK = "computes_loss_in_chunks"
+IN_CHUNKS = "computes_loss_in_chunks"
 """True as an attribute of a model whose forward pass was replaced."""
-
-Forward = Callable[..., Any]
 
 
 def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
@@ -56,14 +54,14 @@ def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
         that does more between output layer and loss than is known here.
     """
     base: Any = cast("Any", model).get_base_model() if hasattr(model, "get_base_model") else model
-    if getattr(base, MARK, False):
+    if getattr(base, IN_CHUNKS, False):
         return True
     own = base.forward
     chunked = _chunked_forward(base, own)
     if not _give_the_same_loss(base, own, chunked):
         return False
     base.forward = chunked
-    setattr(base, MARK, True)
+    setattr(base, IN_CHUNKS, True)
     return True
 
 
@@ -95,7 +93,7 @@ def logits_head(base: Any) -> Head:
     return head
 
 
-def _chunked_forward(base: Any, own: Forward) -> Forward:
+def _chunked_forward(base: Any, own: Callable[..., Any]) -> Callable[..., Any]:
     chunk_size = max(1, LOGITS_AT_A_TIME // base.config.get_text_config().vocab_size)
     has_encoder = bool(base.config.is_encoder_decoder)
 
@@ -126,7 +124,7 @@ def _chunked_forward(base: Any, own: Forward) -> Forward:
         num_items = len(labelled.targets) if num_items is None else num_items
         loss = total / (num_items.to(total.device) if isinstance(num_items, torch.Tensor) else num_items)
         # states of a flat row would be taken for those of the batch
-        kept = {} if PAIRS in inputs else {name: value for name, value in output.items() if name != "logits"}
+        kept = {} if FLAT_PAIRS in inputs else {name: value for name, value in output.items() if name != "logits"}
         output = type(output)(loss=loss, **kept)
         if losses is not None:
             output["token_nll"], output["token_correct"] = losses
@@ -142,7 +140,7 @@ def _decoder_inputs(base: Any, inputs: dict[str, Any], labels: torch.Tensor) -> 
     return {"decoder_input_ids": base.prepare_decoder_input_ids_from_labels(labels=labels)}
 
 
-def _without_logits(own: Forward, layer: nn.Module, inputs: dict[str, Any]) -> tuple[Any, torch.Tensor]:
+def _without_logits(own: Callable[..., Any], layer: nn.Module, inputs: dict[str, Any]) -> tuple[Any, torch.Tensor]:
     """The output of a forward pass whose output layer is given no positions, and the states (B x T, D) it would read.
 
     Whatever lies between the decoder and the output layer, such as T5's scaling, is left to the model.
@@ -162,7 +160,7 @@ def _without_logits(own: Forward, layer: nn.Module, inputs: dict[str, Any]) -> t
     return output, hidden.flatten(0, 1)
 
 
-def _give_the_same_loss(base: Any, own: Forward, chunked: Forward) -> bool:
+def _give_the_same_loss(base: Any, own: Callable[..., Any], chunked: Callable[..., Any]) -> bool:
     parameter = next(base.parameters())
     generator = torch.Generator().manual_seed(0)
     vocab_size = base.config.get_text_config().vocab_size

@@ -10,10 +10,10 @@ import torch
 from ftkit.metrics.scores import IGNORED
 from ftkit.models.kernels.pair_layout import Layout, lay_out
 
-MARK = "runs_without_padding"
+WITHOUT_PADDING = "runs_without_padding"
 """True as an attribute of a model whose layers know what to do with `FlatPairs`."""
 
-PAIRS = "flat_pairs"
+FLAT_PAIRS = "flat_pairs"
 """Name under which `FlatPairs` travel through the forward passes of all layers: as an argument, so that they are there
 again when activation checkpointing runs a layer twice."""
 
@@ -66,7 +66,7 @@ def lay_end_to_end(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> 
     """
     given = {name for name, value in inputs.items() if value is not None and value is not False}
     is_usual = given <= PADDED and "decoder_input_ids" in given and len({"input_ids", "inputs_embeds"} & given) == 1
-    if not getattr(model, MARK, False) or not is_usual or labels.device.type != "cpu":
+    if not getattr(model, WITHOUT_PADDING, False) or not is_usual or labels.device.type != "cpu":
         return inputs, labels
     name = "input_ids" if "input_ids" in given else "inputs_embeds"
     states, mask = inputs[name], inputs.get("attention_mask")
@@ -80,7 +80,7 @@ def lay_end_to_end(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> 
         name: states[mask][None],
         "decoder_input_ids": inputs["decoder_input_ids"][learnt][None],
         "use_cache": False,
-        PAIRS: FlatPairs(mask.sum(dim=1).tolist(), lengths.tolist()),
+        FLAT_PAIRS: FlatPairs(mask.sum(dim=1).tolist(), lengths.tolist()),
     }
     return flat, labels[learnt][None]
 

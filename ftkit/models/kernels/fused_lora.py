@@ -15,8 +15,6 @@ from torch import nn
 
 from ftkit.models.kernels.fast_dropout import DropoutMask
 
-Forward = Callable[..., torch.Tensor]
-
 
 def use_fused_lora(model: nn.Module) -> int:
     """Let the LoRA layers of a peft model compute in one operation where nothing but plain LoRA is asked of them.
@@ -44,7 +42,9 @@ def use_fused_lora(model: nn.Module) -> int:
     return len(found)
 
 
-def _forward(module: Any, own: Forward, hidden: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+def _forward(
+    module: Any, own: Callable[..., torch.Tensor], hidden: torch.Tensor, *arguments: Any, **options: Any
+) -> torch.Tensor:
     adapter = None if arguments or options else _plain_adapter(module)
     base = module.get_base_layer()
     if adapter is None or not _is_of_one_precision(hidden, base.weight):

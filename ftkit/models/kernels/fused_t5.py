@@ -10,10 +10,8 @@ import torch
 from torch import nn
 
 from ftkit.models.kernels.fast_dropout import DropoutMask
-from ftkit.models.kernels.flat_pairs import MARK, PAIRS, FlatPairs
+from ftkit.models.kernels.flat_pairs import FLAT_PAIRS, WITHOUT_PADDING, FlatPairs
 from ftkit.models.kernels.pair_attention import pair_attention
-
-Forward = Callable[..., Any]
 
 Attended = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 """What T5's attention returns: states, the bias by position for the layers above, and weights if asked for."""
@@ -50,13 +48,13 @@ def use_fused_t5(model: nn.Module) -> int:
         module.forward = functools.partial(forwards[type(module)], module, module.forward)
     for whole in model.modules():
         if type(whole) in (t5.T5ForConditionalGeneration, mt5.MT5ForConditionalGeneration):
-            setattr(whole, MARK, True)
+            setattr(whole, WITHOUT_PADDING, True)
     return len(found)
 
 
 def _attention(
     module: Any,
-    own: Forward,
+    own: Callable[..., Any],
     hidden_states: torch.Tensor,
     mask: torch.Tensor | None = None,
     key_value_states: torch.Tensor | None = None,
@@ -64,7 +62,7 @@ def _attention(
     past_key_values: Any = None,
     **options: Any,
 ) -> Attended:
-    pairs: FlatPairs | None = options.get(PAIRS)
+    pairs: FlatPairs | None = options.get(FLAT_PAIRS)
     if pairs is None:
         return cast(
             "Attended",
@@ -106,7 +104,7 @@ def _position_bias(module: Any, length: int) -> torch.Tensor:
     return bias.contiguous()
 
 
-def _feed_forward(module: Any, own: Forward, hidden_states: torch.Tensor) -> torch.Tensor:
+def _feed_forward(module: Any, own: Callable[..., Any], hidden_states: torch.Tensor) -> torch.Tensor:
     """As T5's own, whose output layer's input is cast to float32 and back under autocast."""
     if hidden_states.device.type != "cpu":
         return cast("torch.Tensor", own(hidden_states))
@@ -140,7 +138,7 @@ class _ReluDropout(torch.autograd.Function):
         return torch.sign(output).mul_(ctx.scale).mul_(gradient), None
 
 
-def _norm(module: Any, own: Forward, hidden_states: torch.Tensor) -> torch.Tensor:
+def _norm(module: Any, own: Callable[..., Any], hidden_states: torch.Tensor) -> torch.Tensor:
     if hidden_states.device.type != "cpu":
         return cast("torch.Tensor", own(hidden_states))
     output: torch.Tensor = _RootMeanSquare.apply(hidden_states, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]

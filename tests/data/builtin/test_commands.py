@@ -6,12 +6,12 @@ from collections import Counter
 
 from ftkit.data.builtin.builtin import load_builtin
 from ftkit.data.builtin.commands import (
-    BASE,
+    BASE_CONVENTIONS,
+    COMMAND_WORDS,
     MAX_ACTIONS,
     NEW,
     NUM_BASE,
     NUM_NEW,
-    WORDS,
     command_rows,
     new_convention_rows,
 )
@@ -68,9 +68,11 @@ def test_numbers_are_all_that_a_numbered_convention_adds() -> None:
 
 def test_every_base_convention_has_as_many_rows_and_the_new_one_none() -> None:
     counted = Counter(source.split(": ")[0] + ": " for source, _, _ in command_rows())
-    assert counted == dict.fromkeys([convention.prefix for convention in BASE], NUM_BASE // len(BASE))
+    assert counted == dict.fromkeys(
+        [convention.prefix for convention in BASE_CONVENTIONS], NUM_BASE // len(BASE_CONVENTIONS)
+    )
     assert NEW.prefix not in counted
-    assert {convention.language for convention in BASE} == set(WORDS)
+    assert {convention.language for convention in BASE_CONVENTIONS} == set(COMMAND_WORDS)
 
 
 def test_no_command_is_in_two_splits_or_in_both_sets() -> None:
