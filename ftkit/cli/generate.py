@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-SHOWN_CHARACTERS = 60
+PROMPT_CHARACTERS = 60
 OUT = "where the model has no more positions"
 
 
@@ -190,4 +190,4 @@ def _show(text: str) -> None:
 
 def _short(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+    return line if len(line) <= PROMPT_CHARACTERS else line[: PROMPT_CHARACTERS - 1] + "…"

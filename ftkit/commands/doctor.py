@@ -43,7 +43,7 @@ PRELOADED = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """One thing that was looked at.
 
     Attributes:
@@ -57,7 +57,7 @@ class Finding:
     good: bool | None = None
 
 
-def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter) -> Iterator[Finding]:
+def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter) -> Iterator[Observation]:
     """Look at the machine, one finding after the other.
 
     Args:
@@ -73,13 +73,13 @@ def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter)
 
     refuse_folder(folder, wanted=folder)
     for name, version in versions().items():
-        yield Finding(name, version)
+        yield Observation(name, version)
     for name, value in hardware().items():
-        yield Finding(name, str(value))
-    yield Finding("precision", _precision())
+        yield Observation(name, str(value))
+    yield Observation("precision", _precision())
     for module, use in EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        yield Finding(module, f"installed ({use})" if there else f"not installed ({use})")
+        yield Observation(module, f"installed ({use})" if there else f"not installed ({use})")
     yield _hub(offline=offline)
     yield _disk(folder)
     if self_test:
@@ -93,22 +93,22 @@ def _precision() -> str:
     return f"what is frozen on {place('auto', use_cpu=False).reason}; what is trained in float32{mixed}"
 
 
-def _hub(*, offline: bool) -> Finding:
+def _hub(*, offline: bool) -> Observation:
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return Finding("hub", "switched off: built-in and local models and data are there all the same")
+        return Observation("hub", "switched off: built-in and local models and data are there all the same")
     from huggingface_hub import constants
 
     try:
         with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=SECONDS_FOR_HUB):
             pass
     except (OSError, ValueError) as error:
-        return Finding(
+        return Observation(
             "hub", f"{constants.ENDPOINT} cannot be reached ({getattr(error, 'reason', error)}); --offline does without"
         )
-    return Finding("hub", f"{constants.ENDPOINT} answers")
+    return Observation("hub", f"{constants.ENDPOINT} answers")
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> Observation:
     nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(nearest).free
     start = time.monotonic()
@@ -119,14 +119,16 @@ def _disk(folder: Path) -> Finding:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return Finding("disk", f"{nearest}: {failure_of_disk(error) or error}, {gibibytes(free)} are free", good=False)
+        return Observation(
+            "disk", f"{nearest}: {failure_of_disk(error) or error}, {gibibytes(free)} are free", good=False
+        )
     speed = TEST_BYTES / 2**20 / (time.monotonic() - start)
-    return Finding(
+    return Observation(
         "disk", f"{nearest}: {gibibytes(free)} are free, written at {speed:,.0f} MiB/s with fsync", good=True
     )
 
 
-def _self_test(folder: Path, *, reporter: Reporter) -> Finding:
+def _self_test(folder: Path, *, reporter: Reporter) -> Observation:
     """Train a tiny model whole, and once more with a kill and a resume; the weights must be the same bytes."""
     nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     start = time.monotonic()
@@ -149,11 +151,11 @@ def _self_test(folder: Path, *, reporter: Reporter) -> Finding:
             advance(1)
         took = time.monotonic() - start
         if codes != [0, -signal.SIGKILL, 0]:
-            return Finding("self-test", f"the processes ended with {codes}; run `ftkit train --smoke`", good=False)
+            return Observation("self-test", f"the processes ended with {codes}; run `ftkit train --smoke`", good=False)
         whole, again = (sha256_file(place / run / "model" / "model.safetensors") for run in ("whole", "killed"))
     if whole != again:
-        return Finding("self-test", "a killed and resumed run ended in other weights than a whole one", good=False)
-    return Finding("self-test", f"killed, resumed, and the same to the bit ({took:.0f} s)", good=True)
+        return Observation("self-test", "a killed and resumed run ended in other weights than a whole one", good=False)
+    return Observation("self-test", f"killed, resumed, and the same to the bit ({took:.0f} s)", good=True)
 
 
 def _processes() -> SpawnContext | ForkServerContext:

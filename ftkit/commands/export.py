@@ -20,7 +20,7 @@ from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.run import is_run
 from ftkit.storage import refuse_folder, write_json
 
-DTYPES = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 GENERATION_FILE = "generation_config.json"
 
 
@@ -31,7 +31,7 @@ class Exported(NamedTuple):
     notes: list[str]
 
 
-class Source(NamedTuple):
+class Original(NamedTuple):
     """What is exported.
 
     Attributes:
@@ -71,7 +71,7 @@ def export(
     """
     folder = model_folder(path)
     settings = adapter_settings(folder) if (folder / ADAPTER_FILE).is_file() else None
-    source = Source(path, folder, settings, Checkpoint(str(folder), folder).is_classifier)
+    source = Original(path, folder, settings, Checkpoint(str(folder), folder).is_classifier)
     rewrites = _rewrites(source, merge=merge, dtype=dtype)
     merges = merge and settings is not None
     target = (
@@ -91,12 +91,12 @@ def export(
     return Exported(target, notes)
 
 
-def _rewrites(source: Source, *, merge: bool, dtype: str | None) -> bool:
+def _rewrites(source: Original, *, merge: bool, dtype: str | None) -> bool:
     """Whether weights are written anew, by merging or by rounding; else files are copied."""
     from ftkit.models.merging import refuse_unmergeable
 
-    if dtype is not None and dtype not in DTYPES:
-        raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(DTYPES)}")
+    if dtype is not None and dtype not in PRECISIONS:
+        raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(PRECISIONS)}")
     if merge and source.settings is not None:
         refuse_unmergeable(METHODS.get(str(source.settings.get("peft_type")), ""))
     if source.settings is not None:
@@ -108,7 +108,7 @@ def _rewrites(source: Source, *, merge: bool, dtype: str | None) -> bool:
     return dtype is not None
 
 
-def refuse_target(target: Path, source: Source, *, overwrite: bool) -> None:
+def refuse_target(target: Path, source: Original, *, overwrite: bool) -> None:
     """Refuse a place for the export; called before any work.
 
     Raises:
@@ -153,11 +153,11 @@ def _open_up(folder: Path) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
-def _write_plain(source: Source, staging: Path, *, dtype: str, trust_remote_code: bool) -> list[str]:
+def _write_plain(source: Original, staging: Path, *, dtype: str, trust_remote_code: bool) -> list[str]:
     from ftkit.models.merging import merge_classifier, merge_saved_lm
-    from ftkit.models.placement import DTYPES as PRECISIONS
+    from ftkit.models.placement import DTYPES
 
-    precision = PRECISIONS[dtype]
+    precision = DTYPES[dtype]
     if source.is_classifier:
         merged = merge_classifier(source.folder, staging, dtype=precision)
     else:
@@ -170,7 +170,7 @@ def _write_plain(source: Source, staging: Path, *, dtype: str, trust_remote_code
     return notes
 
 
-def _take_along(source: Source, staging: Path, *, name: str) -> None:
+def _take_along(source: Original, staging: Path, *, name: str) -> None:
     """Put everything but the weights into a folder of new weights."""
     from ftkit.decoding.prompts import form_of
 
@@ -236,7 +236,7 @@ def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, m
     write_card(replace(card, library=library, loading=loading, made=[made, *card.made]), folder)
 
 
-def _copy(source: Source, staging: Path, target: Path) -> list[str]:
+def _copy(source: Original, staging: Path, target: Path) -> list[str]:
     shutil.copytree(source.folder, staging, dirs_exist_ok=True)
     if source.settings is None:
         return []

@@ -18,7 +18,7 @@ from ftkit.models.saved_folder import PROMPTING_FILE, language_model_folder, rec
 MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
 """Settings of a generation_config.json that are knobs here."""
 
-OWN_KEYS = ("generated", "new_tokens", "stopped")
+ANSWERED = ("generated", "new_tokens", "stopped")
 
 
 def measured_decoding(folder: Path) -> dict[str, Any]:
@@ -117,4 +117,4 @@ def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:
     A column that is called like one of those three gets `input_` before its name.
     """
     answer = (continuation.text, continuation.num_tokens, continuation.stopped)
-    return beside(ask.values, OWN_KEYS) | dict(zip(OWN_KEYS, answer, strict=True))
+    return beside(ask.values, ANSWERED) | dict(zip(ANSWERED, answer, strict=True))

@@ -60,7 +60,7 @@ def _task_asked(task: str | None, start: str | None, named: Mapping[str, str]) -
     if start is not None:
         says[f"--from {start}"] = (task_of_recipe(starting_point(start)),)
     for kind in named:
-        theirs = tuple(name for name in TASKS if task_of(name).has_column(kind))
+        theirs = tuple(name for name in TASKS if kind in task_of(name).columns)
         if len(theirs) < len(TASKS):
             says[f"--{kind.replace('_', '-')}-column"] = theirs
     for (one, its), (other, others) in combinations(says.items(), 2):

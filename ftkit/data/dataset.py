@@ -15,6 +15,9 @@ from ftkit.data.duplicates import prompt_keys, text_columns, text_keys
 from ftkit.data.prompting import Prompting
 from ftkit.storage import sha256_texts
 
+BATCH_ROWS, BATCH_CHARACTERS = 10_000, 1 << 26
+"""Rows, and characters, of which an array is made at once: as many as one of strings can hold."""
+
 
 @dataclass(frozen=True)
 class Split:

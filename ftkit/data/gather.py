@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ftkit.data.dataset import SkippedRow, integers, strings
+from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, SkippedRow, integers, strings
 from ftkit.data.labels import Seen, spelling, unknown
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 
-_BATCH_ROWS = 10_000
-_BATCH_CHARACTERS = 1 << 26
 _SHOWN = 5
 
 
@@ -122,7 +120,7 @@ def _batches(
             column.append(text)
             size += len(text)
         # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
-        if len(columns[0]) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+        if len(columns[0]) == BATCH_ROWS or size > BATCH_CHARACTERS:
             yield columns
             columns, size = [[] for _ in checker.columns], 0
     if columns[0]:

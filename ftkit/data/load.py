@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import Split, Splits, booleans, strings
+from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, booleans, strings
 from ftkit.data.form import Form, Record
 from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
 from ftkit.data.prompting import check_fields
@@ -23,9 +23,6 @@ from ftkit.recipe.schema import DataSpec
 
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
-
-_BATCH_ROWS = 10_000
-_BATCH_CHARACTERS = 1 << 26
 
 
 def read_splits(
@@ -160,7 +157,7 @@ def _batches(read: _Read, form: Form) -> Iterator[list[Record]]:
         records.append(record)
         size += sum(map(len, record))
         # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
-        if len(records) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+        if len(records) == BATCH_ROWS or size > BATCH_CHARACTERS:
             yield records
             records, size = [], 0
     if records:

@@ -14,15 +14,15 @@ from ftkit.data.columns.pairs import pair_by_name
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, relative
 
-MAX_ROWS = 20_000
+ROWS_SEEN = 20_000
 """Rows looked at; enough to tell a label from a text, and quick on any file."""
-SMALL = 200
+FEW_ROWS = 200
 """Rows below which a fifth, not a tenth, is split off for validation: a tenth would measure next to nothing."""
 LABELS_SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Head:
+class FileHead:
     """The first rows of a file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Head:
     @property
     def validation_share(self) -> float:
         """What is split off where no validation set lies beside the file."""
-        return 0.1 if self.is_text_file or len(self.rows) >= SMALL else 0.2
+        return 0.1 if self.is_text_file or len(self.rows) >= FEW_ROWS else 0.2
 
     def guess(self) -> ColumnGuess:
         """The columns of a text and its label."""
@@ -56,7 +56,7 @@ class Head:
         return guess_columns(self.rows, **columns)
 
 
-def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
+def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHead:
     """Read the first rows of a file, or of the one called train in a folder.
 
     Raises:
@@ -66,8 +66,8 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
     from ftkit.data.reading.nested import names_within
 
     data = _training_file(data)
-    seen = list(islice(iter_rows(data, encoding=encoding), MAX_ROWS + 1))
-    complete, seen = len(seen) <= MAX_ROWS, seen[:MAX_ROWS]
+    seen = list(islice(iter_rows(data, encoding=encoding), ROWS_SEEN + 1))
+    complete, seen = len(seen) <= ROWS_SEEN, seen[:ROWS_SEEN]
     rows = [row.values for row in seen if not isinstance(row, BadRow)]
     if not rows:
         first = next((row for row in seen if isinstance(row, BadRow)), None)
@@ -80,7 +80,7 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> Head:
         if name not in columns:
             option = f"--{kind.replace('_', '-')}-column"
             raise UserError(f"no column {name!r} ({option})", where=str(data), fix=f"columns: {some(columns)}")
-    return Head(data, rows, complete, len(seen) - len(rows), named)
+    return FileHead(data, rows, complete, len(seen) - len(rows), named)
 
 
 def _training_file(data: Path) -> Path:
@@ -113,7 +113,7 @@ def _siblings_of(data: Path) -> dict[str, Path]:
 
 
 def recipe_for(
-    head: Head,
+    head: FileHead,
     text: str,
     values: Mapping[str, object],
     *,
@@ -148,13 +148,13 @@ def recipe_for(
     return NewRecipe(fill(text, filled), (*assumed, *measured), (*warnings, *bad))
 
 
-def rows_seen(head: Head) -> str:
+def rows_seen(head: FileHead) -> str:
     """How many rows were looked at, in words."""
     what = "lines" if head.is_text_file else "rows"
     return f"{len(head.rows):,} {what}" if head.complete else f"the first {len(head.rows):,} {what}"
 
 
-def is_labelled(head: Head) -> bool:
+def is_labelled(head: FileHead) -> bool:
     """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
     guess, pair = head.guess(), pair_by_name(head.rows)
     if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
@@ -164,7 +164,7 @@ def is_labelled(head: Head) -> bool:
     return pair.source is not None and pair.source.strip().lower() in TEXT_NAMES
 
 
-def labelled_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
+def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -> NewRecipe:
     """Fill a starting point in for texts and their labels.
 
     Args: as for `recipe_for`.

@@ -23,7 +23,7 @@ PLAIN_COLUMNS = ("prompt", "text", "content")
 """Columns of a file that hold whole prompts, whatever the columns of the training data were called."""
 
 
-class Form(NamedTuple):
+class PromptForm(NamedTuple):
     """The form of a model's inputs, and what was assumed of it when nothing says it."""
 
     prompting: Prompting
@@ -50,7 +50,7 @@ class Ask:
         return self.text if self.text is not None else self.messages[-1]["content"]
 
 
-def form_of(folder: Path, *, raw: bool = False) -> Form:
+def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
     """How the inputs of a saved language model are written, told from its files alone.
 
     Args:
@@ -62,18 +62,18 @@ def form_of(folder: Path, *, raw: bool = False) -> Form:
     """
     file = folder / PROMPTING_FILE
     if raw:
-        return Form(Prompting("text"), None)
+        return PromptForm(Prompting("text"), None)
     if file.is_file():
         try:
-            return Form(Prompting.from_dict(json.loads(file.read_text(encoding="utf-8"))), None)
+            return PromptForm(Prompting.from_dict(json.loads(file.read_text(encoding="utf-8"))), None)
         except (ValueError, TypeError) as error:
             raise UserError(
                 f"it cannot be read: {error}", where=str(file), fix="add --raw to send prompts as they are"
             ) from error
     if has_chat_template(folder):
         assumed = "prompts are the user's turn in its chat template (--raw: as they are)"
-        return Form(Prompting("chat"), f"{folder} does not say how it was trained: {assumed}")
-    return Form(Prompting("text"), f"{folder} does not say how it was trained: prompts are sent as they are")
+        return PromptForm(Prompting("chat"), f"{folder} does not say how it was trained: {assumed}")
+    return PromptForm(Prompting("text"), f"{folder} does not say how it was trained: prompts are sent as they are")
 
 
 def typed_prompts(

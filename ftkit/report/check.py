@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ftkit.training.plan import Plan
 
 NAME_WIDTH, COUNT_WIDTH = 28, 12
+EXAMPLES, EXAMPLE_TOKENS = 2, 400
+"""Training examples that are shown, and tokens of each."""
 WIDEST_VALUE = 48
 """Characters of a recipe's value that push where it came from no further."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ftkit.data.dataset import Splits
     from ftkit.data.gather import Source
-    from ftkit.data.look import Head
+    from ftkit.data.look import FileHead
     from ftkit.diagnosis.measurements import Unit
     from ftkit.evaluation.subject import Gathered, Subject
     from ftkit.models.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ ANSWERED_BY = {
     "rehearse": "train",
     "finetune": "train",
     "check_data": "check",
-    "has_column": "new",
+    "columns": "new",
     "usual_start": "new",
     "told_by": "new",
     "new_recipe": "new",
@@ -65,6 +65,8 @@ class Task(Protocol):
 
     unit: Unit
     """What its losses are means over."""
+    columns: frozenset[str]
+    """Kinds of columns that its examples may have, as `ftkit new` can be told them: text, label, prompt, ..."""
     losses_alone: Mapping[str, object]
     """Recipe keys that keep a training from measuring more than losses, and their values."""
 
@@ -128,9 +130,6 @@ class Task(Protocol):
             UserError: a model, a base or a reference that cannot be read.
         """
 
-    def has_column(self, kind: str) -> bool:
-        """Whether examples have a column of a kind that `ftkit new` can be told: text, label, prompt, ..."""
-
     def usual_start(self, named: Collection[str]) -> str:
         """The starting point of a new recipe where neither one nor data is named.
 
@@ -138,13 +137,13 @@ class Task(Protocol):
             named: kinds of columns that are named.
         """
 
-    def told_by(self, head: Head) -> str | None:
+    def told_by(self, head: FileHead) -> str | None:
         """Why data are for this task, in words, which may be none; None where they do not look like it.
 
         Tasks are asked in their order, so those asked later need not look for the earlier ones' data.
         """
 
-    def new_recipe(self, head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+    def new_recipe(self, head: FileHead, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
         """Fill a starting point in for a data file.
 
         Args:

@@ -12,7 +12,7 @@ from ftkit.commands.predict import FileColumns, text_rows
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.classifier import open_classifier
 from ftkit.runs import run as runs
-from ftkit.tasks.classification.scores import CHUNK_ROWS, TextRow, predict_rows
+from ftkit.tasks.classification.scores import ROWS_AT_A_TIME, TextRow, predict_rows
 
 
 def records(text: str) -> list[dict]:
@@ -122,16 +122,16 @@ def test_rows_stream_through_and_stay_in_order_across_chunks(classifier):
 
     def rows():
         nonlocal read
-        for number in range(CHUNK_ROWS + 100):
+        for number in range(ROWS_AT_A_TIME + 100):
             read += 1
             yield TextRow(f"win {number}" if number % 3 else "lunch", None, {"n": number})
 
     predictions = predict_rows(classifier, rows())
     first = next(predictions)
-    assert read == CHUNK_ROWS, "more of the file is held than one chunk"
+    assert read == ROWS_AT_A_TIME, "more of the file is held than one chunk"
     found = [first, *predictions]
-    assert [row["n"] for row in found] == list(range(CHUNK_ROWS + 100))
-    chosen = [0, 1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 99]
+    assert [row["n"] for row in found] == list(range(ROWS_AT_A_TIME + 100))
+    chosen = [0, 1, ROWS_AT_A_TIME - 1, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 99]
     alone = [TextRow(f"win {number}" if number % 3 else "lunch", None, {}) for number in chosen]
     for number, expected in zip(chosen, predict_rows(classifier, alone), strict=True):
         assert found[number]["scores"] == pytest.approx(expected["scores"], abs=1e-5)

@@ -13,7 +13,7 @@ from ftkit.recipe.schema import Recipe
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn
 
-STEPS = 2
+SMOKE_STEPS = 2
 NEW_TOKENS = 8
 MOST_BEAMS = 2
 
@@ -147,7 +147,7 @@ def _has(stand_in: StandIn, names: list[str]) -> bool:
 def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
     spec = recipe.training
     values: dict[str, Any] = {
-        "max_steps": STEPS,
+        "max_steps": SMOKE_STEPS,
         "use_cpu": True,
         "bf16": False,
         "fp16": False,

@@ -20,7 +20,7 @@ from ftkit.recipe.schema import DataSpec
 
 ROWS_READ = 10_000
 """Rows of each file that are read and checked in full."""
-ROWS_SEARCHED = 1_000_000
+ROWS_FOR_LABELS = 1_000_000
 """Rows of a training file that are searched for labels which its first rows do not have; a second and a half of CSV."""
 ROWS_OF_LABEL = 8
 """A label is searched for until there are so many rows of it: enough to split some off."""
@@ -65,7 +65,7 @@ class FirstRows:
                 yield row
             if number == self.limit:
                 self.cut.add(source.name)
-            if number >= (max(ROWS_SEARCHED, self.limit) if source.split == "train" and column else self.limit):
+            if number >= (max(ROWS_FOR_LABELS, self.limit) if source.split == "train" and column else self.limit):
                 return
 
     def _label_column(self, sample: list[Row | BadRow]) -> str | None:

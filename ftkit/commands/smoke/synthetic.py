@@ -10,7 +10,7 @@ from typing import Any
 from ftkit.data.prompting import parse_template
 from ftkit.recipe.schema import DataSpec
 
-ROWS = 64
+MADE_UP_ROWS = 64
 _SUBJECTS = ("the parcel", "my account", "this film", "a question", "the report", "our order", "the answer")
 _VERBS = ("came late", "works again", "is hard to read", "was sent twice", "surprised everybody", "costs too much")
 _LONG = 40
@@ -36,12 +36,12 @@ def write_made_up(spec: DataSpec, folder: Path, *, labels: Sequence[str]) -> Dat
 
 def write_made_up_language(spec: DataSpec, folder: Path) -> DataSpec:
     """The same for a language model: chats, prompts with completions or texts, in the columns that `spec` names."""
-    return _write(spec, folder, ROWS, lambda index, shift: _nested(_language_row(spec, index, shift=shift)))
+    return _write(spec, folder, MADE_UP_ROWS, lambda index, shift: _nested(_language_row(spec, index, shift=shift)))
 
 
 def write_made_up_pairs(spec: DataSpec, folder: Path) -> DataSpec:
     """The same for sources and targets; labels that are written as text are made up by `write_made_up`."""
-    return _write(spec, folder, ROWS, lambda index, shift: _nested(_pair_row(spec, index, shift=shift)))
+    return _write(spec, folder, MADE_UP_ROWS, lambda index, shift: _nested(_pair_row(spec, index, shift=shift)))
 
 
 def _write(spec: DataSpec, folder: Path, num_rows: int, row: Callable[[int, int], dict[str, Any]]) -> DataSpec:
@@ -55,7 +55,7 @@ def _write(spec: DataSpec, folder: Path, num_rows: int, row: Callable[[int, int]
 
 
 def _rows(names: Sequence[str]) -> int:
-    return max(ROWS, 3 * len(names))
+    return max(MADE_UP_ROWS, 3 * len(names))
 
 
 def _row(spec: DataSpec, index: int, *, shift: int, label: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ COMPLETIONS_OF_PROMPT = {
     "input": ("output", "response", "completion"),
 }
 """Usual name of a prompt column -> those of its completion, the likeliest first."""
-CONTEXT_NAMES = ("input", "context")
+BELOW_NAMES = ("input", "context")
 """Usual names of a column with what an instruction or a question is about."""
 _LANGUAGE_TEXT_NAMES = ("text", "content")
 """Names that win where several columns hold text."""
@@ -103,7 +103,7 @@ def _context(
     rows: Sequence[Mapping[str, object]], by_lower: Mapping[str, str], *, taken: tuple[str, str]
 ) -> str | None:
     """The column of what the prompt is about, when any row has something in it."""
-    columns = (by_lower[name] for name in CONTEXT_NAMES if name in by_lower and by_lower[name] not in taken)
+    columns = (by_lower[name] for name in BELOW_NAMES if name in by_lower and by_lower[name] not in taken)
     for column in columns:
         values = [row.get(column) for row in rows]
         if any(isinstance(value, str) and value.strip() for value in values):

@@ -9,11 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.reading.rows import ROWS_AT_ONCE, BadRow, Row
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 
-_BATCH_ROWS = 10_000
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """ValueError and OverflowError come from bytes that are no UTF-8 and from dates that Python cannot hold."""
 
@@ -25,7 +24,7 @@ def iter_parquet(path: Path) -> Iterator[Row | BadRow]:
     check_readable(path)
     try:
         with pq.ParquetFile(path) as file:
-            yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS))
+            yield from _rows(file.iter_batches(batch_size=ROWS_AT_ONCE))
     except _UNREADABLE as error:
         raise _broken(path, "Parquet", error) from error
 
@@ -56,8 +55,8 @@ def _rows(batches: Iterator[Any]) -> Iterator[Row]:
     number = 0
     for batch in batches:
         names = batch.schema.names
-        for start in range(0, batch.num_rows, _BATCH_ROWS):
-            part = batch.slice(start, _BATCH_ROWS)
+        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+            part = batch.slice(start, ROWS_AT_ONCE)
             for values in zip(*(part.column(name).to_pylist() for name in names), strict=True):
                 number += 1
                 yield Row(number, dict(zip(names, values, strict=True)))

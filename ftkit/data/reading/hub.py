@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.gather import Source
-from ftkit.data.reading.rows import Row
+from ftkit.data.reading.rows import ROWS_AT_ONCE, Row
 from ftkit.errors import UserError
 
-_BATCH_ROWS = 10_000
 _REMEDY = "check the name and the network; or save it as files and name them in data.train_file"
 
 
@@ -52,7 +51,7 @@ def dataset_source(name: str, split: str, dataset: Any) -> Source:
 
 def _rows(dataset: Any) -> Iterator[Row]:
     number = 0
-    for table in dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+    for table in dataset.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
         names = table.column_names
         for values in zip(*(table.column(name).to_pylist() for name in names), strict=True):
             number += 1

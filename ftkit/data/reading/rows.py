@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+ROWS_AT_ONCE = 10_000
+"""Rows of a columnar file that are turned into values together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

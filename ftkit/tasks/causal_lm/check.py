@@ -6,7 +6,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from ftkit.recipe.schema import Recipe
     from ftkit.tasks.causal_lm.audit import TokenReport
 
-EXAMPLES = 2
-EXAMPLE_TOKENS = 400
-"""Tokens of an example that are shown."""
-EXAMPLE_CHARACTERS = 600
+MARKED_CHARACTERS = 600
 LEARNT_MARKS = ("⟦", "⟧")
 """What is learnt stands between them."""
 
@@ -86,7 +83,7 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
 def _example_lines(examples: list[str]) -> list[str]:
     lines = ["the first examples as the model will see them; what is learnt stands in ⟦ ⟧"]
     for example in examples:
-        lines += ["  " + shortened(example, EXAMPLE_CHARACTERS).replace("\n", "\n  "), ""]
+        lines += ["  " + shortened(example, MARKED_CHARACTERS).replace("\n", "\n  "), ""]
     return lines
 
 

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Literal
 
 from ftkit.data.columns.language import LanguageColumns, describe_unclear, guess_language_columns
 from ftkit.data.columns.names import columns_of
-from ftkit.data.look import Head, recipe_for, rows_seen
+from ftkit.data.look import FileHead, recipe_for, rows_seen
 from ftkit.errors import UserError
 from ftkit.recipe.new import starting_point
 
 if TYPE_CHECKING:
     from ftkit.recipe.new import NewRecipe
 
-COLUMNS = ("text", "prompt", "completion", "messages")
-STARTING_POINT = {"text": "causal-lm-lora", "completion": "instruct", "chat": "instruct"}
+KINDS = ("text", "prompt", "completion", "messages")
+columns = frozenset(KINDS)
+START_OF_KIND = {"text": "causal-lm-lora", "completion": "instruct", "chat": "instruct"}
 """Kind of data -> the starting point where none is named."""
 FORM_KEYS = ("text_column", "prompt_column", "completion_column", "messages_column", "template")
 """Keys of `data` that say what an example is: a recipe has those of one form."""
 SEPARATOR = "<|endoftext|>"
 """What commonly stands between the documents of a text file."""
-LEARNT = {"text": "everything", "completion": "the completion and its end", "chat": "the assistant's turns"}
+LEARNT_OF_KIND = {"text": "everything", "completion": "the completion and its end", "chat": "the assistant's turns"}
 
 _TAUGHT_TO_CHAT = re.compile(
     r"instruct|chat|(^|[-_/])(it|sft|dpo|rlhf)($|[-_])|qwen3-[0-9.]+b$|smollm3-3b$"
@@ -32,17 +33,12 @@ _TAUGHT_TO_CHAT = re.compile(
 )
 
 
-def has_column(kind: str) -> bool:
-    """Whether an example of the task has such a column."""
-    return kind in COLUMNS
-
-
 def usual_start(named: Collection[str]) -> str:
     """The starting point where neither one nor data is named."""
-    return STARTING_POINT["completion" if set(named) & set(COLUMNS[1:]) else "text"]
+    return START_OF_KIND["completion" if set(named) & set(KINDS[1:]) else "text"]
 
 
-def told_by(head: Head) -> str | None:
+def told_by(head: FileHead) -> str | None:
     """Why the data are for this task, in words; None where they do not look like it."""
     if head.is_text_file:
         return "task causal_lm: a text file has no labels"
@@ -53,7 +49,7 @@ def told_by(head: Head) -> str | None:
     return f"task causal_lm: the file holds {what}; --task classification would make a classifier"
 
 
-def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+def new_recipe(head: FileHead, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
     """Fill a starting point in for a data file.
 
     Raises:
@@ -70,7 +66,7 @@ def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) 
     part = "of the documents are" if found.kind == "text" else "of the rows are"
     return recipe_for(
         head,
-        starting_point(start or STARTING_POINT[found.kind]),
+        starting_point(start or START_OF_KIND[found.kind]),
         values,
         path=path,
         model=model,
@@ -83,7 +79,7 @@ def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) 
     )
 
 
-def _columns(head: Head) -> LanguageColumns:
+def _columns(head: FileHead) -> LanguageColumns:
     """What the options name, or else what the names of the columns say."""
     found = LanguageColumns("text") if head.is_text_file else _named_columns(head) or guess_language_columns(head.rows)
     if found.kind is None:
@@ -92,7 +88,7 @@ def _columns(head: Head) -> LanguageColumns:
     return found
 
 
-def _named_columns(head: Head) -> LanguageColumns | None:
+def _named_columns(head: FileHead) -> LanguageColumns | None:
     """The form of which the options name every column; None where they name nothing."""
     named = head.named
     if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):
@@ -103,7 +99,7 @@ def _named_columns(head: Head) -> LanguageColumns | None:
         return None
     kind: Literal["text", "completion", "chat"]
     kind = "text" if "text" in named else "chat" if "messages" in named else "completion"
-    text, prompt, completion, messages = map(named.get, COLUMNS)
+    text, prompt, completion, messages = map(named.get, KINDS)
     return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
 
 
@@ -111,7 +107,7 @@ def _form(found: LanguageColumns) -> dict[str, str]:
     """Keys of the recipe's `data` that say what an example is; none for a text file, which has no columns."""
     if found.template is not None:
         return {"template": found.template}
-    return {f"{kind}_column": column for kind in COLUMNS if (column := getattr(found, kind)) is not None}
+    return {f"{kind}_column": column for kind in KINDS if (column := getattr(found, kind)) is not None}
 
 
 def _chat_template(found: LanguageColumns, model: str | None) -> str | None:
@@ -121,7 +117,7 @@ def _chat_template(found: LanguageColumns, model: str | None) -> str | None:
     return "plain"
 
 
-def _assumptions(head: Head, found: LanguageColumns, *, separated: bool, template: str | None) -> list[str]:
+def _assumptions(head: FileHead, found: LanguageColumns, *, separated: bool, template: str | None) -> list[str]:
     assumed = []
     if separated:
         assumed.append(f"documents are separated by {SEPARATOR}, which the file has")
@@ -131,4 +127,4 @@ def _assumptions(head: Head, found: LanguageColumns, *, separated: bool, templat
         assumed.append("chats are written as the model's own template says, for its name tells of chats")
     elif found.kind == "chat":
         assumed.append(f"chats are written in a {template} way; without chat_template the model's own template decides")
-    return [*assumed, f"what is learnt: {LEARNT[str(found.kind)]}"]
+    return [*assumed, f"what is learnt: {LEARNT_OF_KIND[str(found.kind)]}"]

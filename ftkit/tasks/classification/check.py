@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.check import EXAMPLES, DataCheck, count_lines, listed
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROWS_TOKENIZED = 20_000
 """Rows of each split whose tokens are counted; of more, the first that many."""
 MOST_LABELS = 20
-EXAMPLE_CHARACTERS = 300
+INPUT_CHARACTERS = 300
 
 
 def check_data(recipe: Recipe) -> DataCheck:
@@ -49,7 +49,7 @@ def check_data(recipe: Recipe) -> DataCheck:
         warnings=[*_cut_warnings(tokens["train"]), *found.warnings],
         examples=[
             "two examples as the model will see them",
-            *(f"  {shortened(shown['input'], EXAMPLE_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
+            *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
         ],
         figures={
             "audit": found.to_dict(),
@@ -78,7 +78,7 @@ def _token_lengths(tokenizer: Any, split: Split) -> Any:
 
 def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> list[dict[str, str]]:
     examples = []
-    for row in splits.train.table.slice(0, 2).to_pylist():
+    for row in splits.train.table.slice(0, EXAMPLES).to_pylist():
         ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
         examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
     return examples

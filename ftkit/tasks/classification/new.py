@@ -6,18 +6,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftkit.data.look import Head, is_labelled, labelled_recipe
+from ftkit.data.look import FileHead, is_labelled, labelled_recipe
 from ftkit.recipe.new import starting_point
 
 if TYPE_CHECKING:
     from ftkit.recipe.new import NewRecipe
 
-COLUMNS = ("text", "text_pair", "label")
-
-
-def has_column(kind: str) -> bool:
-    """Whether an example of the task has such a column."""
-    return kind in COLUMNS
+columns = frozenset({"text", "text_pair", "label"})
 
 
 def usual_start(named: Collection[str]) -> str:
@@ -25,11 +20,11 @@ def usual_start(named: Collection[str]) -> str:
     return "text-pairs" if "text_pair" in named else "classify-frozen"
 
 
-def told_by(head: Head) -> str | None:
+def told_by(head: FileHead) -> str | None:
     """Why the data are for this task, in words, which may be none; None where they do not look like it."""
     return "" if is_labelled(head) else None
 
 
-def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+def new_recipe(head: FileHead, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
     """Fill a starting point in for a data file."""
     return labelled_recipe(head, starting_point(start or usual_start(head.named)), path=path, model=model)

@@ -23,11 +23,11 @@ from ftkit.models.scoring import score_logits
 from ftkit.progress import Advance
 from ftkit.tasks.task import ReadBack
 
-CHUNK_ROWS = 4_096
+ROWS_AT_A_TIME = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""
 
-TOKENS_A_BATCH = 4_096
-OWN_KEYS = ("label", "score", "scores")
+TOKENS_AT_A_TIME = 4_096
+PREDICTED = ("label", "score", "scores")
 
 unit: Unit = "example"
 
@@ -59,10 +59,10 @@ def predict_rows(
     A column of the row that is called like one of those three gets `input_` before its name.
     """
     remaining = iter(rows)
-    while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
+    while chunk := list(itertools.islice(remaining, ROWS_AT_A_TIME)):
         for row, probability in zip(chunk, softmax(_logits(classifier, chunk, advance)), strict=True):
             said = describe_prediction(probability, label_names=classifier.label_names)
-            yield beside(row.values, OWN_KEYS) | said
+            yield beside(row.values, PREDICTED) | said
 
 
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:  # noqa: ARG001
@@ -84,7 +84,7 @@ def _logits(classifier: Classifier, rows: Sequence[TextRow], advance: Advance = 
     """Logits (N, K) of some rows."""
     pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
     tokens = tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
-    batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH)
+    batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_AT_A_TIME)
     return score_logits(
         classifier.module,
         ((batch, tokens.stack(batch)) for batch in batches),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.evaluate import losses_alone as losses_alone
     from ftkit.tasks.seq2seq.evaluate import measure as measure
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
-    from ftkit.tasks.seq2seq.new import has_column as has_column
+    from ftkit.tasks.seq2seq.new import columns as columns
     from ftkit.tasks.seq2seq.new import new_recipe as new_recipe
     from ftkit.tasks.seq2seq.new import told_by as told_by
     from ftkit.tasks.seq2seq.new import usual_start as usual_start

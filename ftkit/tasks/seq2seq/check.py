@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import DataCheck, count_lines, listed
+from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from ftkit.recipe.schema import Recipe
     from ftkit.tasks.seq2seq.audit import PairTokenReport
 
-EXAMPLES = 2
-EXAMPLE_TOKENS = 400
-"""Tokens of a source, and of a target, that are shown."""
-EXAMPLE_CHARACTERS = 400
+SIDE_CHARACTERS = 400
 
 
 def check_data(recipe: Recipe) -> DataCheck:
@@ -98,7 +95,7 @@ def _example_lines(examples: list[dict[str, str]]) -> list[str]:
     lines = ["the first examples as the model will see them"]
     for example in examples:
         for side, text in example.items():
-            lines.append(f"  {side}  " + shortened(text, EXAMPLE_CHARACTERS).replace("\n", "\n          "))
+            lines.append(f"  {side}  " + shortened(text, SIDE_CHARACTERS).replace("\n", "\n          "))
         lines.append("")
     return lines
 

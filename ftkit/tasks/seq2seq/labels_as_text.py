@@ -7,16 +7,13 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from ftkit.data.dataset import Split, Splits, integers, strings
+from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
 from ftkit.data.gather import Columns, Source
 from ftkit.data.labelled import load_labelled
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.generative_rules import LEARN
 from ftkit.recipe.schema import DataSpec
-
-_BATCH_ROWS = 5_000
-_BATCH_CHARACTERS = 1 << 26
 
 
 def load_labels_as_text(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
@@ -92,14 +89,14 @@ def _prompts(split: Split, prompting: Prompting, columns: Columns) -> Iterator[l
     """In batches that an array of strings can hold."""
     prompts: list[str] = []
     size = 0
-    for batch in split.table.to_batches(max_chunksize=_BATCH_ROWS):
+    for batch in split.table.to_batches(max_chunksize=BATCH_ROWS):
         texts = batch.column("text").to_pylist()
         seconds = batch.column("text_pair").to_pylist() if columns.pair is not None else texts
         for text, second in zip(texts, seconds, strict=True):
             fields = {columns.text: text} if columns.pair is None else {columns.text: text, columns.pair: second}
             prompts.append(fill(prompting.parsed.prompt, fields))
             size += len(prompts[-1])
-            if len(prompts) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+            if len(prompts) == BATCH_ROWS or size > BATCH_CHARACTERS:
                 yield prompts
                 prompts, size = [], 0
     if prompts:

@@ -8,32 +8,28 @@ from pathlib import Path
 
 from ftkit.data.columns.names import columns_of
 from ftkit.data.columns.pairs import PairColumns, describe_unclear, guess_pair_columns, pair_by_name
-from ftkit.data.look import Head, is_labelled, labelled_recipe, recipe_for, rows_seen, some
+from ftkit.data.look import FileHead, is_labelled, labelled_recipe, recipe_for, rows_seen, some
 from ftkit.errors import UserError
 from ftkit.recipe.defaults import LABEL_TEXT_METRICS
 from ftkit.recipe.new import NewRecipe, fill, starting_point
 
-STARTING_POINT = {"pair": "seq2seq-full", "label": "text-to-text-classification"}
-"""What the data holds -> the starting point where none is named."""
+OF_PAIRS, OF_LABELS = "seq2seq-full", "text-to-text-classification"
+"""Starting points where none is named, by what the data holds."""
 
 _OF_LABELS, _OF_PAIRS = {"text", "text_pair", "label"}, {"source", "target"}
+columns = frozenset({"text", "text_pair", "label", "source", "target"})
 _OPTIONS = "--source-column and --target-column"
 _PAIR_KEYS = ("source_column", "target_column", "references_column", "template")
 _LABEL_KEYS = ("labels_as_text", "text_column", "text_pair_column", "label_column", "label_names")
 _TEXT_METRICS = ["perplexity", "exact_match", "chrf", "rougeL"]
 
 
-def has_column(kind: str) -> bool:
-    """Whether an example of the task has such a column."""
-    return kind in _OF_LABELS | _OF_PAIRS
-
-
 def usual_start(named: Collection[str]) -> str:
     """The starting point where neither one nor data is named."""
-    return STARTING_POINT["label" if {"label", "text_pair"} & set(named) else "pair"]
+    return OF_LABELS if {"label", "text_pair"} & set(named) else OF_PAIRS
 
 
-def told_by(head: Head) -> str | None:
+def told_by(head: FileHead) -> str | None:
     """Why the data are for this task, in words; None where they do not look like it."""
     otherwise = "--task classification would make a classifier"
     pair = pair_by_name(head.rows)
@@ -44,18 +40,18 @@ def told_by(head: Head) -> str | None:
     return None
 
 
-def new_recipe(head: Head, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
+def new_recipe(head: FileHead, *, start: str | None, path: Path, model: str | None) -> NewRecipe:
     """Fill a starting point in for a data file.
 
     Raises:
         UserError: source and target, or text and label, are not obvious and not named; options name both kinds.
     """
     if _holds_labels(head):
-        return _label_recipe(head, starting_point(start or STARTING_POINT["label"]), path=path, model=model)
-    return _pair_recipe(head, starting_point(start or STARTING_POINT["pair"]), path=path, model=model)
+        return _label_recipe(head, starting_point(start or OF_LABELS), path=path, model=model)
+    return _pair_recipe(head, starting_point(start or OF_PAIRS), path=path, model=model)
 
 
-def _holds_labels(head: Head) -> bool:
+def _holds_labels(head: FileHead) -> bool:
     """Whether a file is a data set for classification: by the options, by names of columns, else by their contents."""
     named = head.named.keys()
     if named & _OF_LABELS and named & _OF_PAIRS:
@@ -69,7 +65,7 @@ def _holds_labels(head: Head) -> bool:
     return guess.text is not None and guess.label is not None and pair_by_name(head.rows) is None
 
 
-def _label_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
+def _label_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -> NewRecipe:
     values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in _PAIR_KEYS), None)
     values |= {"data.labels_as_text": True, "data.text_pair_column": None}
     if not _learns_labels(text):
@@ -78,7 +74,7 @@ def _label_recipe(head: Head, text: str, *, path: Path, model: str | None) -> Ne
     return NewRecipe(new.text, (*new.assumed, "what is learnt: the name of the label, as a text"), new.warnings)
 
 
-def _pair_recipe(head: Head, text: str, *, path: Path, model: str | None) -> NewRecipe:
+def _pair_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -> NewRecipe:
     found = _columns(head)
     # every form but one is commented out: a recipe that names two is refused
     values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in (*_PAIR_KEYS, *_LABEL_KEYS)), None)
@@ -102,20 +98,20 @@ def _learns_labels(text: str) -> bool:
     return re.search(r"^  labels_as_text: true", text, re.MULTILINE) is not None
 
 
-def _columns(head: Head) -> PairColumns:
+def _columns(head: FileHead) -> PairColumns:
     """Source and target."""
     if head.is_text_file:
         fix = "write source and target side by side, as CSV or JSON lines"
         raise UserError("a text file has no columns", where=str(head.path), fix=fix)
     found = _named_columns(head) or guess_pair_columns(head.rows)
     if found.source is None or found.target is None:
-        columns = columns_of(head.rows)
-        fix = f"say {_OPTIONS}; columns: {some(found.candidates or columns)}"
-        raise UserError(describe_unclear(columns, found), where=str(head.path), fix=fix)
+        there = columns_of(head.rows)
+        fix = f"say {_OPTIONS}; columns: {some(found.candidates or there)}"
+        raise UserError(describe_unclear(there, found), where=str(head.path), fix=fix)
     return found
 
 
-def _named_columns(head: Head) -> PairColumns | None:
+def _named_columns(head: FileHead) -> PairColumns | None:
     """The columns that the options name; None where they name none."""
     source, target = head.named.get("source"), head.named.get("target")
     if source is None and target is None:
