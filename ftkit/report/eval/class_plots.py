@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftkit.diagnosis.report import Report, Score
-from ftkit.report.eval.plot_style import COLOURS, house_style
+from ftkit.report.eval.plot_style import COLOURS, arms, new_axes
 from ftkit.report.eval.view import NUMBERED_CLASSES, class_names
 from ftkit.report.eval.wording import number, printable
 
@@ -18,7 +18,6 @@ LABELLED_CLASSES = 80
 LABEL_SHOWN = 22
 
 
-@house_style()
 def reliability_figure(report: Report) -> Figure | None:
     """Share of right answers over confidence, with 95 % intervals, and the rows of each bin; None without bins."""
     from matplotlib.figure import Figure
@@ -31,13 +30,9 @@ def reliability_figure(report: Report) -> Figure | None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=COLOURS["margin"], linewidth=0.9, linestyle=(0, (4, 3)), label="calibrated")
     where = [one.confidence for one in report.calibration]
-    bounds = [rate_bounds(round(one.accuracy * one.n), one.n) for one in report.calibration]
-    arms = [
-        [max(0.0, one.accuracy - low) for one, (low, _) in zip(report.calibration, bounds, strict=True)],
-        [max(0.0, high - one.accuracy) for one, (_, high) in zip(report.calibration, bounds, strict=True)],
-    ]
+    rates = [Score(one.accuracy, *rate_bounds(round(one.accuracy * one.n), one.n), one.n) for one in report.calibration]
     upper.errorbar(
-        where, [one.accuracy for one in report.calibration], yerr=arms, fmt="-o", color=COLOURS["validation"],
+        where, [one.accuracy for one in report.calibration], yerr=arms(rates), fmt="-o", color=COLOURS["validation"],
         markersize=5, capsize=2.5, elinewidth=1, linewidth=1, label="kept model",
     )  # fmt: skip
     upper.set(ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
@@ -50,11 +45,9 @@ def reliability_figure(report: Report) -> Figure | None:
     return figure
 
 
-@house_style()
 def confusion_figure(report: Report) -> Figure | None:
     """Expected against predicted labels, coloured by the share of the expected label's rows; None without a matrix."""
     import numpy as np
-    from matplotlib.figure import Figure
 
     if not report.confusion:
         return None
@@ -62,8 +55,7 @@ def confusion_figure(report: Report) -> Figure | None:
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     classes = len(counts)
     side = min(9.5, 2.6 + (0.42 if classes <= NUMBERED_CLASSES else 0.1) * classes)
-    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_axes((side + 0.9, side))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
     axes.grid(visible=False)
     _label_classes(axes, report, classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import quoteattr
@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 from ftkit.diagnosis.report import Score
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = {
@@ -75,18 +76,24 @@ def house_style() -> Iterator[None]:
         yield
 
 
+def new_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """An empty figure of a width and a height in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
+
+
 def to_svg(figure: Figure, *, name: str, label: str) -> str:
     """A figure as an `<svg>` element that can stand in a page beside others.
 
     Args:
-        figure: drawn in `house_style`.
+        figure: drawn in `house_style`, which still holds.
         name: goes before every id, so that figures of one page do not mix theirs up.
         label: what a screen reader says.
     """
     stream = StringIO()
-    with house_style():
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", metadata=nothing)
+    figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
@@ -105,3 +112,9 @@ def known(score: Score) -> float:
 def ends(score: Score) -> tuple[float, float]:
     """Interval of a score; the score itself where it has none."""
     return (known(score) if score.low is None else score.low, known(score) if score.high is None else score.high)
+
+
+def arms(scores: Sequence[Score]) -> list[list[float]]:
+    """Lengths of error bars, below and above."""
+    bars = [(known(score), *ends(score)) for score in scores]
+    return [[max(0.0, value - low) for value, low, _ in bars], [max(0.0, high - value) for value, _, high in bars]]

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING
 
 from ftkit.diagnosis.measurements import MODELS
 from ftkit.diagnosis.report import Point, Report, Score
-from ftkit.report.eval.class_plots import (
-    confusion_caption,
-    confusion_figure,
-    reliability_caption,
-    reliability_figure,
+from ftkit.report.eval import class_plots
+from ftkit.report.eval.plot_style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    SIZES,
+    Plot,
+    arms,
+    ends,
+    house_style,
+    known,
+    new_axes,
+    to_svg,
 )
-from ftkit.report.eval.plot_style import COLOURS, LINES, MARKERS, SIZES, Plot, ends, house_style, known, to_svg
 from ftkit.report.eval.wording import number
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -31,18 +37,18 @@ def svg_plots(report: Report) -> list[Plot]:
         "curve": (curve_figure, _curve_caption),
         "fit": (fit_figure, _fit_caption),
         "forgetting": (forgetting_figure, _forgetting_caption),
-        "reliability": (reliability_figure, reliability_caption),
-        "confusion": (confusion_figure, confusion_caption),
+        "reliability": (class_plots.reliability_figure, class_plots.reliability_caption),
+        "confusion": (class_plots.confusion_figure, class_plots.confusion_caption),
     }
     plots = []
-    for name, (draw, caption) in drawn.items():
-        if (figure := draw(report)) is not None:
-            text = caption(report)
-            plots.append(Plot(name, to_svg(figure, name=name, label=text), text))
+    with house_style():
+        for name, (draw, caption) in drawn.items():
+            if (figure := draw(report)) is not None:
+                text = caption(report)
+                plots.append(Plot(name, to_svg(figure, name=name, label=text), text))
     return plots
 
 
-@house_style()
 def curve_figure(report: Report) -> Figure | None:
     """Loss of the train probe and of validation over the steps, with 95 % bands; None for fewer than two points."""
     sides = {
@@ -51,17 +57,11 @@ def curve_figure(report: Report) -> Figure | None:
     }
     if max(map(len, sides.values())) < 2:
         return None
-    figure, axes = _axes((7.2, 3.8))
+    figure, axes = new_axes((7.2, 3.8))
     for name, points in sides.items():
         steps, bounds = [point.step for point, _ in points], [ends(score) for _, score in points]
-        axes.fill_between(
-            steps,
-            [low for low, _ in bounds],
-            [high for _, high in bounds],
-            color=COLOURS[name],
-            alpha=0.18,
-            linewidth=0,
-        )
+        lows, highs = [low for low, _ in bounds], [high for _, high in bounds]
+        axes.fill_between(steps, lows, highs, color=COLOURS[name], alpha=0.18, linewidth=0)
         axes.plot(
             steps, [score.value for _, score in points], LINES[name], color=COLOURS[name], marker=MARKERS[name],
             markersize=4 if len(points) <= 40 else 0, label=name,
@@ -92,16 +92,15 @@ def _passes(curve: Sequence[Point]) -> str:
     return f" ({last.step:,} are {last.epoch:.3g} passes)" if last.epoch else ""
 
 
-@house_style()
 def fit_figure(report: Report) -> Figure | None:
     """Validation loss over train loss of base, best and final, with both intervals; None without such a pair."""
     pairs = _fit_pairs(report)
     if not pairs:
         return None
-    figure, axes = _axes((4.6, 4.2))
+    figure, axes = new_axes((4.6, 4.2))
     for name, train, validation in pairs:
         axes.errorbar(
-            [known(train)], [known(validation)], xerr=_arms(train), yerr=_arms(validation), fmt=MARKERS[name],
+            [known(train)], [known(validation)], xerr=arms([train]), yerr=arms([validation]), fmt=MARKERS[name],
             color=COLOURS[name], capsize=2.5, markersize=SIZES[name], elinewidth=1.2, markeredgecolor="white",
             markeredgewidth=0.6, label=name,
         )  # fmt: skip
@@ -127,19 +126,12 @@ def _fit_pairs(report: Report) -> list[tuple[str, Score, Score]]:
     return found
 
 
-def _arms(score: Score) -> list[list[float]]:
-    """Lengths of an error bar, below and above."""
-    low, high = ends(score)
-    return [[max(0.0, known(score) - low)], [max(0.0, high - known(score))]]
-
-
-@house_style()
 def forgetting_figure(report: Report) -> Figure | None:
     """Rise of the loss of each reference document, the largest first; None without documents."""
     rises = sorted((rise for rise in _rises(report) if math.isfinite(rise)), reverse=True)
     if not rises:
         return None
-    figure, axes = _axes((7.2, 3.0))
+    figure, axes = new_axes((7.2, 3.0))
     colours = [COLOURS["validation"] if rise > 0 else COLOURS["train"] for rise in rises]
     axes.bar(range(1, len(rises) + 1), rises, color=colours, width=0.8)
     axes.axhline(0, color="black", linewidth=0.8)
@@ -164,13 +156,6 @@ def _forgetting_lines(report: Report) -> list[tuple[float, str, str]]:
     n = report.rows.get("reference", len(report.forgetting))
     lines = ((found[0].value, f"mean of all {n:,},", "-"), (found[0].margin, "margin of the mean,", ":"))
     return [(value, words, style) for value, words, style in lines if value is not None]
-
-
-def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots()
 
 
 def _curve_caption(report: Report) -> str:
