@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ftkit.data.builtin.commands import WORDS
+from ftkit.data.builtin.commands import COMMAND_WORDS
 from ftkit.models.builtin.builtin import remake, resolve
 from ftkit.models.builtin.untrained import POSITION_DEVIATION, build_untrained, fill_weights
 
@@ -57,7 +57,7 @@ def test_every_text_comes_back_from_its_tokens(tokenizer: Any, text: str) -> Non
 
 
 def test_the_words_of_the_commands_are_one_token_each(tokenizer: Any) -> None:
-    words = [word for language in WORDS.values() for word in language.split()]
+    words = [word for language in COMMAND_WORDS.values() for word in language.split()]
     lengths = {word: len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in words}
     assert lengths == dict.fromkeys(words, 1)
 
