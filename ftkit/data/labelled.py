@@ -207,3 +207,9 @@ def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, note
     if lost:
         notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
     return smaller
+
+
+def made_up_labelled(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, str]:
+    """A row of a text and its label with the columns that a recipe names; the second text of a pair is the sentence."""
+    pair = {spec.text_pair_column: f"{sentence}."} if spec.text_pair_column else {}
+    return {spec.text_column or "text": text, **pair, spec.label_column or "label": label}

@@ -43,6 +43,7 @@ class ReadBack(NamedTuple):
 
 ANSWERED_BY = {
     "load_splits": "form",
+    "made_up_row": "form",
     "rehearse": "train",
     "finetune": "train",
     "check_data": "check",
@@ -83,6 +84,16 @@ class Task(Protocol):
 
         Raises:
             UserError: anything about the data that a person can mend, with `file:line` where it has a place.
+        """
+
+    def made_up_row(self, spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+        """A row that the data of a recipe could have, where the data set itself is not here.
+
+        Args:
+            spec: names columns, which are followed.
+            sentence: without a capital and without a full stop.
+            text: one sentence or many.
+            label: where examples have one; else empty.
         """
 
     def rehearse(self, recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:

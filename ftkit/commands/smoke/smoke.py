@@ -111,7 +111,7 @@ def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, 
     from ftkit.commands.smoke.specimen import FirstRows, few_rows
 
     spec, missing = _data_spec(recipe, folder)
-    first = FirstRows(spec, labelled=recipe.task == "classification" or spec.labels_as_text)
+    first = FirstRows(spec, labelled=_has_labels(recipe))
     try:
         splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
     except UserError as error:
@@ -131,17 +131,20 @@ def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
     name = spec.dataset_name
     if name is None or name.startswith("builtin:") or Path(name).exists():
         return spec, ""
-    from ftkit.commands.smoke.synthetic import write_made_up, write_made_up_language, write_made_up_pairs
+    from ftkit.commands.smoke.synthetic import write_made_up
     from ftkit.data.reading.hub import hub_rows
 
     try:
         hub_rows(name, spec.dataset_config_name)
     except UserError:
         made = _made(folder / "data")
-        if recipe.task == "classification" or spec.labels_as_text:
-            return write_made_up(spec, made, labels=_labels_named(recipe)), name
-        return (write_made_up_pairs if recipe.task == "seq2seq" else write_made_up_language)(spec, made), name
+        labels = _labels_named(recipe) if _has_labels(recipe) else ()
+        return write_made_up(spec, made, task_of(recipe.task).made_up_row, labels=labels), name
     return spec, ""
+
+
+def _has_labels(recipe: Recipe) -> bool:
+    return recipe.task == "classification" or recipe.data.labels_as_text
 
 
 def _labels_named(recipe: Recipe) -> list[str]:

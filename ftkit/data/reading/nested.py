@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.names import columns_of
@@ -69,3 +70,20 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
     """A name parted at each of its dots in turn."""
     places = (index for index, letter in enumerate(name) if letter == ".")
     return ((name[:place], name[place + 1 :]) for place in places)
+
+
+def nested(values: Mapping[str, object]) -> dict[str, Any]:
+    """A row in which `a.b` is key b of an object in column a.
+
+    Example:
+        >>> nested({"id": 1, "translation.de": "ja", "translation.en": "yes"})
+        {'id': 1, 'translation': {'de': 'ja', 'en': 'yes'}}
+    """
+    row: dict[str, Any] = {}
+    for name, value in values.items():
+        *outer, last = name.split(".")
+        inner = row
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[last] = value
+    return row

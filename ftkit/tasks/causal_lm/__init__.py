@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.evaluate import losses_alone as losses_alone
     from ftkit.tasks.causal_lm.evaluate import measure as measure
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
+    from ftkit.tasks.causal_lm.form import made_up_row as made_up_row
     from ftkit.tasks.causal_lm.new import columns as columns
     from ftkit.tasks.causal_lm.new import new_recipe as new_recipe
     from ftkit.tasks.causal_lm.new import told_by as told_by

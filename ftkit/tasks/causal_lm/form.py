@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
@@ -12,8 +13,8 @@ from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, check_named
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
-from ftkit.data.prompting import Prompting, check_fields, short_template
-from ftkit.data.reading.nested import names_within
+from ftkit.data.prompting import Prompting, check_fields, parse_template, short_template
+from ftkit.data.reading.nested import names_within, nested
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
@@ -143,3 +144,15 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
         sources = {name: narrow(source) for name, source in sources.items()}
     form = form_of(sources["train"], spec, notes, choose_form)
     return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
+
+
+def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001
+    """A row that the data of a recipe could have: a chat, a prompt with its completion, or a text."""
+    if spec.messages_column is not None:
+        turns = [("user", f"Is it true that {sentence}?"), ("assistant", text)]
+        return nested({spec.messages_column: [{"role": role, "content": content} for role, content in turns]})
+    if spec.template is not None:
+        return nested(dict.fromkeys(parse_template(spec.template).fields, text))
+    if spec.prompt_column is not None and spec.completion_column is not None:
+        return nested({spec.prompt_column: f"{sentence}, is it?", spec.completion_column: text})
+    return nested({spec.text_column or "text": text})

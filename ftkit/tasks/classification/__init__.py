@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.evaluate import losses_alone as losses_alone
     from ftkit.tasks.classification.evaluate import measure as measure
     from ftkit.tasks.classification.form import load_splits as load_splits
+    from ftkit.tasks.classification.form import made_up_row as made_up_row
     from ftkit.tasks.classification.new import columns as columns
     from ftkit.tasks.classification.new import new_recipe as new_recipe
     from ftkit.tasks.classification.new import told_by as told_by

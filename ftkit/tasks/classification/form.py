@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ftkit.data.dataset import Splits
-from ftkit.data.gather import (
-    Source,
-)
-from ftkit.data.labelled import load_labelled
+from ftkit.data.gather import Source
+from ftkit.data.labelled import load_labelled, made_up_labelled
 from ftkit.recipe.schema import DataSpec
 
 
@@ -27,3 +26,8 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
         UserError: anything about the data that a person can mend, with `file:line` where it has a place.
     """
     return load_labelled(spec, seed=seed, narrow=narrow)[0]
+
+
+def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+    """A row that the data of a recipe could have."""
+    return made_up_labelled(spec, sentence=sentence, text=text, label=label)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.evaluate import losses_alone as losses_alone
     from ftkit.tasks.seq2seq.evaluate import measure as measure
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
+    from ftkit.tasks.seq2seq.form import made_up_row as made_up_row
     from ftkit.tasks.seq2seq.new import columns as columns
     from ftkit.tasks.seq2seq.new import new_recipe as new_recipe
     from ftkit.tasks.seq2seq.new import told_by as told_by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,10 +14,11 @@ from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, Record, check_named
 from ftkit.data.gather import Source
+from ftkit.data.labelled import made_up_labelled
 from ftkit.data.load import first_rows, form_of, read_splits
-from ftkit.data.prompting import Prompting, check_fields, fill
+from ftkit.data.prompting import Prompting, check_fields, fill, parse_template
 from ftkit.data.reading.json_rows import kind_of
-from ftkit.data.reading.nested import names_within, value_of
+from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
@@ -211,3 +213,16 @@ def _forms(form: PairForm, sources: Mapping[str, Source], spec: DataSpec, notes:
 
 def _columns(source: Source) -> list[str]:
     return names_within([row.values for row in first_rows(source) if isinstance(row, Row)])
+
+
+def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+    """A row that the data of a recipe could have: a source and its target, or a text and its label."""
+    if spec.labels_as_text:
+        return made_up_labelled(spec, sentence=sentence, text=text, label=label)
+    if spec.template is not None:
+        values: dict[str, Any] = dict.fromkeys(parse_template(spec.template).fields, text)
+    else:
+        values = {spec.source_column or "source": text, spec.target_column or "target": f"{sentence}."}
+    if spec.references_column is not None:
+        values[spec.references_column] = [f"{sentence}.", f"it is said that {sentence}."]
+    return nested(values)

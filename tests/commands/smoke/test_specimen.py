@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, ROWS_READ, FirstRows, few_rows
-from ftkit.commands.smoke.synthetic import MADE_UP_ROWS, write_made_up_language
+from ftkit.commands.smoke.synthetic import MADE_UP_ROWS, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.recipe.schema import DataSpec
-from ftkit.tasks.causal_lm.form import load_splits
+from ftkit.tasks.causal_lm.form import load_splits, made_up_row
 
 
 def test_of_texts_the_first_rows_are_kept_and_long_ones_cut() -> None:
@@ -53,7 +53,7 @@ def test_a_long_file_is_read_to_its_first_rows_only(tmp_path: Path) -> None:
     ],
 )
 def test_rows_are_made_up_in_the_columns_that_a_recipe_names(tmp_path: Path, keys: dict[str, Any]) -> None:
-    made = write_made_up_language(DataSpec(dataset_name="somebody/something", **keys), tmp_path)
+    made = write_made_up(DataSpec(dataset_name="somebody/something", **keys), tmp_path, made_up_row)
     splits = load_splits(made, seed=1)
     assert [len(split) for split in splits.all()] == [MADE_UP_ROWS] * (3 if "test_split" in keys else 2)
     assert splits.train.fingerprint != splits.validation.fingerprint

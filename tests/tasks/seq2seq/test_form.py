@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, FirstRows, few_rows
-from ftkit.commands.smoke.synthetic import ROWS, write_made_up_pairs
+from ftkit.commands.smoke.synthetic import MADE_UP_ROWS, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of
@@ -265,7 +265,9 @@ def test_of_a_trial_the_references_stay_whole(tmp_path: Path) -> None:
     ],
 )
 def test_rows_are_made_up_in_the_columns_that_a_recipe_names(tmp_path: Path, keys: dict[str, Any]) -> None:
-    splits = seq2seq.load_splits(write_made_up_pairs(DataSpec(dataset_name="a/b", **keys), tmp_path), seed=1)
-    assert [len(split) for split in splits.all()] == [ROWS] * (3 if "test_split" in keys else 2)
+    splits = seq2seq.load_splits(
+        write_made_up(DataSpec(dataset_name="a/b", **keys), tmp_path, seq2seq.made_up_row), seed=1
+    )
+    assert [len(split) for split in splits.all()] == [MADE_UP_ROWS] * (3 if "test_split" in keys else 2)
     assert ("references" in splits.validation.table.column_names) == ("references_column" in keys)
     assert splits.train.fingerprint != splits.validation.fingerprint

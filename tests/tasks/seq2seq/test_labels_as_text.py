@@ -129,5 +129,5 @@ def test_a_trial_keeps_rows_of_every_label(tmp_path: Path) -> None:
 
 def test_made_up_rows_of_labels_can_be_written_as_text(tmp_path: Path) -> None:
     spec = spec_of(dataset_name="a/b", text_column="premise", text_pair_column="claim")
-    splits = seq2seq.load_splits(write_made_up(spec, tmp_path, labels=["yes", "no"]), seed=1)
+    splits = seq2seq.load_splits(write_made_up(spec, tmp_path, seq2seq.made_up_row, labels=["yes", "no"]), seed=1)
     assert set(splits.validation.table["completion"].to_pylist()) == {"yes", "no"}
