@@ -34,12 +34,9 @@ class Column:
         headline: of the diagnosis, one of `ftkit.diagnosis.verdict.HEADLINES`; None without one.
         sentence: of the diagnosis; empty without one.
         task: of the recipe; None where that cannot be read.
-        method: of the recipe.
-        base: base model of the recipe.
         metrics: split -> metric -> entry, as in metrics.json, without the base's.
         seconds: from start to finish, pauses before a --resume included; None for a run that has not finished.
         trained_parameters: numbers that were trained, or None.
-        num_steps: optimizer steps, or None.
         best_step: step of the best checkpoint, or None.
         model_bytes: size of model/ on the disk; None where there is none.
     """
@@ -66,7 +63,6 @@ class Difference:
     """One metric of a run less that of the baseline, on the same rows.
 
     Attributes:
-        metric: its name.
         value: run minus baseline.
         low: lower end of the paired 95 % interval; None where there are too few rows.
         high: upper end.
@@ -130,7 +126,6 @@ class Comparison:
         against: letter of the baseline.
         level: chance at most that any difference of a split is called real though there is none.
         num_resamples: behind each interval and each p.
-        runs: in the order in which they were named.
         recipe: dotted key -> letter -> value, of the keys that differ; a run that does not read the key lacks it.
         matches: every other run against the baseline, split by split.
         notes: what to know of all of it, one sentence each.

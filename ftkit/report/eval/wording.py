@@ -45,11 +45,6 @@ def score_text(score: Score | Evidence) -> str:
     return f"{number(score.value)} ({number(score.low)} to {number(score.high)})"
 
 
-def count(value: int) -> str:
-    """A number of things, its thousands apart."""
-    return f"{value:,}"
-
-
 def check_name(check: Check) -> str:
     """`not converged` for `not_converged`."""
     return check.name.replace("_", " ")
@@ -103,7 +98,7 @@ def _is_legal(char: str) -> bool:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
-    "count": count,
+    "count": "{:,}".format,
     "number": number,
     "score": score_text,
     "sentence": sentence,

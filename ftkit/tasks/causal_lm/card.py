@@ -18,8 +18,8 @@ from ftkit.report.example import CARD_CHARACTERS, Example, find_example
 from ftkit.report.tables import shortened
 
 ROWS_OF_KIND = {"text": "documents", "completion": "examples", "chat": "chats"}
-LEARNT_OF_KIND = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
-"""What is learnt of each kind of row, where that is not everything."""
+MEASURED_ON = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
+"""What is learnt of each kind of row, where that is not everything, and measured with it."""
 
 PIPELINE = """from transformers import pipeline
 
@@ -52,7 +52,7 @@ def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> Card
     """How a language model is asked, shown by an example, and what its scores were measured on."""
     prompting = splits.prompting or Prompting("text")
     example = find_example(splits.validation, prompting)
-    measured = LEARNT_OF_KIND[prompting.kind if prompting.completion_only_loss else "text"]
+    measured = MEASURED_ON[prompting.kind if prompting.completion_only_loss else "text"]
     return CardFacts(
         pipeline_tag="text-generation",
         what="A language model",
