@@ -208,6 +208,14 @@ def refuse_bad_rows(source: Source, bad: Sequence[BadRow], *, usable: int) -> No
     )
 
 
+def told_with(error: UserError, source: Source, bad: BadRow | None) -> UserError:
+    """Columns that are not found, with a row that cannot be read: a wrong encoding or delimiter may be why."""
+    if bad is None:
+        return error
+    also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
+    return UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}")
+
+
 def skipped_rows(source: Source, bad: Sequence[BadRow]) -> list[SkippedRow]:
     """The broken rows of a source, to be listed in the run."""
     return [SkippedRow(source.name, row.line, row.reason) for row in bad]

@@ -19,12 +19,13 @@ from ftkit.data.gather import (
     refuse_bad_rows,
     skipped_rows,
     text_schema,
+    told_with,
 )
 from ftkit.data.labels import Seen, shortened, training_names
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
 from ftkit.data.sources import find_sources
-from ftkit.data.split import sample, split_off
+from ftkit.data.split import limited, split_off
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
@@ -56,7 +57,9 @@ def load_labelled(
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
     if spec.drop_duplicates:
         splits = without_repeats(splits, notes, names=names)
-    splits = {name: _limited(split, names, spec, seed, notes) for name, split in splits.items()}
+    for name, split in splits.items():
+        splits[name] = limited(split, spec, seed=seed, notes=notes)
+        _note_lost(split, splits[name], names, notes)
     made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
     return made, columns
 
@@ -75,12 +78,8 @@ def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
             label_column=spec.label_column,
         )
     except UserError as error:
-        # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
         bad = next((row for row in islice(source.rows(), SAMPLE_ROWS) if isinstance(row, BadRow)), None)
-        if bad is None:
-            raise
-        also = f"also, {source.name}:{bad.line} {bad.reason}; {bad.fix}"
-        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
+        raise told_with(error, source, bad) from None
     assert guess.text is not None
     assert guess.label is not None
     notes.extend(guess.notes)
@@ -195,18 +194,12 @@ def _with_validation(
     }
 
 
-def _limited(split: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]) -> Split:
-    key = "max_train_samples" if split.name == "train" else "max_eval_samples"
-    limit: int | None = getattr(spec, key)
-    if limit is None or limit >= len(split):
-        return split
-    table = split.table.filter(booleans(sample(len(split), limit, seed=seed)))
-    notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
-    smaller = Split(split.name, table, split.source)
+def _note_lost(split: Split, smaller: Split, names: Sequence[str], notes: list[str]) -> None:
+    if smaller is split:
+        return
     lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
     if lost:
         notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
-    return smaller
 
 
 def made_up_labelled(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, str]:

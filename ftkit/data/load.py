@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, booleans, strings
+from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, strings
 from ftkit.data.form import Form, Record
-from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows
+from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows, told_with
 from ftkit.data.prompting import check_fields
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
-from ftkit.data.split import sample, with_validation
+from ftkit.data.split import limited, with_validation
 from ftkit.errors import UserError
 from ftkit.recipe.schema import DataSpec
 
@@ -57,7 +57,7 @@ def read_splits(
         splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
     if spec.drop_duplicates:
         splits = without_repeats(splits, notes)
-    splits = {name: _limited(split, spec, seed, notes) for name, split in splits.items()}
+    splits = {name: limited(split, spec, seed=seed, notes=notes) for name, split in splits.items()}
     return Splits(
         splits["train"], splits["validation"], splits.get("test"), (), tuple(notes), tuple(skipped), form.prompting
     )
@@ -84,11 +84,7 @@ def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm
     try:
         return choose(rows, spec, where=source.name, notes=notes)
     except UserError as error:
-        # a wrong encoding or delimiter may be why the columns are not found, so it is told along with them
-        if not bad:
-            raise
-        also = f"also, {source.name}:{bad[0].line} {bad[0].reason}; {bad[0].fix}"
-        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{also}") from None
+        raise told_with(error, source, next(iter(bad), None)) from None
 
 
 def first_rows(source: Source) -> list[Row | BadRow]:
@@ -174,12 +170,3 @@ def _note_chats(form: Form, notes: list[str]) -> None:
         )
     if form.chats.left_out:
         notes.append(f"keys of messages that are not read: {', '.join(list(form.chats.left_out)[:10])}")
-
-
-def _limited(split: Split, spec: DataSpec, seed: int, notes: list[str]) -> Split:
-    key = "max_train_samples" if split.name == "train" else "max_eval_samples"
-    limit: int | None = getattr(spec, key)
-    if limit is None or limit >= len(split):
-        return split
-    notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
-    return Split(split.name, split.table.filter(booleans(sample(len(split), limit, seed=seed))), split.source)

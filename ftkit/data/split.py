@@ -69,6 +69,16 @@ def sample(num_rows: int, size: int, *, seed: int) -> np.ndarray:
     return mask
 
 
+def limited(split: Split, spec: DataSpec, *, seed: int, notes: list[str]) -> Split:
+    """As many rows of a split as data.max_train_samples or data.max_eval_samples lets it have."""
+    key = "max_train_samples" if split.name == "train" else "max_eval_samples"
+    limit: int | None = getattr(spec, key)
+    if limit is None or limit >= len(split):
+        return split
+    notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
+    return Split(split.name, split.table.filter(booleans(sample(len(split), limit, seed=seed))), split.source)
+
+
 def _rows_wanted(size: float, num_rows: int) -> int:
     if size >= 1 and size != int(size):
         raise ValueError(f"{size} is neither a share below 1 nor a whole number of rows")
