@@ -12,18 +12,19 @@ import torch
 from ftkit.commands import train as workflows
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
+from ftkit.training.outcome import TrainResult
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> workflows.TrainResult:
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     folder = tmp_path_factory.mktemp("quickstart")
     return workflows.train(RECIPE, [f"training.output_dir={folder / 'run'}", "model.dtype=float32"])
 
 
 def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_linear_probe(
-    quickstart: workflows.TrainResult,
+    quickstart: TrainResult,
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -45,7 +46,7 @@ def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_lin
     assert right / rows > probed / rows - 0.02
 
 
-def test_the_stored_features_are_what_sentence_transformers_computes(quickstart: workflows.TrainResult) -> None:
+def test_the_stored_features_are_what_sentence_transformers_computes(quickstart: TrainResult) -> None:
     from sentence_transformers import SentenceTransformer
 
     rows = [json.loads(line) for line in quickstart.run.predictions_file("validation").open(encoding="utf-8")]

@@ -49,7 +49,7 @@ def check_data(loaded: LoadedRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had.
     """
-    from ftkit.commands.train import stay_offline_unless_remote
+    from ftkit.models.download import stay_offline_unless_remote
 
     stay_offline_unless_remote(loaded.recipe)
     from ftkit.tasks.table import task_of

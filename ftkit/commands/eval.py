@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.commands.advised import advised_text
-from ftkit.commands.train import hashes_of, load_base_and_data
 from ftkit.commands.trial_choice import first_trials, further_trials
 from ftkit.commands.trials import STANDARD_SECONDS, possible_trials, seconds_of_run, size_of, try_out, usual_rate
 from ftkit.data.dataset import Splits
@@ -31,6 +30,7 @@ from ftkit.runs import run as runs
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.run import Run
 from ftkit.tasks.table import task_of
+from ftkit.training.opening import hashes_of, load_base_and_data
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
 
@@ -108,7 +108,7 @@ def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: 
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     source = recipe_file if recipe_file is not None else Run(path).recipe_file
     recipe = load_recipe(source).recipe
-    checkpoint, splits = load_base_and_data(recipe, reporter=reporter)
+    checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), reporter=reporter)
     if run is not None:
         _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))
     return Subject(

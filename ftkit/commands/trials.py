@@ -23,7 +23,9 @@ from ftkit.recipe.parse import dump_recipe, parse_recipe
 from ftkit.recipe.schema import Method, Recipe
 from ftkit.runs.run import Run, create
 from ftkit.tasks.table import task_of
+from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes
+from ftkit.training.story import finish
 
 STANDARD_SECONDS = 25.0
 """What a trial may take, by the time that the run took, where none was asked for."""
@@ -130,15 +132,13 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
         try:
             lean = {**changes, **task.losses_alone}
             recipe = changed_recipe(subject.recipe, lean, output_dir=Path(folder) / "run")
-            run = _fresh(subject, recipe)
+            opened = Opened(_fresh(subject, recipe), subject.checkpoint, subject.splits)
             with subject.reporter.track(KINDS[kind], total=1) as advance:
-                task.finetune(
-                    recipe, subject.splits, run, checkpoint=subject.checkpoint, reporter=Silent(), resumed=None
-                )
+                finish(opened, recipe, task, reporter=Silent())
                 advance(1)
         except (UserError, RunError) as error:
             return f"{KINDS[kind]} failed: {error}"
-        points = read_probes(run)
+        points = read_probes(opened.run)
     if not points:
         return f"{KINDS[kind]} left no record"
     best = min((point for point in points if point.step > 0), key=lambda point: point.validation.loss)

@@ -74,17 +74,17 @@ class Split:
         return self.keys if "text" in self.table.column_names else prompt_keys(self.table)
 
     @cached_property
-    def texts_hash(self) -> str:
-        """SHA-256 over the texts (of all columns), in order."""
+    def inputs_hash(self) -> str:
+        """SHA-256 over what goes in and, where it is a text, what comes out, in order."""
         columns = [self.table[name] for name in text_columns(self.table)]
         texts = (text for column in columns for chunk in column.chunks for text in chunk.to_pylist())
         return sha256_texts(itertools.chain([str(len(columns))], texts))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over texts and labels, where there are any, in order."""
+        """SHA-256 over these and labels, where there are any, in order."""
         labels = self.labels.tobytes() if "label" in self.table.column_names else b""
-        return hashlib.sha256(self.texts_hash.encode() + labels).hexdigest()
+        return hashlib.sha256(self.inputs_hash.encode() + labels).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ class FeatureRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: npt.NDArray[np.int64]) -> FeatureRows:
+        """Some of the rows, in memory."""
+        return FeatureRows(np.array(self.vectors[rows]), self.labels[rows])
+
     def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The rows in order, in blocks of (n, D) float32 and (n,)."""
         for start in range(0, len(self), BLOCK_ROWS):

@@ -12,12 +12,11 @@ import torch
 from torch import nn
 
 from ftkit.data.dataset import Split
-from ftkit.encoders.store import FeatureKey, Features, TokenChunk, encode, stored
-from ftkit.inputs.batching import chunks, exact_length_batches
+from ftkit.encoders.store import Chunk, FeatureKey, Features, encode, stored
+from ftkit.inputs.batching import chunks
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
-from ftkit.models.pooled import TokenBatch
 from ftkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 16_384
 """Rows tokenized and sorted together: enough to fill batches of one length, few enough to stay small."""
-
-TOKENS_A_BATCH = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
-"""Larger batches leave a CPU's caches; an accelerator wants them."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ class Encoder:
         """What the features of a split depend on."""
         return FeatureKey(
             weights=self.checkpoint.weights_hash,
-            tokenizer=self.checkpoint.tokenizer_hash,
-            texts=split.texts_hash,
+            processor=self.checkpoint.tokenizer_hash,
+            inputs=split.inputs_hash,
             max_length=self.max_length,
             tokens=self.pooling.tokens,
             normalize=self.pooling.normalize,
@@ -94,7 +90,7 @@ def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Fea
     with reporter.track(f"encoding {split.name}", total=len(split)) as advance:
         return encode(
             encoder.module,
-            token_chunks(encoder.tokenizer, split, max_length=encoder.max_length, device=encoder.placement.device),
+            text_chunks(encoder.tokenizer, split, max_length=encoder.max_length),
             key=key,
             pooling=encoder.pooling,
             num_rows=len(split),
@@ -104,15 +100,9 @@ def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Fea
         )
 
 
-def token_chunks(
-    tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int, device: torch.device
-) -> Iterator[TokenChunk]:
-    """Tokenize a split chunk by chunk, each batched by exact length."""
+def text_chunks(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> Iterator[Chunk]:
+    """Tokenize a split chunk by chunk."""
     for rows in chunks(len(split), size=CHUNK_ROWS):
-        table = split.table.slice(rows.start, rows.stop - rows.start)
-        pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-        tokens = tokenize_texts(tokenizer, table["text"].to_pylist(), pairs, max_length=max_length)
-        batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_A_BATCH.get(device.type, 4_096))
-        yield TokenChunk(
-            [TokenBatch(batch + rows.start, tokens.stack(batch)) for batch in batches], tokens.num_truncated
-        )
+        part = Split(split.name, split.table.slice(rows.start, rows.stop - rows.start), split.source)
+        tokens = tokenize_texts(tokenizer, part.texts, part.pairs, max_length=max_length)
+        yield Chunk(tokens, tokens.num_truncated)

@@ -6,23 +6,19 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
-from ftkit.encoders.best_weights import BestWeights
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.heads import Head, LinearHead
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
+from ftkit.encoders.scores import BestWeights, HeadProbe, predict_logits, score
 from ftkit.errors import UserError
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
 from ftkit.recipe.schema import TrainingSpec
-
-if TYPE_CHECKING:
-    from ftkit.encoders.head_probe import HeadProbe
 
 SMALL_STEP = 50_000_000
 """Multiplications a step below which one thread is faster."""
@@ -36,13 +32,6 @@ class FitResult(NamedTuple):
     best_score: float
     weight_decay: float
     stopped_early: bool
-
-
-def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
-    """Logits (P, N, K) of every row and candidate, in float32 on the CPU, in eval mode."""
-    head.eval()
-    with torch.inference_mode():
-        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
 
 
 def fit_head(
@@ -218,19 +207,6 @@ def _threads_for(head: Head, *, batch_size: int, device: torch.device) -> Iterat
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def score(logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints."""
-    targets = torch.from_numpy(labels)
-    predicted = logits.argmax(dim=1)
-    loss = float(nn.functional.cross_entropy(logits, targets))
-    num_labels = logits.shape[1]
-    hits = torch.bincount(targets[predicted == targets], minlength=num_labels).double()
-    support = torch.bincount(targets, minlength=num_labels) + torch.bincount(predicted, minlength=num_labels)
-    seen = support > 0
-    f1 = float((2 * hits[seen] / support[seen]).mean())
-    return {"loss": loss, "accuracy": float((predicted == targets).double().mean()), "f1_macro": f1}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,28 +16,45 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ftkit.inputs.examples import Examples, Rows
 from ftkit.models.checkpoint import Pooling
-from ftkit.models.pooled import TokenBatch, pool
+from ftkit.models.pooled import pool
 from ftkit.storage import build_once, cache_root, sha256_texts, write_json
 
 FORMAT = 1
 """Layout version of stored features; part of their key."""
 
 
-class TokenChunk(NamedTuple):
-    """Consecutive rows of a split, tokenized and batched."""
+SPELT = {"processor": "tokenizer", "inputs": "texts"}
+"""Fields of a key -> what they are called on the disk."""
 
-    batches: list[TokenBatch]
-    num_truncated: int
+
+class Chunk(NamedTuple):
+    """Consecutive rows of a split as an encoder reads them, and how many of them were cut."""
+
+    examples: Examples
+    num_cut: int
 
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """Everything that stored features depend on; two equal keys mean equal features."""
+    """Everything that stored features depend on; two equal keys mean equal features.
+
+    Attributes:
+        weights: hash of the encoder's.
+        processor: hash of what makes examples of inputs, such as a tokenizer.
+        inputs: hash of the rows.
+        max_length: of an example.
+        tokens: which of the encoder's vectors are kept.
+        normalize: whether they are.
+        dtype: in which the encoder ran.
+        device: on which kind of device.
+        versions: of the libraries.
+    """
 
     weights: str
-    tokenizer: str
-    texts: str
+    processor: str
+    inputs: str
     max_length: int
     tokens: str
     normalize: bool
@@ -47,7 +65,11 @@ class FeatureKey:
     @property
     def name(self) -> str:
         """Folder below the cache root."""
-        return f"features/{sha256_texts([str(FORMAT), json.dumps(asdict(self), sort_keys=True)])[:32]}"
+        return f"features/{sha256_texts([str(FORMAT), json.dumps(self.to_dict(), sort_keys=True)])[:32]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON can hold it, spelt as when the first features were stored, so that those are found."""
+        return {SPELT.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ def stored(key: FeatureKey) -> Features | None:
 
 def encode(
     encoder: nn.Module,
-    chunks: Iterable[TokenChunk],
+    chunks: Iterable[Chunk],
     *,
     key: FeatureKey,
     pooling: Pooling,
@@ -88,12 +110,12 @@ def encode(
 ) -> Features:
     """Run an encoder once over a split and store what the head will read.
 
-    Memory holds one chunk of token ids and a few batches, never all features. On a CPU each core runs batches of its
+    Memory holds one chunk of examples and a few batches, never all features. On a CPU each core runs batches of its
     own with one thread: small matrices do not fill two cores together.
 
     Args:
-        encoder: maps input_ids, attention_mask, ... to an output with `last_hidden_state` (B, T, D); in eval mode.
-        chunks: the split in consecutive chunks; the rows of their batches count from the start of the split.
+        encoder: maps the arrays of examples to an output with `last_hidden_state` (B, T, D); in eval mode.
+        chunks: the split in consecutive chunks.
         key: names the features.
         pooling: what is kept of (B, T, D).
         num_rows: N.
@@ -105,26 +127,27 @@ def encode(
 
     def build(folder: Path) -> None:
         vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=precision, shape=(num_rows, width))
-        lengths = np.zeros(num_rows, dtype=np.int64)
+        lengths: list[Rows] = []
         num_truncated = 0
 
-        def run(batch: TokenBatch) -> int:
+        def run(examples: Examples, rows: Rows, start: int) -> int:
             with torch.inference_mode():
-                inputs = {name: torch.from_numpy(ids).to(device) for name, ids in batch.inputs.items()}
+                inputs = {name: torch.from_numpy(values).to(device) for name, values in examples.arrays(rows).items()}
                 hidden = encoder(**inputs).last_hidden_state
                 pooled = pool(hidden, tokens=pooling.tokens, normalize=pooling.normalize)
-            vectors[batch.rows] = pooled.cpu().numpy().astype(precision)
-            lengths[batch.rows] = batch.inputs["input_ids"].shape[1]
-            return len(batch.rows)
+            vectors[start + rows] = pooled.cpu().numpy().astype(precision)
+            return len(rows)
 
         with _workers(device) as workers:
-            for chunk in chunks:
-                num_truncated += chunk.num_truncated
-                for finished in workers.map(run, chunk.batches):
+            for examples, num_cut in chunks:
+                start = sum(map(len, lengths))
+                for finished in workers.map(partial(run, examples, start=start), examples.cut(device.type)):
                     advance(finished)
+                num_truncated += num_cut
+                lengths.append(examples.lengths)
         vectors.flush()
-        np.save(folder / "lengths.npy", lengths)
-        write_json(folder / "features.json", {"num_truncated": num_truncated, "key": asdict(key)})
+        np.save(folder / "lengths.npy", np.concatenate(lengths))
+        write_json(folder / "features.json", {"num_truncated": num_truncated, "key": key.to_dict()})
 
     return _open(build_once(key.name, build), reused=False)
 

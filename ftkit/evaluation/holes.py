@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ftkit.inputs.pairs import Pairs, TokenizedPairs
+from ftkit.inputs.pairs import Pairs
 from ftkit.inputs.sides import offsets_of
 
 MASKED_SHARE = 0.15
@@ -17,7 +17,7 @@ LONGEST_WITH_HOLES = 40
 """Of a document: two spans, which also a small model fills that was made on short texts."""
 
 
-def holes_in_texts(texts: Sequence[str], tokenizer: Any, *, model_type: str, seed: int) -> TokenizedPairs | None:
+def holes_in_texts(texts: Sequence[str], tokenizer: Any, *, model_type: str, seed: int) -> Pairs | None:
     """Sources with holes and the targets that fill them; None where the tokenizer has no tokens for holes.
 
     T5: 15 % of the tokens in spans of 3, each replaced by a sentinel; the target is the sentinels and what was there.
@@ -47,7 +47,7 @@ def holes_in_texts(texts: Sequence[str], tokenizer: Any, *, model_type: str, see
         source += [*body[last:], end]
         sources.append(([ids[0]] if bart and ids[0] != body[0] else []) + source if body else [end])
         targets.append(ids if bart else [*target, *([sentinels[len(spans)]] if spans else []), end])
-    return _as_pairs(sources, targets)
+    return _as_pairs(sources, targets, pad_id=int(tokenizer.pad_token_id))
 
 
 def _sentinels(tokenizer: Any) -> list[int]:
@@ -72,20 +72,16 @@ def _spans(length: int, random: np.random.Generator, *, most: int) -> list[tuple
     return [(int(start), int(start) + TOKENS_A_HOLE) for start in starts]
 
 
-def _as_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> TokenizedPairs:
-    source_lengths = np.array([len(ids) for ids in sources], dtype=np.int64)
-    target_lengths = np.array([len(ids) for ids in targets], dtype=np.int64)
+def _as_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], *, pad_id: int) -> Pairs:
     flat = [np.concatenate([np.asarray(ids, dtype=np.int32) for ids in side]) for side in (sources, targets)]
-    pairs = Pairs(
+    offsets = [offsets_of(np.array([len(ids) for ids in side], dtype=np.int64)) for side in (sources, targets)]
+    return Pairs(
         flat[0],
-        offsets_of(source_lengths),
+        offsets[0],
         flat[1],
-        offsets_of(target_lengths),
-        np.zeros(len(flat[1]), dtype=np.bool_),
+        offsets[1],
+        np.ones(len(flat[1]), dtype=np.bool_),
         np.zeros(len(sources), dtype=np.int64),
         np.arange(len(sources)),
+        pad_id,
     )
-    return TokenizedPairs(
-        pairs, len(sources), 0, 0, int(source_lengths.max()), int(target_lengths.max()), source_lengths,
-        target_lengths, LONGEST_WITH_HOLES, int(target_lengths.max()),
-    )  # fmt: skip

@@ -8,17 +8,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ftkit.diagnosis.measurements import SETS, Model, Set
 from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.inputs.examples import TokenExamples
 from ftkit.metrics.scores import Scores
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.training.prepared import scoring_dtype
+from ftkit.training.prepared import make_scorable, scoring_dtype
 from ftkit.training.probes import read_final_test
+from ftkit.training.scores import Scorer
 
-Examples = TypeVar("Examples")
-"""A set as the models of a task take it."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 
@@ -44,17 +44,14 @@ def score_trained(subject: Subject, found: Gathered, score: Callable[[Model, Pat
 
 
 def score_saved(
-    subject: Subject, found: Gathered, sets: Mapping[Set, Examples], score: Callable[[Any, Any, Examples, str], Scores]
+    subject: Subject, found: Gathered, sets: Mapping[Set, TokenExamples], *, per_token: bool = False
 ) -> None:
-    """As `score_trained` for models that write: each is read back, and scored by `score(model, tokenizer, set, what)`.
-
-    What is called that is scored, for the progress, is the last argument.
-    """
+    """As `score_trained` for models that write: each is read back, and scored on every set."""
 
     def of_folder(name: Model, folder: Path) -> dict[Set, Scores]:
         dtype = scoring_dtype(subject.recipe, subject.device)
         saved = load_saved_lm(folder, dtype=dtype, device=subject.device, trust_remote_code=subject.trust)
-        scored = score_sets(name, saved.model, saved.tokenizer, sets, score)
+        scored = score_sets(subject, name, saved.model, sets, per_token=per_token)
         del saved
         gc.collect()
         return scored
@@ -63,15 +60,14 @@ def score_saved(
 
 
 def score_sets(
-    name: Model,
-    model: Any,
-    tokenizer: Any,
-    sets: Mapping[Set, Examples],
-    score: Callable[[Any, Any, Examples, str], Scores],
+    subject: Subject, name: Model, model: Any, sets: Mapping[Set, TokenExamples], *, per_token: bool = False
 ) -> dict[Set, Scores]:
-    """What a model that writes gives each set."""
+    """What a model that writes gives each set; with the loss of each target where asked."""
+    make_scorable(model)
+    scorer = Scorer(subject.device, subject.reporter)
     return {
-        which: score(model, tokenizer, examples, f"the {name} model on {which}") for which, examples in sets.items()
+        which: scorer.examples(model, examples, what=f"the {name} model on {which}", per_token=per_token)
+        for which, examples in sets.items()
     }
 
 

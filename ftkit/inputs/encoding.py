@@ -31,6 +31,7 @@ class SpecialTokens:
     Attributes:
         prefix: ids that it sets before a text: its begin token, or none.
         eos: id of the end token.
+        pad: id that fills the ends of padded rows: the pad token's, or the end token's where there is none.
         table: (V,) bool: whether an id is a special token (begin, end, chat marks; the unknown token is none of them,
             since it stands for text).
         marks_beginnings: whether a text begins otherwise than it goes on: SentencePiece sets a space before the first
@@ -39,6 +40,7 @@ class SpecialTokens:
 
     prefix: tuple[int, ...]
     eos: int
+    pad: int
     table: Bools
     marks_beginnings: bool
 
@@ -61,7 +63,9 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
     starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
     prefix = tuple(whole[: next(starts, 0)])
     joined = token_ids(tokenizer, f"{_ANCHOR}a")
-    return SpecialTokens(prefix, eos, special_table(tokenizer), joined != token_ids(tokenizer, _ANCHOR) + bare)
+    pad: Any = tokenizer.pad_token_id
+    marks_beginnings = joined != token_ids(tokenizer, _ANCHOR) + bare
+    return SpecialTokens(prefix, eos, eos if pad is None else pad, special_table(tokenizer), marks_beginnings)
 
 
 def special_table(tokenizer: PreTrainedTokenizerBase) -> Bools:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.audit import length_for_99_percent
 from ftkit.data.dataset import Split
+from ftkit.inputs.batching import pair_batch, pair_budget_batches
 from ftkit.inputs.cutting import ranges
 from ftkit.inputs.encoding import special_table
+from ftkit.inputs.examples import Arrays, Rows, Targets
 from ftkit.inputs.sides import Side, offsets_of, tokenize_side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+PAIR_TOKENS = {"cpu": 4_096, "cuda": 32_768}
+"""Tokens of sources and targets scored together, padding included; logits of a batch are never held whole."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,11 @@ class Pairs:
         source_offsets: (N + 1,) int64: source n is from source_offsets[n] up to source_offsets[n + 1].
         target_ids: (T,) int32, with the special tokens that the tokenizer adds; a target that was cut has no end token.
         target_offsets: (N + 1,) int64.
-        target_special: (T,) bool: the token stands for no text.
+        target_special: (T,) bool: the token stands for no text; none of a target that was cut counts as text.
         text_bytes: (N,) int64: UTF-8 bytes of each target's text, 0 where the target was cut.
         rows: (N,) int64: the row of the split that each pair is.
+        pad_id: fills the ends of padded sources; never looked at.
+        packed: never: the two sides are padded each for itself.
     """
 
     source_ids: npt.NDArray[np.int32]
@@ -39,6 +47,8 @@ class Pairs:
     target_special: npt.NDArray[np.bool_]
     text_bytes: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    pad_id: int = 0
+    packed: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -53,20 +63,44 @@ class Pairs:
         """Tokens of each target (N,)."""
         return np.diff(self.target_offsets)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Pairs:
+    @property
+    def lengths(self) -> Rows:
+        """Tokens of each source and each target (N, 2)."""
+        return np.stack([self.source_lengths, self.target_lengths], axis=1)
+
+    def take(self, rows: Rows) -> Pairs:
         """Some of the pairs, in the order of `rows`."""
         sources, targets = self.source_lengths[rows], self.target_lengths[rows]
         source_index = ranges(self.source_offsets[rows], sources)
         target_index = ranges(self.target_offsets[rows], targets)
-        return Pairs(
-            self.source_ids[source_index],
-            offsets_of(sources),
-            self.target_ids[target_index],
-            offsets_of(targets),
-            self.target_special[target_index],
-            self.text_bytes[rows],
-            self.rows[rows],
+        return replace(
+            self,
+            source_ids=self.source_ids[source_index],
+            source_offsets=offsets_of(sources),
+            target_ids=self.target_ids[target_index],
+            target_offsets=offsets_of(targets),
+            target_special=self.target_special[target_index],
+            text_bytes=self.text_bytes[rows],
+            rows=self.rows[rows],
         )
+
+    def arrays(self, rows: Rows) -> Arrays:
+        """Sources (B, S) and labels (B, T)."""
+        return pair_batch(self, rows, pad_id=self.pad_id)
+
+    def targets(self, rows: Rows) -> Targets:
+        """The tokens of some targets."""
+        taken = self.take(rows)
+        return Targets(np.repeat(rows, taken.target_lengths), taken.target_special)
+
+    def cut(self, device: str) -> Iterator[Rows]:
+        """Batches of like lengths."""
+        return pair_budget_batches(self.source_lengths, self.target_lengths, max_tokens=pair_tokens(device))
+
+
+def pair_tokens(device: str) -> int:
+    """Tokens of sources and targets that are scored together on a kind of device."""
+    return PAIR_TOKENS.get(device, PAIR_TOKENS["cuda"])
 
 
 @dataclass(frozen=True)
@@ -118,14 +152,17 @@ def tokenize_pairs(
     sources = tokenize_side(Side(tokenizer, targets=False), split, "prompt", max_length)
     targets = tokenize_side(Side(tokenizer, targets=True), split, "completion", max_target_length)
     cut = targets.lengths > max_target_length
+    text_bytes = np.where(cut, 0, targets.num_bytes)
+    pad: Any = tokenizer.pad_token_id
     pairs = Pairs(
         sources.ids,
         sources.offsets,
         targets.ids,
         targets.offsets,
-        special_table(tokenizer)[targets.ids],
-        np.where(cut, 0, targets.num_bytes),
+        special_table(tokenizer)[targets.ids] | np.repeat(text_bytes == 0, np.diff(targets.offsets)),
+        text_bytes,
         np.arange(len(split)),
+        0 if pad is None else pad,
     )
     return TokenizedPairs(
         pairs,

@@ -1,30 +1,19 @@
-"""Splits of a language model to token sequences, each token with what training and scoring have to know of it."""
+"""Sequences of tokens, each token with what training and scoring have to know of it: the examples of a decoder."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.audit import length_for_99_percent
-from ftkit.data.chat import ChatRenderer, Marked
-from ftkit.data.dataset import Split
-from ftkit.data.prompting import Prompting
-from ftkit.errors import UserError
-from ftkit.inputs import cutting
-from ftkit.inputs.cutting import Cut, Framed
-from ftkit.inputs.encoding import SpecialTokens, batches, encode_parts, special_tokens
-from ftkit.inputs.long_texts import Cutter
-from ftkit.inputs.spans import Row, encode_marked
+from ftkit.inputs.batching import flat_batch, padded_batch, token_budget_batches
+from ftkit.inputs.cutting import ranges
+from ftkit.inputs.examples import Arrays, Rows, Targets
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-__all__ = ["Sequences", "Tokenized", "evaluation_sequences", "training_sequences"]
+SEQUENCE_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+"""Tokens scored together; on a CPU more of them are no faster, and logits of a batch are never held whole."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,8 @@ class Sequences:
         special: (T,) bool: end, begin and chat marks.
         offsets: (N + 1,) int64: sequence n is from offsets[n] up to offsets[n + 1].
         rows: (N,) int64: the row of the split that each sequence comes from; of a block, its first document's.
+        pad_id: fills the ends of padded rows; never looked at.
+        packed: whether those of a batch are laid end to end in one row.
     """
 
     ids: npt.NDArray[np.int32]
@@ -51,6 +42,8 @@ class Sequences:
     special: npt.NDArray[np.bool_]
     offsets: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    pad_id: int = 0
+    packed: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,24 +54,46 @@ class Sequences:
         return np.diff(self.offsets)
 
     @property
-    def num_learnt(self) -> npt.NDArray[np.int64]:
+    def num_learnt(self) -> Rows:
         """Targets in each sequence (N,)."""
         # every sequence has a token, which reduceat relies on
         return np.add.reduceat(self.learnt, self.offsets[:-1], dtype=np.int64)
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Sequences:
+    @property
+    def text_bytes(self) -> Rows:
+        """UTF-8 bytes that the targets of each sequence stand for (N,)."""
+        counted = np.where(self.learnt & ~self.special, self.num_bytes, 0).astype(np.int64)
+        sums = np.concatenate([[0], np.cumsum(counted)])
+        found: Rows = sums[self.offsets[1:]] - sums[self.offsets[:-1]]
+        return found
+
+    def take(self, rows: Rows) -> Sequences:
         """Some of the sequences, in the order of `rows`."""
         lengths = self.lengths[rows]
-        index = cutting.ranges(self.offsets[rows], lengths)
-        return Sequences(
-            self.ids[index],
-            self.learnt[index],
-            self.begins[index],
-            self.num_bytes[index],
-            self.special[index],
-            np.concatenate([[0], np.cumsum(lengths)]),
-            self.rows[rows],
+        index = ranges(self.offsets[rows], lengths)
+        return replace(
+            self,
+            ids=self.ids[index],
+            learnt=self.learnt[index],
+            begins=self.begins[index],
+            num_bytes=self.num_bytes[index],
+            special=self.special[index],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            rows=self.rows[rows],
         )
+
+    def arrays(self, rows: Rows) -> Arrays:
+        """Model inputs and labels, (1, T) where packed, else (B, T)."""
+        return flat_batch(self, rows) if self.packed else padded_batch(self, rows, pad_id=self.pad_id)
+
+    def targets(self, rows: Rows) -> Targets:
+        """The learnt tokens of some sequences."""
+        taken = self.take(rows)
+        return Targets(np.repeat(rows, taken.lengths)[taken.learnt], taken.special[taken.learnt])
+
+    def cut(self, device: str) -> Iterator[Rows]:
+        """Batches of like lengths."""
+        return token_budget_batches(self.lengths, max_tokens=SEQUENCE_TOKENS.get(device, SEQUENCE_TOKENS["cuda"]))
 
 
 @dataclass(frozen=True)
@@ -107,147 +122,3 @@ class Tokenized:
     lengths: npt.NDArray[np.int64]
     max_length: int
     num_open_turns: int = 0
-
-
-def training_sequences(
-    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, *, max_length: int, packing: bool
-) -> Tokenized:
-    """Sequences to train on.
-
-    Texts: every document, with its end token, is cut into pieces of max_length; with packing all of them are laid end
-    to end and cut into blocks of max_length. A document that goes on in another sequence begins there anew, so the
-    first token there is not learnt. Completions and chats: one sequence for each, its end cut off.
-
-    Args:
-        tokenizer: the model's, a fast one.
-        split: of the kind that prompting says.
-        prompting: how its rows become text.
-        max_length: tokens of a sequence at most, 2 or more.
-        packing: for texts; completions and chats are sequences of their own in any case, which `flat_batch` lays end
-            to end.
-
-    Raises:
-        UserError: a tokenizer without an end token or chat template, or a chat that the template refuses.
-    """
-    special = special_tokens(tokenizer)
-    if prompting.kind != "text":
-        return _examples(tokenizer, split, prompting, special, max_length)
-    framed = _documents(tokenizer, split, special)
-    cut = cutting.into_blocks(framed, max_length) if packing else cutting.into_pieces(framed, max_length)
-    return _tokenized(_sequences(cut, special), framed, max_length)
-
-
-def evaluation_sequences(
-    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, *, max_length: int
-) -> Tokenized:
-    """Sequences to score, the same whatever training does.
-
-    Texts: each document by itself, in pieces of max_length; a piece begins with the last token of the one before, as
-    context, so that every token but a document's first is scored exactly once. Completions and chats: as in training.
-
-    Args and errors: as for `training_sequences`.
-    """
-    special = special_tokens(tokenizer)
-    if prompting.kind != "text":
-        return _examples(tokenizer, split, prompting, special, max_length)
-    framed = _documents(tokenizer, split, special)
-    return _tokenized(_sequences(cutting.into_overlapping(framed, max_length), special), framed, max_length)
-
-
-def _sequences(cut: Cut, special: SpecialTokens) -> Sequences:
-    marks = special.table[cut.ids]
-    sequences = Sequences(cut.ids, cut.learnt, cut.begins, cut.num_bytes, marks, cut.offsets, cut.rows)
-    teaches = sequences.num_learnt > 0
-    return sequences if teaches.all() else sequences.take(np.flatnonzero(teaches))
-
-
-def _tokenized(
-    sequences: Sequences,
-    framed: Framed,
-    max_length: int,
-    *,
-    num_truncated: int = 0,
-    num_unlearnt: int = 0,
-    num_merged_boundaries: int = 0,
-) -> Tokenized:
-    lengths = np.diff(framed.offsets)
-    needed = length_for_99_percent(np.sort(lengths)) if len(lengths) else 0
-    return Tokenized(
-        sequences, len(lengths), num_truncated, num_unlearnt, needed, num_merged_boundaries, lengths, max_length
-    )
-
-
-def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: SpecialTokens) -> Framed:
-    cutter = Cutter(tokenizer, special)
-    parts, lengths = [], []
-    for (texts,) in _columns(split, "text"):
-        pieces = [cutter.cut(text) for text in texts]
-        flat = [piece for text in pieces for piece in text]
-        owners = np.repeat(np.arange(len(texts)), [len(text) for text in pieces])
-        first, last = np.diff(owners, prepend=-1) > 0, np.diff(owners, append=len(texts)) > 0
-        counted = np.zeros(len(texts))
-        for part in batches(flat):
-            encoded = encode_parts(tokenizer, flat[part], first[part], special)
-            ids, num_bytes, counts = cutting.with_special_tokens(
-                encoded, first=first[part], last=last[part], special=special
-            )
-            parts.append((ids, num_bytes))
-            counted += np.bincount(owners[part], weights=counts, minlength=len(texts))
-        lengths.append(counted.astype(np.int64))
-    return cutting.frame_documents(parts, np.concatenate(lengths))
-
-
-def _columns(split: Split, *names: str) -> Iterator[Sequence[list[str]]]:
-    for batch in split.table.select(list(names)).to_batches(max_chunksize=5_000):
-        yield [batch.column(name).to_pylist() for name in names]
-
-
-def _examples(
-    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, special: SpecialTokens, max_length: int
-) -> Tokenized:
-    """One sequence for each completion or chat."""
-    rows: list[Row] = []
-    num_merged = 0
-    renderer = ChatRenderer(tokenizer, prompting) if prompting.kind == "chat" else None
-    marked = _completions(split) if renderer is None else _chats(renderer, split)
-    for batch in marked:
-        found, merged = encode_marked(tokenizer, batch, special)
-        rows += found
-        num_merged += merged
-    # a chat template writes a begin token by itself where the model wants one
-    prefix = special.prefix if prompting.kind == "completion" else ()
-    framed = cutting.frame_rows(rows, prefix)
-    if not prompting.completion_only_loss:
-        framed = framed.learning_all()
-    sequences = _sequences(cutting.cut_short(framed, max_length), special)
-    tokenized = _tokenized(
-        sequences,
-        framed,
-        max_length,
-        num_truncated=int((np.diff(framed.offsets) > max_length).sum()),
-        num_unlearnt=len(rows) - len(sequences),
-        num_merged_boundaries=num_merged,
-    )
-    return replace(tokenized, num_open_turns=renderer.num_open_turns) if renderer is not None else tokenized
-
-
-def _completions(split: Split) -> Iterator[list[Marked]]:
-    for prompts, completions in _columns(split, "prompt", "completion"):
-        yield [
-            Marked(prompt + completion, ((len(prompt), len(prompt) + len(completion)),))
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
-
-
-def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
-    number = 0
-    for (texts,) in _columns(split, "messages"):
-        marked = []
-        for text in texts:
-            number += 1
-            try:
-                marked.append(renderer.render(json.loads(text)))
-            except UserError as error:
-                where = f"{split.source}: {split.name} chat {number}"
-                raise UserError(error.problem, where=where, fix=error.fix) from error
-        yield marked

@@ -1,39 +1,92 @@
-"""Texts in, token ids out: one pure function per task."""
+"""Texts, or pairs of texts, to the tokens that an encoder reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ftkit.inputs.batching import exact_length_batches
+from ftkit.inputs.examples import Arrays, Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+TEXT_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
+"""Tokens that an encoder reads together: larger batches leave a CPU's caches, an accelerator wants them."""
+
+
+def text_tokens(device: str) -> int:
+    """Tokens that an encoder reads together on a kind of device."""
+    return TEXT_TOKENS.get(device, TEXT_TOKENS["cpu"])
+
+
+class Padding(NamedTuple):
+    """How a tokenizer fills up shorter rows: with which ids, and on which side."""
+
+    token: int = 0
+    token_type: int = 0
+    on_the_left: bool = False
+
+
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of N examples, unpadded.
+    """Token ids of N examples.
 
     Attributes:
         columns: what the model takes (`input_ids`, and `token_type_ids` where the tokenizer makes them), each a list
-            of N lists of ids. The attention mask is all ones and left out.
+            of N lists of ids. The attention mask is left out.
         lengths: tokens of each example after truncation, (N,).
         num_truncated: examples that were longer than the limit.
+        rows: the row of the split that each is (N,).
+        padding: of batches.
+        labels: of each (N,); None where there are none.
+        packed: never: an encoder reads each text by itself.
     """
 
     columns: dict[str, list[list[int]]]
-    lengths: npt.NDArray[np.int64]
+    lengths: Rows
     num_truncated: int
+    rows: Rows
+    padding: Padding
+    labels: Rows | None = None
+    packed: bool = False
 
-    def stack(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
-        """The model inputs of rows that share one length, each (B, T), with their attention mask."""
-        inputs = {
-            name: np.array([values[row] for row in rows], dtype=np.int64) for name, values in self.columns.items()
-        }
-        return inputs | {"attention_mask": np.ones_like(inputs["input_ids"])}
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: Rows) -> TokenizedTexts:
+        """Some of the texts, in the order of `rows`."""
+        return replace(
+            self,
+            columns={name: [values[row] for row in rows] for name, values in self.columns.items()},
+            lengths=self.lengths[rows],
+            rows=self.rows[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+    def arrays(self, rows: Rows) -> Arrays:
+        """The model inputs of some texts, each (B, T), with their attention mask; and labels (B,)."""
+        lengths = self.lengths[rows]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        if self.padding.on_the_left:
+            mask = mask[:, ::-1]
+        fill = {"input_ids": self.padding.token, "token_type_ids": self.padding.token_type}
+        found: Arrays = {}
+        for name, values in self.columns.items():
+            found[name] = np.full(mask.shape, fill.get(name, 0), dtype=np.int64)
+            ids = chain.from_iterable(values[row] for row in rows)
+            found[name][mask] = np.fromiter(ids, dtype=np.int64, count=int(lengths.sum()))
+        found["attention_mask"] = mask.astype(np.int64)
+        return found if self.labels is None else found | {"labels": self.labels[rows]}
+
+    def cut(self, device: str) -> Iterator[Rows]:
+        """Batches of one length, which need no padding."""
+        return exact_length_batches(self.lengths, max_tokens=text_tokens(device))
 
 
 def tokenize_texts(
@@ -62,4 +115,6 @@ def tokenize_texts(
     lengths = np.fromiter((len(ids) for ids in columns["input_ids"]), dtype=np.int64, count=len(texts))
     # a fast tokenizer keeps what it cut off as overflowing pieces
     num_truncated = sum(1 for encoding in encoded.encodings if encoding.overflowing)
-    return TokenizedTexts(columns, lengths, num_truncated)
+    known: Any = tokenizer
+    padding = Padding(known.pad_token_id or 0, known.pad_token_type_id, known.padding_side == "left")
+    return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), padding)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ftkit.errors import UserError
 from ftkit.models.families import config_folders, read_object
-from ftkit.recipe.schema import ModelSpec
+from ftkit.recipe.schema import ModelSpec, Recipe
 
 ADAPTER_FILE = "adapter_config.json"
 """What makes a folder an adapter of peft."""
@@ -102,3 +102,21 @@ def what_instead(folder: Path) -> str:
     if files := sorted(path.name for path in folder.glob("*.gguf")):
         return f"set model.gguf_file: {files[0]}"
     return "name a transformers model folder"
+
+
+def stay_offline_unless_remote(recipe: Recipe) -> None:
+    """Switch the hub off, for the rest of the process, when nothing in a recipe can come from it.
+
+    Some libraries look the hub up even for local folders; huggingface_hub reads the switch when it is imported.
+    """
+    model = recipe.model.name_or_path
+    data = recipe.data.dataset_name
+    metrics = [name.partition(":")[2] for name in recipe.evaluation.metrics if name.startswith("evaluate:")]
+    named = [model, *([data] if data is not None else []), *metrics]
+    if all(_is_local(name) for name in named) and recipe.training.report_to == "none":
+        for switch in ("HF_HUB_OFFLINE", "HF_EVALUATE_OFFLINE"):
+            os.environ.setdefault(switch, "1")
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith("builtin:") or Path(name).exists()

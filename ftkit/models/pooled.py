@@ -11,10 +11,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -123,13 +121,6 @@ def read_pooled(folder: Path) -> PooledFolder | None:
         return None
     length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
     return PooledFolder(pooling, weight, bias, int(length))
-
-
-class TokenBatch(NamedTuple):
-    """Rows of one length and their model inputs, each (B, T)."""
-
-    rows: npt.NDArray[np.int64]
-    inputs: dict[str, npt.NDArray[np.int64]]
 
 
 def pool(

@@ -6,25 +6,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ftkit.training.way import Trainable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
     from ftkit.data.dataset import Splits
-    from ftkit.data.gather import Source
     from ftkit.data.look import FileHead
     from ftkit.diagnosis.measurements import Unit
     from ftkit.evaluation.subject import Gathered, Subject
-    from ftkit.models.checkpoint import Checkpoint
-    from ftkit.progress import Reporter
     from ftkit.recipe.new import NewRecipe
     from ftkit.recipe.schema import DataSpec, Recipe
     from ftkit.report.card import CardFacts, Prompt
     from ftkit.report.check import DataCheck
-    from ftkit.runs.checkpoints import SealedCheckpoint
-    from ftkit.runs.run import Run
-    from ftkit.training.outcome import Finished
 
 
 class ReadBack(NamedTuple):
@@ -45,7 +41,10 @@ ANSWERED_BY = {
     "load_splits": "form",
     "made_up_row": "form",
     "rehearse": "train",
-    "finetune": "train",
+    "way_of": "train",
+    "make_examples": "examples",
+    "metrics_of": "scores",
+    "prediction_rows": "scores",
     "check_data": "check",
     "columns": "new",
     "usual_start": "new",
@@ -61,8 +60,8 @@ ANSWERED_BY = {
 """Question -> the file of a task's folder that answers it: the same in every task, and imported when it is asked."""
 
 
-class Task(Protocol):
-    """What a task of a recipe does."""
+class Task(Trainable, Protocol):
+    """What a task of a recipe does; what the story of a run asks of it stands with the story."""
 
     unit: Unit
     """What its losses are means over."""
@@ -70,21 +69,6 @@ class Task(Protocol):
     """Kinds of columns that its examples may have, as `ftkit new` can be told them: text, label, prompt, ..."""
     losses_alone: Mapping[str, object]
     """Recipe keys that keep a training from measuring more than losses, and their values."""
-
-    def load_splits(self, spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
-        """Read, check and split the data of a recipe.
-
-        Args:
-            spec: where the examples are; paths absolute or relative to the working directory.
-            seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
-            narrow: makes each source one that is read in part.
-
-        Returns:
-            The splits, with notes on everything that was assumed.
-
-        Raises:
-            UserError: anything about the data that a person can mend, with `file:line` where it has a place.
-        """
 
     def made_up_row(self, spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
         """A row that the data of a recipe could have, where the data set itself is not here.
@@ -94,37 +78,6 @@ class Task(Protocol):
             sentence: without a capital and without a full stop.
             text: one sentence or many.
             label: where examples have one; else empty.
-        """
-
-    def rehearse(self, recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
-        """Refuse, before a run directory is made, what would fail later.
-
-        Raises:
-            UserError: the base does not fit the task, or a metric cannot be had or computed.
-        """
-
-    def finetune(
-        self,
-        recipe: Recipe,
-        splits: Splits,
-        run: Run,
-        *,
-        checkpoint: Checkpoint,
-        reporter: Reporter,
-        resumed: SealedCheckpoint | None = None,
-    ) -> Finished:
-        """Train, save and measure, and write model/, metrics.json and predictions/.
-
-        Args:
-            recipe: of this task.
-            splits: its data.
-            run: an empty run, or one to go on with.
-            checkpoint: the base model.
-            reporter: hears what was chosen, cut and left out.
-            resumed: the checkpoint of this run to go on from, verified.
-
-        Returns:
-            The metrics by split, as in metrics.json, and facts of the training.
         """
 
     def check_data(self, recipe: Recipe) -> DataCheck:

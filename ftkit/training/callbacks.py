@@ -73,6 +73,32 @@ class ProgressCallback(TrainerCallback):
         self.advance(1)
 
 
+class EvaluationsTold(TrainerCallback):
+    """Says what each evaluation of the validation set found."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float] | None = None,
+        **_kwargs: Any,
+    ) -> None:
+        """One line: the loss, the score that chooses the best model, and what was learnt last."""
+        assert metrics is not None, "Trainer hands them on"
+        learnt = [line["loss"] for line in state.log_history if "loss" in line]
+        chosen = str(args.metric_for_best_model)
+        best = chosen.removeprefix("eval_")
+        self.say(
+            f"step {state.global_step:,}: validation loss {metrics['eval_nll']:.4f}"
+            + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")
+            + (f", training loss {learnt[-1]:.4f}" if learnt else "")
+        )
+
+
 class StopOnNonFinite(TrainerCallback):
     """Ends the run before an update by a gradient that is not finite, so that no bad weight is ever written."""
 

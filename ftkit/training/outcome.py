@@ -1,39 +1,48 @@
-"""What a trainer hands back."""
+"""What a finished run gives its caller."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ftkit.metrics.scores import Scores
+from ftkit.progress import Reporter
+from ftkit.runs.run import Run
+from ftkit.training.way import Kept
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished training; the model itself lies in the run.
+class TrainResult:
+    """A finished run.
 
     Attributes:
-        logits: (N, K) by split name, for validation and test, of the model that was kept.
-        facts: what the manifest and the model card say of the training, JSON-able.
-    """
-
-    logits: dict[str, npt.NDArray[np.float32]]
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run whose model, metrics and predictions are written.
-
-    Attributes:
+        run: its directory.
         metrics: by split, as in metrics.json.
+        scores: what the model that was kept gave each row of validation and test; empty for a run that was finished
+            before.
         facts: of the training, as in the manifest.
-        outputs: by split, of validation and test: logits (N, K) of a classifier, nats a target of each row (N,) of a
-            language model.
     """
 
+    run: Run
     metrics: dict[str, Any]
-    facts: dict[str, Any]
-    outputs: Mapping[str, npt.NDArray[Any]]
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def say_failure(kept: Kept, fit: Mapping[str, Any], *, reporter: Reporter) -> None:
+    """A word where training did nothing or did harm, before the figures are shown.
+
+    Args:
+        kept: losses of the model that was kept, and of the untrained one.
+        fit: `num_steps` and `warmup_steps` of the training.
+        reporter: hears of it.
+    """
+    if not kept.base:
+        return
+    if fit["num_steps"] <= fit["warmup_steps"]:
+        reporter.say(f"warning: all {fit['num_steps']} steps were warm-up; nothing was learnt to speak of")
+    elif not float(np.sum(kept.final["validation"].nll)) < float(np.sum(kept.base["validation"].nll)):
+        reporter.say("warning: the validation loss is no better than the base's: lower training.learning_rate")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from ftkit.encoders.features import TOKENS_A_BATCH
-from ftkit.encoders.optimization import count_steps
-from ftkit.methods.frozen import FrozenMethod
-from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
-from ftkit.models.parameters import count_parameters
-from ftkit.models.placement import place
-from ftkit.recipe.schema import Recipe
-from ftkit.training.arguments import mixes_bfloat16, training_precision
+from ftkit.inputs.examples import Examples
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.parameters import ParameterCount, count_parameters
+from ftkit.recipe.schema import Recipe, TrainingSpec
+from ftkit.training.arguments import mixes_bfloat16
+from ftkit.training.sampling import TokenBudgetBatches
 
 ACTIVATION_BYTES = 34
 """Bytes kept for the backward pass per token, hidden unit and layer in 16-bit precision, attention scores left out
@@ -53,79 +54,84 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(recipe: Recipe, checkpoint: Checkpoint, *, num_rows: int, num_labels: int, length: int | None) -> Plan:
-    """Estimate a run from the checkpoint's configuration; no weight is read.
+def sketch(auto: Any, checkpoint: Checkpoint, *, trust_remote_code: bool, **config: Any) -> Any:
+    """A model without its numbers.
 
     Args:
-        recipe: any recipe of a classification.
-        checkpoint: its base model.
-        num_rows: training rows.
-        num_labels: K.
-        length: tokens of a long batch (the 95th percentile of the examples); None for max_length.
+        auto: the class of transformers that makes it.
+        checkpoint: its configuration.
+        trust_remote_code: as the recipe says.
+        config: what is otherwise than there.
     """
-    model = _skeleton(checkpoint, num_labels=num_labels, trust_remote_code=recipe.model.trust_remote_code)
-    if isinstance(recipe.method, FrozenMethod):
-        return _frozen_plan(recipe, recipe.method, checkpoint, model, num_rows=num_rows, num_labels=num_labels)
-    max_length = checkpoint.max_length(recipe.data.max_length)
-    if recipe.method.trains == "adapter":
-        heads = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
-        model = recipe.method.attach_to_classifier(model, new_parameters=heads)
-    counted = count_parameters(model)
-    config = model.config
-    tokens = recipe.training.per_device_train_batch_size * min(length or max_length, max_length)
-    mixed = recipe.training.fp16 or mixes_bfloat16(recipe)
-    bytes_a_unit = ACTIVATION_BYTES * (1 if mixed else 2)
-    layers = 1 if recipe.training.gradient_checkpointing else config.num_hidden_layers
-    placement = place("float32", use_cpu=recipe.training.use_cpu)
-    updates = math.ceil(num_rows / recipe.training.per_device_train_batch_size)
-    updates = math.ceil(updates / recipe.training.gradient_accumulation_steps)
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code, **config)
+    with torch.device("meta"):
+        return auto.from_config(found, trust_remote_code=trust_remote_code)
+
+
+def make_plan(
+    recipe: Recipe,
+    model: Any,
+    *,
+    tokens: Sequence[int],
+    depths: Sequence[float],
+    num_batches: int,
+    dtype: torch.dtype,
+    placement: str,
+    max_length: int,
+) -> Plan:
+    """Estimate a run; no weight is read.
+
+    Args:
+        recipe: what was asked.
+        model: without its numbers, with what is trained.
+        tokens: that go through the model at once, in the worst batch, on each side.
+        depths: layers on each side, of which one with two attentions counts for half as much again.
+        num_batches: of an epoch.
+        dtype: of weights that are not trained.
+        placement: device and precision, in words.
+        max_length: tokens kept of each example.
+    """
+    training, counted, vectors = recipe.training, count_parameters(model), recipe.method.vectors(model)
+    if vectors:
+        counted = ParameterCount(counted.total + vectors, vectors)
+    half = dtype.itemsize == 2 or mixes_bfloat16(recipe) or training.fp16
+    units = model.config.hidden_size * sum(map(operator.mul, tokens, depths))
+    updates = math.ceil(num_batches / training.gradient_accumulation_steps)
     return Plan(
         parameters=counted.total,
         trained_parameters=counted.trained,
-        steps=recipe.training.max_steps or max(1, math.ceil(updates * recipe.training.num_train_epochs)),
-        weights_bytes=4 * counted.total,
-        training_bytes=12 * counted.trained + tokens * config.hidden_size * layers * bytes_a_unit,
+        steps=training.max_steps or max(1, math.ceil(updates * training.num_train_epochs)),
+        weights_bytes=dtype.itemsize * (counted.total - counted.trained) + 4 * counted.trained,
+        training_bytes=12 * counted.trained + int(units * ACTIVATION_BYTES * (1 if half else 2)),
         features_bytes=0,
-        placement=f"{placement.device.type}, {training_precision(recipe)}",
+        placement=placement,
         max_length=max_length,
         pooling="",
     )
 
 
-def _skeleton(checkpoint: Checkpoint, *, num_labels: int, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    config = AutoConfig.from_pretrained(checkpoint.folder, num_labels=num_labels, trust_remote_code=trust_remote_code)
-    with torch.device("meta"):
-        return AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
-            config, trust_remote_code=trust_remote_code
-        )
-
-
-def _frozen_plan(
-    recipe: Recipe, method: FrozenMethod, checkpoint: Checkpoint, model: Any, *, num_rows: int, num_labels: int
-) -> Plan:
-    pooling = resolve_pooling(checkpoint, method.pooling)
-    placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
-    config = model.config
-    encoder = count_parameters(model.base_model).total
-    head = count_parameters(model).total - encoder if pooling.kind == "cls" else (config.hidden_size + 1) * num_labels
-    bytes_a_number = placement.dtype.itemsize
-    batch_tokens = TOKENS_A_BATCH.get(placement.device.type, 4_096)
-    widest = max(getattr(config, "intermediate_size", 0) or 0, 4 * config.hidden_size)
-    workers = torch.get_num_threads() if placement.device.type == "cpu" else 1
-    return Plan(
-        parameters=encoder + head,
-        trained_parameters=head,
-        steps=count_steps(recipe.training, num_rows=num_rows),
-        weights_bytes=bytes_a_number * encoder + 4 * head,
-        training_bytes=workers * batch_tokens * widest * 2 * bytes_a_number + 12 * head,
-        features_bytes=num_rows * config.hidden_size * (4 if placement.dtype == torch.float32 else 2),
-        placement=placement.reason,
-        max_length=checkpoint.max_length(recipe.data.max_length, pooling=_own(pooling)),
-        pooling=str(pooling),
-    )
+def tokens_of_a_step(training: TrainingSpec, examples: Examples) -> list[int]:
+    """Tokens that go through a model at once, in the worst batch, on each side of the examples."""
+    lengths = examples.lengths.reshape(len(examples), -1)
+    if training.max_tokens_per_batch is not None:
+        first = round(training.max_tokens_per_batch * float(lengths[:, 0].sum() / lengths.sum()))
+        return [first, training.max_tokens_per_batch - first][: lengths.shape[1]]
+    size = min(len(lengths), training.per_device_train_batch_size)
+    if examples.packed:
+        return [int(np.sort(lengths.sum(axis=1))[-size:].sum())]
+    return [int(longest) * size for longest in lengths.max(axis=0)]
 
 
-def _own(pooling: Pooling) -> Pooling | None:
-    return pooling if pooling.kind != "cls" else None
+def count_batches(training: TrainingSpec, examples: Examples) -> int:
+    """Batches of an epoch, as the trainer will make them."""
+    if training.max_tokens_per_batch is None:
+        return math.ceil(len(examples) / training.per_device_train_batch_size)
+    budget = training.max_tokens_per_batch
+    return len(TokenBudgetBatches(examples.lengths, max_tokens=budget, seed=training.seed, padded=not examples.packed))
+
+
+def layers_kept(training: TrainingSpec, num_layers: int) -> int:
+    """Layers whose activations are held for the backward pass."""
+    return 1 if training.gradient_checkpointing else num_layers

@@ -1,87 +1,77 @@
-"""A language model made ready to be trained, and the Trainer that does it."""
+"""A model that writes, decoder or encoder-decoder, made ready to be trained; and read back to be scored."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from ftkit.errors import UserError
-from ftkit.methods.start import unmoved_adapters
-from ftkit.metrics.scores import Scores
-from ftkit.models.causal import load_causal_lm, refuse_unknown_tokens
+from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
-from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
 from ftkit.models.kernels.fused import use_fused_operations
-from ftkit.models.parameters import ParameterCount, count_parameters
-from ftkit.models.placement import DTYPES, Placement, place
+from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import DTYPES, Placement, choose_device, place
+from ftkit.models.saved_lm import load_saved_lm
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
-from ftkit.runs.run import Run
-from ftkit.training.arguments import mixes_bfloat16, training_arguments
-from ftkit.training.trainer import Batching, LanguageTrainer, TrainingRows
-from ftkit.training.training_probe import TrainingProbe
+from ftkit.training.arguments import mixes_bfloat16
+from ftkit.training.way import Data, Kept, Prepared, Scoring
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+SDPA = "sdpa"
+"""PyTorch's own attention, as transformers names it."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A language model ready to be trained.
+def prepare_to_write(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    data: Data[Any],
+    load: Callable[..., Any],
+    *,
+    attention: str = SDPA,
+    aside: str = "",
+    reporter: Reporter,
+) -> Prepared[Any]:
+    """Load the base, attach what is trained, and choose precision and how the loss is computed.
 
-    Attributes:
-        model: a transformers model, or a peft model around one, on the CPU still.
-        batching: how sequences become batches.
-        precision: in which it computes, in words.
-        parameters: how many there are, and how many are trained.
-    """
-
-    model: Any
-    batching: Batching
-    precision: str
-    parameters: ParameterCount
-
-
-def prepare_model(
-    recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter
-) -> Prepared:
-    """Load the base, attach what is trained, and choose precision, attention and layout of batches.
+    Args:
+        recipe: of a task that writes.
+        checkpoint: its base.
+        data: of the run.
+        load: (checkpoint, dtype, attn_implementation, trust_remote_code) -> the base.
+        attention: what `model.attn_implementation: auto` means.
+        aside: said behind the precision.
+        reporter: hears what was chosen.
 
     Raises:
-        UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
+        UserError: the checkpoint does not fit.
     """
-    placement = language_placement(recipe)
+    placement = base_placement(recipe)
+    asked = recipe.model.attn_implementation
     torch.manual_seed(recipe.training.seed)
-    model = load_causal_lm(
+    base = load(
         checkpoint,
         dtype=placement.dtype,
-        attn_implementation=_attention(recipe),
+        attn_implementation=attention if asked == "auto" else asked,
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    refuse_unknown_tokens(model, tokenizer)
-    trainable = _attach(model, recipe, tokenizer)
-    use_fused_operations(trainable)
-    if not compute_loss_in_chunks(trainable):
+    refuse_unknown_tokens(base, data.processor)
+    torch.manual_seed(recipe.training.seed)
+    model = recipe.method.attach(base, data.processor)
+    use_fused_operations(model)
+    if not compute_loss_in_chunks(model):
         reporter.say(
             f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"
         )
-    packed = _packed(recipe, trainable, name=checkpoint.name, reporter=reporter)
-    assert isinstance(tokenizer.pad_token_id, int), "the tokenizer is loaded with a pad token"
-    batching = Batching(packed=packed, pad_id=tokenizer.pad_token_id, max_tokens=recipe.training.max_tokens_per_batch)
-    counted = count_parameters(trainable)
+    counted = count_parameters(model)
     precision = precision_in_words(recipe, placement)
     reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
-    reporter.say(precision)
+    reporter.say(precision + aside)
     say_idle_accelerators(reporter)
-    reporter.say(
-        "documents lie end to end, attention within each" if packed else "examples are padded, like lengths together"
-    )
-    return Prepared(trainable, batching, precision, counted)
+    return Prepared(model, data, precision, counted.trained)
 
 
 def say_idle_accelerators(reporter: Reporter) -> None:
@@ -90,7 +80,7 @@ def say_idle_accelerators(reporter: Reporter) -> None:
         reporter.say(f"{idle} more accelerators stay idle: one process uses one")
 
 
-def language_placement(recipe: Recipe) -> Placement:
+def base_placement(recipe: Recipe) -> Placement:
     """Device and precision of the base: what is trained whole is kept in float32."""
     method, asked = recipe.method, recipe.model.dtype
     if method.wants_float32 and asked == "auto":
@@ -107,7 +97,7 @@ def scoring_dtype(recipe: Recipe, device: torch.device) -> torch.dtype:
     """
     if recipe.model.dtype in DTYPES or device.type == "cpu":
         return DTYPES.get(recipe.model.dtype, torch.float32)
-    return language_placement(recipe).dtype
+    return base_placement(recipe).dtype
 
 
 def precision_in_words(recipe: Recipe, placement: Placement) -> str:
@@ -120,84 +110,30 @@ def precision_in_words(recipe: Recipe, placement: Placement) -> str:
     return f"base on {placement.reason}; what is trained is float32{products}"
 
 
-def _attention(recipe: Recipe) -> str:
-    asked = recipe.model.attn_implementation
-    if asked != "auto":
-        return asked
-    if not may_pack(recipe):
-        return "sdpa"
-    register_document_attention()
-    return DOCUMENTS
+def score_saved(recipe: Recipe, folder: Path, scoring: Scoring, *, reporter: Reporter) -> Kept:
+    """Score a model as it lies in its folder, and its base where an adapter or a prompt can be lifted off.
+
+    Args:
+        recipe: of the run.
+        folder: `model/` of the run.
+        scoring: of every model of the run.
+        reporter: hears of it.
+    """
+    device = choose_device(use_cpu=recipe.training.use_cpu)
+    dtype = scoring_dtype(recipe, device)
+    reporter.say(f"reading the saved model back in {str(dtype).removeprefix('torch.')}")
+    saved = load_saved_lm(folder, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
+    make_scorable(saved.model)
+    final = scoring.kept(saved.model)
+    if not recipe.method.keeps_base:
+        return Kept(final, {})
+    adapted: Any = saved.model
+    with adapted.disable_adapter():
+        # a tuned prompt is put before the input by the outer model, whatever is disabled
+        return Kept(final, scoring.base(adapted.get_base_model()))
 
 
-def may_pack(recipe: Recipe) -> bool:
-    """Whether a recipe lets examples lie end to end, if the model does not mind."""
-    return recipe.data.packing is not False and not recipe.method.input_tokens
-
-
-def _packed(recipe: Recipe, model: Any, *, name: str, reporter: Reporter) -> bool:
-    if not may_pack(recipe):
-        return False
-    if packing_is_exact(model, vocab_size=int(model.get_input_embeddings().weight.shape[0])):
-        return True
-    if recipe.data.packing is True:
-        raise UserError(
-            f"data.packing: {name} sees across documents that lie end to end, so packing would change what it learns",
-            fix="set data.packing: auto or false",
-        )
-    reporter.say(f"{name} sees across documents that lie end to end: examples are padded instead")
-    return False
-
-
-def _attach(model: Any, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Any:
-    torch.manual_seed(recipe.training.seed)
-    return recipe.method.attach(model, tokenizer)
-
-
-def make_scorable(model: Any, tokenizer: PreTrainedTokenizerBase) -> Batching:
-    """Let a model that was read back score without holding its logits, and quickly; examples are padded."""
+def make_scorable(model: Any) -> None:
+    """Let a model that was read back score without holding its logits, and quickly."""
     use_fused_operations(model)
     compute_loss_in_chunks(model)
-    assert isinstance(tokenizer.pad_token_id, int), "a saved tokenizer has a pad token"
-    return Batching(packed=False, pad_id=tokenizer.pad_token_id)
-
-
-def make_trainer(
-    recipe: Recipe,
-    run: Run,
-    *,
-    model: Any,
-    rows: TrainingRows,
-    score: Callable[[Any], Scores],
-    means: Callable[[Scores], Mapping[str, float]],
-    probe: TrainingProbe,
-    say: Callable[[str], None],
-) -> LanguageTrainer:
-    """HF Trainer with the callbacks of a language model's training."""
-    from transformers import EarlyStoppingCallback
-
-    from ftkit.training.callbacks import AdaptersMove, HistoryCallback, StopOnNonFinite
-
-    args = training_arguments(recipe, run)
-    # several accelerators in one process would tear a row of documents apart; each wants a process of its own
-    args._n_gpu = min(1, args.n_gpu)
-    callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
-    if recipe.method.keeps_base:
-        callbacks.append(AdaptersMove(unmoved_adapters))
-    if recipe.training.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return LanguageTrainer(
-        checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
-        probe=probe,
-        finds_batch_size=recipe.training.auto_find_batch_size,
-        counts_rows=recipe.training.max_tokens_per_batch is None,
-        model=model,
-        args=args,
-        rows=rows,
-        score=score,
-        means=means,
-        say=say,
-        eval_dataset=[],
-        callbacks=callbacks,
-        optimizers=(recipe.method.optimizer(model, args), None),
-    )

@@ -10,11 +10,14 @@ from ftkit.errors import UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import write_value
 from ftkit.recipe.keys import nearest
-from ftkit.recipe.parse import load_recipe
+from ftkit.recipe.parse import dump_recipe, load_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
+from ftkit.runs.environment import versions
 from ftkit.runs.run import Run
 from ftkit.runs.seals import BrokenSeal
+from ftkit.training.opening import Opened, hashes_of, load_base_and_data
+from ftkit.training.way import Trainable
 
 PLACES = frozenset({"training.output_dir"})
 """Keys of a recipe that say where things lie and nothing about what comes out."""
@@ -116,6 +119,45 @@ def version_notes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
         for name in sorted(before.keys() & now.keys())
         if before[name] != now[name]
     ]
+
+
+def go_on(
+    run: Run, recipe: Recipe, task: Trainable, *, asked: Path | None, allowed: Sequence[str], reporter: Reporter
+) -> Opened | None:
+    """Open a run again, where nothing but what is allowed has changed.
+
+    Args:
+        run: that was begun before.
+        recipe: of today.
+        task: of the recipe.
+        asked: the checkpoint to go on from, where one is named.
+        allowed: fields that may have changed.
+        reporter: hears of changes.
+
+    Returns:
+        None where it is finished and nothing has changed.
+
+    Raises:
+        UserError: it cannot be gone on with.
+    """
+    refuse_unknown_fields(recipe, allowed)
+    changes = recipe_changes(run, recipe)
+    refuse_changes(run, changes, allowed=allowed)
+    if run.manifest()["state"] == "finished" and not changes and asked is None:
+        reporter.say(f"{run.path} is finished already: nothing to resume")
+        return None
+    checkpoint, splits = load_base_and_data(recipe, task, reporter=reporter)
+    hashes = hashes_of(recipe, checkpoint, splits)
+    changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})
+    refuse_changes(run, changes, allowed=allowed)
+    for change in changes:
+        reporter.say(f"changed as allowed: {change.field}: {change.before} -> {change.now}")
+    for note in version_notes(run.manifest()["versions"], versions()):
+        reporter.say(note)
+    run.remake(hashes, recipe_text=dump_recipe(recipe), changed=[change._asdict() for change in changes])
+    resumed = checkpoint_to_resume(run, asked, reporter=reporter)
+    run.cut_history(step=0 if resumed is None else resumed.progress.step)
+    return Opened(run, checkpoint, splits, resumed)
 
 
 def checkpoint_to_resume(run: Run, asked: Path | None, *, reporter: Reporter) -> SealedCheckpoint | None:

@@ -1,125 +1,101 @@
-"""A language model's scores on a split: the same way during training, at the end, and for the base beside it."""
+"""What a model gives examples: the same way during training, at the end, and for the base beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
-from ftkit.data.dataset import Split
-from ftkit.inputs.batching import token_budget_batches
-from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.inputs.examples import Arrays, Examples, Rows, TokenExamples
 from ftkit.metrics.scores import Scores
-from ftkit.models.scoring import TokenBatch, score_tokens
-from ftkit.progress import Reporter
-from ftkit.training.trainer import Batching
-
-TOKENS_A_BATCH = {"cpu": 2_048, "cuda": 16_384}
-"""Tokens scored together; on a CPU more of them are no faster, and logits of a batch are never held whole."""
+from ftkit.models.scoring import TokenBatch, score_logits, score_tokens
+from ftkit.progress import Advance, Reporter
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """How splits are scored.
+    """Where models lie that are scored, and who hears of progress."""
 
-    Attributes:
-        batching: how their sequences are laid out; its max_tokens is not used.
-        device: where the model lies.
-        reporter: hears of progress.
-    """
-
-    batching: Batching
     device: torch.device
     reporter: Reporter
 
-    def split(self, model: Any, split: Split, tokenized: Tokenized, *, what: str = "scoring") -> Scores:
-        """Scores of one split, summed by its rows."""
-        sequences = tokenized.sequences
-        with self.reporter.track(f"{what} {split.name}", total=len(sequences)) as advance:
-            return score_sequences(
-                model,
-                sequences,
-                num_rows=len(split),
-                batching=self.batching,
-                device=self.device,
-                advance=advance,
-            )
+    def examples(self, model: Any, examples: TokenExamples, *, what: str, per_token: bool = False) -> Scores:
+        """Score every target once, in eval mode.
 
-    def pieces(self, model: Any, sequences: Sequences, *, what: str, per_token: bool = False) -> Scores:
-        """Scores of some sequences, each by itself: (N,) for N sequences; with the loss of each target where asked."""
-        apart = replace(sequences, rows=np.arange(len(sequences)))
-        with self.reporter.track(what, total=len(sequences)) as advance:
-            return score_sequences(
+        Args:
+            model: a language model or an encoder-decoder.
+            examples: N of them.
+            what: is done, for the progress.
+            per_token: keep each target's loss too.
+
+        Returns:
+            Sums by example (N,).
+        """
+        batches = (
+            TokenBatch(examples.arrays(rows), *examples.targets(rows)) for rows in examples.cut(self.device.type)
+        )
+        with self.reporter.track(what, total=len(examples)) as advance:
+            found = score_tokens(
                 model,
-                apart,
-                num_rows=len(sequences),
-                batching=self.batching,
+                batches,
+                num_sequences=len(examples),
                 device=self.device,
                 per_token=per_token,
                 advance=advance,
             )
+        return replace(found, text_bytes=examples.text_bytes)
+
+    def rows(self, model: Any, examples: TokenExamples, *, num_rows: int, what: str) -> Scores:
+        """The same, summed by the row of the split that examples come from (num_rows,); zeros for a row without any."""
+        found = self.examples(model, examples, what=what)
+
+        def by_row(values: npt.NDArray[Any] | None) -> npt.NDArray[np.float64]:
+            assert values is not None, "targets are tokens"
+            return np.bincount(examples.rows, weights=values, minlength=num_rows).astype(np.float64, copy=False)
+
+        return Scores(
+            nll=by_row(found.nll),
+            num_targets=by_row(found.num_targets).astype(np.int64),
+            num_correct=by_row(found.num_correct).astype(np.int64),
+            text_nll=by_row(found.text_nll),
+            text_bytes=by_row(found.text_bytes).astype(np.int64),
+        )
 
 
-def score_sequences(
-    model: Any,
-    sequences: Sequences,
+def logits_of(
+    module: nn.Module,
+    examples: Examples,
     *,
-    num_rows: int,
-    batching: Batching,
+    num_labels: int,
     device: torch.device,
-    per_token: bool = False,
-    advance: Callable[[int], None] = lambda _sequences: None,
-) -> Scores:
-    """Score every target of some sequences.
+    advance: Advance = lambda _rows: None,
+) -> npt.NDArray[np.float32]:
+    """Logits (N, K) that a classifier gives N examples.
 
     Args:
-        model: a causal language model; scored in eval mode.
-        sequences: N of them, each of one row.
-        num_rows: documents or examples D that they come from.
-        batching: how they are laid out; its max_tokens is not used.
-        device: where the model lies.
-        per_token: keep each target's loss too, in the order of the sequences.
-        advance: called with the number of sequences just scored.
-
-    Returns:
-        Sums by row, (D,); zeros for rows without a target.
+        module: model inputs (B, T) -> logits (B, K); in eval mode.
+        examples: in batches as they suit the device.
+        num_labels: K.
+        device: where the module lies.
+        advance: called with the number of examples just scored.
     """
-    max_tokens = TOKENS_A_BATCH.get(device.type, TOKENS_A_BATCH["cuda"])
-
-    def batches() -> Iterator[TokenBatch]:
-        for rows in token_budget_batches(sequences.lengths, max_tokens=max_tokens):
-            taken = sequences.take(rows)
-            owners = np.repeat(rows, taken.lengths)
-            yield TokenBatch(batching.arrays(sequences, rows), owners[taken.learnt], taken.special[taken.learnt])
-
-    found = score_tokens(
-        model, batches(), num_sequences=len(sequences), device=device, per_token=per_token, advance=advance
-    )
-    assert found.text_nll is not None, "targets are tokens"
-
-    def by_row(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(sequences.rows, weights=values, minlength=num_rows).astype(np.float64, copy=False)
-
-    return Scores(
-        nll=by_row(found.nll),
-        num_targets=by_row(found.num_targets).astype(np.int64),
-        num_correct=by_row(found.num_correct).astype(np.int64),
-        text_nll=by_row(found.text_nll),
-        text_bytes=by_row(text_bytes(sequences)).astype(np.int64),
-        token_nll=found.token_nll,
+    return score_logits(
+        module,
+        ((rows, inputs_of(examples, rows)) for rows in examples.cut(device.type)),
+        num_rows=len(examples),
+        num_labels=num_labels,
+        device=device,
+        advance=advance,
     )
 
 
-def text_bytes(sequences: Sequences) -> npt.NDArray[np.int64]:
-    """Bytes of text that the targets of each sequence stand for, (N,)."""
-    counted = np.where(sequences.learnt & ~sequences.special, sequences.num_bytes, 0).astype(np.int64)
-    sums = np.concatenate([[0], np.cumsum(counted)])
-    found: npt.NDArray[np.int64] = sums[sequences.offsets[1:]] - sums[sequences.offsets[:-1]]
-    return found
+def inputs_of(examples: Examples, rows: Rows) -> Arrays:
+    """The model inputs of some examples without their labels."""
+    return {name: values for name, values in examples.arrays(rows).items() if name != "labels"}
 
 
 def mean_scores(scores: Scores) -> dict[str, float]:

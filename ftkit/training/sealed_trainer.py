@@ -19,7 +19,6 @@ from ftkit.runs.checkpoints import Checkpoints, Progress, SealedCheckpoint
 from ftkit.runs.disk import failing_writes_are_told
 from ftkit.runs.random_state import random_state, restore
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, is_out_of_memory, what_happened
-from ftkit.training.sampling import LengthGroupedEpochs
 from ftkit.training.training_probe import TrainingProbe
 
 
@@ -135,14 +134,6 @@ class SealedTrainer(Trainer):
         )
         return self.checkpoints.open(self.checkpoints.path(step))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(dataset)
-        seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedEpochs([len(row["input_ids"]) for row in dataset], batch_size=batch_size, seed=seed)
-
     def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
         found = super()._init_training_state(*args, **kwargs)
         # the state holds a path; a run may have been moved since it was written
@@ -204,11 +195,6 @@ class SealedTrainer(Trainer):
         if self.args.eval_strategy != IntervalStrategy.EPOCH or self.control.should_evaluate:
             return False
         return float(self.state.epoch or 0.0).is_integer() or self.control.should_training_stop
-
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's, which a signal may leave in the middle."""
-        with STOP.at_once():
-            return super().evaluation_loop(*args, **kwargs)
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
         found = super()._evaluate(*args, **kwargs)

@@ -1,98 +1,54 @@
-"""HF Trainer for language models: batches made of flat token arrays, validation scored as everything else is."""
+"""HF Trainer over examples of any task: batches made of flat arrays, validation scored as everything else is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from ftkit.errors import UserError
-from ftkit.inputs.batching import flat_batch, padded_batch, pair_batch
-from ftkit.inputs.pairs import Pairs
-from ftkit.inputs.sequences import Sequences
+from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
+from ftkit.methods.section import MethodSection
+from ftkit.methods.start import unmoved_adapters
 from ftkit.metrics.scores import Scores
-from ftkit.training.callbacks import refuse_bad_loss
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import Recipe
+from ftkit.runs.checkpoints import SealedCheckpoint
+from ftkit.runs.disk import refuse_little_space
+from ftkit.runs.run import Run
+from ftkit.training.arguments import training_arguments
+from ftkit.training.callbacks import (
+    AdaptersMove,
+    EvaluationsTold,
+    HistoryCallback,
+    ProgressCallback,
+    StopOnNonFinite,
+    refuse_bad_loss,
+)
 from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
-
-Arrays = dict[str, npt.NDArray[np.int64]]
-"""Model inputs by name."""
-
-
-@dataclass(frozen=True)
-class Batching:
-    """How sequences become batches.
-
-    Attributes:
-        packed: laid end to end in one row instead of padded.
-        pad_id: token that fills the ends of padded rows; its id is never looked at.
-        max_tokens: tokens of a batch, or None for a number of examples.
-    """
-
-    packed: bool
-    pad_id: int
-    max_tokens: int | None = None
-
-    def arrays(self, sequences: Sequences, rows: npt.NDArray[np.int64]) -> Arrays:
-        """The model inputs of some sequences, with their labels."""
-        if self.packed:
-            return flat_batch(sequences, rows)
-        return padded_batch(sequences, rows, pad_id=self.pad_id)
+from ftkit.training.training_probe import TrainingProbe
+from ftkit.training.way import Prepared
 
 
-class TrainingRows(Protocol):
-    """A training set as a trainer sees it: numbered rows of which any become a batch."""
+class ScoresWhileTraining(Protocol):
+    """How a model is scored while it trains."""
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each row (N, S), on each of its sides."""
+    def probe(self, model: Any, examples: Any, name: str) -> Scores:
+        """Plain losses of each of some examples, in eval mode; `name` is theirs, for the progress."""
 
-    @property
-    def batching(self) -> Batching:
-        """How they are laid out."""
+    def validation(self, model: Any) -> Scores:
+        """What it gives each validation example."""
 
-    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        """The model inputs of some rows, with their labels."""
-
-
-@dataclass(frozen=True)
-class SequenceRows:
-    """The sequences of a decoder as training rows of one side."""
-
-    sequences: Sequences
-    batching: Batching
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each sequence (N, 1)."""
-        return self.sequences.lengths[:, None]
-
-    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        """The model inputs of some sequences, with their labels."""
-        return self.batching.arrays(self.sequences, rows)
-
-
-@dataclass(frozen=True)
-class PairRows:
-    """Sources and targets as training rows of two sides, each padded for itself."""
-
-    pairs: Pairs
-    batching: Batching
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each source and each target (N, 2)."""
-        return np.stack([self.pairs.source_lengths, self.pairs.target_lengths], axis=1)
-
-    def arrays(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        """The model inputs of some pairs, with their labels."""
-        return pair_batch(self.pairs, rows, pad_id=self.batching.pad_id)
+    def means(self, scores: Scores) -> Mapping[str, float]:
+        """Figures of these by name, `nll` among them."""
 
 
 class RowNumbers(torch.utils.data.Dataset[int]):
@@ -108,74 +64,76 @@ class RowNumbers(torch.utils.data.Dataset[int]):
         return row
 
 
-class LanguageTrainer(SealedTrainer):
-    """Trainer over rows of tokens.
+class ExamplesTrainer(SealedTrainer):
+    """Trainer over examples.
 
     Args:
-        rows: the training set.
-        score: model -> scores of the validation set.
-        means: these -> figures by name, `nll` among them.
-        say: hears what each evaluation found.
+        examples: the training set.
+        scoring: of the validation set.
+        max_tokens: of a batch; None for a number of rows.
         arguments: what Trainer takes.
     """
 
     def __init__(
-        self,
-        *,
-        rows: TrainingRows,
-        score: Callable[[Any], Scores],
-        means: Callable[[Scores], Mapping[str, float]],
-        say: Callable[[str], None],
-        **arguments: Any,
+        self, *, examples: Examples, scoring: ScoresWhileTraining, max_tokens: int | None, **arguments: Any
     ) -> None:
-        super().__init__(train_dataset=RowNumbers(len(rows.lengths)), **arguments)
-        self.rows = rows
-        self.score = score
-        self.means = means
-        self.say = say
+        super().__init__(
+            train_dataset=RowNumbers(len(examples)), eval_dataset=[], counts_rows=max_tokens is None, **arguments
+        )
+        self.examples = examples
+        self.scoring = scoring
+        self.max_tokens = max_tokens
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of one epoch; which and in which order depends on seed and epoch alone."""
-        args, batching = self.args, self.rows.batching
-        seed = args.data_seed if args.data_seed is not None else args.seed
+        args = self.args
         options: dict[str, Any] = {
             "collate_fn": self._collate,
             "num_workers": args.dataloader_num_workers,
             "pin_memory": args.dataloader_pin_memory,
         }
-        if batching.max_tokens is not None:
+        if self.max_tokens is not None:
             if args.world_size > 1:
                 raise UserError(
                     "training.max_tokens_per_batch does not work with several processes",
                     fix="use training.per_device_train_batch_size",
                 )
             options["batch_sampler"] = TokenBudgetBatches(
-                self.rows.lengths, max_tokens=batching.max_tokens, seed=seed, padded=not batching.packed
+                self.examples.lengths, max_tokens=self.max_tokens, seed=self._seed, padded=not self.examples.packed
             )
         else:
             options["batch_size"] = args.train_batch_size
             options["drop_last"] = args.dataloader_drop_last
-            options["sampler"] = self._order(seed=seed)
+            options["sampler"] = self._get_train_sampler(self.train_dataset)
         loader: DataLoader[Any] = self.accelerator.prepare(DataLoader(self.train_dataset, **options))  # type: ignore[arg-type]
         return loader
 
-    def _order(self, *, seed: int) -> torch.utils.data.Sampler[int]:
-        lengths = self.rows.lengths
-        if self.rows.batching.packed:
+    @property
+    def _seed(self) -> int:
+        return self.args.data_seed if self.args.data_seed is not None else self.args.seed
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        num_rows = len(self.examples)
+        if self.examples.packed:
             # nothing is padded, so lengths need not be alike and every order is as cheap
-            return ShuffledEpochs(len(lengths), seed=seed)
+            return ShuffledEpochs(num_rows, seed=self._seed)
+        lengths = self.examples.lengths.reshape(num_rows, -1).sum(axis=1)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedEpochs(lengths.sum(axis=1).tolist(), batch_size=batch_size, seed=seed)
+        return LengthGroupedEpochs(lengths.tolist(), batch_size=batch_size, seed=self._seed)
 
     def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        arrays = self.rows.arrays(np.asarray(rows, dtype=np.int64))
+        arrays = self.examples.arrays(np.asarray(rows, dtype=np.int64))
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's, but a loss that is not finite stops the run before its backward pass."""
+        """Trainer's, but a model's own loss that is not finite stops the run before its backward pass."""
         found = super().compute_loss(model, inputs, *args, **kwargs)
-        loss = found[0] if isinstance(found, tuple) else found
-        refuse_bad_loss(loss.detach(), step=self.state.global_step + 1, rows=f"{inputs['input_ids'].numel():,} tokens")
+        if self.compute_loss_func is None:
+            loss = found[0] if isinstance(found, tuple) else found
+            rows = f"{inputs['input_ids'].numel():,} tokens"
+            refuse_bad_loss(loss.detach(), step=self.state.global_step + 1, rows=rows)
         return found
 
     def evaluate(
@@ -184,20 +142,97 @@ class LanguageTrainer(SealedTrainer):
         ignore_keys: list[str] | None = None,  # noqa: ARG002
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Score the validation set: token log-likelihoods summed in eval mode, not a mean of batch means."""
+        """Score the train probe and the validation set: log-likelihoods in eval mode, not a mean of batch means."""
         self.probe.score(self)
         with STOP.at_once(), self.accelerator.autocast():
-            found = self.score(self.model)
-        means = self.means(found)
-        named = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
-        learnt = [line["loss"] for line in self.state.log_history if "loss" in line]
-        best = str(self.args.metric_for_best_model).removeprefix("eval_")
-        self.say(
-            f"step {self.state.global_step:,}: validation loss {means['nll']:.4f}"
-            + (f", {best} {means[best]:.4f}" if best != "nll" and best in means else "")
-            + (f", training loss {learnt[-1]:.4f}" if learnt else "")
-        )
+            found = self.scoring.validation(self.model)
+        named = {f"{metric_key_prefix}_{name}": value for name, value in self.scoring.means(found).items()}
         self.log(named)
         self.probe.record(self, found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         return named
+
+
+def make_trainer(
+    recipe: Recipe,
+    run: Run,
+    prepared: Prepared[Any],
+    scoring: ScoresWhileTraining,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    loss: Callable[..., torch.Tensor] | None = None,
+    processor: Any = None,
+) -> ExamplesTrainer:
+    """HF Trainer with the callbacks of every training.
+
+    Args:
+        recipe: what was asked.
+        run: gets history, probes and checkpoints.
+        prepared: the model and its data.
+        scoring: while it trains.
+        callbacks: more of them.
+        loss: (outputs, labels, num_items_in_batch) -> loss, where the model's own is not meant.
+        processor: a tokenizer that is saved with every checkpoint.
+    """
+    training, data = recipe.training, prepared.data
+    args = training_arguments(recipe, run)
+    # several accelerators in one process would tear a row of documents apart; each wants a process of its own
+    args._n_gpu = min(1, args.n_gpu)
+    probe = TrainingProbe(
+        run, probed=data.probed, validation=data.examples["validation"], seed=training.seed, score=scoring.probe
+    )
+    watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), *callbacks]
+    if training.early_stopping_patience is not None:
+        watching.append(EarlyStoppingCallback(early_stopping_patience=training.early_stopping_patience))
+    return ExamplesTrainer(
+        checkpoints=run.checkpoints(limit=training.save_total_limit),
+        probe=probe,
+        finds_batch_size=training.auto_find_batch_size,
+        model=prepared.model,
+        args=args,
+        examples=data.examples["train"],
+        scoring=scoring,
+        max_tokens=training.max_tokens_per_batch,
+        compute_loss_func=loss,
+        processing_class=processor,
+        callbacks=watching,
+        optimizers=(recipe.method.optimizer(prepared.model, args), None),
+    )
+
+
+def writers_callbacks(method: MethodSection, *, reporter: Reporter) -> list[TrainerCallback]:
+    """What looks on besides, where a model learns to write: each evaluation is told, and adapters have to move."""
+    moving = [AdaptersMove(unmoved_adapters)] if method.keeps_base else []
+    return [EvaluationsTold(reporter.say), *moving]
+
+
+@contextlib.contextmanager
+def progress_told(trainer: SealedTrainer, resumed: SealedCheckpoint | None, *, reporter: Reporter) -> Iterator[None]:
+    """Refuse to begin what cannot be saved, and tell of every step.
+
+    Raises:
+        UserError: there is no room for the checkpoints.
+    """
+    trainer.remove_callback(PrinterCallback)
+    refuse_little_space(trainer.model, trainer.checkpoints)
+    done = 0 if resumed is None else resumed.progress.step
+    steps = trainer.args.max_steps
+    if steps <= 0:
+        per_epoch = -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
+        steps = math.ceil(per_epoch * trainer.args.num_train_epochs)
+    if done >= steps:
+        reporter.say("no step is left to train")
+    with reporter.track("finetuning", total=max(0, steps - done)) as advance:
+        trainer.add_callback(ProgressCallback(advance))
+        yield
+
+
+def fit_facts(trainer: SealedTrainer) -> dict[str, Any]:
+    """What the manifest says of a training that is over."""
+    state = trainer.state
+    return {
+        "num_steps": state.global_step,
+        "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
+        "best_step": state.best_global_step,
+        "best_score": state.best_metric,
+    }

@@ -13,30 +13,42 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
 from ftkit.metrics.scores import CurvePoint, Scores
 from ftkit.runs.random_state import undisturbed
-from ftkit.training.probes import ProbeLog, ProbeRows, read_probes
+from ftkit.runs.run import Run
+from ftkit.training.probes import ProbeLog, ProbeRows, read_probes, validation_probe_rows
 
-Score = Callable[[Any], Scores]
-"""A model, left in whatever mode, -> what it gives the examples of a set, in eval mode."""
+TRAIN_PROBE = "train probe"
+"""What the progress calls it."""
 
 
 class TrainingProbe(TrainerCallback):
     """Scores and records the probes of one training; a callback, to hear of every learning rate.
 
     Args:
-        log: of the run.
-        rows: which examples are kept.
-        train: scores the train probe.
-        validation: scores the whole validation set; asked only where no evaluation has done it already.
+        run: gets the record.
+        probed: examples of the training set, made as those of the validation set are.
+        validation: the whole validation set.
+        seed: of the choice of what is kept of it.
+        score: (model, left in whatever mode; examples; what they are called) -> what it gives each, in eval mode.
     """
 
-    def __init__(self, log: ProbeLog, rows: ProbeRows, *, train: Score, validation: Score) -> None:
-        self.log = log
-        self.rows = rows
-        self.score_train = train
-        self.score_validation = validation
+    def __init__(
+        self,
+        run: Run,
+        *,
+        probed: Examples,
+        validation: Examples,
+        seed: int,
+        score: Callable[[Any, Examples, str], Scores],
+    ) -> None:
+        self.log = ProbeLog(run)
+        self.rows = ProbeRows(probed.rows, validation_probe_rows(len(validation), seed=seed))
+        self.probed = probed
+        self.validation = validation
+        self.score_examples = score
         self.rate_mass = 0.0
         self._latest: Scores | None = None
         self._begun = False
@@ -83,7 +95,7 @@ class TrainingProbe(TrainerCallback):
             Interrupted: the process was asked to stop.
         """
         with _looking_on(trainer):
-            self._latest = self.score_train(trainer.model)
+            self._latest = self.score_examples(trainer.model, self.probed, TRAIN_PROBE)
 
     def score_whole(self, trainer: Any) -> Scores:
         """What the model gives every validation row, where no evaluation says it.
@@ -92,7 +104,7 @@ class TrainingProbe(TrainerCallback):
             Interrupted: the process was asked to stop.
         """
         with _looking_on(trainer):
-            return self.score_validation(trainer.model)
+            return self.score_examples(trainer.model, self.validation, "validation")
 
     def history(self) -> dict[str, float | None]:
         """What a line of history says of the train probe, as it was last scored."""

@@ -11,7 +11,8 @@ from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
-from ftkit.inputs.sequences import Tokenized, training_sequences
+from ftkit.inputs.documents import training_sequences
+from ftkit.inputs.sequences import Tokenized
 
 Turns = list[tuple[str, str]]
 

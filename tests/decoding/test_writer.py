@@ -19,7 +19,7 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.decoding.writer import Writer, first_words, generate, make_writer, open_writer, prompt_ids
 from ftkit.errors import UserError
-from ftkit.inputs.sequences import training_sequences
+from ftkit.inputs.documents import training_sequences
 from ftkit.methods.lora import LoraMethod, attach_language_lora
 from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 
 from ftkit.encoders import feature_rows
 from ftkit.encoders.feature_rows import FeatureRows
-from ftkit.encoders.fit import FitResult, fit_head, predict_logits, score
+from ftkit.encoders.fit import FitResult, fit_head
 from ftkit.encoders.heads import LinearHead, feature_statistics
 from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
+from ftkit.encoders.scores import predict_logits, score
 from ftkit.errors import UserError
 from ftkit.recipe.schema import TrainingSpec
 

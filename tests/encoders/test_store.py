@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.encoders.store import FeatureKey, TokenChunk, encode, stored
+from ftkit.encoders.store import Chunk, FeatureKey, encode, stored
 from ftkit.errors import UserError
 from ftkit.inputs.batching import exact_length_batches
+from ftkit.inputs.text import Padding, TokenizedTexts
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
-from ftkit.models.pooled import TokenBatch, pool
+from ftkit.models.pooled import pool
 
 KEY = FeatureKey("w", "t", "x", 8, "mean", False, "float32", "cpu", "v")
 
@@ -34,6 +35,11 @@ class Lookup(nn.Module):
             last_hidden_state = self.table(input_ids)
 
         return Output()
+
+
+def tokens_of(texts: list[np.ndarray]) -> TokenizedTexts:
+    columns = {"input_ids": [ids.tolist() for ids in texts]}
+    return TokenizedTexts(columns, np.array([len(ids) for ids in texts]), 0, np.arange(len(texts)), Padding())
 
 
 @pytest.mark.parametrize("tokens", ["first", "mean", "max"])
@@ -61,16 +67,11 @@ def test_features_lie_in_the_order_of_the_rows_and_are_read_back_without_the_enc
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
     generator = np.random.default_rng(0)
     texts = [generator.integers(0, 50, size=length) for length in (3, 5, 3, 1, 5)]
-    batches = [
-        TokenBatch(np.array([4, 1]), {"input_ids": np.stack([texts[4], texts[1]])}),
-        TokenBatch(np.array([0, 2]), {"input_ids": np.stack([texts[0], texts[2]])}),
-        TokenBatch(np.array([3]), {"input_ids": np.stack([texts[3]])}),
-    ]
     encoder = Lookup()
     assert stored(KEY) is None
     made = encode(
         encoder,
-        [TokenChunk(batches[:2], 1), TokenChunk(batches[2:], 0)],
+        [Chunk(tokens_of(texts[:3]), 1), Chunk(tokens_of(texts[3:]), 0)],
         key=KEY,
         pooling=Pooling("mean"),
         num_rows=5,
@@ -91,8 +92,8 @@ def test_features_lie_in_the_order_of_the_rows_and_are_read_back_without_the_enc
     "change",
     [
         {"weights": "w2"},
-        {"tokenizer": "t2"},
-        {"texts": "x2"},
+        {"processor": "t2"},
+        {"inputs": "x2"},
         {"max_length": 9},
         {"tokens": "max"},
         {"normalize": True},
@@ -107,7 +108,7 @@ def test_an_encoder_that_fails_leaves_no_features(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
 
     def chunks() -> object:
-        yield TokenChunk([TokenBatch(np.array([0]), {"input_ids": np.array([[1]])})], 0)
+        yield Chunk(tokens_of([np.array([1])]), 0)
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
@@ -154,3 +155,7 @@ def test_an_encoder_with_a_decoder_is_refused_whatever_the_pooling(tmp_path: Pat
     for asked in ("auto", "mean"):
         with pytest.raises(UserError, match="reads the decoder"):
             resolve_pooling(Checkpoint("t5", tmp_path), asked)
+
+
+def test_a_key_is_spelt_as_when_the_first_features_were_stored() -> None:
+    assert KEY.name == "features/f88dc66365ecfdcc916d577cf8b03351"

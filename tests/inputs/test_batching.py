@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.inputs.batching import IGNORED, flat_batch, padded_batch, token_budget_batches
-from ftkit.inputs.sequences import Sequences, training_sequences
+from ftkit.inputs.documents import training_sequences
+from ftkit.inputs.sequences import Sequences
 
 TEXTS = ["12345", "1", "123", "1234567"]
 

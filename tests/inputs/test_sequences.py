@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.inputs import long_texts
+from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.encoding import special_tokens
 from ftkit.inputs.long_texts import Cutter
-from ftkit.inputs.sequences import Sequences, Tokenized, evaluation_sequences, training_sequences
+from ftkit.inputs.sequences import Sequences, Tokenized
 
 TEXTS = [
     "the weather is good\nand the sun shines  twice",

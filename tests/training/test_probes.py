@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from ftkit.data.dataset import Split
 from ftkit.encoders.optimization import learning_rate_factor
-from ftkit.inputs.sequences import evaluation_sequences
+from ftkit.inputs.documents import evaluation_sequences
 from ftkit.interruption import STOP, Interrupted
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.models.classifier import open_classifier
@@ -190,7 +190,7 @@ def unseen_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind == "frozen":
         fit = frozen.fit_head
         monkeypatch.setattr(frozen, "fit_head", lambda *args, probe, **kwargs: fit(*args, **kwargs))
-        monkeypatch.setattr("ftkit.encoders.head_probe.HeadProbe.write", lambda _probe: None)
+        monkeypatch.setattr("ftkit.encoders.scores.HeadProbe.write", lambda _probe: None)
     for name in ("begin", "score", "record", "on_train_begin", "on_optimizer_step"):
         monkeypatch.setattr(TrainingProbe, name, lambda *_args, **_kwargs: None)
     monkeypatch.setattr(TrainingProbe, "history", lambda _probe: {})

@@ -25,10 +25,10 @@ from ftkit.tasks.table import task_of
 if TYPE_CHECKING:
     from ftkit.commands.smoke.specimen import FirstRows
     from ftkit.commands.smoke.stand_in import StandIn
-    from ftkit.commands.train import TrainResult
     from ftkit.data.dataset import Splits
     from ftkit.recipe.schema import DataSpec, Recipe
     from ftkit.tasks.task import ReadBack
+    from ftkit.training.outcome import TrainResult
 
 TRAIN_ROWS = 48
 EVALUATION_ROWS = 24
@@ -170,11 +170,16 @@ def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) ->
 
 
 def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, reporter: Reporter) -> TrainResult:
-    from ftkit.commands import train as workflows
+    from ftkit.commands.train import write_model_card
+    from ftkit.training.opening import open_run
+    from ftkit.training.story import finish
 
+    task = task_of(recipe.task)
     # features of the tiny model are of no use to anybody, and stored ones would keep it from running at all
     with _environment(FTKIT_CACHE=str(cache)):
-        return workflows.train_splits(recipe, splits, checkpoint=stand_in.checkpoint, reporter=reporter)
+        task.rehearse(recipe, splits, stand_in.checkpoint)
+        opened = open_run(recipe, splits, stand_in.checkpoint)
+        return finish(opened, recipe, task, write_card=write_model_card, reporter=reporter)
 
 
 def _steps(result: TrainResult) -> str:
@@ -200,7 +205,8 @@ def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
 
     # where labels are written as text, it is texts that are given
     gives_labels = splits.prompting is None
-    trained = result.outputs["validation"]
+    scores = result.scores["validation"]
+    trained = scores.logits if gives_labels and scores.logits is not None else scores.losses
     difference = float(np.nanmax(np.abs(read.outputs - trained)))
     if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):
         what = "logits" if gives_labels else "losses"

@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.check import check_data as check_data
     from ftkit.tasks.causal_lm.evaluate import losses_alone as losses_alone
     from ftkit.tasks.causal_lm.evaluate import measure as measure
+    from ftkit.tasks.causal_lm.examples import make_examples as make_examples
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
     from ftkit.tasks.causal_lm.form import made_up_row as made_up_row
     from ftkit.tasks.causal_lm.new import columns as columns
     from ftkit.tasks.causal_lm.new import new_recipe as new_recipe
     from ftkit.tasks.causal_lm.new import told_by as told_by
     from ftkit.tasks.causal_lm.new import usual_start as usual_start
+    from ftkit.tasks.causal_lm.scores import metrics_of as metrics_of
+    from ftkit.tasks.causal_lm.scores import prediction_rows as prediction_rows
     from ftkit.tasks.causal_lm.scores import read_back as read_back
     from ftkit.tasks.causal_lm.scores import unit as unit
-    from ftkit.tasks.causal_lm.train import finetune as finetune
     from ftkit.tasks.causal_lm.train import rehearse as rehearse
+    from ftkit.tasks.causal_lm.train import way_of as way_of
 else:
     __getattr__ = answers(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
@@ -29,10 +30,9 @@ def check_data(recipe: Recipe) -> DataCheck:
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate
     from ftkit.tasks.causal_lm.audit import audit_language, token_report
-    from ftkit.tasks.causal_lm.examples import example_length, tokenize_splits
+    from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits
     from ftkit.tasks.causal_lm.form import load_splits
-    from ftkit.training.language_plan import make_language_plan
-    from ftkit.training.prepared import may_pack
+    from ftkit.tasks.causal_lm.plan import plan_language_model
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
@@ -42,10 +42,9 @@ def check_data(recipe: Recipe) -> DataCheck:
     packed = may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
-    reports = {
-        name: token_report(found, limit=limit) for name, found in {"train": tokens.train, **tokens.evaluation}.items()
-    }
-    found, examples = audit_language(splits), marked_examples(tokenizer, tokens.train.sequences)
+    reports = {name: token_report(found, limit=limit) for name, found in tokens.items()}
+    train = replace(tokens["train"].sequences, packed=packed)
+    found, examples = audit_language(splits), marked_examples(tokenizer, train)
     return DataCheck(
         notes=splits.notes,
         skipped=len(splits.skipped),
@@ -57,7 +56,7 @@ def check_data(recipe: Recipe) -> DataCheck:
             "tokens": {split: report.to_dict() for split, report in reports.items()},
             "examples": examples,
         },
-        plan=make_language_plan(recipe, checkpoint, tokens.train.sequences, max_length=max_length, packed=packed),
+        plan=plan_language_model(recipe, checkpoint, train, max_length=max_length),
     )
 
 

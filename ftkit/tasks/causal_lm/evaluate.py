@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,12 @@ from ftkit.diagnosis.measurements import DomainGap, Forgetting, Reproduction, Se
 from ftkit.evaluation.kept_models import score_saved, score_sets
 from ftkit.evaluation.reference_text import letters, letters_a_byte, most_risen, reference_texts, tokens_for_one
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Gathered, Subject
-from ftkit.inputs.sequences import Sequences, evaluation_sequences
+from ftkit.inputs.documents import evaluation_sequences
+from ftkit.inputs.sequences import Sequences
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.tasks.causal_lm.examples import example_length
-from ftkit.training.language_probes import train_pieces
-from ftkit.training.prepared import make_scorable, scoring_dtype
-from ftkit.training.scores import Scorer, text_bytes
+from ftkit.tasks.causal_lm.examples import example_length, train_pieces
+from ftkit.training.prepared import scoring_dtype
 
 REFERENCE_TOKENS = 64
 """Tokens of each document that the base writes for its own reference."""
@@ -45,11 +43,10 @@ def measure(subject: Subject) -> Gathered:
     reference = _reference(subject, found, base, tokenizer)
     if reference is not None:
         sets["reference"] = reference
-    score = partial(_score, subject)
-    found.keep("base", score_sets("base", base, tokenizer, sets, score))
+    found.keep("base", score_sets(subject, "base", base, sets, per_token=True))
     del base
     gc.collect()
-    score_saved(subject, found, sets, score)
+    score_saved(subject, found, sets, per_token=True)
     _reproduction(subject, found, sets)
     if reference is None:
         found.absent["domain"] = "there is no reference to hold it against"
@@ -74,18 +71,13 @@ def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequen
         targets = [tokenizer.decode(some[of_them]) for some, of_them in zip(ids, learnt, strict=True)]
         texts = [tokenizer.decode(some) for some in ids]
         found.keep_set(which, chosen.rows, size=size, texts=texts, targets=targets, groups=chosen.rows)
-        found.bytes_of[which], sets[which] = text_bytes(chosen), chosen
+        found.bytes_of[which], sets[which] = chosen.text_bytes, chosen
     return sets
 
 
 def _documents(sequences: Sequences, values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Values of all tokens (T,), by sequence."""
     return np.split(values, sequences.offsets[1:-1])
-
-
-def _score(subject: Subject, model: Any, tokenizer: Any, sequences: Sequences, what: str) -> Scores:
-    scorer = Scorer(make_scorable(model, tokenizer), subject.device, subject.reporter)
-    return scorer.pieces(model, sequences, what=what, per_token=True)
 
 
 def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> Sequences | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.dataset import Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.errors import UserError
-from ftkit.inputs.sequences import Tokenized, evaluation_sequences, training_sequences
+from ftkit.inputs.documents import evaluation_sequences, training_sequences
+from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
+from ftkit.training.probes import probe_rows
+from ftkit.training.way import Data
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,30 +28,44 @@ MUCH_PERCENT = 1.0
 LEARNT = {"text": "", "completion": " (the completions)", "chat": " (the assistant's turns)"}
 
 
-@dataclass(frozen=True)
-class TokenizedSplits:
-    """The splits as tokens.
+def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Sequences]:
+    """The splits as tokens, laid end to end where the recipe lets them; says what is learnt, cut and left out.
 
-    Attributes:
-        train: what is learnt, in blocks where documents are packed.
-        evaluation: validation and test by name, each document by itself.
+    Raises:
+        UserError: the tokenizer does not do, or no token of a split is left to learn.
     """
+    tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    max_length, packed = example_length(recipe, checkpoint), may_pack(recipe)
+    limit = checkpoint.max_length(None, longest=sys.maxsize)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
+    say_tokens(tokens, splits, limit=limit, reporter=reporter)
+    probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed)
+    return Data(
+        splits=splits,
+        processor=tokenizer,
+        examples={name: replace(found.sequences, packed=packed) for name, found in tokens.items()},
+        probed=replace(probed, packed=packed),
+        limits={"max_length": max_length},
+        counts={"tokens": token_counts(tokens)},
+    )
 
-    train: Tokenized
-    evaluation: dict[str, Tokenized]
 
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Counts by split, JSON-able."""
-        return {
-            name: {
-                "tokens": len(found.sequences.ids),
-                "learnt_tokens": int(found.sequences.learnt.sum()),
-                "examples": found.num_examples,
-                "truncated": found.num_truncated,
-                "left_out": found.num_unlearnt,
-            }
-            for name, found in {"train": self.train, **self.evaluation}.items()
-        }
+def may_pack(recipe: Recipe) -> bool:
+    """Whether a recipe lets examples lie end to end, if the model does not mind."""
+    return recipe.data.packing is not False and not recipe.method.input_tokens
+
+
+def train_pieces(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, seed: int) -> Sequences:
+    """The train probe: at most PROBE_ROWS pieces of at most as many training documents, as those to score are cut.
+
+    Their `rows` are numbers of the training set.
+    """
+    assert splits.prompting is not None, "the data room says how examples are written"
+    rows = probe_rows(len(splits.train), seed=seed)
+    split = Split(splits.train.name, splits.train.table.take(rows), splits.train.source)
+    pieces = evaluation_sequences(tokenizer, split, splits.prompting, max_length=max_length).sequences
+    chosen = pieces.take(probe_rows(len(pieces), seed=seed))
+    return replace(chosen, rows=rows[chosen.rows])
 
 
 def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
@@ -69,8 +89,8 @@ def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
 
 def tokenize_splits(
     tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, packed: bool, limit: int
-) -> TokenizedSplits:
-    """Every split as tokens.
+) -> dict[str, Tokenized]:
+    """Every split as tokens, train first; held-out documents each by itself.
 
     Args:
         tokenizer: of the base model.
@@ -84,12 +104,10 @@ def tokenize_splits(
     """
     prompting = splits.prompting
     assert prompting is not None, "the data room says how examples are written"
-    train = training_sequences(tokenizer, splits.train, prompting, max_length=max_length, packing=packed)
-    evaluation = {
-        split.name: evaluation_sequences(tokenizer, split, prompting, max_length=max_length)
-        for split in splits.all()[1:]
-    }
-    for name, found in {"train": train, **evaluation}.items():
+    tokens = {"train": training_sequences(tokenizer, splits.train, prompting, max_length=max_length, packing=packed)}
+    for split in splits.all()[1:]:
+        tokens[split.name] = evaluation_sequences(tokenizer, split, prompting, max_length=max_length)
+    for name, found in tokens.items():
         if not found.sequences.learnt.any():
             wanted = found.length_for_99_percent
             longer = f"set data.max_length: {wanted}, or " if wanted <= limit else ""
@@ -98,10 +116,24 @@ def tokenize_splits(
                 fix=f"{longer}shorten the prompts"
                 + ("" if longer else f": the model has positions for {limit:,} tokens"),
             )
-    return TokenizedSplits(train, evaluation)
+    return tokens
 
 
-def say_tokens(tokens: TokenizedSplits, splits: Splits, *, limit: int, reporter: Reporter) -> None:
+def token_counts(tokens: Mapping[str, Tokenized]) -> dict[str, dict[str, Any]]:
+    """Counts by split, JSON-able."""
+    return {
+        name: {
+            "tokens": len(found.sequences.ids),
+            "learnt_tokens": int(found.sequences.learnt.sum()),
+            "examples": found.num_examples,
+            "truncated": found.num_truncated,
+            "left_out": found.num_unlearnt,
+        }
+        for name, found in tokens.items()
+    }
+
+
+def say_tokens(tokens: Mapping[str, Tokenized], splits: Splits, *, limit: int, reporter: Reporter) -> None:
     """Tell what is learnt, and everything that was cut or left out.
 
     Args:
@@ -111,12 +143,10 @@ def say_tokens(tokens: TokenizedSplits, splits: Splits, *, limit: int, reporter:
         reporter: hears of it.
     """
     assert splits.prompting is not None, "the data room says how examples are written"
-    facts = tokens.facts()
+    train = token_counts(tokens)["train"]
     about = LEARNT[splits.prompting.kind] if splits.prompting.completion_only_loss else ""
-    reporter.say(
-        f"{facts['train']['learnt_tokens']:,} of {facts['train']['tokens']:,} training tokens are learnt{about}"
-    )
-    for name, found in {"train": tokens.train, **tokens.evaluation}.items():
+    reporter.say(f"{train['learnt_tokens']:,} of {train['tokens']:,} training tokens are learnt{about}")
+    for name, found in tokens.items():
         for line in _lines(name, found, limit=limit):
             reporter.say(line)
 

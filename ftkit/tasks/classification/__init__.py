@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.check import check_data as check_data
     from ftkit.tasks.classification.evaluate import losses_alone as losses_alone
     from ftkit.tasks.classification.evaluate import measure as measure
+    from ftkit.tasks.classification.examples import make_examples as make_examples
     from ftkit.tasks.classification.form import load_splits as load_splits
     from ftkit.tasks.classification.form import made_up_row as made_up_row
     from ftkit.tasks.classification.new import columns as columns
     from ftkit.tasks.classification.new import new_recipe as new_recipe
     from ftkit.tasks.classification.new import told_by as told_by
     from ftkit.tasks.classification.new import usual_start as usual_start
+    from ftkit.tasks.classification.scores import metrics_of as metrics_of
+    from ftkit.tasks.classification.scores import prediction_rows as prediction_rows
     from ftkit.tasks.classification.scores import read_back as read_back
     from ftkit.tasks.classification.scores import unit as unit
-    from ftkit.tasks.classification.train import finetune as finetune
     from ftkit.tasks.classification.train import rehearse as rehearse
+    from ftkit.tasks.classification.train import way_of as way_of
 else:
     __getattr__ = answers(__name__)

@@ -30,7 +30,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     from ftkit.models.checkpoint import locate, resolve_pooling
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
-    from ftkit.training.plan import make_plan
+    from ftkit.tasks.classification.plan import plan_classifier
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
@@ -57,7 +57,7 @@ def check_data(recipe: Recipe) -> DataCheck:
             "rows_tokenized": rows_tokenized,
             "examples": examples,
         },
-        plan=make_plan(
+        plan=plan_classifier(
             recipe,
             checkpoint,
             num_rows=len(splits.train),

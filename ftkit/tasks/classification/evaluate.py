@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.data.labels import shortened
 from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, Set
-from ftkit.encoders.features import Encoder, load_tokenizer, split_features, token_chunks
+from ftkit.encoders.features import Encoder, load_tokenizer, split_features, text_chunks
 from ftkit.errors import UserError
 from ftkit.evaluation.baselines import linear_probe, majority_baseline, tfidf_baseline
 from ftkit.evaluation.encoder_memory import measure_encoder
@@ -22,11 +21,12 @@ from ftkit.evaluation.kept_models import score_trained
 from ftkit.evaluation.label_noise import find_label_noise
 from ftkit.evaluation.reference_text import reference_texts, tokens_for_one
 from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, some_rows, take
-from ftkit.metrics.scores import Scores, scores_of_logits
+from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
-from ftkit.models.scoring import score_logits
+from ftkit.tasks.classification.scores import scored
+from ftkit.training.scores import logits_of
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -106,17 +106,14 @@ def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str |
 
 
 def _score(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> Scores:
-    chunks = token_chunks(classifier.tokenizer, split, max_length=classifier.max_length, device=subject.device)
+    chunks = text_chunks(classifier.tokenizer, split, max_length=classifier.max_length)
+    num_labels = len(classifier.label_names)
     with subject.reporter.track(what, total=len(split)) as advance:
-        logits = score_logits(
-            classifier.module,
-            (batch for chunk in chunks for batch in chunk.batches),
-            num_rows=len(split),
-            num_labels=len(classifier.label_names),
-            device=subject.device,
-            advance=advance,
-        )
-    return replace(scores_of_logits(logits, split.labels), logits=logits)
+        parts = [
+            logits_of(classifier.module, examples, num_labels=num_labels, device=subject.device, advance=advance)
+            for examples, _ in chunks
+        ]
+    return scored(np.concatenate(parts), split.labels)
 
 
 def _baselines(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,57 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.data.reading.rows import beside
 from ftkit.diagnosis.measurements import Unit
-from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import tokenize_texts
+from ftkit.metrics import evaluate_classification
 from ftkit.metrics.predictions import describe_prediction
-from ftkit.metrics.scores import softmax
+from ftkit.metrics.scores import Scores, scores_of_logits, softmax
 from ftkit.models.classifier import Classifier, open_classifier
-from ftkit.models.scoring import score_logits
 from ftkit.progress import Advance
+from ftkit.recipe.schema import Recipe
 from ftkit.tasks.task import ReadBack
-
-ROWS_AT_A_TIME = 4_096
-"""Rows read, sorted by length and predicted together; what bounds memory."""
-
-TOKENS_AT_A_TIME = 4_096
-PREDICTED = ("label", "score", "scores")
+from ftkit.training.scores import logits_of
 
 unit: Unit = "example"
+ROWS_AT_A_TIME = 4_096
+"""Rows read, sorted by length and predicted together; what bounds memory."""
+PREDICTED = ("label", "score", "scores")
+
+
+def scored(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Scores:
+    """Logits (N, K) and labels (N,) as what a model gave each row."""
+    return replace(scores_of_logits(logits, labels), logits=logits)
+
+
+def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:
+    """Metrics of what a model gave a split, each with its interval.
+
+    Raises:
+        UserError: a metric that cannot be had or computed, or a label that does not exist.
+    """
+    positive = recipe.evaluation.positive_label
+    return evaluate_classification(
+        split.labels,
+        scores.probabilities,
+        label_names=label_names,
+        metrics=recipe.evaluation.metrics,
+        positive_label=None if positive is None else str(positive),
+        num_resamples=recipe.evaluation.num_resamples,
+        seed=recipe.training.seed,
+    )
 
 
 def prediction_rows(
-    split: Split, probabilities: npt.NDArray[np.float64], *, label_names: tuple[str, ...]
+    split: Split,
+    scores: Scores,
+    base: Scores | None,  # noqa: ARG001
+    label_names: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     """One JSON object a row: the text, what was expected, and what `describe_prediction` says."""
     names = [name for name in ("text", "text_pair") if name in split.table.column_names]
-    for row, (probability, label) in enumerate(zip(probabilities, split.labels, strict=True)):
+    for row, (probability, label) in enumerate(zip(scores.probabilities, split.labels, strict=True)):
         texts = {name: split.table[name][row].as_py() for name in names}
-        yield texts | {"expected": label_names[label]} | describe_prediction(probability, label_names=label_names)
+        described = describe_prediction(probability, label_names=tuple(label_names))
+        yield texts | {"expected": label_names[label]} | described
 
 
 @dataclass(frozen=True)
@@ -84,11 +109,9 @@ def _logits(classifier: Classifier, rows: Sequence[TextRow], advance: Advance = 
     """Logits (N, K) of some rows."""
     pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
     tokens = tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
-    batches = exact_length_batches(tokens.lengths, max_tokens=TOKENS_AT_A_TIME)
-    return score_logits(
+    return logits_of(
         classifier.module,
-        ((batch, tokens.stack(batch)) for batch in batches),
-        num_rows=len(rows),
+        tokens,
         num_labels=len(classifier.label_names),
         device=next(classifier.module.parameters()).device,
         advance=advance,

@@ -1,218 +1,159 @@
-"""Full finetuning and LoRA of a classifier: HF Trainer, composed with callbacks and functions."""
+"""A classifier whose weights are trained, whole or through adapters, by HF Trainer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from ftkit.data.dataset import Split, Splits
-from ftkit.encoders.features import TOKENS_A_BATCH, load_tokenizer, token_chunks
-from ftkit.encoders.fit import score
-from ftkit.encoders.heads import LoadedClassifier, load_for_classification
+from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
-from ftkit.inputs.batching import exact_length_batches
-from ftkit.inputs.text import TokenizedTexts, tokenize_texts
-from ftkit.metrics.scores import Scores, scores_of_logits
+from ftkit.encoders.scores import score
+from ftkit.inputs.text import TokenizedTexts
+from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.classifier import SequenceLogits
+from ftkit.models.classifier import SequenceLogits, load_classifier
 from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import choose_device
 from ftkit.models.saved_classifier import save_classifier
 from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
-from ftkit.training.arguments import training_arguments, training_precision
-from ftkit.training.outcome import Trained
-from ftkit.training.probes import ProbeLog, ProbeRows
-from ftkit.training.running import run_trainer
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from ftkit.training.classifier_trainer import ClassifierTrainer
-    from ftkit.training.training_probe import TrainingProbe
+from ftkit.tasks.classification.scores import scored
+from ftkit.training.arguments import training_precision
+from ftkit.training.scores import inputs_of, logits_of
+from ftkit.training.trainer import RowNumbers, fit_facts, make_trainer, progress_told
+from ftkit.training.way import Data, Kept, Prepared
 
 
-class TokenDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Tokenized examples with their labels, as HF Trainer reads them."""
+def prepare(
+    recipe: Recipe, checkpoint: Checkpoint, data: Data[TokenizedTexts], *, reporter: Reporter
+) -> Prepared[TokenizedTexts]:
+    """Load the base with a head for the labels, in float32, and attach what is trained.
 
-    def __init__(self, tokens: TokenizedTexts, labels: npt.NDArray[np.int64]) -> None:
-        self.tokens = tokens
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        inputs: dict[str, Any] = {name: values[row] for name, values in self.tokens.columns.items()}
-        return inputs | {"labels": int(self.labels[row])}
-
-
-def finetune_weights(
-    recipe: Recipe,
-    splits: Splits,
-    run: Run,
-    *,
-    checkpoint: Checkpoint,
-    reporter: Reporter,
-    resumed: SealedCheckpoint | None = None,
-) -> Trained:
-    """Finetune a classifier whole or by LoRA.
-
-    Args:
-        recipe: with method.type full or lora.
-        splits: train, validation and perhaps test.
-        run: gets history.jsonl, checkpoints/ and model/.
-        checkpoint: the base model.
-        reporter: hears what was chosen.
-        resumed: the checkpoint of this run to go on from, verified.
-
-    Returns:
-        Logits of validation and test, and facts for the manifest and the model card.
+    Raises:
+        UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
     """
     loaded = load_for_classification(
         checkpoint,
-        label_names=splits.label_names,
+        label_names=data.splits.label_names,
         seed=recipe.training.seed,
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    _give_pad_token(loaded, tokenizer)
-    max_length = checkpoint.max_length(recipe.data.max_length)
-    model = _trainable(loaded, recipe)
+    loaded.model.config.pad_token_id = data.processor.pad_token_id
+    torch.manual_seed(recipe.training.seed)
+    model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
     counted = count_parameters(model)
     reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
-
-    tokens = {split.name: _tokenize(tokenizer, split, max_length=max_length) for split in splits.all()}
-    _say_truncation(tokens, max_length=max_length, reporter=reporter)
-    trainer = _make_trainer(recipe, splits, run, model=model, tokenizer=tokenizer, tokens=tokens)
-    run_trainer(trainer, reporter=reporter, resumed=resumed)
-
-    logits = _score(model, splits, tokenizer, max_length=max_length, device=trainer.args.device)
-    _save(model, tokenizer, run, checkpoint=checkpoint, max_length=max_length)
-    state = trainer.state
-    facts = {
-        "max_length": max_length,
-        "placement": f"{trainer.args.device.type}, {training_precision(recipe)}",
-        "trained_parameters": counted.trained,
-        "truncated": {name: found.num_truncated for name, found in tokens.items()},
-        "fit": {
-            "num_steps": state.global_step,
-            "best_step": state.best_global_step,
-            "best_score": state.best_metric,
-        },
-    }
-    return Trained(logits=logits, facts=facts)
+    device = choose_device(use_cpu=recipe.training.use_cpu)
+    return Prepared(model, data, f"{device.type}, {training_precision(recipe)}", counted.trained)
 
 
-def _score(
-    model: PreTrainedModel | PeftModel,
-    splits: Splits,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_length: int,
-    device: torch.device,
-) -> dict[str, npt.NDArray[np.float32]]:
-    module = SequenceLogits(model).eval().to(device)
-    logits = {}
-    for split in splits.all()[1:]:
-        chunks = token_chunks(tokenizer, split, max_length=max_length, device=device)
-        batches = (batch for chunk in chunks for batch in chunk.batches)
-        logits[split.name] = score_logits(
-            module, batches, num_rows=len(split), num_labels=len(splits.label_names), device=device
-        )
-    module.to(torch.device("cpu"))
-    return logits
+@dataclass(frozen=True)
+class LabelScoring:
+    """How every model of a run is scored: by the logits of its labels.
 
+    Attributes:
+        data: of the run.
+        batch_size: texts that are scored together while it trains.
+        seed: of their order.
+        device: where models are scored.
+    """
 
-def _save(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    run: Run,
-    *,
-    checkpoint: Checkpoint,
-    max_length: int,
-) -> None:
-    staging = run.staging_dir()
-    save_classifier(model, staging, base_name=checkpoint.base_name)
-    # whoever loads the model cuts where it was cut in training
-    tokenizer.model_max_length = max_length
-    tokenizer.save_pretrained(staging)
-    run.replace_model(staging)
+    data: Data[TokenizedTexts]
+    batch_size: int
+    seed: int
+    device: torch.device
 
+    def base(self, model: Any) -> dict[str, Scores]:  # noqa: ARG002
+        """Nothing: a head that is new gives no answer."""
+        return {}
 
-def _trainable(loaded: LoadedClassifier, recipe: Recipe) -> PreTrainedModel | PeftModel:
-    torch.manual_seed(recipe.training.seed)
-    found: PreTrainedModel | PeftModel = recipe.method.attach_to_classifier(
-        loaded.model, new_parameters=loaded.new_parameters
-    )
-    return found
+    def kept(self, model: nn.Module) -> dict[str, Scores]:
+        """What the saved model gives the held-out splits."""
+        return {split.name: self._score(model, self.data.examples[split.name]) for split in self.data.splits.all()[1:]}
 
-
-def _give_pad_token(loaded: LoadedClassifier, tokenizer: PreTrainedTokenizerBase) -> None:
-    # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    loaded.model.config.pad_token_id = tokenizer.pad_token_id
-
-
-def _tokenize(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> TokenizedTexts:
-    return tokenize_texts(tokenizer, split.texts, split.pairs, max_length=max_length)
-
-
-def _say_truncation(tokens: dict[str, TokenizedTexts], *, max_length: int, reporter: Reporter) -> None:
-    for name, found in tokens.items():
-        if found.num_truncated:
-            reporter.say(
-                f"{found.num_truncated} of {len(found.lengths)} {name} texts are longer than {max_length} tokens "
-                "and were cut (data.max_length)"
-            )
-
-
-def _probe(recipe: Recipe, splits: Splits, run: Run, *, tokens: dict[str, TokenizedTexts]) -> TrainingProbe:
-    from ftkit.training.training_probe import TrainingProbe
-
-    num_train, num_validation = len(splits.train), len(splits.validation)
-    rows = ProbeRows.of(num_train=num_train, num_validation=num_validation, seed=recipe.training.seed)
-
-    def losses(model: Any, split: Split, rows: npt.NDArray[np.int64]) -> Scores:
-        device, found = next(model.parameters()).device, tokens[split.name]
-        lengths, max_tokens = found.lengths[rows], TOKENS_A_BATCH.get(device.type, 4_096)
-        batches = ((batch, found.stack(rows[batch])) for batch in exact_length_batches(lengths, max_tokens=max_tokens))
+    def probe(self, model: nn.Module, examples: TokenizedTexts, name: str) -> Scores:  # noqa: ARG002
+        """What a model gives each of some texts."""
         # Trainer sets the mode before each of its steps
-        module = SequenceLogits(model).eval()
-        num_labels = len(splits.label_names)
-        logits = score_logits(module, batches, num_rows=len(rows), num_labels=num_labels, device=device)
-        return scores_of_logits(logits, split.labels[rows])
+        return self._score(SequenceLogits(model).eval(), examples)
 
-    return TrainingProbe(
-        ProbeLog(run),
-        rows,
-        train=lambda model: losses(model, splits.train, rows.train),
-        validation=lambda model: losses(model, splits.validation, np.arange(num_validation)),
-    )
+    def _score(self, module: nn.Module, examples: TokenizedTexts) -> Scores:
+        device = next(module.parameters()).device
+        assert examples.labels is not None, "examples of a classifier have labels"
+        return scored(logits_of(module, examples, num_labels=self._num_labels, device=device), examples.labels)
+
+    def validation(self, model: nn.Module) -> Scores:
+        """What a model gives the validation set while it trains, in batches of the size that the recipe names."""
+        examples = self.data.examples["validation"]
+        order = self._order()
+        # a loader of torch's own draws a seed from the global generator whenever it begins
+        loader: Any = torch.utils.data.DataLoader(RowNumbers(len(order)), batch_size=self.batch_size)
+        batches = [order[numbers.numpy()] for numbers in loader]
+        logits = score_logits(
+            SequenceLogits(model).eval(),
+            ((rows, inputs_of(examples, rows)) for rows in batches),
+            num_rows=len(examples),
+            num_labels=self._num_labels,
+            device=next(model.parameters()).device,
+        )
+        return scored(logits, self.data.splits.validation.labels)
+
+    def means(self, scores: Scores) -> dict[str, float]:
+        """The figures of an evaluation, summed in the order in which it went."""
+        assert scores.logits is not None, "a classifier gives logits"
+        order = self._order()
+        found = score(torch.from_numpy(scores.logits[order]), self.data.splits.validation.labels[order])
+        return {"nll" if name == "loss" else name: value for name, value in found.items()}
+
+    @property
+    def _num_labels(self) -> int:
+        return len(self.data.splits.label_names)
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        """Validation rows with like lengths near one another, the same at every evaluation."""
+        lengths = self.data.examples["validation"].lengths.tolist()
+        generator = torch.Generator().manual_seed(self.seed)
+        sampler: Any = LengthGroupedSampler
+        return np.array(list(sampler(self.batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
 
 
-def _make_trainer(
+def scoring(recipe: Recipe, prepared: Prepared[TokenizedTexts], *, reporter: Reporter) -> LabelScoring:  # noqa: ARG001
+    """How every model of the run is scored."""
+    training = recipe.training
+    device = choose_device(use_cpu=training.use_cpu)
+    return LabelScoring(prepared.data, training.per_device_eval_batch_size, training.seed, device)
+
+
+def fit(
     recipe: Recipe,
-    splits: Splits,
     run: Run,
+    prepared: Prepared[TokenizedTexts],
+    scoring: LabelScoring,
     *,
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: dict[str, TokenizedTexts],
-) -> ClassifierTrainer:
-    from transformers import DataCollatorWithPadding, EarlyStoppingCallback
+    resumed: SealedCheckpoint | None,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Train with HF Trainer, with class weights and label smoothing in the loss."""
+    data = prepared.data
+    trainer = make_trainer(recipe, run, prepared, scoring, loss=_loss(recipe, data), processor=data.processor)
+    with progress_told(trainer, resumed, reporter=reporter):
+        trainer.go_on(resumed, say=reporter.say)
+    facts = fit_facts(trainer)
+    return prepared.facts() | {"fit": {name: value for name, value in facts.items() if name != "warmup_steps"}}
 
-    from ftkit.training.callbacks import HistoryCallback, StopOnNonFinite
-    from ftkit.training.classifier_trainer import ClassifierTrainer
 
+def _loss(recipe: Recipe, data: Data[TokenizedTexts]) -> Callable[..., torch.Tensor]:
+    splits = data.splits
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
     smoothing = recipe.training.label_smoothing_factor
@@ -225,26 +166,25 @@ def _make_trainer(
         )
         return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
 
-    def scores(prediction: Any) -> dict[str, float]:
-        found = score(torch.from_numpy(prediction.predictions).float(), prediction.label_ids)
-        return {"nll" if name == "loss" else name: value for name, value in found.items()}
+    return loss
 
-    probe = _probe(recipe, splits, run, tokens=tokens)
-    callbacks: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite()]
-    if recipe.training.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=recipe.training.early_stopping_patience))
-    return ClassifierTrainer(
-        checkpoints=run.checkpoints(limit=recipe.training.save_total_limit),
-        probe=probe,
-        finds_batch_size=recipe.training.auto_find_batch_size,
-        model=model,
-        args=training_arguments(recipe, run),
-        train_dataset=TokenDataset(tokens["train"], splits.train.labels),
-        eval_dataset=TokenDataset(tokens["validation"], splits.validation.labels),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_loss_func=loss,
-        compute_metrics=scores,
-        # encoder-decoders give their hidden states along, which would be kept for the whole validation set
-        preprocess_logits_for_metrics=lambda logits, _labels: logits[0] if isinstance(logits, tuple) else logits,
-        callbacks=callbacks,
-    )
+
+def save(
+    recipe: Recipe,  # noqa: ARG001
+    checkpoint: Checkpoint,
+    prepared: Prepared[TokenizedTexts],
+    scoring: LabelScoring,  # noqa: ARG001
+    folder: Path,
+) -> None:
+    """Save the model with its tokenizer."""
+    save_classifier(prepared.model, folder, base_name=checkpoint.base_name)
+    tokenizer = prepared.data.processor
+    # whoever loads the model cuts where it was cut in training
+    tokenizer.model_max_length = prepared.data.limits["max_length"]
+    tokenizer.save_pretrained(folder)
+
+
+def score_kept(recipe: Recipe, folder: Path, scoring: LabelScoring, *, reporter: Reporter) -> Kept:  # noqa: ARG001
+    """Score the saved model, in float32."""
+    saved = load_classifier(folder, device=scoring.device, trust_remote_code=recipe.model.trust_remote_code)
+    return Kept(scoring.kept(saved.module), {})

@@ -24,25 +24,26 @@ def check_data(recipe: Recipe) -> DataCheck:
         UserError: the data or the base model cannot be had, or do not fit.
     """
     from ftkit.models.checkpoint import locate
-    from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders
+    from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders, refuse_float16
     from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
-    from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_pair_splits
+    from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_splits
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
-    from ftkit.training.seq2seq_plan import make_seq2seq_plan
+    from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_decoders_and_encoders(checkpoint)
+    refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
     tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     lengths = pair_lengths(recipe, checkpoint)
-    tokens = tokenize_pair_splits(tokenizer, splits, lengths=lengths)
+    tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     reports = {
         name: pair_token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
-        for name, found in tokens.all.items()
+        for name, found in tokens.items()
     }
-    longest = decoding_of(recipe.generation, tokens.train, seed=recipe.training.seed).max_new_tokens
-    labels, examples = _label_counts(splits), _examples(tokenizer, tokens.train.pairs)
+    longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
+    labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs)
     found = audit_pairs(splits)
     return DataCheck(
         notes=(*splits.notes, *grouped_sources(splits)),
@@ -62,7 +63,7 @@ def check_data(recipe: Recipe) -> DataCheck:
             "max_new_tokens": longest,
             "examples": examples,
         },
-        plan=make_seq2seq_plan(recipe, checkpoint, tokens.train),
+        plan=plan_encoder_decoder(recipe, checkpoint, tokens["train"].pairs, max_length=lengths.source),
     )
 
 

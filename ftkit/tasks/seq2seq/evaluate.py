@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,11 @@ from ftkit.evaluation.holes import holes_in_texts
 from ftkit.evaluation.kept_models import score_saved, score_sets
 from ftkit.evaluation.reference_text import most_risen, reference_texts, tokens_for_one
 from ftkit.evaluation.subject import Gathered, Subject, take
-from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
+from ftkit.inputs.pairs import Pairs, tokenize_pairs
 from ftkit.metrics.scores import Scores
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.tasks.seq2seq.examples import pair_lengths
-from ftkit.training.pair_scoring import PairScorer
-from ftkit.training.prepared import make_scorable, scoring_dtype
+from ftkit.training.prepared import scoring_dtype
 
 TAIL = 8
 """Tokens, at least, of a target for it to count as reproduced."""
@@ -48,20 +46,19 @@ def measure(subject: Subject) -> Gathered:
     reference = _reference(subject, found, base, tokenizer)
     if reference is not None:
         sets["reference"] = reference
-    score = partial(_score, subject)
-    found.keep("base", score_sets("base", base, tokenizer, sets, score))
+    found.keep("base", score_sets(subject, "base", base, sets))
     if reference is not None:
         found.forgetting = _by_holes(subject, found.losses["base", "reference"].loss, int(base.config.vocab_size))
     del base
     gc.collect()
-    score_saved(subject, found, sets, score)
+    score_saved(subject, found, sets)
     _finish(subject, found, tokenizer)
     return found
 
 
-def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, TokenizedPairs]:
+def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Pairs]:
     lengths = pair_lengths(subject.recipe, subject.checkpoint)
-    sets: dict[Set, TokenizedPairs] = {}
+    sets: dict[Set, Pairs] = {}
     for whole in subject.splits.all():
         which: Set = whole.name  # type: ignore[assignment]
         rows = subject.rows_of(which, len(whole))
@@ -70,17 +67,12 @@ def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Tokeni
         keys = np.array([key_of(text) for text in sources], dtype=np.uint64)
         owners = np.unique(keys, return_inverse=True)[1]
         found.keep_set(which, rows, size=len(whole), texts=sources, targets=targets, groups=owners)
-        sets[which] = tokenize_pairs(tokenizer, split, max_length=lengths.source, max_target_length=lengths.target)
-        found.bytes_of[which] = sets[which].pairs.text_bytes
+        tokens = tokenize_pairs(tokenizer, split, max_length=lengths.source, max_target_length=lengths.target)
+        found.bytes_of[which], sets[which] = tokens.pairs.text_bytes, tokens.pairs
     return sets
 
 
-def _score(subject: Subject, model: Any, tokenizer: Any, pairs: TokenizedPairs, what: str) -> Scores:
-    scorer = PairScorer(make_scorable(model, tokenizer).pad_id, subject.device, subject.reporter)
-    return scorer.targets(model, pairs, what=what)
-
-
-def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> TokenizedPairs | None:
+def _reference(subject: Subject, found: Gathered, base: Any, tokenizer: Any) -> Pairs | None:
     """The reference with holes that the base was made to fill, where it can."""
     if subject.effort == "quick":
         found.forgetting = Forgetting("unknown", "not measured with --quick")

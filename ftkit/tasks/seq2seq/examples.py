@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,10 +10,14 @@ import numpy as np
 
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
-from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
+from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
+from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
+from ftkit.training.probes import probe_rows
+from ftkit.training.way import Data
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,37 +45,31 @@ class PairLengths:
     target_limit: int | None = None
 
 
-@dataclass(frozen=True)
-class PairTokens:
-    """The splits as tokens.
+def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Pairs]:
+    """The splits as tokens; says how much is read and learnt, and what was cut.
 
-    Attributes:
-        train: what is learnt.
-        evaluation: validation and test by name.
-        lengths: at most.
+    Raises:
+        UserError: the tokenizer does not do, or more was asked than the model has positions for.
     """
-
-    train: TokenizedPairs
-    evaluation: dict[str, TokenizedPairs]
-    lengths: PairLengths
-
-    @property
-    def all(self) -> dict[str, TokenizedPairs]:
-        """Every split by its name, train first."""
-        return {"train": self.train, **self.evaluation}
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Counts by split, JSON-able."""
-        return {
-            name: {
-                "source_tokens": len(found.pairs.source_ids),
-                "target_tokens": len(found.pairs.target_ids),
-                "examples": found.num_examples,
-                "sources_cut": found.sources_cut,
-                "targets_cut": found.targets_cut,
-            }
-            for name, found in self.all.items()
-        }
+    tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    lengths = pair_lengths(recipe, checkpoint)
+    tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
+    say_tokens(tokens, tokenizer, lengths=lengths, reporter=reporter)
+    for line in grouped_sources(splits):
+        reporter.say(line)
+    train = tokens["train"].pairs
+    return Data(
+        splits=splits,
+        processor=tokenizer,
+        examples={name: found.pairs for name, found in tokens.items()},
+        probed=train.take(probe_rows(len(train), seed=recipe.training.seed)),
+        limits={
+            "max_length": lengths.source,
+            "max_target_length": lengths.target,
+            "max_new_tokens": decoding_of(recipe.generation, train, seed=recipe.training.seed).max_new_tokens,
+        },
+        counts={"tokens": token_counts(tokens)},
+    )
 
 
 def pair_lengths(recipe: Recipe, checkpoint: Checkpoint) -> PairLengths:
@@ -105,30 +104,51 @@ def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, **taken: int
     return asked, limit
 
 
-def tokenize_pair_splits(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, lengths: PairLengths) -> PairTokens:
-    """Every split as tokens.
+def tokenize_splits(
+    tokenizer: PreTrainedTokenizerBase, splits: Splits, *, lengths: PairLengths
+) -> dict[str, TokenizedPairs]:
+    """Every split as tokens, train first.
 
     Args:
         tokenizer: of the base model.
         splits: sources and targets.
         lengths: tokens kept of each.
     """
-    found = {
+    return {
         split.name: tokenize_pairs(tokenizer, split, max_length=lengths.source, max_target_length=lengths.target)
         for split in splits.all()
     }
-    return PairTokens(found.pop("train"), found, lengths)
 
 
-def say_pair_tokens(tokens: PairTokens, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter) -> None:
+def token_counts(tokens: Mapping[str, TokenizedPairs]) -> dict[str, dict[str, Any]]:
+    """Counts by split, JSON-able."""
+    return {
+        name: {
+            "source_tokens": len(found.pairs.source_ids),
+            "target_tokens": len(found.pairs.target_ids),
+            "examples": found.num_examples,
+            "sources_cut": found.sources_cut,
+            "targets_cut": found.targets_cut,
+        }
+        for name, found in tokens.items()
+    }
+
+
+def say_tokens(
+    tokens: Mapping[str, TokenizedPairs],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    lengths: PairLengths,
+    reporter: Reporter,
+) -> None:
     """Tell how much is read and learnt, and everything that was cut or is not in the vocabulary."""
-    train = tokens.facts()["train"]
+    train = token_counts(tokens)["train"]
     reporter.say(f"{train['source_tokens']:,} tokens of sources are read, {train['target_tokens']:,} of targets learnt")
-    for name, found in tokens.all.items():
-        for side in _sides(found, tokens.lengths):
+    for name, found in tokens.items():
+        for side in _sides(found, lengths):
             if side.num_cut:
                 reporter.say(_cut_line(name, side))
-    _say_unknown(tokens.train, tokenizer, reporter=reporter)
+    _say_unknown(tokens["train"], tokenizer, reporter=reporter)
 
 
 class _Side(NamedTuple):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split, Splits
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import write_outputs
-from ftkit.inputs.pairs import Pairs, TokenizedPairs
+from ftkit.inputs.pairs import Pairs
 from ftkit.metrics.scores import Outputs
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import GenerationSpec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> Decoding:
+def decoding_of(spec: GenerationSpec, train: Pairs, *, seed: int) -> Decoding:
     """How outputs are generated: as the recipe says, no longer than the longest target that was learnt.
 
     Args:
@@ -31,7 +31,7 @@ def decoding_of(spec: GenerationSpec, train: TokenizedPairs, *, seed: int) -> De
         seed: of draws.
     """
     knobs = spec.model_dump()
-    knobs["max_new_tokens"] = spec.max_new_tokens or int(train.pairs.target_lengths.max())
+    knobs["max_new_tokens"] = spec.max_new_tokens or int(train.target_lengths.max())
     return Decoding(**knobs, seed=seed)
 
 
@@ -54,7 +54,7 @@ def write_split(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     split: Split,
-    tokenized: TokenizedPairs,
+    pairs: Pairs,
     decoding: Decoding,
     *,
     stop_ids: Collection[int],
@@ -67,14 +67,14 @@ def write_split(
         model: an encoder-decoder; it generates in eval mode and is left in the mode it was in.
         tokenizer: of the model.
         split: with columns prompt and completion.
-        tokenized: its pairs.
+        pairs: of the split.
         decoding: how.
         stop_ids: tokens that end an output.
         reporter: hears of progress.
         what: is done, for the progress.
     """
     first_rows, references = group_by_prompt(split)
-    pairs = tokenized.pairs.take(first_rows)
+    pairs = pairs.take(first_rows)
     was_training, cached = model.training, model.config.use_cache
     model.eval()
     model.config.use_cache = True

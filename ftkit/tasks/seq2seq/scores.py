@@ -1,77 +1,102 @@
-"""What an encoder-decoder gives a split, to metrics with intervals and to rows of predictions/."""
+"""What an encoder-decoder gave each row: how it is scored, measured, and written into predictions/."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ftkit.data.dataset import Split
 from ftkit.decoding.knobs import Decoding
 from ftkit.diagnosis.measurements import Unit
-from ftkit.inputs.pairs import TokenizedPairs
+from ftkit.inputs.batching import pair_budget_batches
+from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
 from ftkit.metrics import evaluate_classification, evaluate_language
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
 from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
+from ftkit.models.scoring import score_candidates
 from ftkit.progress import Silent
 from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
 from ftkit.runs.run import Run, is_run
 from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
 from ftkit.tasks.task import ReadBack
-from ftkit.training.pair_scoring import PairScorer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from ftkit.training.scores import Scorer, mean_scores
+from ftkit.training.way import Data
 
 unit: Unit = "token"
+ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
+"""Metrics of one output beside its references, as they stand in predictions/."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How splits are scored, the same for every model of a run.
+class PairScoring:
+    """How every model of a run is scored: by losses of targets, by what it writes, and by the labels it prefers.
 
     Attributes:
-        tokenizer: of the model.
-        scorer: of targets and labels.
+        recipe: what was asked.
+        data: of the run.
+        scorer: of targets.
         decoding: how outputs are generated.
         stop_ids: tokens that end an output.
         label_ids: tokens of each of K labels, where labels are the targets; else none.
     """
 
-    tokenizer: PreTrainedTokenizerBase
-    scorer: PairScorer
+    recipe: Recipe
+    data: Data[Pairs]
+    scorer: Scorer
     decoding: Decoding
     stop_ids: frozenset[int]
     label_ids: tuple[tuple[int, ...], ...] = ()
 
-    def run(self, model: Any, split: Split, tokenized: TokenizedPairs, *, whose: str, generates: bool = True) -> Scores:
-        """Score one split.
+    def base(self, model: Any) -> dict[str, Scores]:
+        """What a model gives the held-out splits before it is trained; it is put where models are scored."""
+        model = model.to(self.scorer.device)
+        return self._held_out(model, "the base", generates=self.recipe.evaluation.score_base)
 
-        Args:
-            model: an encoder-decoder, perhaps with adapters.
-            split: N rows.
-            tokenized: its pairs.
-            whose: model this is, for the progress: `the saved model`.
-            generates: let it write, and score labels; else targets alone.
-        """
-        targets = self.scorer.targets(model, tokenized, what=f"scoring {whose} on {split.name}")
+    def kept(self, model: Any) -> dict[str, Scores]:
+        """What the saved model gives them."""
+        return self._held_out(model, "the saved model", generates=True)
+
+    def _held_out(self, model: Any, whose: str, *, generates: bool) -> dict[str, Scores]:
+        held_out = self.data.splits.all()[1:]
+        return {split.name: self._split(model, split, whose, generates=generates) for split in held_out}
+
+    def probe(self, model: Any, examples: Pairs, name: str) -> Scores:
+        """What a model gives the targets of some pairs."""
+        return self.scorer.examples(model, examples, what=f"scoring the model on {name}")
+
+    def validation(self, model: Any) -> Scores:
+        """What a model gives the validation set while it trains; it writes where that chooses the best one."""
+        generates = self.recipe.training.metric_for_best_model != "loss"
+        return self._split(model, self.data.splits.validation, "the model", generates=generates)
+
+    def means(self, scores: Scores) -> dict[str, float]:
+        """The figures of an evaluation."""
+        splits = self.data.splits
+        chosen = best_model_score(self.recipe, splits.validation, scores, label_names=splits.label_names)
+        return mean_scores(scores) | chosen
+
+    def _split(self, model: Any, split: Split, whose: str, *, generates: bool) -> Scores:
+        pairs = self.data.examples[split.name]
+        targets = self.scorer.examples(model, pairs, what=f"scoring {whose} on {split.name}")
         if not generates:
             return targets
         labels = None
         if self.label_ids:
             what = f"{whose} chooses labels of {split.name}"
-            labels = self.scorer.labels(model, tokenized, self.label_ids, what=what)
+            labels = score_labels(model, pairs, self.label_ids, scorer=self.scorer, what=what)
         outputs = write_split(
             model,
-            self.tokenizer,
+            self.data.processor,
             split,
-            tokenized,
+            pairs,
             self.decoding,
             stop_ids=self.stop_ids,
             reporter=self.scorer.reporter,
@@ -80,11 +105,32 @@ class Evaluation:
         return replace(targets, logits=labels, outputs=outputs)
 
 
-ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
-"""Metrics of one output beside its references, as they stand in predictions/."""
+def score_labels(
+    model: Any, pairs: Pairs, label_ids: Sequence[Sequence[int]], *, scorer: Scorer, what: str
+) -> npt.NDArray[np.float64]:
+    """Log-likelihood of every label as a target of every source, (N, K) in nats.
+
+    Args:
+        model: an encoder-decoder; scored in eval mode.
+        pairs: N of them, of which the targets are not looked at.
+        label_ids: tokens of each of K labels, special tokens included.
+        scorer: where the model lies.
+        what: is done, for the progress.
+    """
+    longest = np.full(len(pairs), max(map(len, label_ids)))
+
+    def batches() -> Iterator[tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]]:
+        max_tokens = pair_tokens(scorer.device.type)
+        for rows in pair_budget_batches(pairs.source_lengths, longest, max_tokens=max_tokens):
+            inputs = pairs.arrays(rows)
+            del inputs["labels"]
+            yield rows, inputs
+
+    with scorer.reporter.track(what, total=len(pairs)) as advance:
+        return score_candidates(model, batches(), label_ids, num_rows=len(pairs), device=scorer.device, advance=advance)
 
 
-def measure(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str] = ()) -> dict[str, Entry]:
+def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Entry]:
     """Metrics by name, each with its interval, in the order of the recipe; the loss first.
 
     Args:
@@ -153,7 +199,7 @@ def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
     one = np.ones(num_rows, dtype=np.int64)
     outputs = Outputs(np.arange(num_rows), [[text] for text in texts], texts, one, one < 1)
     scores = made_up_scores(num_rows, outputs=outputs, num_labels=num_rows)
-    measure(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names=label_names)
+    metrics_of(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names)
 
 
 def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str]) -> dict[str, float]:
@@ -174,11 +220,12 @@ def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_name
 
 
 def prediction_rows(
-    split: Split, final: Scores, base: Scores, *, label_names: Sequence[str]
+    split: Split, scores: Scores, base: Scores | None, label_names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """One JSON object for each distinct source (with labels: for each row), with what the base wrote beside it."""
-    rows = _label_rows(split, final, tuple(label_names)) if label_names else _text_rows(split, final)
-    losses, before = final.losses, base.losses
+    assert base is not None, "a base has losses too"
+    rows = _label_rows(split, scores, tuple(label_names)) if label_names else _text_rows(split, scores)
+    losses, before = scores.losses, base.losses
     texts = texts_of_rows(base.outputs, split) if base.outputs is not None else None
     for row, values in rows:
         measured = {"loss": round(float(losses[row]), 6), "base_loss": round(float(before[row]), 6)}
@@ -222,14 +269,12 @@ def _of(names: Sequence[str], known: Sequence[str]) -> list[str]:
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
     """Load a finetuned encoder-decoder, score targets, and let it write for the first row's source."""
     from ftkit.decoding.writer import first_words, load_with_form
-    from ftkit.inputs.pairs import tokenize_pairs
     from ftkit.training.prepared import make_scorable
 
     saved = load_with_form(path)
     written = first_words(saved, rows[0])
     longest = Run(path).manifest()["training"]["max_target_length"] if is_run(path) else max_length
-    tokens = tokenize_pairs(
-        saved.tokenizer, Split.of_rows("validation", rows), max_length=max_length, max_target_length=longest
-    )
-    scorer = PairScorer(make_scorable(saved.model, saved.tokenizer).pad_id, saved.device, Silent())
-    return ReadBack(scorer.targets(saved.model, tokens, what="scoring").losses, [written], [])
+    split = Split.of_rows("validation", rows)
+    pairs = tokenize_pairs(saved.tokenizer, split, max_length=max_length, max_target_length=longest).pairs
+    make_scorable(saved.model)
+    return ReadBack(Scorer(saved.device, Silent()).examples(saved.model, pairs, what="scoring").losses, [written], [])

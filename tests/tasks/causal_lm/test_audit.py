@@ -8,7 +8,7 @@ import pytest
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
-from ftkit.inputs.sequences import training_sequences
+from ftkit.inputs.documents import training_sequences
 from ftkit.models.builtin.builtin import resolve
 from ftkit.tasks.causal_lm.audit import audit_language, token_report
 

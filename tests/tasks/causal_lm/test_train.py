@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.commands.train import TrainResult
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
+from ftkit.training.outcome import TrainResult
 
 DECODERS = ["gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3"]
 SHORT = {
@@ -104,13 +104,13 @@ def test_lora_leaves_the_base_bit_for_bit_as_it_was_and_moves_every_adapter(
     from ftkit.tasks.causal_lm import train as causal_lm
 
     trained = {}
-    save = causal_lm._save
+    save = causal_lm.save_language_model
 
     def keep(model: torch.nn.Module, *args: object, **kwargs: object) -> None:
         trained.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
         save(model, *args, **kwargs)
 
-    monkeypatch.setattr(causal_lm, "_save", keep)
+    monkeypatch.setattr(causal_lm, "save_language_model", keep)
     train_lm(model__name_or_path="builtin:tiny-gpt2", **SHORT)
     base = load_file(Path(resolve("builtin:tiny-gpt2")) / "model.safetensors")
     kept = {

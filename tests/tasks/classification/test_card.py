@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.commands.export import export
-from ftkit.commands.train import TrainResult
+from ftkit.training.outcome import TrainResult
 
 
 @pytest.mark.parametrize(

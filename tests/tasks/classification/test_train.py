@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.commands.train import TrainResult
 from ftkit.errors import UserError
+from ftkit.training.outcome import TrainResult
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.commands.train import TrainResult
 from ftkit.models.builtin.builtin import resolve
+from ftkit.training.outcome import TrainResult
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SHORT = {

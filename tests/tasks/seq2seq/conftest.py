@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.commands import train as workflows
+from ftkit.training.outcome import TrainResult
 
 TUNED = {
     "full": {"training__learning_rate": 1e-2},
@@ -20,8 +20,8 @@ TUNED = {
 
 @pytest.fixture(scope="session")
 def pair_runs(
-    pair_recipe: Callable[..., workflows.TrainResult], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., workflows.TrainResult]:
+    pair_recipe: Callable[..., TrainResult], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., TrainResult]:
     """A run for each family and method, trained when it is first asked for, only looked at."""
     folder = tmp_path_factory.mktemp("pairs")
     made: dict[str, Any] = {}

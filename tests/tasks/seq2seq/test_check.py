@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from ftkit.commands import train as workflows
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.parameters import count_parameters
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.recipe.parse import LoadedRecipe, load_recipe
 from ftkit.report.check import check_json, data_lines
 from ftkit.tasks.seq2seq.check import check_data
-from ftkit.training.seq2seq_model import prepare_seq2seq
+from ftkit.tasks.seq2seq.train import prepare
 
 Load = Callable[..., LoadedRecipe]
 
@@ -59,8 +61,9 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
     loaded = recipe(family, method__type=method)
     plan = check_data(loaded.recipe).plan
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    prepared = prepare_seq2seq(loaded.recipe, base, load_tokenizer_for_seq2seq(base), reporter=Silent())
-    assert (plan.parameters, plan.trained_parameters) == prepared.parameters
+    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base))
+    prepared = prepare(loaded.recipe, base, data, reporter=Silent())
+    assert (plan.parameters, plan.trained_parameters) == count_parameters(prepared.model)
     # what is trained has a gradient and two moments beside it, each in float32
     assert plan.training_bytes > 12 * plan.trained_parameters
     assert plan.weights_bytes == 4 * plan.parameters
@@ -74,9 +77,10 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
     ],
 )
 def test_steps_tokens_and_the_limit_of_outputs_are_those_of_the_run(batches: dict[str, Any], recipe: Load) -> None:
-    loaded = recipe(method__type="prompt_tuning", training__num_train_epochs=2, **batches)
+    settings = {"method__type": "prompt_tuning", "training__num_train_epochs": 2, **batches}
+    loaded = recipe(**settings)
     check = check_data(loaded.recipe)
-    facts = workflows.train_recipe(loaded, overwrite=False, resume=False, reporter=Silent()).facts
+    facts = workflows.train(loaded.path, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]).facts
     assert check.plan.steps == facts["fit"]["num_steps"]
     assert check.figures["max_new_tokens"] == facts["max_new_tokens"]
     assert check.plan.max_length == facts["max_length"]

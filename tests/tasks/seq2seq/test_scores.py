@@ -13,16 +13,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ftkit.commands.train import TrainResult
 from ftkit.data.dataset import Split
+from ftkit.inputs import pairs
 from ftkit.inputs.pairs import tokenize_pairs
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
-from ftkit.training import pair_scoring
-from ftkit.training.pair_scoring import PairScorer
+from ftkit.training.outcome import TrainResult
+from ftkit.training.scores import Scorer
 
 Train = Callable[..., TrainResult]
 Rows = list[dict[str, Any]]
@@ -287,10 +287,10 @@ def test_losses_of_a_split_are_those_of_a_few_lines_whatever_the_batch_and_cut_t
     is_cut = [text == 0 for text in texts]
     assert 0 < sum(is_cut) < 9
     assert compute_loss_in_chunks(model)
-    scorer = PairScorer(int(tokenizer.pad_token_id), torch.device("cpu"), Silent())
+    scorer = Scorer(torch.device("cpu"), Silent())
     for budget in (1, 70, 100_000):
-        monkeypatch.setitem(pair_scoring.TOKENS_A_BATCH, "cpu", budget)
-        found = scorer.targets(model, tokenized, what="scoring")
+        monkeypatch.setitem(pairs.PAIR_TOKENS, "cpu", budget)
+        found = scorer.examples(model, tokenized.pairs, what="scoring")
         np.testing.assert_allclose(found.nll, nlls, rtol=1e-5)
         np.testing.assert_allclose(found.text_nll, texts, rtol=1e-5)
         assert found.num_correct.tolist() == hits

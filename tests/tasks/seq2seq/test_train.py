@@ -8,16 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ftkit.commands.train import TrainResult
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
+from ftkit.training.outcome import TrainResult
 
 Train = Callable[..., TrainResult]
 
@@ -207,12 +208,13 @@ def test_no_model_that_is_trained_computes_all_logits_and_a_base_under_a_prompt_
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
     from ftkit.recipe.parse import parse_recipe
-    from ftkit.training.seq2seq_model import prepare_seq2seq
+    from ftkit.tasks.seq2seq.train import prepare
 
     text = f"task: seq2seq\nmodel: {{name_or_path: x}}\nmethod: {{type: {method}}}\ndata: {{train_file: x.jsonl}}\n"
     recipe = parse_recipe(text, Path("r.yaml"), check_files=False).recipe
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    prepared = prepare_seq2seq(recipe, base, load_tokenizer_for_seq2seq(base), reporter=Silent())
+    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base))
+    prepared = prepare(recipe, base, data, reporter=Silent())
     assert getattr(prepared.model, "computes_loss_in_chunks", False)
     ids = torch.arange(5, 25)[None]
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}

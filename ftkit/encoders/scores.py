@@ -1,0 +1,137 @@
+"""What a head gives features while it is fitted: the figures that choose its weights, and the record of the probes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ftkit.encoders.feature_rows import FeatureRows
+from ftkit.encoders.heads import Head
+from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
+from ftkit.recipe.schema import TrainingSpec
+from ftkit.runs.run import Run
+from ftkit.training.probes import ProbeLog, ProbeRows
+
+POINTS_HELD = 1_000
+"""Evaluations in memory; each is a few ten kilobytes."""
+
+
+def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
+    """Logits (P, N, K) of every row and candidate, in float32 on the CPU, in eval mode."""
+    head.eval()
+    with torch.inference_mode():
+        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
+
+
+def score(logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints."""
+    targets = torch.from_numpy(labels)
+    predicted = logits.argmax(dim=1)
+    loss = float(nn.functional.cross_entropy(logits, targets))
+    num_labels = logits.shape[1]
+    hits = torch.bincount(targets[predicted == targets], minlength=num_labels).double()
+    support = torch.bincount(targets, minlength=num_labels) + torch.bincount(predicted, minlength=num_labels)
+    seen = support > 0
+    f1 = float((2 * hits[seen] / support[seen]).mean())
+    return {"loss": loss, "accuracy": float((predicted == targets).double().mean()), "f1_macro": f1}
+
+
+class BestWeights:
+    """Which evaluation, and which candidate in it, was best so far; keeps those weights."""
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        self.metric = spec.metric_for_best_model
+        self.patience = spec.early_stopping_patience
+        self.best_score = math.inf if self.metric == "loss" else -math.inf
+        self.best_step = 0
+        self.best_candidate = 0
+        self.last_candidate = 0
+        self.weights: dict[str, torch.Tensor] = {}
+        self.without_gain = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether early stopping's patience is at its end."""
+        return self.patience is not None and self.without_gain >= self.patience
+
+    def choose(self, scores: Sequence[Mapping[str, float]]) -> int:
+        """The candidate with the best score."""
+        values = [found[self.metric] for found in scores]
+        return values.index(min(values) if self.metric == "loss" else max(values))
+
+    def update(self, step: int, scores: Sequence[Mapping[str, float]], head: Head) -> tuple[int, bool]:
+        """Take note of an evaluation: its best candidate, and whether it is the best one so far."""
+        self.last_candidate = self.choose(scores)
+        value = scores[self.last_candidate][self.metric]
+        improved = value < self.best_score if self.metric == "loss" else value > self.best_score
+        if improved:
+            self.best_score, self.best_step, self.best_candidate = value, step, self.last_candidate
+            self.without_gain = 0
+            self.weights = copy.deepcopy(_trained(head))
+        else:
+            self.without_gain += 1
+        return self.last_candidate, improved
+
+    def settle(self, head: Head, *, keep_last: bool) -> int:
+        """Load the weights to keep; returns the candidate to keep."""
+        if keep_last or not self.weights:
+            return self.last_candidate
+        head.load_state_dict(self.weights, strict=False)
+        return self.best_candidate
+
+
+def _trained(head: Head) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach() for name, parameter in head.named_parameters() if parameter.requires_grad}
+
+
+class HeadProbe:
+    """Scores and keeps the probes of one fit.
+
+    Args:
+        run: gets the record.
+        rows: which examples are kept.
+        train: those of the training set.
+        test: is scored with the weights after the last step, whichever are kept; None where there is none.
+    """
+
+    def __init__(self, run: Run, rows: ProbeRows, *, train: FeatureRows, test: FeatureRows | None) -> None:
+        self.log = ProbeLog(run)
+        self.rows = rows
+        self.train = train
+        self.test = test
+        self.points: list[CurvePoint] = []
+        self.final_test: Scores | None = None
+
+    def score_train(self, head: Head, candidate: int, *, device: torch.device) -> Scores:
+        """What one candidate of a head gives the train probe, in eval mode."""
+        return _losses(head, candidate, self.train, device=device)
+
+    def score_test(self, head: Head, candidate: int, *, device: torch.device) -> None:
+        """Keep what one candidate of a head gives the test split."""
+        if self.test is not None:
+            self.final_test = _losses(head, candidate, self.test, device=device)
+
+    def keep(self, point: CurvePoint) -> None:
+        """Keep one evaluation, of which `validation` is the whole set's."""
+        kept = point.validation.take(self.rows.validation)
+        self.points.append(CurvePoint(point.step, point.epoch, point.rate_mass, point.train, kept))
+        if len(self.points) >= POINTS_HELD:
+            self.write()
+
+    def write(self) -> None:
+        """Put on the disk what has been kept."""
+        self.log.write_rows(self.rows)
+        self.log.write_all(self.points)
+        self.points.clear()
+        if self.final_test is not None:
+            self.log.write_final_test(self.final_test)
+
+
+def _losses(head: Head, candidate: int, rows: FeatureRows, *, device: torch.device) -> Scores:
+    return scores_of_logits(predict_logits(head, rows, device=device)[candidate].numpy(), rows.labels)

@@ -1,0 +1,169 @@
+"""Splits of documents, completions and chats to sequences of tokens: to train on, and to score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftkit.data.audit import length_for_99_percent
+from ftkit.data.chat import ChatRenderer, Marked
+from ftkit.data.dataset import Split
+from ftkit.data.prompting import Prompting
+from ftkit.errors import UserError
+from ftkit.inputs import cutting
+from ftkit.inputs.cutting import Cut, Framed
+from ftkit.inputs.encoding import SpecialTokens, batches, encode_parts, special_tokens
+from ftkit.inputs.long_texts import Cutter
+from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.inputs.spans import Row, encode_marked
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def training_sequences(
+    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, *, max_length: int, packing: bool
+) -> Tokenized:
+    """Sequences to train on.
+
+    Texts: every document, with its end token, is cut into pieces of max_length; with packing all of them are laid end
+    to end and cut into blocks of max_length. A document that goes on in another sequence begins there anew, so the
+    first token there is not learnt. Completions and chats: one sequence for each, its end cut off.
+
+    Args:
+        tokenizer: the model's, a fast one.
+        split: of the kind that prompting says.
+        prompting: how its rows become text.
+        max_length: tokens of a sequence at most, 2 or more.
+        packing: for texts; completions and chats are sequences of their own in any case, which `flat_batch` lays end
+            to end.
+
+    Raises:
+        UserError: a tokenizer without an end token or chat template, or a chat that the template refuses.
+    """
+    special = special_tokens(tokenizer)
+    if prompting.kind != "text":
+        return _examples(tokenizer, split, prompting, special, max_length)
+    framed = _documents(tokenizer, split, special)
+    cut = cutting.into_blocks(framed, max_length) if packing else cutting.into_pieces(framed, max_length)
+    return _tokenized(_sequences(cut, special), framed, max_length)
+
+
+def evaluation_sequences(
+    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, *, max_length: int
+) -> Tokenized:
+    """Sequences to score, the same whatever training does.
+
+    Texts: each document by itself, in pieces of max_length; a piece begins with the last token of the one before, as
+    context, so that every token but a document's first is scored exactly once. Completions and chats: as in training.
+
+    Args and errors: as for `training_sequences`.
+    """
+    special = special_tokens(tokenizer)
+    if prompting.kind != "text":
+        return _examples(tokenizer, split, prompting, special, max_length)
+    framed = _documents(tokenizer, split, special)
+    return _tokenized(_sequences(cutting.into_overlapping(framed, max_length), special), framed, max_length)
+
+
+def _sequences(cut: Cut, special: SpecialTokens) -> Sequences:
+    marks = special.table[cut.ids]
+    sequences = Sequences(cut.ids, cut.learnt, cut.begins, cut.num_bytes, marks, cut.offsets, cut.rows, special.pad)
+    teaches = sequences.num_learnt > 0
+    return sequences if teaches.all() else sequences.take(np.flatnonzero(teaches))
+
+
+def _tokenized(
+    sequences: Sequences,
+    framed: Framed,
+    max_length: int,
+    *,
+    num_truncated: int = 0,
+    num_unlearnt: int = 0,
+    num_merged_boundaries: int = 0,
+) -> Tokenized:
+    lengths = np.diff(framed.offsets)
+    needed = length_for_99_percent(np.sort(lengths)) if len(lengths) else 0
+    return Tokenized(
+        sequences, len(lengths), num_truncated, num_unlearnt, needed, num_merged_boundaries, lengths, max_length
+    )
+
+
+def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: SpecialTokens) -> Framed:
+    cutter = Cutter(tokenizer, special)
+    parts, lengths = [], []
+    for (texts,) in _columns(split, "text"):
+        pieces = [cutter.cut(text) for text in texts]
+        flat = [piece for text in pieces for piece in text]
+        owners = np.repeat(np.arange(len(texts)), [len(text) for text in pieces])
+        first, last = np.diff(owners, prepend=-1) > 0, np.diff(owners, append=len(texts)) > 0
+        counted = np.zeros(len(texts))
+        for part in batches(flat):
+            encoded = encode_parts(tokenizer, flat[part], first[part], special)
+            ids, num_bytes, counts = cutting.with_special_tokens(
+                encoded, first=first[part], last=last[part], special=special
+            )
+            parts.append((ids, num_bytes))
+            counted += np.bincount(owners[part], weights=counts, minlength=len(texts))
+        lengths.append(counted.astype(np.int64))
+    return cutting.frame_documents(parts, np.concatenate(lengths))
+
+
+def _columns(split: Split, *names: str) -> Iterator[Sequence[list[str]]]:
+    for batch in split.table.select(list(names)).to_batches(max_chunksize=5_000):
+        yield [batch.column(name).to_pylist() for name in names]
+
+
+def _examples(
+    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, special: SpecialTokens, max_length: int
+) -> Tokenized:
+    """One sequence for each completion or chat."""
+    rows: list[Row] = []
+    num_merged = 0
+    renderer = ChatRenderer(tokenizer, prompting) if prompting.kind == "chat" else None
+    marked = _completions(split) if renderer is None else _chats(renderer, split)
+    for batch in marked:
+        found, merged = encode_marked(tokenizer, batch, special)
+        rows += found
+        num_merged += merged
+    # a chat template writes a begin token by itself where the model wants one
+    prefix = special.prefix if prompting.kind == "completion" else ()
+    framed = cutting.frame_rows(rows, prefix)
+    if not prompting.completion_only_loss:
+        framed = framed.learning_all()
+    sequences = _sequences(cutting.cut_short(framed, max_length), special)
+    tokenized = _tokenized(
+        sequences,
+        framed,
+        max_length,
+        num_truncated=int((np.diff(framed.offsets) > max_length).sum()),
+        num_unlearnt=len(rows) - len(sequences),
+        num_merged_boundaries=num_merged,
+    )
+    return replace(tokenized, num_open_turns=renderer.num_open_turns) if renderer is not None else tokenized
+
+
+def _completions(split: Split) -> Iterator[list[Marked]]:
+    for prompts, completions in _columns(split, "prompt", "completion"):
+        yield [
+            Marked(prompt + completion, ((len(prompt), len(prompt) + len(completion)),))
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+
+
+def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
+    number = 0
+    for (texts,) in _columns(split, "messages"):
+        marked = []
+        for text in texts:
+            number += 1
+            try:
+                marked.append(renderer.render(json.loads(text)))
+            except UserError as error:
+                where = f"{split.source}: {split.name} chat {number}"
+                raise UserError(error.problem, where=where, fix=error.fix) from error
+        yield marked

@@ -1,0 +1,55 @@
+"""What a classifier is given of every split: tokens with their labels, or the stored outputs of a frozen encoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ftkit.data.dataset import Split, Splits
+from ftkit.encoders.features import load_tokenizer
+from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import Recipe
+from ftkit.training.probes import probe_rows
+from ftkit.training.way import Data
+
+
+def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Any]:
+    """The splits as a method takes them; says what was cut."""
+    if recipe.method.trains == "head":
+        from ftkit.tasks.classification.frozen import encode_splits
+
+        return encode_splits(recipe, splits, checkpoint, reporter=reporter)
+    return tokenize_splits(recipe, splits, checkpoint, reporter=reporter)
+
+
+def tokenize_splits(
+    recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Data[TokenizedTexts]:
+    """Every split as tokens with their labels."""
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    max_length = checkpoint.max_length(recipe.data.max_length)
+
+    def tokenize(split: Split) -> TokenizedTexts:
+        return replace(tokenize_texts(tokenizer, split.texts, split.pairs, max_length=max_length), labels=split.labels)
+
+    tokens = {split.name: tokenize(split) for split in splits.all()}
+    truncated = {name: found.num_truncated for name, found in tokens.items()}
+    for name, num_truncated in truncated.items():
+        if num_truncated:
+            reporter.say(
+                f"{num_truncated} of {len(tokens[name])} {name} texts are longer than {max_length} tokens "
+                "and were cut (data.max_length)"
+            )
+    return Data(
+        splits=splits,
+        processor=tokenizer,
+        examples=tokens,
+        probed=tokens["train"].take(probe_rows(len(splits.train), seed=recipe.training.seed)),
+        limits={"max_length": max_length},
+        counts={"truncated": truncated},
+    )

@@ -1,0 +1,78 @@
+"""What the training of a classifier will cost, before a weight is read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from ftkit.encoders.optimization import count_steps
+from ftkit.inputs.text import text_tokens
+from ftkit.methods.frozen import FrozenMethod
+from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
+from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import choose_device, place
+from ftkit.recipe.schema import Recipe
+from ftkit.training.arguments import training_precision
+from ftkit.training.plan import Plan, layers_kept, make_plan, sketch
+
+
+def plan_classifier(
+    recipe: Recipe, checkpoint: Checkpoint, *, num_rows: int, num_labels: int, length: int | None
+) -> Plan:
+    """Estimate a run from the checkpoint's configuration; no weight is read.
+
+    Args:
+        recipe: any recipe of a classification.
+        checkpoint: its base model.
+        num_rows: training rows.
+        num_labels: K.
+        length: tokens of a long batch (the 95th percentile of the examples); None for max_length.
+    """
+    training, trust = recipe.training, recipe.model.trust_remote_code
+    model = sketch(AutoModelForSequenceClassification, checkpoint, trust_remote_code=trust, num_labels=num_labels)
+    if isinstance(recipe.method, FrozenMethod):
+        return _frozen_plan(recipe, recipe.method, checkpoint, model, num_rows=num_rows, num_labels=num_labels)
+    max_length = checkpoint.max_length(recipe.data.max_length)
+    heads = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
+    return make_plan(
+        recipe,
+        recipe.method.attach_to_classifier(model, new_parameters=heads),
+        tokens=[training.per_device_train_batch_size * min(length or max_length, max_length)],
+        depths=[layers_kept(training, model.config.num_hidden_layers)],
+        num_batches=math.ceil(num_rows / training.per_device_train_batch_size),
+        dtype=torch.float32,
+        placement=f"{choose_device(use_cpu=training.use_cpu).type}, {training_precision(recipe)}",
+        max_length=max_length,
+    )
+
+
+def _frozen_plan(
+    recipe: Recipe, method: FrozenMethod, checkpoint: Checkpoint, model: Any, *, num_rows: int, num_labels: int
+) -> Plan:
+    pooling = resolve_pooling(checkpoint, method.pooling)
+    placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
+    config = model.config
+    encoder = count_parameters(model.base_model).total
+    head = count_parameters(model).total - encoder if pooling.kind == "cls" else (config.hidden_size + 1) * num_labels
+    bytes_a_number = placement.dtype.itemsize
+    batch_tokens = text_tokens(placement.device.type)
+    widest = max(getattr(config, "intermediate_size", 0) or 0, 4 * config.hidden_size)
+    workers = torch.get_num_threads() if placement.device.type == "cpu" else 1
+    return Plan(
+        parameters=encoder + head,
+        trained_parameters=head,
+        steps=count_steps(recipe.training, num_rows=num_rows),
+        weights_bytes=bytes_a_number * encoder + 4 * head,
+        training_bytes=workers * batch_tokens * widest * 2 * bytes_a_number + 12 * head,
+        features_bytes=num_rows * config.hidden_size * (4 if placement.dtype == torch.float32 else 2),
+        placement=placement.reason,
+        max_length=checkpoint.max_length(recipe.data.max_length, pooling=_own(pooling)),
+        pooling=str(pooling),
+    )
+
+
+def _own(pooling: Pooling) -> Pooling | None:
+    return pooling if pooling.kind != "cls" else None

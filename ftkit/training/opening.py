@@ -1,0 +1,112 @@
+"""What a run is made of, found and noted down; and how a run that is under way ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ftkit.data.dataset import Splits
+from ftkit.interruption import Interrupted
+from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.download import stay_offline_unless_remote
+from ftkit.progress import Reporter
+from ftkit.recipe.parse import dump_recipe
+from ftkit.recipe.schema import Recipe
+from ftkit.runs.checkpoints import SealedCheckpoint
+from ftkit.runs.environment import hardware, versions
+from ftkit.runs.run import Run, create
+from ftkit.storage import sha256_texts
+from ftkit.training.memory import exhaustion_told
+from ftkit.training.way import Trainable
+
+
+class Opened(NamedTuple):
+    """A run and what it is made of.
+
+    Attributes:
+        run: its directory.
+        checkpoint: the base model.
+        splits: the data.
+        resumed: the checkpoint of this run to go on from, verified; None for a training that begins.
+    """
+
+    run: Run
+    checkpoint: Checkpoint
+    splits: Splits
+    resumed: SealedCheckpoint | None = None
+
+
+def load_base_and_data(recipe: Recipe, task: Trainable, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
+    """Find the base model of a recipe and read its data; says what was assumed.
+
+    Raises:
+        UserError: there is no such model, or a row that a person can mend.
+    """
+    stay_offline_unless_remote(recipe)
+    if recipe.model.trust_remote_code:
+        reporter.say("model.trust_remote_code: true: code that comes with the checkpoint is run")
+    checkpoint = locate(recipe.model)
+    if checkpoint.note is not None:
+        reporter.say(checkpoint.note)
+    splits = task.load_splits(recipe.data, seed=recipe.training.seed)
+    for note in splits.notes:
+        reporter.say(note)
+    return checkpoint, splits
+
+
+def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
+    """What a run is made of, as its manifest keeps it."""
+    # where a run lies is no part of what it is: it may be moved
+    homeless = recipe.model_copy(update={"training": recipe.training.model_copy(update={"output_dir": None})})
+    return {
+        "recipe": sha256_texts([dump_recipe(homeless)]),
+        "base_weights": checkpoint.weights_hash,
+        "tokenizer": checkpoint.tokenizer_hash,
+        "data": {split.name: split.fingerprint for split in splits.all()},
+    }
+
+
+def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrite: bool = False) -> Opened:
+    """Make the directory of a new run, with the resolved recipe and a manifest of all that it is made of."""
+    assert recipe.training.output_dir is not None, "load_recipe fills it"
+    manifest = {
+        "command": sys.argv,
+        "seed": recipe.training.seed,
+        "data": {split.name: {"rows": len(split), "source": split.source} for split in splits.all()},
+        "data_notes": list(splits.notes),
+        "label_names": list(splits.label_names),
+        "hashes": hashes_of(recipe, checkpoint, splits),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    path = Path(recipe.training.output_dir)
+    run = create(path, recipe_text=dump_recipe(recipe), manifest=manifest, overwrite=overwrite)
+    if splits.skipped:
+        rows = ({"file": row.file, "line": row.line, "reason": row.reason} for row in splits.skipped)
+        run.write_jsonl(run.skipped_file, rows)
+    return Opened(run, checkpoint, splits)
+
+
+@contextlib.contextmanager
+def under_way(run: Run, recipe: Recipe) -> Iterator[None]:
+    """Note in the manifest that a run is running, and how it ended; memory that ran out is told in one message."""
+    run.clear_staging()
+    run.update_manifest(state="running")
+    try:
+        with exhaustion_told(recipe):
+            yield
+        run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
+    except BaseException as error:
+        # a disk that is full takes no note of it either
+        with contextlib.suppress(OSError):
+            state = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            run.update_manifest(state=state, error=f"{type(error).__name__}: {error}")
+        if isinstance(error, Interrupted):
+            newest = run.checkpoints().newest_name
+            sealed = f"{newest} is sealed; " if newest else ""
+            error.advice = f"{sealed}the run {run.path} goes on with --resume"
+        raise

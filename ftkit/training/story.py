@@ -1,0 +1,78 @@
+"""The one story of a run, whatever the task and the method: each step is a call."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from ftkit.progress import Reporter
+from ftkit.recipe.schema import Recipe
+from ftkit.storage import write_json
+from ftkit.training.opening import Opened, load_base_and_data, open_run, under_way
+from ftkit.training.outcome import TrainResult, say_failure
+from ftkit.training.way import Kept, Trainable
+
+
+def begin(recipe: Recipe, task: Trainable, *, overwrite: bool, reporter: Reporter) -> Opened:
+    """From a recipe to the directory of a new run.
+
+    Raises:
+        UserError: anything about the recipe, its data and its base that a person can mend.
+    """
+    checkpoint, splits = load_base_and_data(recipe, task, reporter=reporter)
+    task.rehearse(recipe, splits, checkpoint)
+    return open_run(recipe, splits, checkpoint, overwrite=overwrite)
+
+
+def finish(
+    opened: Opened,
+    recipe: Recipe,
+    task: Trainable,
+    *,
+    write_card: Callable[..., None] | None = None,
+    reporter: Reporter,
+) -> TrainResult:
+    """From the directory of a run, new or gone on with, to its model, its figures and its card.
+
+    Raises:
+        RunError: the disk or the memory ran out, or a loss is not finite.
+        Interrupted: the process was asked to stop; what was learnt is sealed.
+    """
+    run, checkpoint, splits, resumed = opened
+    way = task.way_of(recipe.method)
+    with under_way(run, recipe):
+        data = task.make_examples(recipe, splits, checkpoint, reporter=reporter)
+        prepared = way.prepare(recipe, checkpoint, data, reporter=reporter)
+        scoring = way.scoring(recipe, prepared, reporter=reporter)
+        # the only moment at which weights are there that training will change
+        base = {} if recipe.method.keeps_base else scoring.base(prepared.model)
+        facts = way.fit(recipe, run, prepared, scoring, resumed=resumed, reporter=reporter)
+        staging = run.staging_dir()
+        way.save(recipe, checkpoint, prepared, scoring, staging)
+        run.replace_model(staging)
+        del prepared, data
+        gc.collect()
+        kept = way.score_kept(recipe, run.model_dir, scoring, reporter=reporter)
+        kept = Kept(kept.final, base or kept.base)
+        say_failure(kept, facts["fit"], reporter=reporter)
+        metrics = _write_scores(opened, recipe, task, kept)
+        run.update_manifest(training=facts)
+        if write_card is not None:
+            write_card(run, recipe, splits=splits, metrics=metrics, facts=facts)
+    return TrainResult(run, metrics, kept.final, facts)
+
+
+def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -> dict[str, Any]:
+    """Metrics by split, those of the base as `base_...`; and predictions/, a line for each row."""
+    run, names = opened.run, opened.splits.label_names
+    metrics: dict[str, Any] = {}
+    for which, found in (("", kept.final), ("base_", kept.base)):
+        for split in opened.splits.all()[1:]:
+            if split.name in found:
+                metrics[f"{which}{split.name}"] = task.metrics_of(recipe, split, found[split.name], names)
+    for split in opened.splits.all()[1:]:
+        rows = task.prediction_rows(split, kept.final[split.name], kept.base.get(split.name), names)
+        run.write_jsonl(run.predictions_file(split.name), rows)
+    write_json(run.metrics_file, metrics)
+    return metrics
