@@ -131,7 +131,7 @@ def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
     name = spec.dataset_name
     if name is None or name.startswith("builtin:") or Path(name).exists():
         return spec, ""
-    from ftkit.commands.smoke.synthetic import write_made_up
+    from ftkit.commands.smoke.specimen import write_made_up
     from ftkit.data.reading.hub import hub_rows
 
     try:

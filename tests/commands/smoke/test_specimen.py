@@ -7,8 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, ROWS_READ, FirstRows, few_rows
-from ftkit.commands.smoke.synthetic import MADE_UP_ROWS, write_made_up
+from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, MADE_UP_ROWS, ROWS_READ, FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.recipe.schema import DataSpec

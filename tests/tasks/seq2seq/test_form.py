@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, FirstRows, few_rows
-from ftkit.commands.smoke.synthetic import MADE_UP_ROWS, write_made_up
+from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, MADE_UP_ROWS, FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of

@@ -9,8 +9,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from ftkit.commands.smoke.specimen import FirstRows, few_rows
-from ftkit.commands.smoke.synthetic import write_made_up
+from ftkit.commands.smoke.specimen import FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
