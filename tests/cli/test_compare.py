@@ -23,8 +23,8 @@ def type_in(*words):
 
 @pytest.fixture(scope="session")
 def two_runs(finished_run):
-    """A run and one of the same recipe and data with another learning rate, beside it."""
-    other = finished_run.parent / "slower"
+    """A run and one of the same recipe and data with another learning rate."""
+    other = finished_run.parent / "compared" / "slower"
     changes = [f"training.output_dir={other}", "training.learning_rate=1e-6"]
     return finished_run, workflows.train(finished_run.parent / "recipe.yaml", changes).run.path
 
