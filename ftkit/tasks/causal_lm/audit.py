@@ -55,7 +55,7 @@ class TokenReport:
         return {**figures.pop("lengths"), **figures}
 
 
-def audit_language(splits: Splits) -> LanguageAudit:
+def audit(splits: Splits) -> LanguageAudit:
     """Count what can be counted without a tokenizer; a second or two for a million short rows."""
     figures = count_language(splits)
     # one prompt for all rows (`Write a story:`) is no leak

@@ -29,7 +29,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     """
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate
-    from ftkit.tasks.causal_lm.audit import audit_language, token_report
+    from ftkit.tasks.causal_lm.audit import audit, token_report
     from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits
     from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.tasks.causal_lm.plan import plan_language_model
@@ -44,7 +44,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
     reports = {name: token_report(found, limit=limit) for name, found in tokens.items()}
     train = replace(tokens["train"].sequences, packed=packed)
-    found, examples = audit_language(splits), marked_examples(tokenizer, train)
+    found, examples = audit(splits), marked_examples(tokenizer, train)
     return DataCheck(
         notes=splits.notes,
         skipped=len(splits.skipped),

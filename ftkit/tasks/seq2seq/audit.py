@@ -19,7 +19,7 @@ from ftkit.inputs.pairs import TokenizedPairs
 
 
 @dataclass(frozen=True)
-class PairTokenReport:
+class SidesReport:
     """What the tokens of one split come to.
 
     Attributes:
@@ -47,7 +47,7 @@ class PairTokenReport:
         return figures
 
 
-def audit_pairs(splits: Splits) -> LanguageAudit:
+def audit(splits: Splits) -> LanguageAudit:
     """Count what can be counted without a tokenizer.
 
     What counts is whether a source is in two splits: a model that has seen another translation of a sentence is no
@@ -69,9 +69,9 @@ def audit_pairs(splits: Splits) -> LanguageAudit:
     return figures
 
 
-def pair_token_report(
+def token_report(
     tokenized: TokenizedPairs, *, source_limit: int | None = None, target_limit: int | None = None
-) -> PairTokenReport:
+) -> SidesReport:
     """Count the tokens of a split.
 
     Args:
@@ -86,6 +86,4 @@ def pair_token_report(
         *cut_warning("sources", "data.max_length", sources, source_limit),
         *cut_warning("targets", "data.max_target_length", targets, target_limit),
     ]
-    return PairTokenReport(
-        sources, targets, tokenized.num_examples, len(pairs.source_ids), len(pairs.target_ids), warnings
-    )
+    return SidesReport(sources, targets, tokenized.num_examples, len(pairs.source_ids), len(pairs.target_ids), warnings)

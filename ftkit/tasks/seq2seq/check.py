@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
     from ftkit.inputs.pairs import Pairs
     from ftkit.recipe.schema import Recipe
-    from ftkit.tasks.seq2seq.audit import PairTokenReport
+    from ftkit.tasks.seq2seq.audit import SidesReport
 
 SIDE_CHARACTERS = 400
 
@@ -25,7 +25,7 @@ def check_data(recipe: Recipe) -> DataCheck:
     """
     from ftkit.models.checkpoint import locate
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders, refuse_float16
-    from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
+    from ftkit.tasks.seq2seq.audit import audit, token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_splits
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
@@ -39,12 +39,12 @@ def check_data(recipe: Recipe) -> DataCheck:
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     reports = {
-        name: pair_token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
+        name: token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
         for name, found in tokens.items()
     }
     longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
     labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs)
-    found = audit_pairs(splits)
+    found = audit(splits)
     return DataCheck(
         notes=(*splits.notes, *grouped_sources(splits)),
         skipped=len(splits.skipped),
@@ -111,7 +111,7 @@ def _count_lines(found: LanguageAudit) -> list[str]:
     return [*count_lines("", counted), f"leaks of sources: {listed(found.prompt_leaks)}"]
 
 
-def _token_lines(reports: dict[str, PairTokenReport]) -> list[str]:
+def _token_lines(reports: dict[str, SidesReport]) -> list[str]:
     lines = [["tokens", "in all", "mean", "p50", "p95", "longest", "cut"]]
     for split, report in reports.items():
         sides = (

@@ -117,7 +117,7 @@ def references_json(texts: Sequence[str]) -> str:
     return json.dumps(list(texts), ensure_ascii=False)
 
 
-def choose_pair_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> PairForm:
+def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> PairForm:
     """What the recipe says an example is, or else what the names of the columns say.
 
     Args and errors: as for `choose_form`.
@@ -181,7 +181,7 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     sources, notes = find_sources(spec)
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
-    form = form_of(sources["train"], spec, notes, choose_pair_form)
+    form = form_of(sources["train"], spec, notes, choose_form)
     assert isinstance(form, PairForm)
     forms = _forms(form, sources, spec, notes)
     return read_splits(sources, forms, spec, seed=seed, notes=notes)

@@ -10,7 +10,7 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.inputs.documents import training_sequences
 from ftkit.models.builtin.builtin import resolve
-from ftkit.tasks.causal_lm.audit import audit_language, token_report
+from ftkit.tasks.causal_lm.audit import audit, token_report
 
 COMPLETION = Prompting("completion", "{q}<learn>{a}")
 
@@ -32,7 +32,7 @@ CLEAN = [(f"question {n}", f"answer {n}") for n in range(20)]
 
 
 def test_clean_data_has_counts_and_no_warning() -> None:
-    found = audit_language(splits(COMPLETION, pairs(*CLEAN), pairs(("other", "x"), ("more", "y"))))
+    found = audit(splits(COMPLETION, pairs(*CLEAN), pairs(("other", "x"), ("more", "y"))))
     assert (found.kind, found.rows) == ("completion", {"train": 20, "validation": 2})
     assert found.characters["validation"] == len("otherxmorey")
     assert found.warnings == []
@@ -40,7 +40,7 @@ def test_clean_data_has_counts_and_no_warning() -> None:
 
 def test_whole_rows_and_prompts_that_occur_again_are_told_apart() -> None:
     train = [*CLEAN, ("Question  1", "ANSWER 1"), ("question 2", "another answer")]
-    found = audit_language(
+    found = audit(
         splits(COMPLETION, pairs(*train), pairs(("question 3", "answer 3"), ("question 4", "so"), ("new", "one")))
     )
     assert found.duplicates == {"train": 1, "validation": 0}
@@ -56,14 +56,14 @@ def test_whole_rows_and_prompts_that_occur_again_are_told_apart() -> None:
 
 def test_one_prompt_for_all_rows_is_no_leak() -> None:
     train = [("Write a story:\n", f"story {n}") for n in range(9)]
-    found = audit_language(splits(COMPLETION, pairs(*train), pairs(("Write a story:\n", "new"))))
+    found = audit(splits(COMPLETION, pairs(*train), pairs(("Write a story:\n", "new"))))
     assert found.prompt_leaks == {"train/validation": 1}
     assert found.warnings == []
 
 
 def test_texts_have_no_prompts_and_their_faults_are_counted() -> None:
     train = table(text=["one", "two", " \n", "cafÃ©", "TWO"])
-    found = audit_language(splits(Prompting("text"), train, table(text=["three"]), table(text=["one"])))
+    found = audit(splits(Prompting("text"), train, table(text=["three"]), table(text=["one"])))
     assert (found.prompt_leaks, found.repeated_prompts) == ({}, {})
     assert found.empty_texts == {"train": 1, "validation": 0, "test": 0}
     assert found.wrongly_decoded == {"train": 1, "validation": 0, "test": 0}
@@ -75,13 +75,13 @@ def test_a_fault_in_a_prompt_or_in_a_chat_is_seen() -> None:
     chat = [{"role": "user", "content": "itâ€™s"}, {"role": "assistant", "content": "yes"}]
     chats = table(messages=[json.dumps(chat, ensure_ascii=False)])
     other = table(messages=[json.dumps([{**chat[0], "content": "x"}, chat[1]])])
-    assert audit_language(splits(Prompting("chat"), chats, other)).wrongly_decoded == {"train": 1, "validation": 0}
-    found = audit_language(splits(COMPLETION, pairs(("a \ufffd", "b"), ("c", "d")), pairs(("e", "f"))))
+    assert audit(splits(Prompting("chat"), chats, other)).wrongly_decoded == {"train": 1, "validation": 0}
+    found = audit(splits(COMPLETION, pairs(("a \ufffd", "b"), ("c", "d")), pairs(("e", "f"))))
     assert found.wrongly_decoded["train"] == 1
 
 
 def test_an_audit_is_json() -> None:
-    found = audit_language(splits(COMPLETION, pairs(*CLEAN), pairs(CLEAN[0])))
+    found = audit(splits(COMPLETION, pairs(*CLEAN), pairs(CLEAN[0])))
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 
 

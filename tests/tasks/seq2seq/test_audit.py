@@ -9,7 +9,7 @@ import pytest
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
-from ftkit.tasks.seq2seq.audit import audit_pairs, pair_token_report
+from ftkit.tasks.seq2seq.audit import audit, token_report
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def tokenized(tokenizer: Any, pairs: list[tuple[str, str]], **limits: int) -> To
 def test_a_source_in_two_splits_is_a_leak_whatever_its_targets_are() -> None:
     train = split_of("train", [("one", "eins"), ("two", "zwei"), ("three", "drei"), ("three", "die Drei")])
     validation = split_of("validation", [("ONE", "eins"), ("two ", "2"), ("four", "vier")])
-    found = audit_pairs(splits_of(train, validation))
+    found = audit(splits_of(train, validation))
     assert found.prompt_leaks == {"train/validation": 2}
     assert found.leaks == {"train/validation": 1}
     assert found.repeated_prompts == {"train": 1, "validation": 0}
@@ -49,21 +49,21 @@ def test_a_source_in_two_splits_is_a_leak_whatever_its_targets_are() -> None:
 def test_lists_of_references_hide_no_leak_and_are_searched_for_wrong_encodings() -> None:
     train = split_of("train", [("one", "eins"), ("two", "zwei")], ['["eins"]', '["zwei"]'])
     test = split_of("test", [("one", "eins"), ("six", "sechs")], ['["eins", "die Eins"]', '["sechs", "fÃ¼nf"]'])
-    found = audit_pairs(splits_of(train, train, test))
+    found = audit(splits_of(train, train, test))
     assert found.leaks["train/test"] == found.prompt_leaks["train/test"] == 1
     assert found.wrongly_decoded["test"] == 1
     assert found.characters["test"] == len("oneeinssixsechs")
 
 
 def test_clean_pairs_have_no_warning() -> None:
-    found = audit_pairs(splits_of(split_of("train", [("a", "b"), ("c", "d")]), split_of("validation", [("e", "b")])))
+    found = audit(splits_of(split_of("train", [("a", "b"), ("c", "d")]), split_of("validation", [("e", "b")])))
     assert found.warnings == []
 
 
 def test_lengths_of_both_sides_are_counted_before_cutting(tokenizer: Any) -> None:
     # a byte is a token, and an end token stands behind
     pairs = [("x" * (n + 1), "y" * (2 * n + 1)) for n in range(100)]
-    report = pair_token_report(tokenized(tokenizer, pairs, max_length=91, max_target_length=102))
+    report = token_report(tokenized(tokenizer, pairs, max_length=91, max_target_length=102))
     sources, targets = np.arange(100) + 2, 2 * np.arange(100) + 2
     for side, lengths, limit in ((report.sources, sources, 91), (report.targets, targets, 102)):
         assert side.mean == pytest.approx(lengths.mean())
@@ -77,11 +77,11 @@ def test_lengths_of_both_sides_are_counted_before_cutting(tokenizer: Any) -> Non
 def test_much_that_is_cut_is_told_with_the_length_that_would_keep_it(tokenizer: Any) -> None:
     pairs = [("x" * 50, "y" * 70)] * 3 + [("x", "y")] * 97
     found = tokenized(tokenizer, pairs, max_length=20, max_target_length=30)
-    assert pair_token_report(found).warnings == [
+    assert token_report(found).warnings == [
         "3.0% of the sources are cut at 20 tokens: data.max_length: 51 would cut less than 1%.",
         "3.0% of the targets are cut at 30 tokens: data.max_target_length: 71 would cut less than 1%.",
     ]
-    limited = pair_token_report(found, source_limit=40, target_limit=80).warnings
+    limited = token_report(found, source_limit=40, target_limit=80).warnings
     assert limited[0].endswith("less than 1% would need 51, and the model has positions for 40.")
     assert limited[1].endswith("data.max_target_length: 71 would cut less than 1%.")
-    assert pair_token_report(tokenized(tokenizer, pairs, max_length=51, max_target_length=71)).warnings == []
+    assert token_report(tokenized(tokenizer, pairs, max_length=51, max_target_length=71)).warnings == []
