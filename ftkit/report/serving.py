@@ -19,7 +19,8 @@ def refusal(settings: Mapping[str, Any]) -> str:
         settings: adapter_config.json.
     """
     if settings.get("peft_type") != "LORA":
-        return "vllm serves no tuned prompts: peft loads it"
+        what = "tuned prompts" if "num_virtual_tokens" in settings else f"{settings.get('peft_type')} adapters"
+        return f"vllm serves no {what}: peft loads it"
     lacking = [key for key in ("use_dora", "modules_to_save") if settings.get(key)]
     if not lacking and _rank(settings) is not None:
         return ""

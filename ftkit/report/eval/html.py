@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from ftkit.diagnosis.report import Report
-from ftkit.diagnosis.verdict import TITLES, Check
+from ftkit.diagnosis.verdict import TITLES
 from ftkit.report.eval.plots import svg_plots
 from ftkit.report.eval.strips import STRIP_WIDTH, coloured_tokens, strip_of
 from ftkit.report.eval.view import view_of
@@ -37,17 +36,18 @@ def report_html(report: Report) -> str:
     view, plots = view_of(report), svg_plots(report)
     return rendered(
         "eval/report.html.jinja",
-        filters={**FILTERS, "strip": strip_of, "text": _shown, "clean": printable},
+        filters={**FILTERS, "strip": strip_of, "coloured": coloured_tokens, "text": _shown, "clean": printable},
         report=report,
         view=view,
         tone=_tone(report),
         also_fired=[TITLES[name] for name in report.verdict.fired if name != report.verdict.headline],
         plots=plots,
         plot_titles=PLOT_TITLES,
-        documents=_documents(report),
+        documents=[one for one in report.forgetting if one.tokens][:DOCUMENTS_SHOWN],
         drift_share=_drift_share(report),
         left_out=[*_left_out(report, {plot.name for plot in plots}), *view.absences],
         shown=HTML_ROWS,
+        tokens_shown=TOKENS_SHOWN,
         strip_width=STRIP_WIDTH,
     )
 
@@ -61,18 +61,6 @@ def _tone(report: Report) -> str:
     if report.verdict.headline == "healthy":
         return "clear"
     return "cannot_tell" if report.verdict.headline in {"cannot_tell", "too_little_data"} else "fired"
-
-
-def _documents(report: Report) -> list[dict[str, Any]]:
-    return [
-        {
-            "base": document.base,
-            "tuned": document.tuned,
-            "tokens": coloured_tokens(document.tokens, most=TOKENS_SHOWN),
-            "cut": max(0, len(document.tokens) - TOKENS_SHOWN),
-        }
-        for document in [one for one in report.forgetting if one.tokens][:DOCUMENTS_SHOWN]
-    ]
 
 
 def _drift_share(report: Report) -> Mapping[str, float]:
@@ -107,5 +95,4 @@ def _left_out(report: Report, drawn: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def _reason_of_check(report: Report, name: str) -> str:
-    found: list[Check] = [check for check in report.verdict.checks if check.name == name]
-    return found[0].summary if found and not found[0].evidence else ""
+    return next((check.summary for check in report.verdict.checks if check.name == name and not check.evidence), "")

@@ -90,13 +90,12 @@ def strip_of(evidence: Evidence) -> Strip | None:
     )
 
 
-def coloured_tokens(tokens: Sequence[tuple[str, float]], *, most: int) -> list[Token]:
+def coloured_tokens(tokens: Sequence[tuple[str, float]]) -> list[Token]:
     """Pieces of a document: orange where their loss rose, blue where it fell, the stronger the more."""
     found = []
-    for text, rise in tokens[:most]:
+    for text, rise in tokens:
         strength = min(1.0, abs(rise) / STRONG) if math.isfinite(rise) else 1.0
         colour = "213,94,0" if not rise < 0 else "0,114,178"
-        found.append(
-            Token(printable(text), f"rgba({colour},{0.65 * strength:.2f})", rise >= MARKED, f"{rise:+.2f} nats")
-        )
+        background = f"rgba({colour},{0.65 * strength:.2f})"
+        found.append(Token(printable(text), background, rise >= MARKED, f"{rise:+.2f} nats"))
     return found

@@ -210,7 +210,7 @@ def test_a_figure_without_a_place_has_no_strip(value):
 
 
 def test_tokens_are_the_stronger_the_more_their_loss_moved():
-    rose, little, fell, broke = coloured_tokens([("a", 3.0), ("b", 0.2), ("c", -1.0), ("d", float("nan"))], most=9)
+    rose, little, fell, broke = coloured_tokens([("a", 3.0), ("b", 0.2), ("c", -1.0), ("d", float("nan"))])
     assert rose.background == broke.background == "rgba(213,94,0,0.65)"
     assert fell.background.startswith("rgba(0,114,178,")
     opacities = [float(token.background.rstrip(")").split(",")[-1]) for token in (little, fell, rose)]
