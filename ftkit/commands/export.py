@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,13 +14,20 @@ from typing import Any, NamedTuple
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import METHODS, PROMPTING_FILE, adapter_settings, model_folder, recipe_of
+from ftkit.models.saved_folder import (
+    GENERATION_FILE,
+    METHODS,
+    PROMPTING_FILE,
+    adapter_settings,
+    add_end_tokens,
+    model_folder,
+    recipe_of,
+)
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.run import is_run
-from ftkit.storage import refuse_folder, write_json
+from ftkit.storage import refuse_folder
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-GENERATION_FILE = "generation_config.json"
 
 
 class Exported(NamedTuple):
@@ -204,14 +210,7 @@ def _say_where_to_stop(staging: Path, prompting: Any) -> None:
 
     tokenizer = load_tokenizer_for_lm(Checkpoint(str(staging), staging))
     turn = end_of_turn(tokenizer, prompting) if prompting.kind == "chat" else None
-    file = staging / GENERATION_FILE
-    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    named = settings.get("eos_token_id")
-    own = named if isinstance(named, list) else [named]
-    ends = sorted({index for index in (*own, tokenizer.eos_token_id, turn) if index is not None})
-    settings["eos_token_id"] = ends if len(ends) > 1 else ends[0]
-    settings.pop("_from_model_config", None)
-    write_json(file, settings)
+    add_end_tokens(staging, [index for index in (tokenizer.eos_token_id, turn) if index is not None])
 
 
 def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, made: str) -> None:

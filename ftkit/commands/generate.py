@@ -13,7 +13,7 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.decoding.writer import Writer, open_writer
 from ftkit.models.families import read_object
-from ftkit.models.saved_folder import PROMPTING_FILE, language_model_folder, recipe_of
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder, recipe_of
 
 MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
 """Settings of a generation_config.json that are knobs here."""
@@ -27,7 +27,7 @@ def measured_decoding(folder: Path) -> dict[str, Any]:
     A decoder's generation_config.json is its maker's, and says how a chat is drawn; that of an encoder-decoder trained
     here says how its scores came about.
     """
-    settings = read_object(folder / "generation_config.json")
+    settings = read_object(folder / GENERATION_FILE)
     if "decoder_start_token_id" not in settings or not (folder / PROMPTING_FILE).is_file():
         return {}
     return {name: settings[name] for name in MEASURED_WITH if settings.get(name) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.runs.run import Run, is_run
+from ftkit.storage import write_json
 
 if TYPE_CHECKING:
     from ftkit.recipe.schema import Recipe
@@ -25,6 +27,7 @@ METHODS: dict[str, Method] = {
 """peft's name of what an adapter is -> the recipe's."""
 PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
+GENERATION_FILE = "generation_config.json"
 TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 """What peft calls the tasks of language models."""
 
@@ -100,3 +103,15 @@ def adapter_settings(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{ADAPTER_FILE} cannot be read: {error}", where=str(folder)) from error
     return settings
+
+
+def add_end_tokens(folder: Path, ids: Iterable[int]) -> None:
+    """Name tokens that end an answer, beside those that are named, in generation_config.json, where libraries look."""
+    file = folder / GENERATION_FILE
+    settings: dict[str, Any] = read_object(file)
+    named = settings.get("eos_token_id")
+    own = named if isinstance(named, list) else [] if named is None else [named]
+    ends = sorted({*own, *ids})
+    settings["eos_token_id"] = ends if len(ends) > 1 else ends[0]
+    settings.pop("_from_model_config", None)
+    write_json(file, settings)
