@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftkit.errors import UserError
-from ftkit.methods.section import MethodSection, Trains
+from ftkit.methods.section import Finding, MethodSection, Trains
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,26 @@ class LoraMethod(MethodSection):
 
     layers_to_transform: list[int] | None = None
     """Numbers of the layers that get adapters, 0 is the first (task causal_lm). Default: all."""
+
+    def findings(self, given: Collection[str]) -> Iterator[Finding]:  # noqa: ARG002
+        """Starts that change the model or do not go together with other keys, and lists that name nothing."""
+        start = self.init_lora_weights
+        if self.target_modules == []:
+            yield Finding("method.target_modules", "no layer is named", "write all-linear, or names of layers")
+        if start is False:
+            fix = "true, gaussian, orthogonal or pissa leave it as it was"
+            yield Finding("method.init_lora_weights", "false changes the model before the first step", fix)
+        if start == "orthogonal" and self.r % 2:
+            yield Finding("method.r", f"orthogonal adapters need an even rank, found {self.r}", f"write {self.r + 1}")
+        for name in ("use_dora", "use_rslora") if start == "pissa" else ():
+            if getattr(self, name):
+                fix = "remove it, or init_lora_weights: pissa"
+                yield Finding(f"method.{name}", "pissa adapters are saved as plain ones, which have none", fix)
+        for name in ("modules_to_save", "layers_to_transform"):
+            if getattr(self, name) == []:
+                yield Finding(f"method.{name}", "nothing is named", "name some, or remove it")
+        if any(number < 0 for number in self.layers_to_transform or ()):
+            yield Finding("method.layers_to_transform", "layers are counted from 0", "for example [0, 1]")
 
     @property
     def more_of_it(self) -> dict[str, object]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftkit.errors import UserError
-from ftkit.methods.section import MethodSection, Trains
+from ftkit.methods.section import Finding, MethodSection, Trains
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,16 @@ class PromptTuningMethod(MethodSection):
 
     prompt_tuning_init_text: str | None = Field(default=None, min_length=1)
     """The text to start from, repeated or cut to num_virtual_tokens tokens."""
+
+    def findings(self, given: Collection[str]) -> Iterator[Finding]:
+        """A prompt that starts from a text has one, and no other has."""
+        has_text, from_text = self.prompt_tuning_init_text is not None, self.prompt_tuning_init == "text"
+        if from_text and not has_text and "method.prompt_tuning_init_text" not in given:
+            fix = "add prompt_tuning_init_text: what a person would write before the input"
+            yield Finding("method.prompt_tuning_init", "the text is missing", fix)
+        if has_text and not from_text:
+            fix = "add that, or remove it"
+            yield Finding("method.prompt_tuning_init_text", "only prompt_tuning_init: text reads it", fix)
 
     @property
     def input_tokens(self) -> int:

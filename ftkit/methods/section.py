@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,12 +16,45 @@ Trains = Literal["head", "weights", "adapter", "prompt"]
 gone afterwards. adapter: new weights at its layers. prompt: vectors before its input or its output."""
 
 
+class Finding(NamedTuple):
+    """A rule of recipes that is broken.
+
+    Attributes:
+        key: dotted path of the key that it is about.
+        message: what is wrong.
+        fix: what to do.
+    """
+
+    key: str
+    message: str
+    fix: str
+
+
 class Section(BaseModel):
-    """Base of every part of a recipe: immutable, no unknown key, no silent conversion of types."""
+    """Base of every part of a recipe: immutable, no unknown key, no silent conversion of types.
+
+    Attributes:
+        follows: own key -> key of a base class after which it stands, and with it the own keys written below it: people
+            look for it there, in `ftkit check` and in the recipe of a run. Other own keys stand at the end.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
     )
+    follows: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        order: list[str] = []
+        for section in reversed(cls.__mro__):
+            at = len(order)
+            for key in vars(section).get("__annotations__", ()):
+                if key in cls.model_fields and key not in order:
+                    at = order.index(anchor) + 1 if (anchor := section.follows.get(key)) else at
+                    order.insert(at, key)
+                    at += 1
+        cls.__pydantic_fields__ = {key: cls.model_fields[key] for key in order}
 
 
 class MethodSection(Section):
@@ -34,6 +67,17 @@ class MethodSection(Section):
 
     trains: ClassVar[Trains]
     in_words: ClassVar[str]
+
+    type: str
+    """Name of the method."""
+
+    def findings(self, given: Collection[str]) -> Iterator[Finding]:  # noqa: ARG002
+        """What is wrong with the section by itself, beyond the values of single keys.
+
+        Args:
+            given: dotted keys that the user has given a value, wrong ones included.
+        """
+        return iter(())
 
     @property
     def keeps_base(self) -> bool:

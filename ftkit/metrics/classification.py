@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from ftkit.metrics import calibration, counts, ranking
 from ftkit.metrics.bootstrap import Bootstrap, no_value
+from ftkit.metrics.names import HUB_PREFIX
 from ftkit.metrics.predictions import Entry, Predictions, checked
-
-HUB_PREFIX = "evaluate:"
-"""What stands before the name of a metric of the `evaluate` library."""
 
 
 class Scored:

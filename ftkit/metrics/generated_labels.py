@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ftkit.metrics.bootstrap import Bootstrap, no_value, with_interval
 from ftkit.metrics.counts import Cells, ClassCounts, f1_by_class, macro
 from ftkit.metrics.matching import collapse
+from ftkit.metrics.names import GENERATED_LABEL_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
 
@@ -141,4 +142,3 @@ _SCORES: Mapping[str, Callable[[_Counts], Floats]] = {
     "generated_f1_macro": _f1_macro,
     "no_label": _no_label,
 }
-GENERATED_LABEL_METRICS = tuple(_SCORES)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics.bootstrap import Bootstrap, quotient, with_interval
+from ftkit.metrics.names import LANGUAGE_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Scores
 
-LANGUAGE_METRICS = ("loss", "perplexity", "bits_per_byte", "token_accuracy")
 FEW_DOCUMENTS = 10
 """Below it an interval of resampled documents holds the truth less than 90 times in 100, and the entry says so."""
 

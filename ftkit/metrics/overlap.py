@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftkit.metrics.names import ROUGE_METRICS
 from ftkit.metrics.scores import Floats
 from ftkit.metrics.sufficient import Sufficient
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 MANY_SPACED_STOPS = 100
 """Outputs that end in a word, a space and a full stop: sacrebleu's command suspects tokenized text from so many on."""
 

@@ -11,22 +11,10 @@ from numpy.typing import NDArray
 
 from ftkit.metrics import matching, overlap, scripts
 from ftkit.metrics.bootstrap import Bootstrap, no_value
-from ftkit.metrics.classification import HUB_PREFIX
-from ftkit.metrics.overlap import ROUGE_METRICS
+from ftkit.metrics.names import HUB_PREFIX, ROUGE_METRICS, TEXT_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
 from ftkit.metrics.sufficient import Sufficient, mean, ratio
-
-TEXT_METRICS = (
-    "exact_match",
-    "token_f1",
-    "bleu",
-    "chrf",
-    *ROUGE_METRICS,
-    "length_ratio",
-    "limit_share",
-    "edit_distance",
-)
 
 
 def evaluate_texts(

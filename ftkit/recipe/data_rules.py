@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.keys import nearest
+from ftkit.methods.section import Finding
+from ftkit.recipe.nearest import nearest
+from ftkit.recipe.schema import Recipe
+from ftkit.recipe.task_rules import Facts
 
 LABELLED_DATA = ("docstrings",)
 """Built-in data sets that have labels."""
@@ -16,7 +18,7 @@ BUILTIN_DATA = (*LABELLED_DATA, *PAIRED_DATA, "pydoc")
 """Every built-in data set."""
 
 
-def _data_source(facts: Facts) -> Iterator[Finding]:
+def _data_source(facts: Facts[Recipe]) -> Iterator[Finding]:
     file, name = facts.has("data.train_file"), facts.has("data.dataset_name")
     if not file and not name:
         yield Finding("data", "no training examples are named", "add train_file, or dataset_name")
@@ -35,7 +37,7 @@ def _data_source(facts: Facts) -> Iterator[Finding]:
                 yield Finding(key, "only a dataset_name has it", "remove it")
 
 
-def _splits(facts: Facts) -> Iterator[Finding]:
+def _splits(facts: Facts[Recipe]) -> Iterator[Finding]:
     data = facts.recipe.data
     if data.validation_size >= 1 and not data.validation_size.is_integer():
         fix = f"write {data.validation_size:.0f}; a share is below 1"
@@ -52,18 +54,12 @@ def _splits(facts: Facts) -> Iterator[Finding]:
             yield Finding(key, f"{split!r} is another split already", "measure on rows that were not trained on")
 
 
-def _builtin_data(facts: Facts) -> Iterator[Finding]:
+def builtin_data(facts: Facts[Recipe], fitting: Sequence[str], what: str) -> Iterator[Finding]:
+    """A built-in data set is one of those that fit, by what a task wants of it in words."""
     name = facts.recipe.data.dataset_name or ""
     if not name.startswith("builtin:"):
         return
     word = name.removeprefix("builtin:")
-    task = facts.recipe.task
-    fitting: tuple[str, ...] = BUILTIN_DATA
-    what = "texts"
-    if task == "classification" or (task == "seq2seq" and facts.recipe.data.labels_as_text):
-        fitting, what = LABELLED_DATA, "labels"
-    elif task == "seq2seq":
-        fitting, what = PAIRED_DATA, "sources and targets"
     listed = ", ".join(f"builtin:{known}" for known in fitting)
     if word in BUILTIN_DATA and word not in fitting:
         labels = "; data.labels_as_text: true would learn its labels" if word in LABELLED_DATA else ""
@@ -77,20 +73,7 @@ def _builtin_data(facts: Facts) -> Iterator[Finding]:
             yield Finding(key, "a built-in data set has none", "remove it")
 
 
-def _columns(facts: Facts) -> Iterator[Finding]:
-    data = facts.recipe.data
-    used: dict[str, str] = {}
-    for name in ("text_column", "text_pair_column", "label_column"):
-        column = getattr(data, name)
-        if column is not None and column in used:
-            yield Finding(f"data.{name}", f"{column!r} is the {used[column]} already", "name another column")
-        elif column is not None:
-            used[column] = name
-    if data.text_pair_column is not None and data.text_column is None:
-        yield Finding("data.text_pair_column", "text_column is not named", "name both columns of a pair")
-
-
-def _text_format(facts: Facts) -> Iterator[Finding]:
+def _text_format(facts: Facts[Recipe]) -> Iterator[Finding]:
     data = facts.recipe.data
     try:
         codecs.lookup(data.encoding)
@@ -101,10 +84,8 @@ def _text_format(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.delimiter", f"{data.delimiter!r} cannot separate fields", 'for example ";", or "\\t"')
 
 
-DATA_RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+DATA_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _data_source,
     _splits,
-    _builtin_data,
-    _columns,
     _text_format,
 )

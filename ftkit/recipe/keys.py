@@ -1,38 +1,17 @@
-"""The keys a recipe may have, and which of them was meant by one it may not have."""
+"""The keys that recipes may have, and which of them was meant by one they may not have."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from pydantic.fields import FieldInfo
 from rapidfuzz.distance import OSA
 
-from ftkit.methods.frozen import FrozenMethod
-from ftkit.methods.full import FullMethod
-from ftkit.methods.lora import LoraMethod
-from ftkit.methods.prefix_tuning import PrefixTuningMethod
-from ftkit.methods.prompt_tuning import PromptTuningMethod
-from ftkit.methods.section import Section
-from ftkit.recipe.schema import DataSpec, EvaluationSpec, GenerationSpec, ModelSpec, Recipe, TrainingSpec
-from ftkit.recipe.today import Today
-from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION
-
-METHODS: dict[str, type[Section]] = {
-    "frozen": FrozenMethod,
-    "full": FullMethod,
-    "lora": LoraMethod,
-    "prompt_tuning": PromptTuningMethod,
-    "prefix_tuning": PrefixTuningMethod,
-}
-SECTIONS: dict[str, type[Section]] = {
-    "model": ModelSpec,
-    "data": DataSpec,
-    "training": TrainingSpec,
-    "evaluation": EvaluationSpec,
-    "generation": GenerationSpec,
-}
+from ftkit.methods.table import METHODS
+from ftkit.recipe.nearest import nearest
+from ftkit.recipe.task_rules import TaskRules, Tasks
+from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION, Today
 
 
 class Answer(NamedTuple):
@@ -49,84 +28,73 @@ class Answer(NamedTuple):
     meant: str = ""
 
 
-def fields_of(section: str, method: str) -> dict[str, FieldInfo]:
-    """The fields of a section (empty name: the recipe itself); those of `method` depend on its type."""
+def sections_of(tasks: Tasks) -> list[str]:
+    """Names of the sections that recipes of any task have, in the order in which they are read."""
+    return list(dict.fromkeys(name for task in tasks.values() for name in task.sections))
+
+
+def keys_of(section: str, method: str, tasks: Tasks) -> list[str]:
+    """The keys of a section that any task has (empty name: the sections themselves)."""
     if section == "":
-        return Recipe.model_fields
-    return (METHODS[method] if section == "method" else SECTIONS[section]).model_fields
+        return ["task", *sections_of(tasks)]
+    having = [task.section(section, method) for task in tasks.values() if section in task.sections]
+    return list(dict.fromkeys(key for one in having for key in one.model_fields))
 
 
-def field_at(dotted: str, method: str) -> FieldInfo | None:
-    """The field behind a dotted key, or None."""
-    section, _, key = dotted.rpartition(".")
-    if section not in ("", "method", *SECTIONS):
-        return None
-    return fields_of(section, method).get(key)
-
-
-def all_keys() -> dict[str, list[str]]:
-    """Last word of every key -> its dotted paths, over all sections and methods."""
+def all_keys(tasks: Tasks) -> dict[str, list[str]]:
+    """Last word of every key -> its dotted paths, over all tasks, sections and methods."""
     found: dict[str, list[str]] = {}
-    for section, model in [*SECTIONS.items(), *(("method", model) for model in METHODS.values())]:
-        for key in model.model_fields:
-            paths = found.setdefault(key, [])
-            if f"{section}.{key}" not in paths:
-                paths.append(f"{section}.{key}")
+    for path in dict.fromkeys(_paths(tasks)):
+        found.setdefault(path.rpartition(".")[2], []).append(path)
     return found
 
 
-def answer_unknown(section: str, key: str, *, method: str, taken: Iterable[str] = ()) -> Answer:
+def _paths(tasks: Tasks) -> Iterator[str]:
+    for section in sections_of(tasks):
+        if section != "method":
+            yield from (f"{section}.{key}" for key in keys_of(section, "", tasks))
+    yield from (f"method.{key}" for section in METHODS.values() for key in section.model_fields)
+
+
+def todays(word: str, tasks: Tasks) -> Today | None:
+    """What a foreign or old key is called here; `section.key` asks for what it means in one section only."""
+    return next((words[word] for words in (TODAY, *(task.words for task in tasks.values())) if word in words), None)
+
+
+def answer_unknown(
+    section: str, key: str, *, method: str, task: TaskRules[Any], tasks: Tasks, taken: Iterable[str] = ()
+) -> Answer:
     """Say which key was meant by an unknown one.
 
     Args:
         section: where it stands, empty for the top level.
         key: the unknown key.
         method: the recipe's method.type.
+        task: the recipe's.
+        tasks: all there are.
         taken: keys of the section that the recipe has already; they are the second choice.
-
-    Example:
-        >>> answer_unknown("training", "learning_rat", method="full").fix
-        'did you mean learning_rate?'
-        >>> answer_unknown("training", "lr", method="full").meant
-        'training.learning_rate'
     """
-    here = list(fields_of(section, method))
+    here = keys_of(section, method, tasks)
     word = _snake(key)
     prefix = f"{section}." if section else ""
     near = nearest(word, here, second_choice=taken)
     if near is not None and (word == near or (len(word) > 3 and OSA.distance(word, near) <= 1)):
         return Answer("no such key", f"did you mean {near}?", prefix + near)
-    if (section, word) in HERE:
-        return _today(section, HERE[section, word])
-    if paths := all_keys().get(word.rpartition(".")[2]):
+    if today := todays(f"{section}.{word}", tasks):
+        return _today(section, today)
+    everywhere = all_keys(tasks)
+    if paths := everywhere.get(word.rpartition(".")[2]):
         return _moved(section, paths[0], word, method)
     if section == "" and word in TODAYS_SECTION:
         return Answer("no such section", f"it is called {TODAYS_SECTION[word]} here", TODAYS_SECTION[word])
-    if word in TODAY:
-        return _today(section, TODAY[word])
+    if today := todays(word, tasks):
+        return _today(section, today)
     if near is not None:
         return Answer("no such key", f"did you mean {near}?", prefix + near)
-    everywhere = all_keys()
     if len(word) > 3 and (far := nearest(word, everywhere)) is not None:
         return Answer("no such key", f"did you mean {everywhere[far][0]}?", everywhere[far][0])
-    return Answer("no such key", f"keys here: {', '.join(here)}")
-
-
-def nearest(word: str, candidates: Iterable[str], *, second_choice: Iterable[str] = ()) -> str | None:
-    """The candidate that is few edits away from `word` (a third of its length at most), or None.
-
-    Edits are insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
-    """
-    later = set(second_choice)
-    allowed = max(1, len(word) // 3)
-    scored = [(OSA.distance(word, name), name in later, _unlikeness(word, name), name) for name in candidates]
-    best = min(scored, default=None)
-    return best[-1] if best is not None and best[0] <= allowed else None
-
-
-def _unlikeness(word: str, name: str) -> int:
-    """Of equally near names the one that begins alike wins."""
-    return 0 if word[:2] == name[:2] else 1
+    own = task.fields(section, method) if section else here
+    return Answer("no such key", f"keys here: {', '.join(own)}")
 
 
 def _snake(key: str) -> str:
@@ -137,7 +105,7 @@ def _snake(key: str) -> str:
 
 def _moved(section: str, path: str, word: str, method: str) -> Answer:
     there = path.rpartition(".")[0]
-    if there == "method" and word.rpartition(".")[2] not in fields_of("method", method):
+    if there == "method" and word.rpartition(".")[2] not in METHODS[method].model_fields:
         owners = [name for name, model in METHODS.items() if path.rpartition(".")[2] in model.model_fields]
         fix = f"it belongs to method.type: {' or '.join(owners)}; this recipe's method.type is {method}"
         return Answer(f"not a key of method {method}" if section == "method" else "not a key here", fix, path)

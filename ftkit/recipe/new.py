@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.recipe.dump import write_value
-from ftkit.recipe.keys import nearest
+from ftkit.recipe.nearest import nearest
 
 STARTING_POINTS = Path(__file__).parent / "starting_points"
 COMMENT_COLUMN = 44

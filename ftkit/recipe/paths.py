@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ftkit.recipe.keys import nearest
+from ftkit.recipe.nearest import nearest
 
-FILE_KEYS = ("data.train_file", "data.validation_file", "data.test_file", "evaluation.reference_file")
-NAME_KEYS = ("model.name_or_path", "data.dataset_name")
-"""Names that may be a folder, a hub id, or `builtin:NAME`."""
-TEMPLATE_KEY = "data.chat_template"
-CHAT_TEMPLATES = ("plain", "chatml")
-"""Chat templates that come with ftkit; everything else is a file."""
 _MAX_LISTED = 2000
 
 
@@ -52,31 +48,24 @@ def locate_file(text: str, base: Path) -> Located:
     return Located(path, *_absence(text, path))
 
 
-def locate_name(key: str, text: str, base: Path) -> Located:
-    """Resolve a name that counts as a path when it exists as a folder or starts with `.`, `/` or `~`."""
+def locate_name(text: str, base: Path, *, if_file: str) -> Located:
+    """Resolve a name that counts as a path when it exists as a folder or starts with `.`, `/` or `~`.
+
+    Args:
+        text: folder, hub id, or `builtin:NAME`.
+        base: what a relative folder is relative to.
+        if_file: what to do where it is a file.
+    """
     if text.startswith("builtin:"):
         return Located(text)
     path = absolute(text, base)
     if os.path.isdir(path):
         return Located(path)
     if os.path.isfile(path):
-        fix = "name a file by train_file" if key == "data.dataset_name" else "name the folder that holds it"
-        return Located(path, f"{text!r} is a file", fix)
+        return Located(path, f"{text!r} is a file", if_file)
     if text.startswith((".", "/", "~")):
         return Located(path, *_absence(text, path))
     return Located(text)
-
-
-def locate_template(text: str, base: Path) -> Located:
-    """Resolve a chat template: one of ours by its name, else a file."""
-    if text in CHAT_TEMPLATES:
-        return Located(text)
-    located = locate_file(text, base)
-    if located.message and "/" not in text and "." not in text:
-        near = nearest(text.lower(), CHAT_TEMPLATES)
-        fix = f"did you mean {near}?" if near else f"one of {', '.join(CHAT_TEMPLATES)}, or a .jinja file"
-        return Located(text, f"no chat template is called {text!r}", fix)
-    return located
 
 
 def _absence(text: str, path: str) -> tuple[str, str]:
@@ -98,3 +87,12 @@ def _same_stem(name: str, names: list[str]) -> str | None:
     """`train.csv` for `train.tsv` or `train`."""
     stem = name.rpartition(".")[0] or name
     return min((other for other in names if (other.rpartition(".")[0] or other) == stem), default=None)
+
+
+FILES: Mapping[str, Callable[[str, Path], Located]] = {
+    **dict.fromkeys(("data.train_file", "data.validation_file", "data.test_file"), locate_file),
+    "evaluation.reference_file": locate_file,
+    "model.name_or_path": partial(locate_name, if_file="name the folder that holds it"),
+    "data.dataset_name": partial(locate_name, if_file="name a file by train_file"),
+}
+"""Dotted key of every task -> the path it holds made absolute, relative to a folder, and looked for."""

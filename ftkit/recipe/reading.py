@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ftkit.recipe.defaults import TASK_METHODS, defaults_of
-from ftkit.recipe.keys import METHODS, answer_unknown, fields_of, nearest
-from ftkit.recipe.messages import found, missing
-from ftkit.recipe.vocabulary import TODAYS_TASK
-from ftkit.recipe.yaml.nodes import Flaw, Node, Place
-
-SECTION_NAMES = ("model", "method", "data", "training", "evaluation", "generation")
+from ftkit.methods.table import METHODS
+from ftkit.recipe.keys import answer_unknown, keys_of, sections_of
+from ftkit.recipe.nearest import nearest
+from ftkit.recipe.task_rules import TaskRules, Tasks
+from ftkit.recipe.yaml.messages import found, missing, unlike
+from ftkit.recipe.yaml.nodes import Flaw, Node, Place, node_of, plain_value
 
 
 @dataclass
@@ -23,26 +23,33 @@ class Reading:
     """A recipe on its way from text to Recipe: stages add flaws and go on.
 
     Attributes:
+        tasks: all there are.
+        task: that of the recipe, once it is known.
+        method: its method.type, once it is known.
         silent: dotted keys about which enough has been said; no later stage speaks of them.
     """
 
     path: Path
     root: Node
+    tasks: Tasks
+    task: TaskRules[Any]
+    method: str
     flaws: list[Flaw] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
-    task: str = "classification"
-    method: str = "frozen"
 
     def say(self, flaw: Flaw, *keys: str) -> None:
         """Report a flaw; nothing more is to be said about `keys`."""
         self.flaws.append(flaw)
         self.silent.update(keys)
 
-    @property
-    def sections(self) -> dict[str, Node]:
-        """The top level of the recipe."""
-        assert isinstance(self.root.value, dict)
-        return self.root.value
+    def below(self, section: str) -> dict[str, Node]:
+        """The keys of a section that has been settled; of the top level for an empty name."""
+        value = self.root.value
+        if section:
+            assert isinstance(value, dict)
+            value = value[section].value
+        assert isinstance(value, dict)
+        return value
 
     def node(self, key: str) -> Node | None:
         """What stands at a dotted key, or None."""
@@ -79,8 +86,8 @@ def drop_broken(reading: Reading) -> None:
 def settle_sections(reading: Reading) -> None:
     """Make every section a mapping: absent and empty ones too, so that later stages need not ask."""
     _rename_typos(reading, "")
-    for name in SECTION_NAMES:
-        node = reading.sections.get(name)
+    for name in sections_of(reading.tasks):
+        node = reading.below("").get(name)
         if node is not None and node.value is not None and not isinstance(node.value, dict):
             _misplaced_value(reading, name, node)
             node = None
@@ -89,9 +96,7 @@ def settle_sections(reading: Reading) -> None:
                 reading.say(missing(name, reading.root), name)
             reading.silent.update((f"{name}.name_or_path", f"{name}.type") if name in reading.silent else ())
             place = node.key_place if node is not None else Place(0, 0, 0, "default")
-            reading.sections[name] = Node({}, place, place)
-    _settle_task(reading)
-    _settle_method(reading)
+            reading.below("")[name] = Node({}, place, place)
 
 
 def _misplaced_value(reading: Reading, name: str, node: Node) -> None:
@@ -105,98 +110,123 @@ def _misplaced_value(reading: Reading, name: str, node: Node) -> None:
         reading.silent.add(f"{name}.{keys[name]}")
 
 
-def _settle_task(reading: Reading) -> None:
-    node = reading.sections.get("task")
-    if node is not None and isinstance(node.value, str):
-        near = nearest(node.value.lower(), TASK_METHODS)
-        reading.task = (
-            node.value if node.value in TASK_METHODS else near or TODAYS_TASK.get(node.value.lower(), "classification")
-        )
+def settle_task(reading: Reading) -> None:
+    """Find the task, or the one that was meant, so that its keys can be checked too."""
+    node = reading.below("").get("task")
+    word = node.value.lower() if node is not None and isinstance(node.value, str) else ""
+    if node is not None and node.value in list(reading.tasks):
+        reading.task = reading.tasks[str(node.value)]
+        return
+    elsewhere = next((name for name, task in reading.tasks.items() if word in task.names), None)
+    meant = (nearest(word, reading.tasks) if word else None) or elsewhere
+    reading.task = reading.tasks[meant or next(iter(reading.tasks))]
+    if node is None:
+        fix = f"write {', or '.join(f'task: {name}' for name in reading.tasks)}"
+        flaw = Flaw(reading.root.place, "task", "missing", fix)
+    else:
+        message, fix = unlike(f"one of {', '.join(reading.tasks)}", node)
+        flaw = Flaw(node.place, "task", message, f"it is called {elsewhere} here" if elsewhere else fix)
+    if "task" not in reading.silent:
+        reading.say(flaw, "task")
 
 
-def _settle_method(reading: Reading) -> None:
+def settle_method(reading: Reading) -> None:
     """Find the type of method, or the one that was meant, so that the keys beside it can be checked too."""
-    method = reading.sections["method"]
-    assert isinstance(method.value, dict)
+    below, methods = reading.below("method"), reading.task.methods
     _rename_typos(reading, "method", only="type")
-    kind = method.value.get("type")
-    if kind is None and not method.value:
-        place = Place(0, 0, 0, "default")
-        reading.method = TASK_METHODS[reading.task][0]
-        method.value["type"] = Node(reading.method, place, place)
-    elif kind is None:
-        methods = TASK_METHODS[reading.task]
-        reading.method = next(
-            (name for name in methods if set(method.value) & set(METHODS[name].model_fields)), methods[0]
-        )
+    kind, holder = below.get("type"), reading.below("")["method"]
+    place, key_place = holder.place, holder.key_place
+    if kind is None and below:
+        reading.method = next((name for name in methods if set(below) & set(METHODS[name].model_fields)), "")
         if "method.type" not in reading.silent:
             reading.say(missing("method.type", reading.root), "method.type")
+    elif kind is None:
+        reading.method = ""
+        place = key_place = Place(0, 0, 0, "default")
     elif isinstance(kind.value, str) and kind.value in METHODS:
         reading.method = kind.value
+        if kind.value not in methods:
+            message = f"no {kind.value} for task {reading.task.name}: {reading.task.no_method[kind.value]}"
+            fix = f"task {reading.task.name} has {', '.join(methods)}"
+            reading.say(Flaw(reading.place("method.type"), "method.type", message, fix), "method.type")
     else:
         reading.method = _guess_method(reading, kind)
-    if reading.method != getattr(method.value.get("type"), "value", None):
-        method.value["type"] = Node(reading.method, method.place, method.key_place)
+    reading.method = reading.method or reading.task.default_method
+    if kind is None or kind.value != reading.method:
+        below["type"] = Node(reading.method, place, key_place)
 
 
 def _guess_method(reading: Reading, kind: Node) -> str:
+    methods = ", ".join(reading.task.methods)
     word = kind.value.lower() if isinstance(kind.value, str) else ""
     near = nearest(word, METHODS) if word else None
     fix = f"did you mean {near}?" if near else ""
-    methods = TASK_METHODS[reading.task]
-    if word in ("p_tuning", "ia3", "qlora") or (near is not None and near not in methods):
-        fix = f"this version has {', '.join(methods)}"
-    message = f"must be one of {', '.join(methods)}, found {found(kind)}"
+    if word in ("p_tuning", "ia3", "qlora") or (near is not None and near not in reading.task.methods):
+        fix = f"this version has {methods}"
+    message = f"must be one of {methods}, found {found(kind)}"
     reading.say(Flaw(kind.place, "method.type", message, fix), "method.type")
-    return near or methods[0]
+    return near or ""
 
 
 def _rename_typos(reading: Reading, section: str, only: str | None = None) -> None:
     """Report misspelt keys of one place, and read on as if they had been spelt right."""
-    node = reading.node(section) if section else reading.root
-    assert node is not None
-    assert isinstance(node.value, dict)
-    known = fields_of(section, reading.method)
-    for key in [key for key in node.value if key not in known]:
-        answer = answer_unknown(section, key, method=reading.method, taken=node.value)
+    below, known = reading.below(section), keys_of(section, reading.method, reading.tasks)
+    for key in [key for key in below if key not in known]:
+        answer = answer_unknown(
+            section, key, method=reading.method, task=reading.task, tasks=reading.tasks, taken=below
+        )
         meant = answer.meant.rpartition(".")[2]
         here = answer.meant == (f"{section}.{meant}" if section else meant)
         if only is not None and (meant != only or not here):
             continue
-        child = node.value.pop(key)
+        child = below.pop(key)
         path = f"{section}.{key}" if section else key
         reading.say(Flaw(child.key_place, path, answer.message, answer.fix), path)
-        if here and meant in known and meant not in node.value and not (section == "" and child.value is None):
-            node.value[meant] = child
+        if here and meant in known and meant not in below and not (section == "" and child.value is None):
+            below[meant] = child
         elif answer.meant and reading.node(answer.meant) is None:
             # what was meant is there, if in the wrong place: nobody should hear that it is missing
             reading.silent.add(answer.meant)
             reading.silent.add(answer.meant.partition(".")[0])
 
 
-def refuse_unknown_keys(reading: Reading) -> None:
-    """Report the keys that no section has; what can be told to be a typo is read on under its right name."""
-    for section in SECTION_NAMES:
+def refuse_foreign_keys(reading: Reading) -> None:
+    """Report the keys that no task has, and take out those of other tasks: with a value that changes nothing in peace.
+
+    What can be told to be a typo is read on under its right name. `revision: None` would be a revision called None:
+    YAML's own word for nothing is null.
+    """
+    for section in sections_of(reading.tasks):
         _rename_typos(reading, section)
-
-
-def refuse_python_none(reading: Reading) -> None:
-    """`revision: None` would be a revision called None: YAML's own word for nothing is null."""
-    for section in SECTION_NAMES:
-        below = reading.sections[section].value
-        assert isinstance(below, dict)
+        below, own = reading.below(section), reading.task.fields(section, reading.method)
         for key, node in list(below.items()):
+            dotted = f"{section}.{key}"
             if node.plain and node.value == "None":
-                dotted = f"{section}.{key}"
                 fix = 'write null, or remove the key; "None" in quotes is the text'
                 reading.say(Flaw(node.place, dotted, "None is a word of Python, not of YAML", fix), dotted)
                 del below[key]
+            elif key not in own:
+                del below[key]
+                _refuse_foreign(reading, dotted, node)
+        if section not in reading.task.sections:
+            del reading.below("")[section]
+
+
+def _refuse_foreign(reading: Reading, key: str, node: Node) -> None:
+    owners = {name: one for name, task in reading.tasks.items() if (one := task.field(key, reading.method))}
+    default = next(iter(owners.values())).get_default(call_default_factory=True)
+    value = plain_value(node)
+    if key in reading.silent or (value == default and isinstance(value, bool) == isinstance(default, bool)):
+        return
+    names = list(owners)
+    readers = f"task {names[0]} reads" if len(names) == 1 else f"tasks {' and '.join(names)} read"
+    message = f"only {readers} it, and this recipe's task is {reading.task.name}"
+    reading.say(Flaw(node.key_place, key, message, reading.task.instead.get(key, "remove it")), key)
 
 
 def fill_method_defaults(reading: Reading) -> None:
     """Fill in the defaults of task and method where the recipe says nothing."""
-    training = reading.sections["training"].value
-    assert isinstance(training, dict)
+    training = reading.below("training")
     steps, epochs = training.get("max_steps"), training.get("num_train_epochs")
     note = f"default of method {reading.method}"
     if steps is not None and steps.place.override and epochs is not None and not epochs.place.override:
@@ -205,19 +235,12 @@ def fill_method_defaults(reading: Reading) -> None:
         note_epochs = f"{note} (max_steps decides)"
     else:
         note_epochs = note
-    as_text = reading.node("data.labels_as_text")
-    labels_as_text = as_text is not None and as_text.value is True
-    for key, value in defaults_of(reading.task, reading.method, labels_as_text=labels_as_text).items():
+
+    def switched_on(key: str) -> bool:
+        node = reading.node(key)
+        return node is not None and node.value is True
+
+    for key, value in reading.task.defaults_of(reading.method, switched_on).items():
         section, _, name = key.partition(".")
-        below = reading.sections[section].value
-        assert isinstance(below, dict)
-        if name not in below:
-            place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
-            below[name] = default_node(value, place)
-
-
-def default_node(value: object, place: Place) -> Node:
-    """A default as a node of the tree."""
-    if isinstance(value, list):
-        return Node([Node(item, place, place) for item in value], place, place)
-    return Node(value, place, place)  # type: ignore[arg-type]
+        place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
+        reading.below(section).setdefault(name, node_of(value, place))

@@ -1,73 +1,20 @@
-"""What a recipe may say. The docstring under each field is its reference manual and its entry in the JSON Schema."""
+"""What a recipe of any task may say. The docstring under a field is its reference manual and its entry in the schema.
+
+Keys that one task reads stand in that task's recipe.py, those of several tasks in labelled.py and generative.py.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
-from ftkit.methods.frozen import FrozenMethod
-from ftkit.methods.full import FullMethod
-from ftkit.methods.lora import LoraMethod
-from ftkit.methods.prefix_tuning import PrefixTuningMethod
-from ftkit.methods.prompt_tuning import PromptTuningMethod
-from ftkit.methods.section import Section
+from ftkit.methods.section import MethodSection, Section
+from ftkit.metrics.names import ALL_METRICS
 from ftkit.recipe.data_section import DataSpec
-from ftkit.recipe.generation_section import GenerationSpec
 from ftkit.recipe.training_section import TrainingSpec
 
-__all__ = [
-    "DataSpec",
-    "EvaluationSpec",
-    "FrozenMethod",
-    "FullMethod",
-    "GenerationSpec",
-    "LoraMethod",
-    "Method",
-    "ModelSpec",
-    "PrefixTuningMethod",
-    "PromptTuningMethod",
-    "Recipe",
-    "Section",
-    "TrainingSpec",
-]
-
-CLASSIFICATION_METRICS = (
-    "accuracy",
-    "f1_macro",
-    "f1",
-    "precision",
-    "recall",
-    "matthews",
-    "roc_auc",
-    "confusion",
-    "ece",
-)
-LANGUAGE_METRICS = ("loss", "perplexity", "bits_per_byte", "token_accuracy")
-TEXT_METRICS = (
-    "exact_match",
-    "token_f1",
-    "bleu",
-    "chrf",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "rougeLsum",
-    "length_ratio",
-    "limit_share",
-    "edit_distance",
-)
-"""Metrics of generated texts beside their references."""
-GENERATED_LABEL_METRICS = ("generated_accuracy", "generated_f1_macro", "no_label")
-"""Metrics of labels that were generated as texts."""
-METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS, *TEXT_METRICS, *GENERATED_LABEL_METRICS)
-Metric = Annotated[str, Field(pattern=rf"^({'|'.join(METRICS)}|evaluate:.+)$")]
-
-
-Method = Annotated[
-    FrozenMethod | FullMethod | LoraMethod | PromptTuningMethod | PrefixTuningMethod, Field(discriminator="type")
-]
-"""The `method` section."""
+Metric = Annotated[str, Field(pattern=rf"^({'|'.join(ALL_METRICS)}|evaluate:.+)$")]
 
 
 class ModelSpec(Section):
@@ -84,30 +31,19 @@ class ModelSpec(Section):
     the processor computes in it, else float32. What is trained is kept in float32; for mixed precision see
     training.bf16."""
 
-    gguf_file: str | None = None
-    """GGUF file in that folder or hub repository (task causal_lm). Its weights are dequantised to float32 once and kept
-    in the cache."""
-
-    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    """How attention is computed (tasks causal_lm and seq2seq). `auto`: document by document where examples lie end to
-    end, PyTorch's scaled_dot_product_attention elsewhere."""
-
     trust_remote_code: bool = False
     """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
+
+    def gguf(self) -> str | None:
+        """The GGUF file that is the checkpoint; None where the task reads none, or it is none."""
+        return None
 
 
 class EvaluationSpec(Section):
     """What is measured at the end, on validation and test."""
 
     metrics: list[Metric] = Field(min_length=1)
-    """Classification: accuracy, f1_macro, f1, precision, recall, matthews, roc_auc, confusion, ece, or `evaluate:NAME`
-    of that library. Language models: loss, perplexity, bits_per_byte, token_accuracy. Task seq2seq: those, and of the
-    generated texts exact_match, token_f1, bleu, chrf, rouge1, rouge2, rougeL, rougeLsum, length_ratio, limit_share,
-    edit_distance, or `evaluate:NAME`; with data.labels_as_text those of classification, and generated_accuracy,
-    generated_f1_macro, no_label."""
-
-    positive_label: str | int | None = None
-    """Class that f1, precision and recall are about in a task of two classes. Default: the second label."""
+    """What is measured, by name."""
 
     num_resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples behind each 95 % interval."""
@@ -117,23 +53,24 @@ class EvaluationSpec(Section):
     file with a text column, relative to the recipe. Default: text that a causal language model writes itself, else
     prose that comes with Python."""
 
-    score_base: bool = True
-    """Let the untrained base generate too, and show its scores beside (task seq2seq)."""
-
 
 class Recipe(Section):
-    """A whole recipe: what to train, on what, how."""
+    """A whole recipe: what to train, on what, how. Each task has its own, with sections of its own.
 
-    task: Literal["classification", "causal_lm", "seq2seq"]
-    """classification: one label for each text or pair of texts. causal_lm: a language model goes on with a text.
-    seq2seq: an encoder reads a text and a decoder writes another."""
+    Attributes:
+        unread: dotted keys of methods that the task does not read; its other sections have none of those.
+    """
+
+    unread: ClassVar[frozenset[str]] = frozenset()
+
+    task: str
+    """What comes out."""
 
     model: ModelSpec
     """The base checkpoint."""
 
-    method: Method
-    """What is trained: `frozen` (the head of a classifier only), `full`, `lora` or, of a language model,
-    `prompt_tuning`; task seq2seq has `prefix_tuning` too."""
+    method: SerializeAsAny[MethodSection]
+    """What is trained."""
 
     data: DataSpec
     """The examples."""
@@ -144,5 +81,15 @@ class Recipe(Section):
     evaluation: EvaluationSpec
     """What is measured."""
 
-    generation: GenerationSpec = Field(default_factory=GenerationSpec)
-    """How outputs are generated when they are measured (task seq2seq)."""
+    def value(self, dotted: str) -> Any:
+        """What stands at a dotted key of the task."""
+        section, _, name = dotted.rpartition(".")
+        return getattr(getattr(self, section), name)
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Section -> key -> value, of the keys that the task reads."""
+        return {
+            name: {key: value for key, value in below.items() if f"{name}.{key}" not in self.unread}
+            for name, below in self.model_dump().items()
+            if name != "task"
+        }

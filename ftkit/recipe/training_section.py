@@ -10,7 +10,7 @@ from ftkit.methods.section import Section
 
 
 class TrainingSpec(Section):
-    """How it is trained: names as in transformers.TrainingArguments."""
+    """How it is trained, by names as in transformers.TrainingArguments: the keys that every task reads."""
 
     output_dir: str | None = None
     """The run directory, relative to the recipe. Default: `runs/<name of the recipe>` where the command is typed."""
@@ -26,12 +26,6 @@ class TrainingSpec(Section):
 
     per_device_train_batch_size: int = Field(ge=1)
     """Examples a step on each device."""
-
-    per_device_eval_batch_size: int = Field(default=64, ge=1)
-    """Examples a batch when evaluating (task classification; language models are scored in batches of tokens)."""
-
-    max_tokens_per_batch: int | None = Field(default=None, ge=16)
-    """Tokens a step on each device instead of examples (tasks causal_lm and seq2seq): as many examples as fit."""
 
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     """Batches whose gradients are added up before a step."""
@@ -51,13 +45,6 @@ class TrainingSpec(Section):
 
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this norm; 0 leaves them."""
-
-    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the target's probability spread over all labels (task classification)."""
-
-    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
-    """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name (task
-    classification)."""
 
     eval_strategy: Literal["epoch", "steps"] = "epoch"
     """When the validation set is scored."""

@@ -1,8 +1,15 @@
-"""The tasks, in an explicit table; a task is imported when it is asked for."""
+"""The tasks, in an explicit table; what a task does is imported when it is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ftkit.recipe.parse import LoadedRecipe, parse_recipe
+from ftkit.recipe.task_rules import Tasks
+from ftkit.recipe.yaml.text import read_recipe_text
 
 if TYPE_CHECKING:
     from ftkit.tasks.task import Task
@@ -25,3 +32,31 @@ def task_of(name: str) -> Task:
 
     assert name == "seq2seq", f"no task {name}"
     return seq2seq
+
+
+@cache
+def task_rules() -> Tasks:
+    """`task` of a recipe -> what it may say."""
+    from ftkit.tasks.causal_lm.recipe import RULES as CAUSAL_LM
+    from ftkit.tasks.classification.recipe import RULES as CLASSIFICATION
+    from ftkit.tasks.seq2seq.recipe import RULES as SEQ2SEQ
+
+    return {rules.name: rules for rules in (CLASSIFICATION, CAUSAL_LM, SEQ2SEQ)}
+
+
+def read_recipe(
+    path: Path, overrides: Sequence[str] = (), *, text: str | None = None, check_files: bool = True
+) -> LoadedRecipe:
+    """Read a recipe file.
+
+    Args:
+        path: a YAML file.
+        overrides: dotted `key=value` words; paths in them are relative to the working directory.
+        text: what the file says, where it has been read already; `path` anchors relative paths.
+        check_files: whether files and folders that the recipe names must exist.
+
+    Raises:
+        RecipeError: with every problem of the file and the overrides.
+    """
+    text = read_recipe_text(path) if text is None else text
+    return parse_recipe(text, path, overrides, tasks=task_rules(), check_files=check_files)

@@ -142,6 +142,15 @@ def plain_value(node: Node) -> Any:
     return node.value
 
 
+def node_of(value: Any, place: Place) -> Node:
+    """A plain value as a node, all of it at one place."""
+    if isinstance(value, dict):
+        return Node({str(key): node_of(child, place) for key, child in value.items()}, place, place)
+    if isinstance(value, list):
+        return Node([node_of(child, place) for child in value], place, place)
+    return Node(value, place, place)
+
+
 def _events(text: str) -> Iterator[Any]:
     yield from YAML(typ="safe", pure=True).parse(text)
 

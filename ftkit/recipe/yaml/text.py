@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ftkit.errors import Problem, RecipeError
-from ftkit.recipe.keys import nearest
+from ftkit.recipe.nearest import nearest
 
 MAX_BYTES = 256 * 1024
 

@@ -1,19 +1,96 @@
-"""Rules of task causal_lm: which keys of a language model exclude or need one another."""
+"""What a recipe of task causal_lm may say: its keys, defaults and rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from ftkit.methods.lora import LoraMethod
-from ftkit.methods.prompt_tuning import PromptTuningMethod
-from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.generative_rules import GENERATIVE_RULES, LEARN
+from pydantic import Field
+
+from ftkit.methods.section import Finding
+from ftkit.metrics.names import LANGUAGE_METRICS
+from ftkit.recipe.data_rules import BUILTIN_DATA, builtin_data
+from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
+from ftkit.recipe.nearest import nearest
+from ftkit.recipe.paths import FILES, Located, locate_file
+from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
+from ftkit.recipe.vocabulary import spelt
+
+CHAT_TEMPLATES = ("plain", "chatml")
+"""Chat templates that come with ftkit; everything else is a file."""
+
+
+class CausalModel(GenerativeModel):
+    """The base checkpoint."""
+
+    follows: ClassVar = {"gguf_file": "dtype"}
+
+    gguf_file: str | None = None
+    """GGUF file in that folder or hub repository. Its weights are dequantised to float32 once and kept in the cache."""
+
+    def gguf(self) -> str | None:
+        """The GGUF file that is the checkpoint, if any."""
+        return self.gguf_file
+
+
+class CausalData(GenerativeData):
+    """Where the examples come from, and which columns hold what."""
+
+    follows: ClassVar = {"prompt_column": "text_column", "chat_template": "template"}
+
+    prompt_column: str | None = None
+    """Column of what the model is given; with completion_column it is short for a template."""
+
+    completion_column: str | None = None
+    """Column of what the model is to answer."""
+
+    messages_column: str | None = None
+    """Column of chats: lists of {role, content}; the assistant's turns are learnt."""
+
+    chat_template: str | None = Field(default=None, min_length=1)
+    """How chats become text: `plain` (words only, for bases that were never taught to chat), `chatml`,
+    or a .jinja file. Default: the tokenizer's own."""
+
+    completion_only_loss: bool = True
+    """Learn completions and assistants' turns only, not what they answer."""
+
+    packing: bool | Literal["auto"] = "auto"
+    """Lay documents end to end instead of padding them; attention never crosses from one into the
+    next. `auto`: wherever that is shown to leave the model's outputs as they are."""
+
+    document_separator: str | None = Field(default=None, min_length=1)
+    """What stands between the documents of a text file, such as "\\n\\n" or "<|endoftext|>". Default:
+    a text file is one document."""
+
+    def lies_end_to_end(self) -> bool | Literal["auto"]:
+        """Whether documents may share a row."""
+        return self.packing
+
+    def separator(self) -> str | None:
+        """What stands between the documents of a text file."""
+        return self.document_separator
+
+
+class CausalRecipe(GenerativeRecipe):
+    """A recipe of a language model."""
+
+    task: Literal["causal_lm"]
+    """causal_lm: a language model goes on with a text."""
+
+    model: CausalModel
+    data: CausalData
+
+
+_Facts = Facts[CausalRecipe]
 
 _FORMS = ("text_column", "prompt_column", "messages_column", "template")
 """Keys of which each says on its own what an example is."""
 
 
-def _one_form(facts: Facts) -> Iterator[Finding]:
+def _one_form(facts: _Facts) -> Iterator[Finding]:
     """Text, prompt and completion, chats, or a template: one of them."""
     named = [name for name in _FORMS if facts.has(f"data.{name}")]
     for name in named[1:]:
@@ -28,7 +105,7 @@ def _one_form(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.completion_column", "it is the prompt_column already", "name another column")
 
 
-def _what_is_learnt(facts: Facts) -> Iterator[Finding]:
+def _what_is_learnt(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     whole = facts.has("data.text_column") or (data.template is not None and LEARN not in data.template)
     if facts.changed("data.completion_only_loss") and whole:
@@ -39,7 +116,7 @@ def _what_is_learnt(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.chat_template", "these examples are no chats", "name a messages_column, or remove it")
 
 
-def _documents(facts: Facts) -> Iterator[Finding]:
+def _documents(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     if not facts.has("data.document_separator"):
         return
@@ -49,36 +126,80 @@ def _documents(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
 
 
-def _layers(facts: Facts) -> Iterator[Finding]:
-    method = facts.recipe.method
-    if not isinstance(method, LoraMethod) or method.layers_to_transform is None:
-        return
-    if not method.layers_to_transform:
-        yield Finding("method.layers_to_transform", "nothing is named", "name some, or remove it")
-    if any(number < 0 for number in method.layers_to_transform):
-        yield Finding("method.layers_to_transform", "layers are counted from 0", "for example [0, 1]")
-
-
-def _prompt_length(facts: Facts) -> Iterator[Finding]:
+def _prompt_length(facts: _Facts) -> Iterator[Finding]:
     """The prompt is part of each example, of its length and of its context."""
     method, data = facts.recipe.method, facts.recipe.data
-    if not isinstance(method, PromptTuningMethod):
+    if not method.input_tokens:
         return
     if data.packing is True:
         fix = "remove it: examples are padded"
         yield Finding("data.packing", "each example needs the prompt before it, so none can be packed", fix)
-    if data.max_length is not None and data.max_length <= method.num_virtual_tokens:
-        fix = f"more than num_virtual_tokens, {method.num_virtual_tokens}"
+    if data.max_length is not None and data.max_length <= method.input_tokens:
+        fix = f"more than num_virtual_tokens, {method.input_tokens}"
         yield Finding("data.max_length", "the prompt alone is as long", fix)
 
 
-_RULES = (_one_form, _what_is_learnt, *GENERATIVE_RULES, _documents, _layers, _prompt_length)
+def locate_template(text: str, base: Path) -> Located:
+    """Resolve a chat template: one of ours by its name, else a file."""
+    if text in CHAT_TEMPLATES:
+        return Located(text)
+    located = locate_file(text, base)
+    if located.message and "/" not in text and "." not in text:
+        near = nearest(text.lower(), CHAT_TEMPLATES)
+        fix = f"did you mean {near}?" if near else f"one of {', '.join(CHAT_TEMPLATES)}, or a .jinja file"
+        return Located(text, f"no chat template is called {text!r}", fix)
+    return located
 
 
-def _language(facts: Facts) -> Iterator[Finding]:
-    if facts.recipe.task == "causal_lm":
-        for rule in _RULES:
-            yield from rule(facts)
+_MEASURED = Measured(LANGUAGE_METRICS, by_library=False, what="task causal_lm", chosen="a language model")
+_defaults = partial(
+    method_defaults,
+    batch=8,
+    scheduler="cosine",
+    warmup=0.03,
+    bf16="auto",
+    metrics=["perplexity", "bits_per_byte", "token_accuracy"],
+)
 
-
-LANGUAGE_RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (_language,)
+RULES = TaskRules(
+    name="causal_lm",
+    recipe=CausalRecipe,
+    methods={
+        "lora": _defaults(epochs=3, rate=2e-4, decay=0.0),
+        "full": _defaults(epochs=3, rate=2e-5, decay=0.01),
+        "prompt_tuning": _defaults(epochs=5, rate=3e-2, decay=0.0),
+    },
+    no_method={
+        "frozen": "a language model has no head apart from its base to train on stored outputs",
+        "prefix_tuning": "prefixes are for models with an encoder here; prompt_tuning steers the others",
+    },
+    metrics=_MEASURED.metrics,
+    files={**FILES, "data.chat_template": locate_template},
+    rules=(
+        *COMMON_RULES,
+        partial(builtin_data, fitting=BUILTIN_DATA, what="texts"),
+        _one_form,
+        _what_is_learnt,
+        *GENERATIVE_RULES,
+        _documents,
+        _prompt_length,
+        partial(metrics_fit, measured=_MEASURED),
+    ),
+    names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),
+    words=spelt(
+        ("method.layers_to_transform", "lora_layers_to_transform"),
+        ("data.prompt_column", "instruction_column", "in task seq2seq data.source_column"),
+        ("data.completion_column", "response_column output_column", "in task seq2seq data.target_column"),
+        ("data.messages_column", "conversations chat_column"),
+        ("data.chat_template", "chat_template_path"),
+        (
+            "data.completion_only_loss",
+            "train_on_inputs train_on_prompt",
+            "the other way round: false there is true here",
+        ),
+        ("data.completion_only_loss", "mask_prompt assistant_only_loss"),
+        ("data.packing", "sample_packing padding_free pack_sequences"),
+    ),
+    instead={"data.source_column": "write prompt_column", "data.target_column": "write completion_column"},
+)
+"""What task causal_lm says about its recipes."""

@@ -1,84 +1,126 @@
-"""Rules about what is measured: which metrics, and which choice of the best model, fit the task and its targets."""
+"""What a recipe of task classification may say: its keys, defaults and rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import get_args
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar, Literal
 
-from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.schema import (
-    CLASSIFICATION_METRICS,
-    GENERATED_LABEL_METRICS,
-    LANGUAGE_METRICS,
-    TEXT_METRICS,
-    Recipe,
-    TrainingSpec,
+from pydantic import Field
+
+from ftkit.methods.section import Finding
+from ftkit.metrics.names import CLASSIFICATION_METRICS
+from ftkit.recipe.data_rules import LABELLED_DATA, builtin_data
+from ftkit.recipe.labelled import (
+    LabelledRecipe,
+    columns_of_labels,
+    label_names,
+    one_of,
+    positive_label,
 )
-
-_BEST = get_args(TrainingSpec.model_fields["metric_for_best_model"].annotation)
-_ONE_CLASS = {"f1", "precision", "recall"}
-
-
-def metrics_of(recipe: Recipe) -> tuple[str, ...]:
-    """The metrics that fit a recipe's task and targets, besides those of the library evaluate."""
-    if recipe.task == "classification":
-        return CLASSIFICATION_METRICS
-    if recipe.task == "causal_lm":
-        return LANGUAGE_METRICS
-    if recipe.data.labels_as_text:
-        return (*CLASSIFICATION_METRICS, *GENERATED_LABEL_METRICS, *LANGUAGE_METRICS)
-    return (*LANGUAGE_METRICS, *TEXT_METRICS)
+from ftkit.recipe.paths import FILES
+from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
+from ftkit.recipe.training_section import TrainingSpec
+from ftkit.recipe.vocabulary import spelt
 
 
-def _metrics(facts: Facts) -> Iterator[Finding]:
-    metrics = facts.recipe.evaluation.metrics
-    for name in dict.fromkeys(metrics):
-        if metrics.count(name) > 1:
-            yield Finding("evaluation.metrics", f"{name} is named twice", "name each metric once")
-        by_library = name.startswith("evaluate:") and _takes_the_library(facts.recipe)
-        if name not in metrics_of(facts.recipe) and not by_library:
-            yield Finding("evaluation.metrics", *_misfit(facts.recipe, name))
+class ClassificationTraining(TrainingSpec):
+    """How it is trained: names as in transformers.TrainingArguments."""
+
+    follows: ClassVar = {
+        "per_device_eval_batch_size": "per_device_train_batch_size",
+        "label_smoothing_factor": "max_grad_norm",
+    }
+
+    per_device_eval_batch_size: int = Field(default=64, ge=1)
+    """Examples a batch when evaluating."""
+
+    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the target's probability spread over all labels."""
+
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name."""
 
 
-def _takes_the_library(recipe: Recipe) -> bool:
-    return recipe.task == "classification" or (recipe.task == "seq2seq" and not recipe.data.labels_as_text)
+class ClassificationRecipe(LabelledRecipe):
+    """A recipe of a classifier."""
+
+    unread: ClassVar = frozenset(
+        f"method.{key}" for key in ("init_lora_weights", "lora_plus_ratio", "modules_to_save", "layers_to_transform")
+    )
+
+    task: Literal["classification"]
+    """classification: one label for each text or pair of texts."""
+
+    training: ClassificationTraining
 
 
-def _misfit(recipe: Recipe, name: str) -> tuple[str, str]:
-    """(what is wrong, what to do) about a metric of something else."""
-    fix = f"it has {', '.join(metrics_of(recipe))}"
-    if recipe.task == "seq2seq" and recipe.data.labels_as_text:
-        return f"{name} does not measure labels", fix
-    if recipe.task == "seq2seq" and name in (*CLASSIFICATION_METRICS, *GENERATED_LABEL_METRICS):
-        return (
-            f"{name} measures labels, and these targets are texts",
-            f"for labels add data.labels_as_text: true; {fix}",
-        )
-    return f"{name} does not measure task {recipe.task}", fix
+_Facts = Facts[ClassificationRecipe]
 
 
-def _best(facts: Facts) -> Iterator[Finding]:
-    recipe, name = facts.recipe, facts.recipe.training.metric_for_best_model
-    fitting = ("loss", *(other for other in _BEST if other in metrics_of(recipe) and other != "loss"))
-    if name in fitting:
+def _kept_in_float32(facts: _Facts) -> Iterator[Finding]:
+    method, dtype = facts.recipe.method, facts.recipe.model.dtype
+    if method.trains != "head" and dtype in ("bfloat16", "float16"):
+        key = "bf16" if dtype == "bfloat16" else "fp16"
+        fix = f"write training.{key}: true for mixed precision, and leave dtype out"
+        yield Finding("model.dtype", f"with method {method.type} the weights are kept in float32", fix)
+
+
+def _class_weights(facts: _Facts) -> Iterator[Finding]:
+    weights, names = facts.recipe.training.class_weights, facts.recipe.data.label_names
+    if not isinstance(weights, dict):
         return
-    what = {"classification": "a classifier", "causal_lm": "a language model", "seq2seq": "what writes texts"}
-    labels = recipe.task == "seq2seq" and recipe.data.labels_as_text
-    fix = f"one of {', '.join(fitting)}"
-    if len(fitting) == 1:
-        fix = "remove it: the best model has the lowest validation loss"
-    chosen = "what writes labels" if labels else what[recipe.task]
-    yield Finding("training.metric_for_best_model", f"{chosen} is not chosen by {name}", fix)
+    if not weights:
+        yield Finding("training.class_weights", "no label has a weight", "write balanced, or a weight for each label")
+    for label, weight in weights.items():
+        if weight < 0:
+            yield Finding("training.class_weights", f"the weight of {label!r} is below 0", "0 leaves a label out")
+    if weights and not any(weight > 0 for weight in weights.values()):
+        yield Finding("training.class_weights", "every weight is 0", "give one label a weight above 0")
+    words = [str(name) for name in names or ()]
+    for label in weights if words else ():
+        if label not in words:
+            yield Finding("training.class_weights", f"{label!r} is not in data.label_names", one_of(words))
+    if without := [word for word in words if word not in weights]:
+        yield Finding("training.class_weights", f"no weight for {without[0]!r}", "give every label a weight")
 
 
-def _positive_label(facts: Facts) -> Iterator[Finding]:
-    recipe = facts.recipe
-    has_labels = recipe.task == "classification" or recipe.data.labels_as_text
-    if not facts.has("evaluation.positive_label") or not has_labels:
-        return
-    if not any(name in _ONE_CLASS or name.startswith("evaluate:") for name in recipe.evaluation.metrics):
-        fix = "add one of f1, precision, recall, or remove it"
-        yield Finding("evaluation.positive_label", "no metric of the list is about one class", fix)
+_MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classification", chosen="a classifier")
+_defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
+_NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA"
 
-
-METRIC_RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (_metrics, _best, _positive_label)
+RULES = TaskRules(
+    name="classification",
+    recipe=ClassificationRecipe,
+    methods={
+        "frozen": _defaults(epochs=100, rate=1e-2, batch=256, scheduler="cosine", warmup=0, decay="auto"),
+        "full": _defaults(epochs=3, rate=2e-5, batch=16, scheduler="linear", warmup=0.06, decay=0.01),
+        "lora": _defaults(epochs=5, rate=2e-4, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
+    },
+    no_method={"prompt_tuning": _NO_PROMPT, "prefix_tuning": _NO_PROMPT},
+    metrics=_MEASURED.metrics,
+    by_library=True,
+    files=FILES,
+    rules=(
+        *COMMON_RULES,
+        partial(builtin_data, fitting=LABELLED_DATA, what="labels"),
+        columns_of_labels,
+        label_names,
+        _class_weights,
+        _kept_in_float32,
+        partial(metrics_fit, measured=_MEASURED),
+        positive_label,
+    ),
+    names=(
+        *("text-classification", "text_classification", "sequence-classification"),
+        *("seq_cls", "sentiment-analysis", "nli"),
+    ),
+    words=spelt(
+        ("training.per_device_eval_batch_size", "eval_batch_size per_gpu_eval_batch_size"),
+        ("training.label_smoothing_factor", "label_smoothing", "task classification"),
+        ("training.class_weights", "class_weight"),
+    ),
+    instead={"data.source_column": "write text_column", "data.target_column": "write label_column"},
+)
+"""What task classification says about its recipes."""

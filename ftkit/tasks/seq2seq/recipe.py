@@ -1,25 +1,93 @@
-"""Rules of task seq2seq: what an example is, how outputs are generated, and what a prefix needs."""
+"""What a recipe of task seq2seq may say: its keys, defaults and rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar, Literal
 
-from ftkit.recipe.facts import Facts, Finding
-from ftkit.recipe.generative_rules import GENERATIVE_RULES, LEARN
+from pydantic import Field
+
+from ftkit.methods.section import Finding
+from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, TEXT_METRICS
+from ftkit.recipe.data_rules import LABELLED_DATA, PAIRED_DATA, builtin_data
+from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
+from ftkit.recipe.labelled import (
+    LabelledData,
+    LabelledEvaluation,
+    LabelledRecipe,
+    columns_of_labels,
+    distinct,
+    label_names,
+    positive_label,
+)
+from ftkit.recipe.paths import FILES
+from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
+from ftkit.recipe.vocabulary import spelt
+
+LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
+"""What is measured by default where data.labels_as_text is true."""
+
+
+class Seq2SeqData(GenerativeData, LabelledData):
+    """Where the examples come from, and which columns hold what."""
+
+    follows: ClassVar = {"source_column": "text_column", "max_target_length": "max_length"}
+
+    source_column: str | None = None
+    """Column of what the encoder reads; with target_column it is short for a template. `a.b` is key b
+    of the objects in column a."""
+
+    target_column: str | None = None
+    """Column of what the decoder is to write."""
+
+    references_column: str | None = None
+    """Column of lists of texts, each of them right, that outputs are measured against instead of the target. Without it the targets of all rows with one source are its references."""
+
+    source_prefix: str | None = Field(default=None, min_length=1)
+    """Text before every source, such as "summarize: ": T5 tells its tasks by it."""
+
+    labels_as_text: bool = False
+    """Write the names of labels as targets: a data set for classification, with text_column and
+    label_column, is learnt as text to text."""
+
+    max_target_length: int | None = Field(default=None, ge=2)
+    """Tokens kept of each target, special tokens included. Default: what the model allows, at most
+    1,024."""
+
+    def has_labels(self) -> bool:
+        """Whether names of labels are the targets."""
+        return self.labels_as_text
+
+
+class Seq2SeqEvaluation(LabelledEvaluation):
+    """What is measured at the end, on validation and test."""
+
+    score_base: bool = True
+    """Let the untrained base generate too, and show its scores beside."""
+
+
+class Seq2SeqRecipe(GeneratingRecipe, LabelledRecipe):
+    """A recipe of an encoder with a decoder."""
+
+    unread: ClassVar = frozenset({"method.layers_to_transform"})
+
+    task: Literal["seq2seq"]
+    """seq2seq: an encoder reads a text and a decoder writes another."""
+
+    data: Seq2SeqData
+    evaluation: Seq2SeqEvaluation
+
+
+_Facts = Facts[Seq2SeqRecipe]
 
 _PAIR_KEYS = ("source_column", "target_column", "template", "references_column")
 """Keys of `data` that say what a pair of texts is; a label and its text have keys of their own."""
-_LABEL_KEYS = (
-    "data.text_pair_column",
-    "data.label_column",
-    "data.label_names",
-    "evaluation.positive_label",
-)
-_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-_BEAMS = ("length_penalty", "early_stopping")
+_LABEL_KEYS = ("data.text_pair_column", "data.label_column", "data.label_names", "evaluation.positive_label")
 
 
-def _one_form(facts: Facts) -> Iterator[Finding]:
+def _one_form(facts: _Facts) -> Iterator[Finding]:
     """Source and target, a template, or a text with its label: one of them."""
     if facts.recipe.data.labels_as_text:
         for name in _PAIR_KEYS:
@@ -41,7 +109,7 @@ def _one_form(facts: Facts) -> Iterator[Finding]:
             yield Finding(f"data.{one}", f"{other} is missing", f"add {other}")
 
 
-def _no_labels(facts: Facts) -> Iterator[Finding]:
+def _no_labels(facts: _Facts) -> Iterator[Finding]:
     """Keys of labelled data where no labels are learnt."""
     if facts.recipe.data.labels_as_text:
         return
@@ -53,18 +121,12 @@ def _no_labels(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.text_column", "it does not say what is read and what is written", fix)
 
 
-def _columns(facts: Facts) -> Iterator[Finding]:
+def _columns(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     if data.train_file is not None and data.train_file.lower().endswith(".txt"):
         fix = "write source and target side by side, as CSV, JSON lines or Parquet"
         yield Finding("data.train_file", "a text file has no columns", fix)
-    used: dict[str, str] = {}
-    for name in ("source_column", "target_column", "references_column"):
-        column = getattr(data, name)
-        if column is not None and column in used:
-            yield Finding(f"data.{name}", f"it is the {used[column]} already", "name another column")
-        elif column is not None:
-            used[column] = name
+    yield from distinct(facts, ("source_column", "target_column", "references_column"), "it is the {key} already")
     if data.template is not None and LEARN not in data.template:
         fix = f'write {LEARN} where the source ends, as in "{{question}}{LEARN}{{answer}}"'
         yield Finding("data.template", f"it has no {LEARN}", fix)
@@ -73,31 +135,115 @@ def _columns(facts: Facts) -> Iterator[Finding]:
         yield Finding("data.template", f"nothing stands before {LEARN}", fix)
 
 
-def _generation(facts: Facts) -> Iterator[Finding]:
-    """Knobs that would do nothing."""
-    generation = facts.recipe.generation
-    for name in _SAMPLING:
-        if facts.changed(f"generation.{name}") and not generation.do_sample:
-            fix = "add do_sample: true, or remove it"
-            yield Finding(f"generation.{name}", "nothing is drawn: the likeliest token is taken", fix)
-    for name in _BEAMS:
-        if facts.changed(f"generation.{name}") and generation.num_beams == 1:
-            yield Finding(f"generation.{name}", "num_beams is 1", "add num_beams, such as 4, or remove it")
+def _data_set(facts: _Facts) -> Iterator[Finding]:
+    if facts.recipe.data.labels_as_text:
+        return builtin_data(facts, LABELLED_DATA, "labels")
+    return builtin_data(facts, PAIRED_DATA, "sources and targets")
 
 
-def _prefix(facts: Facts) -> Iterator[Finding]:
-    if facts.recipe.method.type == "prefix_tuning" and facts.recipe.training.gradient_checkpointing:
-        fix = "remove it; with method prompt_tuning or lora it saves memory too"
-        yield Finding("training.gradient_checkpointing", "the prefix goes through the cache, which it turns off", fix)
+_LABELS = Measured(
+    (*CLASSIFICATION_METRICS, *GENERATED_LABEL_METRICS, *LANGUAGE_METRICS),
+    by_library=False,
+    what="labels",
+    chosen="what writes labels",
+)
+_TEXTS = Measured(
+    (*LANGUAGE_METRICS, *TEXT_METRICS),
+    by_library=True,
+    what="task seq2seq",
+    chosen="what writes texts",
+    others=dict.fromkeys(
+        (*CLASSIFICATION_METRICS, *GENERATED_LABEL_METRICS),
+        ("measures labels, and these targets are texts", "for labels add data.labels_as_text: true"),
+    ),
+)
 
 
-_RULES = (_one_form, _no_labels, _columns, *GENERATIVE_RULES, _generation, _prefix)
+def _metrics(facts: _Facts) -> Iterator[Finding]:
+    return metrics_fit(facts, _LABELS if facts.recipe.data.labels_as_text else _TEXTS)
 
 
-def _seq2seq(facts: Facts) -> Iterator[Finding]:
-    if facts.recipe.task == "seq2seq":
-        for rule in _RULES:
-            yield from rule(facts)
+_defaults = partial(
+    method_defaults,
+    batch=16,
+    bf16="auto",
+    metrics=["perplexity", "exact_match", "token_f1", "bleu", "chrf", "rougeL", "length_ratio", "limit_share"],
+)
 
-
-SEQ2SEQ_RULES: tuple[Callable[[Facts], Iterator[Finding]], ...] = (_seq2seq,)
+RULES = TaskRules(
+    name="seq2seq",
+    recipe=Seq2SeqRecipe,
+    methods={
+        "full": _defaults(epochs=3, rate=1e-4, scheduler="linear", warmup=0.03, decay=0.01),
+        "lora": _defaults(epochs=5, rate=5e-4, scheduler="linear", warmup=0.03, decay=0.0),
+        "prompt_tuning": _defaults(epochs=10, rate=0.3, scheduler="constant", warmup=0, decay=0.0),
+        "prefix_tuning": _defaults(epochs=10, rate=1e-2, scheduler="linear", warmup=0.03, decay=0.0),
+    },
+    switched={"data.labels_as_text": {"evaluation.metrics": LABEL_TEXT_METRICS}},
+    no_method={"frozen": "a text is written by the whole model; no head apart from it is trained on stored outputs"},
+    metrics=tuple(dict.fromkeys((*_TEXTS.metrics, *_LABELS.metrics))),
+    by_library=True,
+    files=FILES,
+    rules=(
+        *COMMON_RULES,
+        _data_set,
+        columns_of_labels,
+        _one_form,
+        _no_labels,
+        _columns,
+        *GENERATIVE_RULES,
+        generation_knobs,
+        label_names,
+        _metrics,
+        positive_label,
+    ),
+    names=(
+        *("seq2seq_lm", "seq_2_seq_lm", "text2text-generation", "text2text", "text-to-text"),
+        *("summarization", "summarisation", "translation", "t5", "bart"),
+    ),
+    words=spelt(
+        ("data.max_length", "max_source_length source_max_length max_source_len source_len max_input_length"),
+        (
+            "data.source_column",
+            "source src src_column source_text source_field input_column document_column article_column "
+            "dialogue_column",
+        ),
+        ("data.target_column", "target tgt tgt_column target_text target_field summary_column summary answer_column"),
+        ("data.template", "question_column context_column", "a template can have question and context before <learn>"),
+        ("data.references_column", "references refs_column"),
+        (
+            "",
+            "source_lang target_lang src_lang tgt_lang",
+            "name the columns: data.source_column: translation.en, data.target_column: translation.de",
+        ),
+        ("data.source_prefix", "prefix task_prefix input_prefix"),
+        ("data.max_target_length", "max_target_len target_max_length target_max_len"),
+        (
+            "data.max_target_length",
+            "val_max_target_length max_output_length max_answer_length",
+            "outputs are limited by generation.max_new_tokens",
+        ),
+        ("", "pad_to_max_length", "a batch is padded to its longest example"),
+        ("", "ignore_pad_token_for_loss", "padding is never learnt"),
+        ("", "sortish_sampler", "examples of like length share a batch already"),
+        ("", "predict_with_generate include_generation", "outputs are always generated at the end"),
+        ("generation.max_new_tokens", "generation_config", "and its other settings beside it, one key each"),
+        (
+            "generation.max_new_tokens",
+            "generation_max_length generation_max_new_tokens gen_max_length max_gen_length max_generation_length "
+            "max_output_tokens max_target",
+        ),
+        ("generation.num_beams", "generation_num_beams eval_beams num_beam n_beams beams beam beam_size beam_width"),
+        ("generation.do_sample", "sampling"),
+        ("generation.top_p", "nucleus"),
+        ("generation.temperature", "sampling_temperature"),
+        ("generation.repetition_penalty", "rep_penalty"),
+        ("generation.no_repeat_ngram_size", "ngram_blocking block_ngram_repeat"),
+        ("generation.length_penalty", "lenpen length_alpha"),
+        ("", "num_return_sequences", "each source gets one output"),
+        ("generation.max_new_tokens", "generation.max_length", "the source does not count"),
+        ("generation.max_new_tokens", "generation.max_tokens generation.max_target_length"),
+    ),
+    instead={"data.prompt_column": "write source_column", "data.completion_column": "write target_column"},
+)
+"""What task seq2seq says about its recipes."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from rapidfuzz.distance import OSA
 
-from ftkit.recipe.defaults import TASK_METHODS
-from ftkit.recipe.keys import METHODS, field_at, nearest
-from ftkit.recipe.schema import METRICS
-from ftkit.recipe.vocabulary import TODAYS_TASK
+from ftkit.methods.table import METHODS
+from ftkit.metrics.names import ALL_METRICS
+from ftkit.recipe.nearest import nearest
 from ftkit.recipe.yaml.nodes import Flaw, Node
 from ftkit.recipe.yaml.scalars import resolve_scalar
 
@@ -40,18 +40,20 @@ class Located(NamedTuple):
     error: Mapping[str, Any]
 
 
-def describe_errors(errors: Sequence[Mapping[str, Any]], root: Node, method: str) -> list[tuple[str, Flaw]]:
+def describe_errors(
+    errors: Sequence[tuple[str, Mapping[str, Any]]], root: Node, fields: Mapping[str, Mapping[str, FieldInfo]]
+) -> list[tuple[str, Flaw]]:
     """One flaw for each wrong value.
 
     Args:
-        errors: `ValidationError.errors()`.
+        errors: name of a section, and one of `ValidationError.errors()` of its values.
         root: the tree that was validated.
-        method: the recipe's method.type.
+        fields: section -> key -> field.
 
     Returns:
         (dotted key of the field, flaw) pairs.
     """
-    located = [_locate(error, root) for error in errors]
+    located = [_locate(section, error, root) for section, error in errors]
     flaws = []
     for key in dict.fromkeys(item.key for item in located):
         group = [item for item in located if item.key == key]
@@ -59,7 +61,7 @@ def describe_errors(errors: Sequence[Mapping[str, Any]], root: Node, method: str
         # a union complains once for each of its branches: the branch that got furthest was meant
         if any(other.field == first.field and other.depth > first.depth for other in located):
             continue
-        flaws.append((first.field, _flaw(group, root, method)))
+        flaws.append((first.field, _flaw(group, root, fields)))
     return flaws
 
 
@@ -109,10 +111,8 @@ def expected(annotation: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(annotation, "a value")
 
 
-def _locate(error: Mapping[str, Any], root: Node) -> Located:
-    location = list(error["loc"])
-    if location[:1] == ["method"] and len(location) > 1:
-        del location[1]  # the discriminated union puts the type of the method there
+def _locate(section: str, error: Mapping[str, Any], root: Node) -> Located:
+    location = [section, *error["loc"]]
     node, key, depth = root, "", 0
     for position, part in enumerate(location):
         value = node.value
@@ -130,16 +130,17 @@ def _locate(error: Mapping[str, Any], root: Node) -> Located:
     return Located(key, field, node, depth, error)
 
 
-def _flaw(group: Sequence[Located], root: Node, method: str) -> Flaw:
+def _flaw(group: Sequence[Located], root: Node, fields: Mapping[str, Mapping[str, FieldInfo]]) -> Flaw:
     first = group[0]
     if first.node is None:
         return missing(first.key, root)
-    message, fix = _explain(group, first.node, method)
+    section, _, name = first.field.partition(".")
+    annotation = fields[section][name].annotation if name in fields[section] else None
+    message, fix = _explain(group, first.node, annotation)
     return Flaw(first.node.place, first.key, message, fix)
 
 
 _EXAMPLES = {
-    "task": f"write {', or '.join(f'task: {task}' for task in TASK_METHODS)}",
     "model": "write model: and below it name_or_path: builtin:minilm (or a hub id, or a folder)",
     "model.name_or_path": "a hub id, a folder, or builtin:NAME",
     "data": "write data: and below it train_file: my.csv",
@@ -156,10 +157,8 @@ def missing(key: str, root: Node) -> Flaw:
     return Flaw(place, key, "missing", _EXAMPLES.get(key, "add it"))
 
 
-def _explain(group: Sequence[Located], node: Node, method: str) -> tuple[str, str]:
+def _explain(group: Sequence[Located], node: Node, annotation: Any) -> tuple[str, str]:
     first, kind, context = group[0], group[0].error["type"], group[0].error.get("ctx", {})
-    field = field_at(first.field, method)
-    annotation = field.annotation if field is not None else None
     if first.field == "evaluation.metrics" and isinstance(node.value, str):
         return _metric(node.value)
     if len(group) == 1 and kind in _LIMITS:
@@ -169,11 +168,12 @@ def _explain(group: Sequence[Located], node: Node, method: str) -> tuple[str, st
         return "must not be empty", ""
     if kind == "finite_number":
         return f"must be a finite number, found {found(node)}", ""
-    wanted = _wanted(group, first, annotation)
-    message = f"must be {wanted}, found {found(node)}"
-    if first.field == "task" and isinstance(node.value, str) and node.value.lower() in TODAYS_TASK:
-        return message, f"it is called {TODAYS_TASK[node.value.lower()]} here"
-    return message, _type_fix(wanted, node)
+    return unlike(_wanted(group, first, annotation), node)
+
+
+def unlike(wanted: str, node: Node) -> tuple[str, str]:
+    """(what is wrong, what to do) about a value that is not what its key takes, in words."""
+    return f"must be {wanted}, found {found(node)}", _type_fix(wanted, node)
 
 
 _LIMITS = {
@@ -202,8 +202,8 @@ def _wanted(group: Sequence[Located], first: Located, annotation: Any) -> str:
 
 
 def _metric(name: str) -> tuple[str, str]:
-    near = nearest(name.lower(), METRICS)
-    fix = f"did you mean {near}?" if near else f"one of {', '.join(METRICS)}, or evaluate:NAME"
+    near = nearest(name.lower(), ALL_METRICS)
+    fix = f"did you mean {near}?" if near else f"one of {', '.join(ALL_METRICS)}, or evaluate:NAME"
     return f"no metric is called {shorten(json.dumps(name, ensure_ascii=False))}", fix
 
 

@@ -1,0 +1,19 @@
+"""The methods, in an explicit table."""
+
+from __future__ import annotations
+
+from ftkit.methods.frozen import FrozenMethod
+from ftkit.methods.full import FullMethod
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.prefix_tuning import PrefixTuningMethod
+from ftkit.methods.prompt_tuning import PromptTuningMethod
+from ftkit.methods.section import MethodSection
+
+METHODS: dict[str, type[MethodSection]] = {
+    "frozen": FrozenMethod,
+    "full": FullMethod,
+    "lora": LoraMethod,
+    "prompt_tuning": PromptTuningMethod,
+    "prefix_tuning": PrefixTuningMethod,
+}
+"""method.type -> its section; which tasks have it is said by their defaults."""

@@ -1,0 +1,35 @@
+"""Names of the metrics, light enough for whatever reads a recipe; how each is computed stands in the file of its kind."""
+
+from __future__ import annotations
+
+CLASSIFICATION_METRICS = (
+    "accuracy",
+    "f1_macro",
+    "f1",
+    "precision",
+    "recall",
+    "matthews",
+    "roc_auc",
+    "confusion",
+    "ece",
+)
+"""Of a label; the mean loss is always measured beside them."""
+LANGUAGE_METRICS = ("loss", "perplexity", "bits_per_byte", "token_accuracy")
+"""Of the tokens that were to be written."""
+ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+TEXT_METRICS = (
+    "exact_match",
+    "token_f1",
+    "bleu",
+    "chrf",
+    *ROUGE_METRICS,
+    "length_ratio",
+    "limit_share",
+    "edit_distance",
+)
+"""Of generated texts beside their references."""
+GENERATED_LABEL_METRICS = ("generated_accuracy", "generated_f1_macro", "no_label")
+"""Of labels that were generated as texts."""
+ALL_METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS, *TEXT_METRICS, *GENERATED_LABEL_METRICS)
+HUB_PREFIX = "evaluate:"
+"""What stands before the name of a metric of the `evaluate` library."""
