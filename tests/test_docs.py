@@ -11,15 +11,11 @@ from typer.testing import CliRunner
 
 from ftkit.cli.app import app
 from ftkit.data.columns.language import guess_language_columns
-from ftkit.methods.full import FullMethod
-from ftkit.methods.lora import LoraMethod
-from ftkit.methods.prompt_tuning import PromptTuningMethod
-from ftkit.recipe import schema
+from ftkit.recipe.keys import all_keys, sections_of
+from ftkit.tasks.table import task_rules
 
 GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
-SECTIONS = [schema.ModelSpec, schema.DataSpec, schema.TrainingSpec, schema.EvaluationSpec]
-KEYS = {name for section in (*SECTIONS, FullMethod, LoraMethod, PromptTuningMethod) for name in section.model_fields}
-KEYS |= set(schema.Recipe.model_fields)
+KEYS = {"task", *sections_of(task_rules()), *all_keys(task_rules())}
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)

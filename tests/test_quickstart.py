@@ -28,10 +28,10 @@ def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_lin
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    from ftkit.recipe.parse import load_recipe
     from ftkit.tasks.classification.form import load_splits
+    from ftkit.tasks.table import read_recipe
 
-    recipe = load_recipe(quickstart.run.recipe_file).recipe
+    recipe = read_recipe(quickstart.run.recipe_file).recipe
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     stored = quickstart.run.manifest()["training"]["features"]
     vectors = {name: np.load(Path(found["folder"]) / "vectors.npy") for name, found in stored.items()}

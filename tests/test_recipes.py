@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from ftkit.commands.smoke.smoke import smoke_test
-from ftkit.recipe.defaults import DEFAULTS
-from ftkit.recipe.parse import load_recipe
+from ftkit.tasks.table import read_recipe, task_rules
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 
 
 def test_there_are_recipes_for_every_method_of_every_task():
-    recipes = [load_recipe(path).recipe for path in RECIPES]
-    assert {(recipe.task, recipe.method.type) for recipe in recipes} == set(DEFAULTS)
+    recipes = [read_recipe(path).recipe for path in RECIPES]
+    assert {(recipe.task, recipe.method.type) for recipe in recipes} == {
+        (task, method) for task, rules in task_rules().items() for method in rules.methods
+    }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

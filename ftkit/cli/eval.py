@@ -92,7 +92,7 @@ def checks_named(text: str) -> set[str]:
         UserError: a word that is none of them.
     """
     from ftkit.diagnosis.verdict import CHECKS
-    from ftkit.recipe.keys import nearest
+    from ftkit.recipe.nearest import nearest
 
     found: set[str] = set()
     for word in filter(None, (part.strip().replace("-", "_") for part in text.split(","))):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftkit.commands.trials import changed_text
 from ftkit.diagnosis.verdict import Change
-from ftkit.methods.lora import LoraMethod
-from ftkit.recipe.defaults import defaults_of
+from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.schema import Recipe
+from ftkit.tasks.table import task_rules
 
 METHOD = "method.type"
+FOLLOW_THE_METHOD = [
+    f"training.{name}" for name in ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay")
+]
+"""Keys of which another method wants other values."""
 
 
 def advised_text(recipe: Recipe, changes: Sequence[Change]) -> str:
@@ -19,41 +22,24 @@ def advised_text(recipe: Recipe, changes: Sequence[Change]) -> str:
     Another method brings its own section and defaults with it, unless the advice names those too. The new run gets no
     output_dir, so that it is named after the file.
     """
-    lines = ["# With the advice of ftkit eval:"]
-    lines += [f"#   {_line(change)}" for change in changes]
-    values = {change.key: change.value for change in changes if change.key and change.value is not None}
-    wanted = values.pop(METHOD, None)
-    if wanted is not None and wanted != recipe.method.type:
-        values = {**_other_method(recipe, str(wanted)), **values}
-    if values.get("training.max_steps") is None and "training.num_train_epochs" in values:
-        values["training.max_steps"] = None
-    values = {key: value for key, value in values.items() if _known(recipe, key)}
-    text = changed_text(recipe, values)
-    kept = [line for line in text.splitlines() if not line.startswith("  output_dir:")]
-    return "\n".join([*lines, *kept]) + "\n"
+    task = task_rules()[recipe.task]
+    advised = {change.key: change.value for change in changes if change.key and change.value is not None}
+    method = str(advised.pop(METHOD, recipe.method.type))
+    values: dict[str, object] = {}
+    if method != recipe.method.type:
+        defaults = task.defaults_of(method, recipe.value)
+        values = {
+            "method": {"type": method},
+            **{key: defaults[key] for key in FOLLOW_THE_METHOD},
+        }
+    values |= {key: value for key, value in advised.items() if task.field(key, method)}
+    if "training.num_train_epochs" in values:
+        values.setdefault("training.max_steps", None)
+    comments = ["With the advice of ftkit eval:", *(f"  {_line(change)}" for change in changes)]
+    return dump_recipe(changed(recipe, values), comments=comments, without={"training.output_dir"})
 
 
 def _line(change: Change) -> str:
     if not change.key or change.value is None:
         return f"by hand: {change.why}"
     return f"{change.key}: {change.value} ({change.why})"
-
-
-def _other_method(recipe: Recipe, method: str) -> dict[str, object]:
-    """The section of another method, and the training values that differ by method."""
-    section: dict[str, object] = {"type": method}
-    if method == "lora":
-        section = LoraMethod(type="lora").model_dump()
-        if recipe.task == "classification":
-            section = {"type": "lora"}
-    found: dict[str, object] = {"method": section}
-    defaults = defaults_of(recipe.task, method, labels_as_text=recipe.data.labels_as_text)
-    for key in ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay"):
-        found[f"training.{key}"] = defaults[f"training.{key}"]
-    return found
-
-
-def _known(recipe: Recipe, key: str) -> bool:
-    section, _, name = key.partition(".")
-    holder = getattr(recipe, section, None)
-    return holder is not None and (not name or section == "method" or name in type(holder).model_fields)

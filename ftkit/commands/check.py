@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.recipe.parse import LoadedRecipe, load_recipe
+from ftkit.recipe.parse import LoadedRecipe
+from ftkit.tasks.table import read_recipe
 
 if TYPE_CHECKING:
     from ftkit.report.check import DataCheck
@@ -40,7 +41,7 @@ def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     Raises:
         RecipeError: with every problem.
     """
-    return load_recipe(path, overrides)
+    return read_recipe(path, overrides)
 
 
 def check_data(loaded: LoadedRecipe) -> DataCheck:

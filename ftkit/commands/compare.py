@@ -10,12 +10,10 @@ from typing import Any
 
 from ftkit.commands.matching import LEVEL, ComparedRun, judged, match_runs
 from ftkit.errors import UserError
-from ftkit.methods.section import Section
-from ftkit.recipe.defaults import is_read
-from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Match
 from ftkit.runs.run import Run, find_run
+from ftkit.tasks.table import read_recipe
 
 FEWEST_RUNS, MOST_RUNS = 2, 8
 SPLITS = ("test", "validation")
@@ -79,7 +77,7 @@ def _refuse_paths(paths: Sequence[Path]) -> None:
 def _read(run: Run, letter: str) -> ComparedRun:
     manifest, state = run.manifest(), run.state() or "unknown"
     try:
-        recipe = load_recipe(run.recipe_file, check_files=False).recipe
+        recipe = read_recipe(run.recipe_file, check_files=False).recipe
     except (UserError, OSError):
         # a run of another version, or one that was killed before its second file was written
         recipe = None
@@ -143,14 +141,8 @@ def _differing_keys(sides: Sequence[ComparedRun]) -> dict[str, dict[str, Any]]:
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:
-    values: dict[str, Any] = {"task": recipe.task}
-    for name in type(recipe).model_fields:
-        if isinstance(section := getattr(recipe, name), Section):
-            values |= {f"{name}.{key}": value for key, value in section.model_dump(mode="json").items()}
-    unread = {"training.output_dir"} | {key for key in values if "." in key and not is_read(key, recipe.task)}
-    if recipe.training.max_steps is not None:
-        unread.add("training.num_train_epochs")
-    return {key: value for key, value in values.items() if key not in unread}
+    values = {f"{section}.{key}": value for section, below in recipe.settings().items() for key, value in below.items()}
+    return {"task": recipe.task} | {key: value for key, value in values.items() if key != "training.output_dir"}
 
 
 def _notes(sides: Sequence[ComparedRun], matches: Sequence[Match], keys: Mapping[str, Any]) -> list[str]:

@@ -24,12 +24,11 @@ from ftkit.evaluation.leaks import find_leaks, repeated_share
 from ftkit.evaluation.reporting import make_report
 from ftkit.evaluation.subject import Effort, Gathered, Subject
 from ftkit.progress import Reporter, Silent
-from ftkit.recipe.parse import load_recipe
 from ftkit.report.eval.files import write_report
 from ftkit.runs import run as runs
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.run import Run
-from ftkit.tasks.table import task_of
+from ftkit.tasks.table import read_recipe, task_of
 from ftkit.training.opening import hashes_of, load_base_and_data
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
@@ -83,7 +82,7 @@ def evaluate(
 
 def curve_verdict(run: Run) -> str:
     """One sentence about a finished run, from what was recorded while it trained; `evaluate` looks closer."""
-    recipe = load_recipe(run.recipe_file, check_files=False).recipe
+    recipe = read_recipe(run.recipe_file, check_files=False).recipe
     return learning_curve.curve_verdict(run, recipe, unit=task_of(recipe.task).unit)
 
 
@@ -92,7 +91,7 @@ def advised_recipe(run: Path, report: Report) -> str:
 
     Advice that no key of a recipe can carry out is left as a comment at the top.
     """
-    recipe = load_recipe(runs.find_run(run).recipe_file, check_files=False).recipe
+    recipe = read_recipe(runs.find_run(run).recipe_file, check_files=False).recipe
     return advised_text(recipe, report.verdict.changes)
 
 
@@ -107,7 +106,7 @@ def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: 
     if run is not None and not run.model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     source = recipe_file if recipe_file is not None else Run(path).recipe_file
-    recipe = load_recipe(source).recipe
+    recipe = read_recipe(source).recipe
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), reporter=reporter)
     if run is not None:
         _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))
@@ -194,7 +193,7 @@ def _setting(subject: Subject) -> Setting:
         patience=training.early_stopping_patience,
         load_best=training.load_best_model_at_end,
         num_epochs_done=epochs,
-        class_weights=training.class_weights,
+        class_weights=training.weighs_classes(),
     )
 
 

@@ -21,11 +21,11 @@ from ftkit.models.saved_folder import (
     adapter_settings,
     add_end_tokens,
     model_folder,
-    recipe_of,
 )
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.run import is_run
 from ftkit.storage import refuse_folder
+from ftkit.tasks.table import recipe_of_run
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -86,7 +86,7 @@ def export(
     refuse_target(target, source, overwrite=overwrite)
     with _staged(target) as staging:
         if rewrites:
-            recipe = recipe_of(path)
+            recipe = recipe_of_run(path)
             trusted = recipe is not None and recipe.model.trust_remote_code
             notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trusted)
             _take_along(source, staging, name=target.name)

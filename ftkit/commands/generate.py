@@ -13,7 +13,8 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.decoding.writer import Writer, open_writer
 from ftkit.models.families import read_object
-from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder, recipe_of
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder
+from ftkit.tasks.table import recipe_of_run
 
 MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
 """Settings of a generation_config.json that are knobs here."""
@@ -98,9 +99,9 @@ def ask(
     prompting, note = form_of(folder, raw=raw)
     if note:
         say(note)
-    recipe = recipe_of(path)
+    recipe = recipe_of_run(path)
     if file is not None:
-        column = None if recipe is None else recipe.data.messages_column or recipe.data.text_column
+        column = None if recipe is None else recipe.data.column_of_prompts()
         asks = file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
     else:
         asks = typed_prompts(prompting, prompts, fields or {}, system=system)

@@ -14,8 +14,8 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.classifier import open_classifier
-from ftkit.models.saved_folder import recipe_of
 from ftkit.tasks.classification.scores import TextRow, predict_rows
+from ftkit.tasks.table import recipe_of_run
 
 
 class FileColumns(NamedTuple):
@@ -55,10 +55,11 @@ def predict(
         UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
             taken: a broken row, with `file:line`.
     """
-    recipe = recipe_of(path)
+    recipe = recipe_of_run(path)
     if recipe is not None:
-        pair = columns.pair or recipe.data.text_pair_column
-        columns = columns._replace(text=columns.text or recipe.data.text_column, pair=pair)
+        text, pair = recipe.data.columns_of_texts()
+        pair = columns.pair or pair
+        columns = columns._replace(text=columns.text or text, pair=pair)
         if file is None and pairs is None and pair is not None:
             raise UserError(f"the run {path} was trained on pairs of texts", fix="give a --text-pair for each --text")
     rows = text_rows(file, columns) if file is not None else _typed_rows(texts, pairs)

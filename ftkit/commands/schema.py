@@ -1,36 +1,46 @@
-"""The JSON Schema of a recipe, for editors: it accepts whatever `load_recipe` accepts.
+"""The JSON Schema of a recipe, for editors: it accepts whatever `read_recipe` accepts.
 
 The reverse cannot hold: what depends on files, or on several keys at once, is beyond a schema that people can read.
+Each task has a schema of its own, in which an editor finds its keys and methods and no others.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
+from inspect import getdoc
 from typing import Any
 
-from ftkit.recipe.defaults import DEFAULTS, LABEL_TEXT_METRICS, TASK_METHODS
-from ftkit.recipe.dump import write_value
-from ftkit.recipe.schema import METRICS, Recipe
+from pydantic.fields import FieldInfo
+
+from ftkit.recipe.keys import sections_of
+from ftkit.recipe.schema import Recipe
+from ftkit.recipe.task_rules import TaskRules, Tasks
+from ftkit.recipe.yaml.scalars import write_value
+from ftkit.tasks.table import task_rules
 
 SCHEMA_NAME = "ftkit.schema.json"
 """The name under which recipes look for their schema, in their own folder."""
+REQUIRED = ["task", "model", "data"]
 
 
 def json_schema() -> dict[str, Any]:
     """The schema, as JSON Schema 2020-12: titles, descriptions, defaults, enums."""
-    schema = Recipe.model_json_schema()
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "ftkit recipe"}
-    definitions, properties = schema["$defs"], schema["properties"]
-    schema["required"] = ["task", "model", "data"]
-    for name in ("method", "training", "evaluation", "generation"):
-        properties[name] = _optional_section(properties[name])
-    properties["method"]["description"] += f" Default: {_first_methods()}."
-    _describe_defaults(definitions, {"training": "TrainingSpec", "evaluation": "EvaluationSpec"})
-    _require_one_source(definitions["DataSpec"])
-    definitions["EvaluationSpec"]["properties"]["metrics"]["items"] = {
-        "anyOf": [{"enum": list(METRICS)}, {"type": "string", "pattern": "^evaluate:.+$"}]
+    tasks = task_rules()
+    definitions: dict[str, Any] = {}
+    for task in tasks.values():
+        definitions |= _definitions(task, tasks)
+    words = " ".join(str(task.recipe.model_fields["task"].description) for task in tasks.values())
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ftkit recipe",
+        "description": (getdoc(Recipe) or "").partition("\n")[0],
+        "type": "object",
+        "properties": {"task": {"title": "Task", "description": words, "enum": list(tasks)}},
+        "required": REQUIRED,
+        "oneOf": [_ref(name) for name in tasks],
+        "$defs": definitions,
     }
-    return schema
 
 
 def schema_text() -> str:
@@ -38,42 +48,95 @@ def schema_text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _optional_section(section: dict[str, Any]) -> dict[str, Any]:
-    """A section that may be left out, or stand there with every key commented out."""
-    description = section.pop("description", "")
-    section.pop("discriminator", None)
-    choices = section.pop("oneOf", None) or [section]
-    return {"description": description, "anyOf": [*choices, {"type": "null"}, {"const": {}}]}
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}
 
 
-def _first_methods() -> str:
-    return ", ".join(f"{methods[0]} ({task})" for task, methods in TASK_METHODS.items())
+def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
+    """Name -> schema, of a task's recipe, of its sections and of its methods."""
+    found: dict[str, Any] = {}
+    fields: dict[str, Any] = task.recipe.model_json_schema()["properties"]
+    properties = {"task": fields["task"]}
+    for section in task.sections:
+        methods = list(task.methods) if section == "method" else [task.default_method]
+        names = {f"{task.name}.{method if section == 'method' else section}": method for method in methods}
+        found |= {name: _section(task, tasks, section, method) for name, method in names.items()}
+        choices: list[dict[str, Any]] = [_ref(name) for name in names]
+        if section not in REQUIRED:
+            # it may be left out, or stand there with every key commented out
+            choices += [{"type": "null"}, {"const": {}}]
+        words = task.recipe.model_fields[section].description or (getdoc(task.section(section, methods[0])) or "")
+        words += f" Default: {task.default_method}." if section == "method" else ""
+        title = section.title()
+        properties[section] = {"title": title, "description": words} | (
+            {"anyOf": choices} if len(choices) > 1 else choices[0]
+        )
+    found[task.name] = {
+        "title": f"Recipe of task {task.name}",
+        "description": getdoc(task.recipe),
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {
+            f"^{section}$": {"anyOf": [{"type": "null"}, _nothing_but({}, _others(task, tasks, section, ""))]}
+            for section in sections_of(tasks)
+            if section not in task.sections
+        },
+        "required": REQUIRED,
+        "additionalProperties": False,
+    }
+    return found
 
 
-def _describe_defaults(definitions: dict[str, Any], sections: dict[str, str]) -> None:
-    """Keys whose default depends on task and method may be left out; their descriptions list the defaults."""
-    keys = next(iter(DEFAULTS.values()))
-    for section, definition in sections.items():
-        del definitions[definition]["required"]
-        for name in (key.partition(".")[2] for key in keys if key.startswith(f"{section}.")):
-            field = definitions[definition]["properties"][name]
-            field["description"] = f"{field['description']} Default: {_default_text(f'{section}.{name}')}."
+def _section(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> dict[str, Any]:
+    schema: dict[str, Any] = task.section(section, method).model_json_schema()
+    defaults = next(iter(task.methods.values()))
+    properties: dict[str, Any] = {key: schema["properties"][key] for key in task.fields(section, method)}
+    for key, field in properties.items():
+        if f"{section}.{key}" in defaults:
+            field["description"] += f" Default: {_default_text(task, f'{section}.{key}')}."
+    if section == "evaluation":
+        by_library = [{"type": "string", "pattern": "^evaluate:.+$"}] if task.by_library else []
+        properties["metrics"]["items"] = {"anyOf": [{"enum": list(task.metrics)}, *by_library]}
+    if section == "training":
+        best = properties["metric_for_best_model"]
+        best["enum"] = [name for name in best["enum"] if name == "loss" or name in task.metrics]
+    required = [key for key in schema.get("required", ()) if f"{section}.{key}" not in defaults]
+    found = {**schema, **_nothing_but(properties, _others(task, tasks, section, method)), "required": required}
+    return {**found, **_ONE_SOURCE} if section == "data" else found
 
 
-def _default_text(key: str) -> str:
-    """Each default with the tasks and methods that have it."""
+def _nothing_but(properties: Mapping[str, Any], others: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Keys that are offered, and keys of other tasks that may stand there with values that change nothing."""
+    by_default: dict[str, list[str]] = {}
+    for key, field in others.items():
+        by_default.setdefault(json.dumps(field.get_default(call_default_factory=True)), []).append(key)
+    patterns = {f"^({'|'.join(keys)})$": {"enum": [json.loads(default)]} for default, keys in by_default.items()}
+    found = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return {**found, "patternProperties": patterns} if patterns else found
+
+
+def _others(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> dict[str, FieldInfo]:
+    """The keys of a section that other tasks read and this one does not."""
+    having: Iterable[TaskRules[Any]] = (other for other in tasks.values() if section in other.sections)
+    own = task.fields(section, method)
+    return {key: one for other in having for key, one in other.fields(section, method).items() if key not in own}
+
+
+def _default_text(task: TaskRules[Any], key: str) -> str:
+    """Each default with the methods that have it."""
     owners: dict[str, list[str]] = {}
-    for (task, method), values in DEFAULTS.items():
-        owners.setdefault(write_value(values[key]), []).append(f"{task} {method}")
-    if key == "evaluation.metrics":
-        owners[write_value(LABEL_TEXT_METRICS)] = ["seq2seq with data.labels_as_text"]
+    for method, values in task.methods.items():
+        owners.setdefault(write_value(values[key]), []).append(method)
+    for switch, values in task.switched.items():
+        if key in values:
+            owners.setdefault(write_value(values[key]), []).append(f"with {switch}")
     return "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
 
 
-def _require_one_source(data: dict[str, Any]) -> None:
-    """Either train_file or dataset_name; null is the same as not there."""
-    named, absent = {"type": "string"}, {"type": "null"}
-    data["oneOf"] = [
-        {"required": ["train_file"], "properties": {"train_file": named, "dataset_name": absent}},
-        {"required": ["dataset_name"], "properties": {"dataset_name": named, "train_file": absent}},
+_ONE_SOURCE = {
+    "oneOf": [
+        {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+        for one, other in (("train_file", "dataset_name"), ("dataset_name", "train_file"))
     ]
+}
+"""Either train_file or dataset_name; null is the same as not there."""

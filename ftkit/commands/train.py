@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
-from ftkit.recipe.parse import load_recipe
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.lock import locked
 from ftkit.runs.run import Run, is_run, refuse_taken
+from ftkit.tasks.table import read_recipe
 
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
@@ -48,8 +48,8 @@ def train(
         RunError: the run was under way and cannot go on.
         Interrupted: a signal was listened to.
     """
-    recipe, reporter = load_recipe(recipe_file, overrides).recipe, reporter or Silent()
-    assert recipe.training.output_dir is not None, "load_recipe fills it"
+    recipe, reporter = read_recipe(recipe_file, overrides).recipe, reporter or Silent()
+    assert recipe.training.output_dir is not None, "read_recipe fills it"
     path = Path(recipe.training.output_dir)
     with disk_failures_told(path), locked(path, reporter=reporter):
         going_on = resume is not False and is_run(path)
@@ -69,7 +69,9 @@ def train(
         try:
             if going_on:
                 asked = resume if isinstance(resume, Path) else None
-                opened = go_on(Run(path), recipe, task, asked=asked, allowed=allow_changed, reporter=reporter)
+                run, allowed = Run(path), allow_changed
+                before = read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None
+                opened = go_on(run, recipe, task, started_with=before, asked=asked, allowed=allowed, reporter=reporter)
             else:
                 opened = begin(recipe, task, overwrite=overwrite, reporter=reporter)
             if opened is None:

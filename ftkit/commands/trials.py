@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
@@ -16,13 +15,13 @@ from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation.subject import Subject
 from ftkit.methods.full import FullMethod
+from ftkit.methods.section import MethodSection
 from ftkit.progress import Silent
-from ftkit.recipe.defaults import defaults_of
-from ftkit.recipe.dump import write_value
-from ftkit.recipe.parse import dump_recipe, parse_recipe
-from ftkit.recipe.schema import Method, Recipe
+from ftkit.recipe.dump import changed, dump_recipe
+from ftkit.recipe.parse import recipe_from_values
+from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run, create
-from ftkit.tasks.table import task_of
+from ftkit.tasks.table import task_of, task_rules
 from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes
 from ftkit.training.story import finish
@@ -72,7 +71,7 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def usual_rate(recipe: Recipe, method: Method, parameters: int) -> float:
+def usual_rate(recipe: Recipe, method: MethodSection, parameters: int) -> float:
     """Peak learning rate that a method usually takes: its default, larger for models that are narrower.
 
     Args:
@@ -80,7 +79,7 @@ def usual_rate(recipe: Recipe, method: Method, parameters: int) -> float:
         method: the recipe's, or another.
         parameters: of the base; 0 where its files do not tell, which leaves the default.
     """
-    rate = defaults_of(recipe.task, method.type, labels_as_text=recipe.data.labels_as_text)["training.learning_rate"]
+    rate = task_rules()[recipe.task].defaults_of(method.type, recipe.value)["training.learning_rate"]
     assert isinstance(rate, float), "a rate"
     # a head on frozen features has the width of its features, not of the model's body
     if method.trains == "head" or not parameters:
@@ -90,22 +89,22 @@ def usual_rate(recipe: Recipe, method: Method, parameters: int) -> float:
 
 def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, object]:
     full = FullMethod(type="full")
-    defaults = defaults_of(recipe.task, full.type, labels_as_text=recipe.data.labels_as_text)
-    changed: dict[str, object] = {"method": {"type": full.type}}
+    defaults = task_rules()[recipe.task].defaults_of(full.type, recipe.value)
+    found: dict[str, object] = {"method": {"type": full.type}}
     keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
-    changed |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
-    changed["training.learning_rate"] = usual_rate(recipe, full, parameters)
+    found |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
+    found["training.learning_rate"] = usual_rate(recipe, full, parameters)
     if recipe.method.trains == "head":
         # a head's epochs cost nothing, those of an encoder do; on few rows the usual three do not reach far
         batch, epochs = (defaults[f"training.{key}"] for key in ("per_device_train_batch_size", "num_train_epochs"))
         assert isinstance(batch, int), "rows"
         assert isinstance(epochs, int), "passes"
         enough = math.ceil(FEW_STEPS * batch / max(1, rows))
-        changed |= {
+        found |= {
             "training.per_device_train_batch_size": batch,
             "training.num_train_epochs": max(epochs, min(MANY_EPOCHS, enough)),
         }
-    return changed
+    return found
 
 
 def seconds_of_run(subject: Subject) -> float | None:
@@ -149,46 +148,13 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
 
 
 def changed_recipe(recipe: Recipe, changes: Mapping[str, object], *, output_dir: Path) -> Recipe:
-    """A recipe with some keys replaced; `method` replaces the whole section.
+    """A recipe with some keys replaced, read anew; `method` replaces the whole section.
 
     Raises:
         RecipeError: the result is no valid recipe.
     """
-    return parse_recipe(changed_text(recipe, changes, output_dir=output_dir), output_dir / "recipe.yaml").recipe
-
-
-def changed_text(recipe: Recipe, changes: Mapping[str, object], *, output_dir: Path | None = None) -> str:
-    """The same as YAML text."""
-    sections: dict[str, Any] = json.loads(recipe.model_dump_json())
-    text = dump_recipe(recipe)
-    values = dict(changes)
-    if output_dir is not None:
-        values["training.output_dir"] = str(output_dir)
-    lines = text.splitlines()
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        assert section in sections, f"no section {section}"
-        lines = _replace_section(lines, section, value) if not name else _replace(lines, section, name, value)
-    return "\n".join(lines) + "\n"
-
-
-def _section(lines: list[str], section: str) -> tuple[int, int]:
-    start = lines.index(f"{section}:")
-    end = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n].startswith(" ")), len(lines))
-    return start, end
-
-
-def _replace(lines: list[str], section: str, name: str, value: object) -> list[str]:
-    start, end = _section(lines, section)
-    written = f"  {name}: {write_value(value)}"
-    kept = [line for line in lines[start + 1 : end] if not line.lstrip("# ").startswith(f"{name}:")]
-    return [*lines[: start + 1], written, *kept, *lines[end:]]
-
-
-def _replace_section(lines: list[str], section: str, value: object) -> list[str]:
-    assert isinstance(value, dict), "a section is keys and values"
-    start, end = _section(lines, section)
-    return [*lines[: start + 1], *(f"  {name}: {write_value(one)}" for name, one in value.items()), "", *lines[end:]]
+    other = changed(recipe, {**changes, "training.output_dir": str(output_dir)})
+    return recipe_from_values({"task": other.task, **other.settings()}, output_dir / "recipe.yaml", tasks=task_rules())
 
 
 def _fresh(subject: Subject, recipe: Recipe) -> Run:

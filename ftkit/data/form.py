@@ -13,7 +13,7 @@ from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import value_of
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
 
 Record = tuple[str, ...]
 

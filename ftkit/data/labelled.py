@@ -27,11 +27,11 @@ from ftkit.data.repeats import without_repeats
 from ftkit.data.sources import find_sources
 from ftkit.data.split import limited, split_off
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.labelled import LabelledData
 
 
 def load_labelled(
-    spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None
+    spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None
 ) -> tuple[Splits, Columns]:
     """As `load_splits`, with the columns that were read, whether they were named or found."""
     sources, notes = find_sources(spec)
@@ -64,7 +64,7 @@ def load_labelled(
     return made, columns
 
 
-def _columns(source: Source, spec: DataSpec, notes: list[str]) -> Columns:
+def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:
     rows = _first_rows(source)
     if not rows:
         # every row is broken, or there is none: reading it to the end tells which
@@ -98,7 +98,9 @@ def _refuse_empty(gathered: Gathered) -> None:
     )
 
 
-def _read(source: Source, columns: Columns, spec: DataSpec, names: Sequence[str] | None, *, stated: bool) -> Gathered:
+def _read(
+    source: Source, columns: Columns, spec: LabelledData, names: Sequence[str] | None, *, stated: bool
+) -> Gathered:
     gathered = gather(source, columns, names=names, stated=stated)
     if spec.on_bad_row == "error" or not gathered.codes:
         refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
@@ -108,7 +110,7 @@ def _read(source: Source, columns: Columns, spec: DataSpec, names: Sequence[str]
 
 
 def _read_evaluation(
-    source: Source, columns: Columns, spec: DataSpec, names: Sequence[str], stated: bool, notes: list[str]
+    source: Source, columns: Columns, spec: LabelledData, names: Sequence[str], stated: bool, notes: list[str]
 ) -> Gathered | None:
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
     choose_columns(
@@ -163,7 +165,7 @@ def _split(gathered: Gathered, names: Sequence[str], columns: Columns) -> Split:
 
 
 def _with_validation(
-    train: Split, names: Sequence[str], spec: DataSpec, seed: int, notes: list[str]
+    train: Split, names: Sequence[str], spec: LabelledData, seed: int, notes: list[str]
 ) -> dict[str, Split]:
     try:
         division = split_off(train.keys, train.labels, size=spec.validation_size, seed=seed)
@@ -202,7 +204,7 @@ def _note_lost(split: Split, smaller: Split, names: Sequence[str], notes: list[s
         notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
 
 
-def made_up_labelled(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, str]:
+def made_up_labelled(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, str]:
     """A row of a text and its label with the columns that a recipe names; the second text of a pair is the sentence."""
     pair = {spec.text_pair_column: f"{sentence}."} if spec.text_pair_column else {}
     return {spec.text_column or "text": text, **pair, spec.label_column or "label": label}

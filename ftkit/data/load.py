@@ -19,7 +19,7 @@ from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
 from ftkit.data.split import limited, with_validation
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
 
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
@@ -44,9 +44,9 @@ def read_splits(
             continue
         found = _read(sources[name], forms[name], spec, notes)
         skipped.extend(skipped_rows(found.source, found.bad))
-        if name == "train" and spec.document_separator is not None and found.num_rows == 1:
+        if name == "train" and spec.separator() is not None and found.num_rows == 1:
             notes.append(
-                f"warning: data.document_separator, {spec.document_separator!r}, occurs nowhere between texts of "
+                f"warning: data.document_separator, {spec.separator()!r}, occurs nowhere between texts of "
                 f"{found.source.name}: it is one document"
             )
         if found.num_rows:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from ftkit.data.columns.names import absent
 from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
-from ftkit.recipe.generative_rules import LEARN
+from ftkit.recipe.generative import LEARN
 
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _BRACES = "a brace that stands for itself is written twice: {{ or }}"

@@ -16,7 +16,7 @@ from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
 
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 _SPLITS = ("train", "validation", "test")
@@ -51,7 +51,7 @@ def file_source(
     classes = class_names(path) if file_format(path) in ("parquet", "arrow") else {}
     read: Callable[[Path], Iterator[Row | BadRow]]
     if documents and file_format(path) == "text":
-        read = partial(iter_documents, encoding=spec.encoding, separator=spec.document_separator)
+        read = partial(iter_documents, encoding=spec.encoding, separator=spec.separator())
     else:
         read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
     if not further:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ftkit.data.dataset import Split, booleans, strings
 from ftkit.data.duplicates import mix
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, lea
 from ftkit.encoders.scores import BestWeights, HeadProbe, predict_logits, score
 from ftkit.errors import UserError
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
-from ftkit.recipe.schema import TrainingSpec
+from ftkit.recipe.training_section import TrainingSpec
 
 SMALL_STEP = 50_000_000
 """Multiplications a step below which one thread is faster."""
@@ -41,6 +41,7 @@ def fit_head(
     *,
     spec: TrainingSpec,
     class_weights: torch.Tensor | None,
+    label_smoothing: float = 0.0,
     device: torch.device,
     record: Callable[[Mapping[str, Any]], None],
     probe: HeadProbe | None = None,
@@ -55,6 +56,7 @@ def fit_head(
         validation: rows that decide which weights are best.
         spec: the recipe's training section.
         class_weights: (K,) or None.
+        label_smoothing: share of the target's probability spread over all labels.
         device: where head and batches live.
         record: called with one line of history after each evaluation.
         probe: is scored before the first step and at each evaluation; has no say in which weights are kept.
@@ -64,7 +66,8 @@ def fit_head(
         UserError: the loss or a gradient is not finite.
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
-        fitting = _Fitting(head, spec, num_rows=len(train), class_weights=class_weights, device=device, probe=probe)
+        loss = _Loss(None if class_weights is None else class_weights.to(device), label_smoothing)
+        fitting = _Fitting(head, spec, num_rows=len(train), loss=loss, device=device, probe=probe)
         if probe is not None:
             record(fitting.look_on(validation))
         for vectors, labels in fitting.batches(train):
@@ -73,6 +76,13 @@ def fit_head(
             if fitting.evaluation_is_due:
                 record(fitting.evaluate(validation))
         return fitting.settle()
+
+
+class _Loss(NamedTuple):
+    """What the loss of a head counts besides its targets."""
+
+    class_weights: torch.Tensor | None
+    label_smoothing: float
 
 
 class _Fitting:
@@ -84,7 +94,7 @@ class _Fitting:
         spec: TrainingSpec,
         *,
         num_rows: int,
-        class_weights: torch.Tensor | None,
+        loss: _Loss,
         device: torch.device,
         probe: HeadProbe | None,
     ) -> None:
@@ -92,7 +102,7 @@ class _Fitting:
         self.spec = spec
         self.device = device
         self.plan = _Plan.of(spec, num_rows=num_rows)
-        self.class_weights = None if class_weights is None else class_weights.to(device)
+        self.loss = loss
         self.parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
         # a linear head carries its penalties in its loss
         self.decay = 0.0 if isinstance(head, LinearHead) or spec.weight_decay == "auto" else spec.weight_decay
@@ -131,8 +141,8 @@ class _Fitting:
         losses = losses_of_candidates(
             self.head(vectors.to(self.device)),
             labels.to(self.device),
-            class_weights=self.class_weights,
-            label_smoothing=self.spec.label_smoothing_factor,
+            class_weights=self.loss.class_weights,
+            label_smoothing=self.loss.label_smoothing,
         )
         self.optimizer.zero_gradients()
         torch.autograd.backward(losses.sum() + self.head.penalty())

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from ftkit.errors import UserError
-from ftkit.recipe.schema import TrainingSpec
+from ftkit.recipe.training_section import TrainingSpec
 
 
 def count_steps(spec: TrainingSpec, *, num_rows: int) -> int:

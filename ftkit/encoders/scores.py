@@ -14,7 +14,7 @@ from torch import nn
 from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.heads import Head
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
-from ftkit.recipe.schema import TrainingSpec
+from ftkit.recipe.training_section import TrainingSpec
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeLog, ProbeRows
 

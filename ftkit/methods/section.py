@@ -51,7 +51,7 @@ class Section(BaseModel):
             at = len(order)
             for key in vars(section).get("__annotations__", ()):
                 if key in cls.model_fields and key not in order:
-                    at = order.index(anchor) + 1 if (anchor := section.follows.get(key)) else at
+                    at = order.index(anchor) + 1 if (anchor := vars(section).get("follows", {}).get(key)) else at
                     order.insert(at, key)
                     at += 1
         cls.__pydantic_fields__ = {key: cls.model_fields[key] for key in order}

@@ -1,4 +1,4 @@
-"""Names of the metrics, light enough for whatever reads a recipe; how each is computed stands in the file of its kind."""
+"""Names of the metrics, light enough for whatever reads a recipe; each is computed in the file of its kind."""
 
 from __future__ import annotations
 

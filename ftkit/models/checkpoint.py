@@ -233,8 +233,8 @@ def locate(spec: ModelSpec) -> Checkpoint:
     Raises:
         UserError: there is no such checkpoint, or it has no safetensors weights.
     """
-    if spec.gguf_file is not None:
-        return _locate_gguf(spec, spec.gguf_file)
+    if (gguf := spec.gguf()) is not None:
+        return _locate_gguf(spec, gguf)
     if spec.name_or_path == SMOLLM2_NAME:
         return _converted(SMOLLM2_NAME, *smollm2_folder())
     resolved = resolve_builtin(spec.name_or_path)

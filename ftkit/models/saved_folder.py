@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
@@ -13,9 +13,6 @@ from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.runs.run import Run, is_run
 from ftkit.storage import write_json
-
-if TYPE_CHECKING:
-    from ftkit.recipe.schema import Recipe
 
 Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]
 
@@ -46,15 +43,6 @@ def model_folder(path: Path) -> Path:
     if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
     return folder
-
-
-def recipe_of(path: Path) -> Recipe | None:
-    """The recipe of a run; None for a model folder."""
-    if not is_run(path):
-        return None
-    from ftkit.recipe.parse import load_recipe
-
-    return load_recipe(Run(path).recipe_file, check_files=False).recipe
 
 
 def language_model_folder(path: Path) -> Path:

@@ -74,3 +74,11 @@ class DataSpec(Section):
     def separator(self) -> str | None:
         """What stands between the documents of a text file; None where such a file is one."""
         return None
+
+    def columns_of_texts(self) -> tuple[str | None, str | None]:
+        """Column of the text, and of a second one where there are pairs."""
+        return self.text_column, None
+
+    def column_of_prompts(self) -> str | None:
+        """Column of a file of prompts that is read where it is there."""
+        return self.text_column

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from ftkit.methods.section import Section
 from ftkit.methods.table import METHODS
@@ -14,26 +13,22 @@ from ftkit.recipe.yaml.scalars import write_value
 def dump_recipe(recipe: Recipe, *, comments: Sequence[str] = (), without: Collection[str] = ()) -> str:
     """YAML text that `read_recipe` reads back to an equal recipe.
 
-    Keys that the task does not read are left out. Where max_steps is set, num_train_epochs decides nothing and is left
-    out as a comment.
+    Where max_steps is set, num_train_epochs decides nothing and is left out as a comment.
 
     Args:
         recipe: of any task.
-        comments: lines at its head.
+        comments: lines at the head.
         without: dotted keys that are left out.
     """
     lines = [*(f"# {line}" for line in comments), f"task: {recipe.task}"]
-    for name, values in recipe.sections().items():
-        lines += ["", f"{name}:", *_lines({key: one for key, one in values.items() if f"{name}.{key}" not in without})]
+    for section, values in recipe.settings().items():
+        lines += ["", f"{section}:"]
+        for key, value in values.items():
+            if key == "max_steps" and value is not None:
+                lines.append("  # num_train_epochs: not used, max_steps decides")
+            if f"{section}.{key}" not in without:
+                lines.append(f"  {key}: {write_value(value)}")
     return "\n".join(lines) + "\n"
-
-
-def _lines(values: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in values.items():
-        if key == "num_train_epochs" and values.get("max_steps") is not None:
-            yield "  # num_train_epochs: not used, max_steps decides"
-        else:
-            yield f"  {key}: {write_value(value)}"
 
 
 def changed(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:

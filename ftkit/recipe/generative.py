@@ -38,10 +38,6 @@ class GenerativeData(DataSpec):
     a language model learns everything without it, an encoder reads what stands before it. `ftkit generate` sends the
     same text up to <learn>."""
 
-    def lies_end_to_end(self) -> bool | Literal["auto"]:
-        """Whether examples may share a row; `auto` where the model's outputs stay as they are."""
-        return False
-
 
 class GenerativeTraining(TrainingSpec):
     """How it is trained: names as in transformers.TrainingArguments."""
@@ -50,6 +46,10 @@ class GenerativeTraining(TrainingSpec):
 
     max_tokens_per_batch: int | None = Field(default=None, ge=16)
     """Tokens a step on each device instead of examples: as many examples as fit."""
+
+    def token_budget(self) -> int | None:
+        """Tokens a step on each device."""
+        return self.max_tokens_per_batch
 
 
 class GenerationSpec(Section):

@@ -31,6 +31,10 @@ class LabelledData(DataSpec):
         """Whether labels are learnt."""
         return True
 
+    def columns_of_texts(self) -> tuple[str | None, str | None]:
+        """Column of the text, and of a second one where there are pairs."""
+        return self.text_column, self.text_pair_column
+
 
 class LabelledEvaluation(EvaluationSpec):
     """What is measured at the end, on validation and test."""
@@ -46,6 +50,17 @@ class LabelledRecipe(Recipe):
 
     data: LabelledData
     evaluation: LabelledEvaluation
+
+    def labels_named(self) -> list[str]:
+        """Labels that examples have, as far as the recipe speaks of them, two at least; none where none are learnt."""
+        weights, positive = self.training.weighs_classes(), self.evaluation.positive_label
+        if not self.data.has_labels():
+            return []
+        if self.data.label_names:
+            return [str(name) for name in self.data.label_names]
+        if isinstance(weights, dict) and len(weights) > 1:
+            return list(weights)
+        return ["other" if positive is not None else "first", "second" if positive is None else str(positive)]
 
 
 def columns_of_labels(facts: Facts[LabelledRecipe]) -> Iterator[Finding]:

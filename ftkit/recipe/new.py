@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.recipe.dump import write_value
 from ftkit.recipe.nearest import nearest
+from ftkit.recipe.yaml.scalars import write_value
 
 STARTING_POINTS = Path(__file__).parent / "starting_points"
 COMMENT_COLUMN = 44

@@ -76,7 +76,7 @@ def parse_recipe(
     return LoadedRecipe(recipe, _sources(reading), path, text)
 
 
-def recipe_of(values: Mapping[str, Any], path: Path, *, tasks: Tasks) -> Recipe:
+def recipe_from_values(values: Mapping[str, Any], path: Path, *, tasks: Tasks) -> Recipe:
     """As `parse_recipe`, of values by section and key instead of a text."""
     place = Place(0, 1, 1)
     reading = Reading(path, node_of(dict(values), place), tasks, next(iter(tasks.values())), next(iter(METHODS)))
@@ -121,7 +121,8 @@ def _validate(reading: Reading) -> Recipe | None:
             except ValidationError as error:
                 errors += [(name, one) for one in error.errors(include_url=False)]
         if not errors:
-            return task.recipe(task=task.name, **sections)
+            recipe: Recipe = task.recipe(task=task.name, **sections)
+            return recipe
         fields = {name: task.fields(name, method) for name in task.sections}
         for key, flaw in describe_errors(errors, reading.root, fields):
             if key not in reading.silent:

@@ -86,10 +86,14 @@ class Recipe(Section):
         section, _, name = dotted.rpartition(".")
         return getattr(getattr(self, section), name)
 
-    def sections(self) -> dict[str, dict[str, Any]]:
-        """Section -> key -> value, of the keys that the task reads."""
+    def labels_named(self) -> list[str]:
+        """Labels that examples have, as far as the recipe speaks of them, two at least; none where none are learnt."""
+        return []
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Section -> key -> value, of the keys that decide something: read by the task and overruled by none."""
+        unread = self.unread if self.training.max_steps is None else self.unread | {"training.num_train_epochs"}
         return {
-            name: {key: value for key, value in below.items() if f"{name}.{key}" not in self.unread}
-            for name, below in self.model_dump().items()
-            if name != "task"
+            name: {key: value for key, value in below.items() if f"{name}.{key}" not in unread}
+            for name, below in self.model_dump(exclude={"task"}).items()
         }

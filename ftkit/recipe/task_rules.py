@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic.fields import FieldInfo
 
@@ -65,9 +65,8 @@ class TaskRules(Generic[R]):
         """The class of a section; that of `method` depends on its type."""
         if name == "method":
             return METHODS[method]
-        found: type[Section] | None = self.recipe.model_fields[name].annotation
-        assert found is not None, "a section is a class"
-        return found
+        found: Any = self.recipe.model_fields[name].annotation
+        return cast("type[Section]", found)
 
     def fields(self, name: str, method: str) -> dict[str, FieldInfo]:
         """The keys of a section that the task reads (empty name: of the recipe itself); none of a section it lacks."""

@@ -107,3 +107,15 @@ class TrainingSpec(Section):
 
     extra: dict[str, Any] = Field(default_factory=dict)
     """Any other field of transformers.TrainingArguments (`full` and `lora`)."""
+
+    def rows_scored_at_once(self) -> int | None:
+        """Examples a batch when evaluating; None where such a batch is counted otherwise."""
+        return None
+
+    def token_budget(self) -> int | None:
+        """Tokens a step on each device; None where examples are counted."""
+        return None
+
+    def weighs_classes(self) -> str | dict[str, float]:
+        """How the loss weighs classes; `none` where there are none, or all count the same."""
+        return "none"

@@ -270,7 +270,7 @@ def _signed(value: float) -> str:
 
 
 def _value(value: Any) -> str:
-    from ftkit.recipe.dump import write_value
+    from ftkit.recipe.yaml.scalars import write_value
 
     text = write_value(value)
     # the end of a path tells more than its middle

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftkit.recipe.parse import LoadedRecipe, parse_recipe
+from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Tasks
 from ftkit.recipe.yaml.text import read_recipe_text
+from ftkit.runs.run import Run, is_run
 
 if TYPE_CHECKING:
     from ftkit.tasks.task import Task
@@ -60,3 +62,8 @@ def read_recipe(
     """
     text = read_recipe_text(path) if text is None else text
     return parse_recipe(text, path, overrides, tasks=task_rules(), check_files=check_files)
+
+
+def recipe_of_run(path: Path) -> Recipe | None:
+    """The recipe of a run, as it was resolved; None for a folder that is none."""
+    return read_recipe(Run(path).recipe_file, check_files=False).recipe if is_run(path) else None

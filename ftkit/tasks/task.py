@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ftkit.training.way import Trainable
+from ftkit.training.way import OwnData, OwnRecipe, Trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ftkit.diagnosis.measurements import Unit
     from ftkit.evaluation.subject import Gathered, Subject
     from ftkit.recipe.new import NewRecipe
-    from ftkit.recipe.schema import DataSpec, Recipe
     from ftkit.report.card import CardFacts, Prompt
     from ftkit.report.check import DataCheck
 
@@ -70,7 +69,7 @@ class Task(Trainable, Protocol):
     losses_alone: Mapping[str, object]
     """Recipe keys that keep a training from measuring more than losses, and their values."""
 
-    def made_up_row(self, spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+    def made_up_row(self, spec: OwnData, *, sentence: str, text: str, label: str) -> dict[str, Any]:
         """A row that the data of a recipe could have, where the data set itself is not here.
 
         Args:
@@ -80,7 +79,7 @@ class Task(Trainable, Protocol):
             label: where examples have one; else empty.
         """
 
-    def check_data(self, recipe: Recipe) -> DataCheck:
+    def check_data(self, recipe: OwnRecipe) -> DataCheck:
         """Read the data of a recipe, audit it and plan the run; no weight is read.
 
         Raises:
@@ -132,7 +131,7 @@ class Task(Trainable, Protocol):
             UserError: there is no model that can be loaded.
         """
 
-    def card_facts(self, recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
+    def card_facts(self, recipe: OwnRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
         """What is special of the card of a run.
 
         Args:

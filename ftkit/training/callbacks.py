@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ftkit.errors import RunError, UserError
-from ftkit.recipe.schema import TEXT_METRICS
+from ftkit.metrics.names import TEXT_METRICS
 from ftkit.runs.run import Run
 
 HISTORY_NAMES = {

@@ -38,8 +38,8 @@ def exhaustion_told(recipe: Recipe) -> Iterator[None]:
             raise
         asked = bytes_asked_for(error)
         wanted = "" if asked is None else f": {gibibytes(asked)} were asked for"
-        smaller = max(1, recipe.training.per_device_eval_batch_size // 2)
-        first = f"set training.per_device_eval_batch_size: {smaller}, " if recipe.task == "classification" else ""
+        rows = recipe.training.rows_scored_at_once()
+        first = f"set training.per_device_eval_batch_size: {max(1, rows // 2)}, " if rows is not None else ""
         raise RunError(
             f"memory ran out while a model was loaded, run over data or saved{wanted}",
             fix=f"{first}lower data.max_length, or take a smaller model",

@@ -14,7 +14,7 @@ from ftkit.interruption import Interrupted
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import stay_offline_unless_remote
 from ftkit.progress import Reporter
-from ftkit.recipe.parse import dump_recipe
+from ftkit.recipe.dump import dump_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.environment import hardware, versions

@@ -14,7 +14,8 @@ import torch
 from ftkit.inputs.examples import Examples
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.parameters import ParameterCount, count_parameters
-from ftkit.recipe.schema import Recipe, TrainingSpec
+from ftkit.recipe.schema import Recipe
+from ftkit.recipe.training_section import TrainingSpec
 from ftkit.training.arguments import mixes_bfloat16
 from ftkit.training.sampling import TokenBudgetBatches
 
@@ -115,9 +116,9 @@ def make_plan(
 def tokens_of_a_step(training: TrainingSpec, examples: Examples) -> list[int]:
     """Tokens that go through a model at once, in the worst batch, on each side of the examples."""
     lengths = examples.lengths.reshape(len(examples), -1)
-    if training.max_tokens_per_batch is not None:
-        first = round(training.max_tokens_per_batch * float(lengths[:, 0].sum() / lengths.sum()))
-        return [first, training.max_tokens_per_batch - first][: lengths.shape[1]]
+    if (budget := training.token_budget()) is not None:
+        first = round(budget * float(lengths[:, 0].sum() / lengths.sum()))
+        return [first, budget - first][: lengths.shape[1]]
     size = min(len(lengths), training.per_device_train_batch_size)
     if examples.packed:
         return [int(np.sort(lengths.sum(axis=1))[-size:].sum())]
@@ -126,9 +127,8 @@ def tokens_of_a_step(training: TrainingSpec, examples: Examples) -> list[int]:
 
 def count_batches(training: TrainingSpec, examples: Examples) -> int:
     """Batches of an epoch, as the trainer will make them."""
-    if training.max_tokens_per_batch is None:
+    if (budget := training.token_budget()) is None:
         return math.ceil(len(examples) / training.per_device_train_batch_size)
-    budget = training.max_tokens_per_batch
     return len(TokenBudgetBatches(examples.lengths, max_tokens=budget, seed=training.seed, padded=not examples.packed))
 
 

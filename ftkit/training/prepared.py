@@ -17,6 +17,7 @@ from ftkit.models.parameters import count_parameters
 from ftkit.models.placement import DTYPES, Placement, choose_device, place
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.progress import Reporter
+from ftkit.recipe.generative import GenerativeRecipe
 from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16
 from ftkit.training.way import Data, Kept, Prepared, Scoring
@@ -26,7 +27,7 @@ SDPA = "sdpa"
 
 
 def prepare_to_write(
-    recipe: Recipe,
+    recipe: GenerativeRecipe,
     checkpoint: Checkpoint,
     data: Data[Any],
     load: Callable[..., Any],

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
-from ftkit.recipe.dump import write_value
-from ftkit.recipe.keys import nearest
-from ftkit.recipe.parse import dump_recipe, load_recipe
+from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
+from ftkit.recipe.yaml.scalars import write_value
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.environment import versions
 from ftkit.runs.run import Run
@@ -37,15 +37,9 @@ class Change(NamedTuple):
     now: str
 
 
-def recipe_changes(run: Run, recipe: Recipe) -> list[Change]:
-    """Keys whose values differ from those the run was started with.
-
-    Raises:
-        UserError: the run's own recipe cannot be read any more.
-    """
-    if not run.recipe_file.exists():
-        return []  # killed while the run was made: nothing has been done in it
-    before = dict(_leaves(load_recipe(run.recipe_file).recipe.model_dump()))
+def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Change]:
+    """Keys whose values differ from those that a run was started with."""
+    before = dict(_leaves(started_with.model_dump()))
     now = dict(_leaves(recipe.model_dump()))
     fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return [
@@ -122,7 +116,14 @@ def version_notes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 
 
 def go_on(
-    run: Run, recipe: Recipe, task: Trainable, *, asked: Path | None, allowed: Sequence[str], reporter: Reporter
+    run: Run,
+    recipe: Recipe,
+    task: Trainable,
+    *,
+    started_with: Recipe | None,
+    asked: Path | None,
+    allowed: Sequence[str],
+    reporter: Reporter,
 ) -> Opened | None:
     """Open a run again, where nothing but what is allowed has changed.
 
@@ -130,6 +131,7 @@ def go_on(
         run: that was begun before.
         recipe: of today.
         task: of the recipe.
+        started_with: the run's own recipe; None for a run that was killed while it was made: nothing is done in it.
         asked: the checkpoint to go on from, where one is named.
         allowed: fields that may have changed.
         reporter: hears of changes.
@@ -141,7 +143,7 @@ def go_on(
         UserError: it cannot be gone on with.
     """
     refuse_unknown_fields(recipe, allowed)
-    changes = recipe_changes(run, recipe)
+    changes = [] if started_with is None else recipe_changes(started_with, recipe)
     refuse_changes(run, changes, allowed=allowed)
     if run.manifest()["state"] == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")

@@ -192,7 +192,7 @@ def make_trainer(
         args=args,
         examples=data.examples["train"],
         scoring=scoring,
-        max_tokens=training.max_tokens_per_batch,
+        max_tokens=training.token_budget(),
         compute_loss_func=loss,
         processing_class=processor,
         callbacks=watching,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from ftkit.metrics.scores import Scores
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
-    from ftkit.recipe.schema import DataSpec, Recipe
     from ftkit.runs.checkpoints import SealedCheckpoint
     from ftkit.runs.run import Run
 
 Made = TypeVar("Made")
+OwnRecipe: TypeAlias = Any
+"""A recipe of the task that is asked: whoever asks has read it as one."""
+OwnData: TypeAlias = Any
+"""The data section of such a recipe."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,21 @@ class Scoring(Protocol):
 class Way(Protocol):
     """How a model is trained: what differs between tasks, and between methods of a task."""
 
-    def prepare(self, recipe: Recipe, checkpoint: Checkpoint, data: Data[Any], *, reporter: Reporter) -> Prepared[Any]:
+    def prepare(
+        self, recipe: OwnRecipe, checkpoint: Checkpoint, data: Data[Any], *, reporter: Reporter
+    ) -> Prepared[Any]:
         """Load the base and attach what is trained. Draws from torch's global generator.
 
         Raises:
             UserError: the checkpoint does not fit.
         """
 
-    def scoring(self, recipe: Recipe, prepared: Prepared[Any], *, reporter: Reporter) -> Scoring:
+    def scoring(self, recipe: OwnRecipe, prepared: Prepared[Any], *, reporter: Reporter) -> Scoring:
         """How every model of the run is scored."""
 
     def fit(
         self,
-        recipe: Recipe,
+        recipe: OwnRecipe,
         run: Run,
         prepared: Prepared[Any],
         scoring: Any,
@@ -120,17 +125,19 @@ class Way(Protocol):
             Interrupted: the process was asked to stop.
         """
 
-    def save(self, recipe: Recipe, checkpoint: Checkpoint, prepared: Prepared[Any], scoring: Any, folder: Path) -> None:
+    def save(
+        self, recipe: OwnRecipe, checkpoint: Checkpoint, prepared: Prepared[Any], scoring: Any, folder: Path
+    ) -> None:
         """Fill an empty folder with a standard model."""
 
-    def score_kept(self, recipe: Recipe, folder: Path, scoring: Any, *, reporter: Reporter) -> Kept:
+    def score_kept(self, recipe: OwnRecipe, folder: Path, scoring: Any, *, reporter: Reporter) -> Kept:
         """Score a model as it lies in the run, so that what is measured is what was saved."""
 
 
 class Trainable(Protocol):
     """What a task is asked in the story of a run."""
 
-    def load_splits(self, spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    def load_splits(self, spec: OwnData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
         """Read, check and split the data of a recipe.
 
         Args:
@@ -145,7 +152,7 @@ class Trainable(Protocol):
             UserError: anything about the data that a person can mend, with `file:line` where it has a place.
         """
 
-    def rehearse(self, recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+    def rehearse(self, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
         """Refuse, before a run directory is made, what would fail later.
 
         Raises:
@@ -155,14 +162,16 @@ class Trainable(Protocol):
     def way_of(self, method: MethodSection) -> Way:
         """How models are trained by a method."""
 
-    def make_examples(self, recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Any]:
+    def make_examples(
+        self, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+    ) -> Data[Any]:
         """What a model is given of every split; says what was cut and left out.
 
         Raises:
             UserError: nothing is left to learn.
         """
 
-    def metrics_of(self, recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:
+    def metrics_of(self, recipe: OwnRecipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:
         """Metrics of what a model gave a split, each with its interval."""
 
     def prediction_rows(

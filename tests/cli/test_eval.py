@@ -9,8 +9,8 @@ import pytest
 from ftkit.cli.eval import checks_named
 from ftkit.diagnosis.verdict import CHECKS
 from ftkit.errors import UserError
-from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
+from ftkit.tasks.table import read_recipe
 
 MORE_ROWS = """\
 task: classification
@@ -75,7 +75,7 @@ def test_the_advised_recipe_can_be_read_and_says_why(ftkit, trained, workplace):
     text = (workplace / "better.yaml").read_text()
     assert "# With the advice of ftkit eval:" in text
     assert "#   data.drop_duplicates: True (leaves the" in text
-    assert load_recipe(workplace / "better.yaml").recipe.data.drop_duplicates
+    assert read_recipe(workplace / "better.yaml").recipe.data.drop_duplicates
 
 
 def test_a_model_alone_is_judged_with_a_recipe_and_says_what_cannot_be_known(ftkit, trained):

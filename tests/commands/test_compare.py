@@ -14,11 +14,12 @@ from ftkit.commands.compare import compare
 from ftkit.commands.matching import judged
 from ftkit.errors import UserError
 from ftkit.metrics import paired
-from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.dump import dump_recipe
 from ftkit.report.comparison import comparison_lines
 from ftkit.report.tables import LINE_WIDTH
 from ftkit.runs import run as runs
 from ftkit.storage import write_json
+from ftkit.tasks.table import read_recipe
 
 METHODS = {"classification": "frozen", "causal_lm": "lora", "seq2seq": "lora"}
 
@@ -32,7 +33,7 @@ def make_run(
         f"task: {task}\nmodel:\n  name_or_path: builtin:tiny-bert\nmethod:\n  type: {METHODS[task]}\n"
         "data:\n  train_file: rows.jsonl\n"
     )
-    recipe = parse_recipe(text, path.parent / "recipe.yaml", changes, check_files=False).recipe
+    recipe = read_recipe(path.parent / "recipe.yaml", changes, text=text, check_files=False).recipe
     manifest = {
         "label_names": list(labels) if task == "classification" else [],
         "hashes": {"data": {"train": "train", split: data}, "tokenizer": tokenizer},

@@ -11,8 +11,8 @@ import pytest
 from ftkit.commands import train as workflows
 from ftkit.commands.eval import advised_recipe, evaluate
 from ftkit.diagnosis.report import Report
-from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
+from ftkit.tasks.table import read_recipe
 from ftkit.training.probes import read_probes
 
 COUNTS = [f"{a} and {b} and then {c}" for a in ("one", "two", "six") for b in ("ten", "four", "nine", "two") for c in
@@ -93,7 +93,7 @@ def test_the_report_says_the_same_as_its_file(case):
 def test_the_advice_makes_a_valid_recipe(case, tmp_path):
     _, run, report = case
     (tmp_path / "better.yaml").write_text(advised_recipe(run.path, report))
-    advised = load_recipe(tmp_path / "better.yaml").recipe
+    advised = read_recipe(tmp_path / "better.yaml").recipe
     for change in report.verdict.changes:
         if change.key.startswith("training.") and change.value is not None:
             assert getattr(advised.training, change.key.removeprefix("training.")) == change.value

@@ -1,4 +1,4 @@
-"""New recipes: filled in from a data file, read by load_recipe, and the recipes of the repository are such."""
+"""New recipes: filled in from a data file, read by read_recipe, and the recipes of the repository are such."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import STARTING_POINTS, fill, starting_point, starting_points
-from ftkit.recipe.parse import load_recipe, parse_recipe
+from ftkit.tasks.table import read_recipe
 from tests.commands.new_recipes import run, write_rows
 
 REPOSITORY = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_a_recipe_for_a_csv_names_its_columns_and_says_what_was_assumed(tmp_path
     (tmp_path / "recipes").mkdir()
     out = tmp_path / "recipes" / "classify.yaml"
     said = run(out, "--data", data, "--model", "builtin:minilm")
-    recipe = load_recipe(out).recipe
+    recipe = read_recipe(out).recipe
     assert recipe.data.train_file == str(data)
     assert (recipe.data.text_column, recipe.data.label_column) == ("review", "stars")
     assert recipe.data.validation_size == 0.1
@@ -52,7 +52,7 @@ def test_validation_and_test_files_beside_the_training_file_are_used(tmp_path: P
     for name in ("train", "dev", "test"):
         write_rows(tmp_path / f"{name}.csv", reviews(20))
     run(tmp_path / "r.yaml", "--data", tmp_path)
-    data = load_recipe(tmp_path / "r.yaml").recipe.data
+    data = read_recipe(tmp_path / "r.yaml").recipe.data
     assert data.validation_file == str(tmp_path / "dev.csv")
     assert data.test_file == str(tmp_path / "test.csv")
 
@@ -76,14 +76,14 @@ def test_columns_that_are_not_obvious_are_asked_for_and_can_be_named(tmp_path: P
     with pytest.raises(UserError, match=r"no column 'd' \(--text-column\)"):
         run(tmp_path / "r.yaml", "--data", data, "--text-column", "d")
     run(tmp_path / "r.yaml", "--data", data, "--text-column", "a", "--text-pair-column", "b")
-    spec = load_recipe(tmp_path / "r.yaml").recipe.data
+    spec = read_recipe(tmp_path / "r.yaml").recipe.data
     assert (spec.text_column, spec.text_pair_column, spec.label_column) == ("a", "b", "c")
 
 
 def test_a_pair_column_comes_into_any_starting_point(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "a.csv", ["a,b,c", *(f"one text {n},other text {n},{n % 2}" for n in range(20))])
     run(tmp_path / "r.yaml", "--data", data, "--text-column", "a", "--text-pair-column", "b", "--from", "classify-lora")
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.text_pair_column == "b"
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.text_pair_column == "b"
 
 
 def test_an_existing_file_is_kept_unless_overwrite_is_said(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_unknown_starting_point_names_the_nearest(tmp_path: Path) -> None:
 def test_each_starting_point_is_a_commented_recipe(tmp_path: Path, name: str) -> None:
     text = (STARTING_POINTS / f"{name}.yaml").read_text("utf-8")
     assert text.startswith(SCHEMA_COMMENT)
-    parse_recipe(text, tmp_path / "r.yaml", check_files=False)
+    read_recipe(tmp_path / "r.yaml", text=text, check_files=False)
     for line in text.splitlines():
         assert line in ("", "#") or line.endswith(":") or "# " in line, f"no comment: {line}"
         assert len(line) <= 120
@@ -127,7 +127,7 @@ def test_each_line_that_is_commented_out_is_a_recipe_when_brought_in(tmp_path: P
         if line.startswith("  # ") and ": " in line:
             brought = [*lines[:index], "  " + line.removeprefix("  # "), *lines[index + 1 :]]
             brought = settle(brought, line.split()[1].removesuffix(":"))
-            parse_recipe("\n".join(brought), tmp_path / "r.yaml", check_files=False)
+            read_recipe(tmp_path / "r.yaml", text="\n".join(brought), check_files=False)
 
 
 def settle(lines: list[str], key: str) -> list[str]:
@@ -164,7 +164,7 @@ def test_the_recipes_of_the_repository_are_what_ftkit_new_writes(tmp_path: Path)
     assert found.keys() == made.keys()
     for name, text in made.items():
         assert found[name] == text, f"ftkit new recipes/{name}.yaml --from {name} --data recipes/data/... --overwrite"
-        assert load_recipe(folder / f"{name}.yaml").recipe
+        assert read_recipe(folder / f"{name}.yaml").recipe
 
 
 def test_a_file_without_a_readable_row_is_answered_with_its_first_problem(tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_an_encoding_is_read_with_and_written_into_the_recipe(tmp_path: Path) ->
     with pytest.raises(UserError, match="cp1252"):
         run(tmp_path / "r.yaml", "--data", data)
     run(tmp_path / "r.yaml", "--data", data, "--encoding", "cp1252")
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.encoding == "cp1252"
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.encoding == "cp1252"

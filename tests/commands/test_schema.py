@@ -11,19 +11,18 @@ import pytest
 
 from ftkit.commands.schema import SCHEMA_NAME, json_schema, schema_text
 from ftkit.errors import RecipeError
-from ftkit.recipe.keys import all_keys
-from ftkit.recipe.parse import parse_recipe
 from ftkit.recipe.yaml.nodes import Place, compose, plain_value
+from ftkit.tasks.table import read_recipe, task_rules
 from tests.recipe.broken_recipes import VALID, broken_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
-SCHEMA = json_schema()
+SCHEMA, TASKS = json_schema(), task_rules()
 TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
 KNOWN = {
     "$schema", "$defs", "$ref", "title", "description", "default", "type", "enum", "const", "anyOf", "oneOf", "items",
-    "properties", "required", "additionalProperties", "pattern", "minimum", "maximum", "exclusiveMinimum",
-    "exclusiveMaximum", "minLength", "maxLength", "minItems",
+    "properties", "patternProperties", "required", "additionalProperties", "pattern", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems",
 }  # fmt: skip
 
 
@@ -70,15 +69,21 @@ def fits_inside(schema: dict[str, Any], value: Any) -> bool:
         return all(accepts(schema.get("items", True), item) for item in value)
     if not isinstance(value, dict):
         return True
-    fields, others = schema.get("properties", {}), schema.get("additionalProperties", True)
     return set(schema.get("required", ())) <= set(value) and all(
-        accepts(fields.get(key, others), item) for key, item in value.items()
+        accepts(part, item) for key, item in value.items() for part in parts_for(schema, key)
     )
+
+
+def parts_for(schema: dict[str, Any], key: str) -> list[Any]:
+    """The schemas that the value of a key has to fit."""
+    named = [schema["properties"][key]] if key in schema.get("properties", {}) else []
+    named += [part for pattern, part in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
+    return named or [schema.get("additionalProperties", True)]
 
 
 def is_read(text: str) -> bool:
     try:
-        parse_recipe(text, Path("my.yaml"), check_files=False)
+        read_recipe(Path("my.yaml"), text=text, check_files=False)
     except RecipeError:
         return False
     return True
@@ -136,14 +141,46 @@ def test_schema_and_reader_agree(text: str, good: bool) -> None:
 
 
 def test_every_key_has_a_title_and_a_description() -> None:
-    seen = set()
     for definition in SCHEMA["$defs"].values():
         assert definition["description"]
         for key, field in definition["properties"].items():
             assert field["title"], key
             assert len(field["description"]) > 10, key
-            seen.add(key)
-    assert seen == set(all_keys())
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_task_is_offered_its_own_keys_and_methods_and_no_others(task: str) -> None:
+    rules = TASKS[task]
+    offered = {name.partition(".")[2]: part for name, part in SCHEMA["$defs"].items() if name.startswith(f"{task}.")}
+    assert set(offered) == {*rules.sections, *rules.methods} - {"method"}
+    for name, part in offered.items():
+        section, method = ("method", name) if name in rules.methods else (name, rules.default_method)
+        assert set(part["properties"]) == set(rules.fields(section, method))
+    assert set(SCHEMA["$defs"][task]["properties"]) == {"task", *rules.sections}
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_of_a_key_of_another_task_only_the_value_that_changes_nothing_is_accepted(task: str) -> None:
+    rules = TASKS[task]
+    source = "train_file: a.csv" if task != "seq2seq" else "train_file: a.csv, source_column: s, target_column: t"
+    num_tried = 0
+    for other in TASKS.values():
+        for section in other.sections:
+            for key, field in other.fields(section, "lora").items():
+                if rules.field(f"{section}.{key}", "lora"):
+                    continue
+                default = field.get_default(call_default_factory=True)
+                for value, good in ((default, True), ("x" if default is None else not default, False)):
+                    method = {"type": "lora"} | ({key: value} if section == "method" else {})
+                    text = (
+                        f"task: {task}\nmodel: {{name_or_path: x}}\ndata: {{{source}}}\nmethod: {json.dumps(method)}\n"
+                    )
+                    recipe = value_of(text)
+                    recipe.setdefault(section, {})[key] = value
+                    assert accepts(SCHEMA, recipe) == good, (section, key, value)
+                    assert is_read(json.dumps(recipe)) == good, (section, key, value)
+                    num_tried += 1
+    assert num_tried > 10
 
 
 def test_the_schema_beside_the_recipes_is_the_one_that_is_printed() -> None:

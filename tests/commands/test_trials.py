@@ -8,7 +8,7 @@ import pytest
 
 from ftkit.commands.trials import usual_rate
 from ftkit.recipe.keys import METHODS
-from ftkit.recipe.parse import parse_recipe
+from ftkit.tasks.table import read_recipe
 
 RECIPE = """\
 task: classification
@@ -32,5 +32,5 @@ data: {train_file: train.csv}
 def test_the_usual_rate_is_the_default_times_how_much_narrower_a_model_is_where_that_is_known(
     method: str, parameters: int, rate: float
 ):
-    recipe = parse_recipe(RECIPE, Path("recipe.yaml"), check_files=False).recipe
+    recipe = read_recipe(Path("recipe.yaml"), text=RECIPE, check_files=False).recipe
     assert usual_rate(recipe, METHODS[method].model_construct(type=method), parameters) == pytest.approx(rate)

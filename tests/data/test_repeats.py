@@ -11,8 +11,9 @@ import pytest
 
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
 from ftkit.tasks import causal_lm, classification, seq2seq
+from ftkit.tasks.table import task_rules
 
 
 def lines(path: Path, rows: Sequence[dict[str, str]]) -> str:
@@ -31,8 +32,9 @@ def note(splits: Splits) -> str:
     return next(note for note in splits.notes if "data.drop_duplicates" in note)
 
 
-def spec(**fields: Any) -> DataSpec:
-    return DataSpec.model_validate(fields)
+def spec(task: str = "classification", **fields: Any) -> DataSpec:
+    found: DataSpec = task_rules()[task].section("data", "").model_validate(fields)
+    return found
 
 
 def test_labelled_rows_that_repeat_or_stand_in_validation_are_left_out_of_train_alone(tmp_path: Path) -> None:
@@ -57,12 +59,12 @@ def test_labelled_rows_that_repeat_or_stand_in_validation_are_left_out_of_train_
 def test_documents_and_pairs_are_compared_whole(tmp_path: Path) -> None:
     texts = [{"text": f"document {number % 3}"} for number in range(6)]
     named = files(tmp_path, texts, [{"text": "document 2"}])
-    documents = causal_lm.load_splits(spec(**named, text_column="text", drop_duplicates=True), seed=0)
+    documents = causal_lm.load_splits(spec("causal_lm", **named, text_column="text", drop_duplicates=True), seed=0)
     assert documents.train.texts == ["document 0", "document 1"]
     pairs = [{"source": "one", "target": "1"}, {"source": "one", "target": "I"}, {"source": "one", "target": "1"}]
     named = files(tmp_path, pairs, [{"source": "two", "target": "2"}])
     columns = {"source_column": "source", "target_column": "target"}
-    read = seq2seq.load_splits(spec(**named, **columns, drop_duplicates=True), seed=0)
+    read = seq2seq.load_splits(spec("seq2seq", **named, **columns, drop_duplicates=True), seed=0)
     assert read.train.table.column("completion").to_pylist() == ["1", "I"]
 
 

@@ -18,7 +18,7 @@ from ftkit.encoders.heads import LinearHead, feature_statistics
 from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
 from ftkit.encoders.scores import predict_logits, score
 from ftkit.errors import UserError
-from ftkit.recipe.schema import TrainingSpec
+from ftkit.recipe.training_section import TrainingSpec
 
 CPU = torch.device("cpu")
 

@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ftkit.errors import RecipeError, UserError
-from ftkit.recipe.parse import load_recipe
-from ftkit.tasks.table import task_of
+from ftkit.tasks.table import read_recipe, task_of
 from tests.faults.experiments import Finding
 from tests.faults.forge import lines_of
 from tests.recipe.broken_recipes import broken_recipe
@@ -56,7 +55,7 @@ def _load(folder: Path, task: str, data: bytes, *, skips: bool) -> str:
         encoding="utf-8",
     )
     try:
-        recipe = load_recipe(folder / "recipe.yaml").recipe
+        recipe = read_recipe(folder / "recipe.yaml").recipe
         splits = task_of(task).load_splits(recipe.data, seed=1)
     except UserError as error:
         return "" if "train.jsonl" in str(error) or "data." in str(error) else f"names no place: {error}"
@@ -113,7 +112,7 @@ def fuzz_recipes(*, seed: int, number: int) -> list[Finding]:
             path.write_bytes(case.text)
             problems: list[str] = []
             try:
-                load_recipe(path)
+                read_recipe(path)
             except RecipeError as error:
                 problems = [str(problem) for problem in error.problems]
                 unplaced = [p for p in error.problems if not re.fullmatch(r".*recipe\.yaml:\d+:\d+", p.where)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ftkit.metrics import METRICS, evaluate_classification
+from ftkit.metrics.classification import METRICS, evaluate_classification
 
 
 def score(labels, probabilities, *, metrics=tuple(METRICS), positive_label=None, num_resamples=100, names=None):

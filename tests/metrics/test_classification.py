@@ -10,7 +10,8 @@ import pytest
 from sklearn import metrics as reference
 
 from ftkit.errors import UserError
-from ftkit.metrics import METRICS
+from ftkit.metrics.classification import METRICS
+from ftkit.metrics.names import CLASSIFICATION_METRICS
 
 CASES = [(2, 50), (2, 400), (3, 60), (5, 300), (20, 100), (77, 400), (77, 3000)]
 
@@ -169,9 +170,13 @@ def test_arrays_that_do_not_fit_are_a_bug_of_the_caller(evaluate):
         evaluate([0], [[0.5, 0.5]], metrics=["accurracy"])
 
 
+def test_every_metric_that_a_recipe_may_name_is_in_the_table_and_the_loss_beside_them():
+    assert set(METRICS) == {"loss", *CLASSIFICATION_METRICS}
+
+
 def test_metrics_import_nothing_heavy():
     script = (
-        "import sys, numpy as np, ftkit.metrics as m\n"
+        "import sys, numpy as np, ftkit.metrics.classification as m\n"
         "m.evaluate_classification(np.array([0, 1]), np.eye(2), label_names=['a', 'b'], metrics=list(m.METRICS),"
         " positive_label=None, num_resamples=100, seed=0)\n"
         "print([name for name in ('sklearn', 'scipy', 'torch', 'evaluate', 'pandas') if name in sys.modules])"

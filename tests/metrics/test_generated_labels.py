@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from ftkit.metrics import (
-    GENERATED_LABEL_METRICS,
-    evaluate_classification,
-    evaluate_generated_labels,
-    match_labels,
-)
 from ftkit.metrics.bootstrap import Bootstrap
-from ftkit.recipe import schema
+from ftkit.metrics.classification import evaluate_classification
+from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
+from ftkit.metrics.names import GENERATED_LABEL_METRICS
 
 
 def evaluate(generated, labels, *, num_classes=3, metrics=GENERATED_LABEL_METRICS, num_resamples=200, seed=7):
@@ -133,7 +129,3 @@ def test_arguments_that_do_not_fit_are_bugs_of_the_caller():
     for generated, label in ((-2, 0), (3, 0), (0, 3), (0, -1)):
         with pytest.raises(ValueError, match="outside of the 3 classes"):
             evaluate([generated], [label])
-
-
-def test_the_names_are_those_that_a_recipe_may_give():
-    assert set(GENERATED_LABEL_METRICS) == set(schema.GENERATED_LABEL_METRICS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.metrics import evaluate_classification
+from ftkit.metrics.classification import evaluate_classification
 
 MODULE = """
 import datasets

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.metrics import evaluate_texts
+from ftkit.metrics.texts import evaluate_texts
 
 MODULE = """
 import datasets

@@ -8,12 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from ftkit.metrics import LANGUAGE_METRICS, evaluate_language
 from ftkit.metrics import bootstrap as bootstrap_module
 from ftkit.metrics.bootstrap import Bootstrap
-from ftkit.metrics.language import FEW_DOCUMENTS
+from ftkit.metrics.language import FEW_DOCUMENTS, evaluate_language
+from ftkit.metrics.names import LANGUAGE_METRICS
 from ftkit.metrics.scores import Scores
-from ftkit.recipe import schema
 
 
 def evaluate(scores, *, metrics=LANGUAGE_METRICS, num_resamples=200, seed=7):
@@ -224,10 +223,6 @@ def test_nothing_to_predict_is_a_reason():
     entries = evaluate(Scores(none, none.astype(int), none.astype(int), none, none.astype(int)))
     assert entries["loss"]["reason"] == "there is no token to predict"
     assert entries["loss"]["n"] == 0
-
-
-def test_the_metrics_are_those_that_a_recipe_may_name():
-    assert set(LANGUAGE_METRICS) == set(schema.LANGUAGE_METRICS)
 
 
 def test_unknown_metrics_and_arrays_that_do_not_fit_are_bugs_of_the_caller():

@@ -13,8 +13,8 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
-from ftkit.metrics import evaluate_texts, score_rows
 from ftkit.metrics.overlap import MANY_SPACED_STOPS, ROUGE_METRICS
+from ftkit.metrics.texts import evaluate_texts, score_rows
 
 ENGLISH = "running runs ran the The quickly, quick organization organize 3.14 co-operate don't &amp; (nine) houses"
 GERMAN = "Über die Straßen gehen Häuser, schöne alte Käse. Müller's für ÄÖÜ"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.parse import dump_recipe, load_recipe
+from ftkit.recipe.dump import dump_recipe
+from ftkit.tasks.table import read_recipe
 
 
 def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
@@ -14,9 +15,9 @@ def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
     path.write_text("{}\n")
     values = base | {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
     try:
-        loaded = load_recipe(path, [f"{key}={value}" for key, value in values.items()], check_files=False)
+        loaded = read_recipe(path, [f"{key}={value}" for key, value in values.items()], check_files=False)
     except RecipeError as error:
         return str(error)
     path.write_text(dump_recipe(loaded.recipe))
-    assert load_recipe(path, check_files=False).recipe == loaded.recipe
+    assert read_recipe(path, check_files=False).recipe == loaded.recipe
     return ""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.recipe.dump import write_value
-from ftkit.recipe.parse import dump_recipe, load_recipe
+from ftkit.recipe.dump import dump_recipe
 from ftkit.recipe.yaml.nodes import Place, compose, plain_value
+from ftkit.recipe.yaml.scalars import write_value
+from ftkit.tasks.table import read_recipe
 from tests.recipe.broken_recipes import VALID
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,9 +41,9 @@ def test_what_is_no_number_is_read_back_too() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_survives_being_written_out(tmp_path: Path, path: Path) -> None:
-    recipe = load_recipe(path).recipe
+    recipe = read_recipe(path).recipe
     (tmp_path / "resolved.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    assert load_recipe(tmp_path / "resolved.yaml").recipe == recipe
+    assert read_recipe(tmp_path / "resolved.yaml").recipe == recipe
 
 
 @pytest.mark.parametrize("text", VALID)
@@ -50,6 +51,6 @@ def test_every_recipe_of_the_repository_survives_being_written_out(tmp_path: Pat
 def test_so_do_recipes_with_every_kind_of_value(tmp_path: Path, text: str, overrides: tuple[str, ...]) -> None:
     (tmp_path / "train.csv").touch()
     (tmp_path / "my.yaml").write_text(text, encoding="utf-8")
-    recipe = load_recipe(tmp_path / "my.yaml", overrides).recipe
+    recipe = read_recipe(tmp_path / "my.yaml", overrides).recipe
     (tmp_path / "resolved.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    assert load_recipe(tmp_path / "resolved.yaml").recipe == recipe
+    assert read_recipe(tmp_path / "resolved.yaml").recipe == recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.parse import load_recipe
+from ftkit.tasks.table import read_recipe
 from tests.recipe.broken_recipes import VALID, Broken, broken_recipe
 
 NUM_QUICK = 300
@@ -26,7 +26,7 @@ def problems_of(folder: Path, text: bytes) -> tuple[str, ...]:
     path = folder / "recipe.yaml"
     path.write_bytes(text)
     try:
-        load_recipe(path)
+        read_recipe(path)
     except RecipeError as error:
         num_lines = text.count(b"\n") + text.count(b"\r") + 1
         for problem in error.problems:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.defaults import DEFAULTS, is_read
-from ftkit.recipe.parse import LoadedRecipe, load_recipe
+from ftkit.recipe.parse import LoadedRecipe
+from ftkit.tasks.table import read_recipe, task_rules
 
+TASKS = task_rules()
 SMALL = """\
 task: classification
 model:
@@ -24,7 +25,7 @@ data:
 def load(folder: Path, text: str, *overrides: str, check_files: bool = True) -> LoadedRecipe:
     path = folder / "my.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_recipe(path, overrides, check_files=check_files)
+    return read_recipe(path, overrides, check_files=check_files)
 
 
 def problems(folder: Path, text: str, *overrides: str) -> list[str]:
@@ -36,20 +37,25 @@ def problems(folder: Path, text: str, *overrides: str) -> list[str]:
 def test_a_recipe_of_five_lines_gets_every_default_and_says_where_each_value_came_from(tmp_path: Path) -> None:
     loaded = load(tmp_path, SMALL, "training.learning_rate=0.5")
     assert loaded.recipe.method.type == "frozen"
-    assert loaded.recipe.training.num_train_epochs == DEFAULTS["classification", "frozen"]["training.num_train_epochs"]
+    assert (
+        loaded.recipe.training.num_train_epochs
+        == TASKS["classification"].methods["frozen"]["training.num_train_epochs"]
+    )
     assert loaded.sources["model.name_or_path"] == "line 3"
     assert loaded.sources["training.learning_rate"] == "override 1"
     assert loaded.sources["training.weight_decay"] == "default of method frozen"
     assert loaded.sources["training.seed"] == "default"
-    values = {"task", *(f"{s}.{k}" for s, part in loaded.recipe.model_dump().items() if s != "task" for k in part)}
-    assert set(loaded.sources) == {key for key in values if is_read(key, "classification")}
+    settings = loaded.recipe.settings()
+    assert set(loaded.sources) == {"task", *(f"{name}.{key}" for name, below in settings.items() for key in below)}
 
 
-@pytest.mark.parametrize(("task", "method"), sorted(DEFAULTS))
+@pytest.mark.parametrize(
+    ("task", "method"), [(task, method) for task, rules in TASKS.items() for method in rules.methods]
+)
 def test_each_method_of_each_task_has_defaults_of_its_own(tmp_path: Path, task: str, method: str) -> None:
     text = SMALL.replace("task: classification", f"task: {task}").replace("builtin:docstrings", "someone/texts")
     recipe = load(tmp_path, f"{text}method: {{type: {method}}}\n").recipe
-    for key, value in DEFAULTS[task, method].items():
+    for key, value in TASKS[task].methods[method].items():
         section, _, name = key.partition(".")
         assert getattr(getattr(recipe, section), name) == value
 
@@ -241,26 +247,26 @@ def test_a_file_that_is_not_there_is_a_problem_and_the_nearest_name_is_offered(t
 def test_a_file_that_is_no_recipe_is_one_problem(tmp_path: Path, data: bytes, problem: str) -> None:
     (tmp_path / "my.yaml").write_bytes(data)
     with pytest.raises(RecipeError, match=r"my\.yaml:1:1|my\.yaml:\d") as caught:
-        load_recipe(tmp_path / "my.yaml")
+        read_recipe(tmp_path / "my.yaml")
     assert problem in str(caught.value)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
-    assert load_recipe(tmp_path / "my.yaml").sources["data.dataset_name"] == "line 5"
+    assert read_recipe(tmp_path / "my.yaml").sources["data.dataset_name"] == "line 5"
 
 
 def test_a_recipe_that_is_not_there_names_the_one_that_is(tmp_path: Path) -> None:
     (tmp_path / "quickstart.yaml").touch()
     with pytest.raises(RecipeError, match=r"did you mean quickstart\.yaml\?"):
-        load_recipe(tmp_path / "quickstrat.yaml")
+        read_recipe(tmp_path / "quickstrat.yaml")
 
 
 def test_reading_a_recipe_imports_no_torch_and_no_transformers(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(SMALL)
     code = (
-        "import sys; from pathlib import Path; from ftkit.recipe.parse import load_recipe;"
-        f"load_recipe(Path({str(tmp_path / 'my.yaml')!r}));"
+        "import sys; from pathlib import Path; from ftkit.tasks.table import read_recipe;"
+        f"read_recipe(Path({str(tmp_path / 'my.yaml')!r}));"
         "heavy = {'torch', 'transformers', 'datasets', 'peft', 'numpy', 'typer'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

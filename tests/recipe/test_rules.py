@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.parse import load_recipe
-from ftkit.recipe.rules import FROZEN_IGNORES
+from ftkit.recipe.rules import HEAD_IGNORES
+from ftkit.tasks.table import read_recipe
 
 FILE = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.train_file": "a.csv"}
 NAMED = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.dataset_name": "builtin:docstrings"}
@@ -21,7 +21,7 @@ def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
     path.write_text("{}\n")
     words = [f"{key}={value}" for key, value in base.items()]
     try:
-        load_recipe(path, [*words, *overrides], check_files=False)
+        read_recipe(path, [*words, *overrides], check_files=False)
     except RecipeError as error:
         return str(error)
     return ""
@@ -82,7 +82,7 @@ def test_a_broken_rule_is_reported(tmp_path: Path, base: dict[str, str], overrid
 VALUES = {"optim": "sgd", "report_to": "wandb", "extra": "{adam_beta2: 0.9}", "logging_steps": "7"}
 
 
-@pytest.mark.parametrize("name", FROZEN_IGNORES)
+@pytest.mark.parametrize("name", HEAD_IGNORES)
 def test_a_key_that_a_frozen_head_would_ignore_is_an_error_and_fits_the_other_methods(
     tmp_path: Path, name: str
 ) -> None:

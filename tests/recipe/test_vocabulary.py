@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from ftkit.recipe.defaults import TASK_METHODS
-from ftkit.recipe.keys import METHODS, SECTIONS, all_keys, answer_unknown
-from ftkit.recipe.vocabulary import HERE, TODAY, TODAYS_SECTION, TODAYS_TASK
+from ftkit.methods.table import METHODS
+from ftkit.recipe.keys import Answer, all_keys, answer_unknown, sections_of, todays
+from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION
+from ftkit.tasks.table import task_rules
 
-KEYS = {path for paths in all_keys().values() for path in paths}
+TASKS = task_rules()
+KEYS = {path for paths in all_keys(TASKS).values() for path in paths}
+WORDS = [word for words in (TODAY, *(task.words for task in TASKS.values())) for word in words]
+HERE = [tuple(word.split(".")) for word in WORDS if "." in word]
 
 
-@pytest.mark.parametrize("word", sorted(TODAY))
+def answer(section: str, word: str, *, method: str = "lora", task: str = "seq2seq") -> Answer:
+    return answer_unknown(section, word, method=method, task=TASKS[task], tasks=TASKS)
+
+
+@pytest.mark.parametrize("word", sorted(word for word in WORDS if "." not in word))
 def test_each_answer_is_a_key_of_the_schema_or_explains_itself(word: str) -> None:
-    today = TODAY[word]
+    today = todays(word, TASKS)
+    assert today is not None
     assert today.key in KEYS or (today.key == "" and today.note)
     assert word not in {path.rpartition(".")[2] for path in KEYS}
 
 
+def test_no_word_is_answered_in_two_places() -> None:
+    assert sorted(set(WORDS)) == sorted(WORDS)
+
+
 def test_each_section_that_is_answered_exists() -> None:
-    assert set(TODAYS_SECTION.values()) <= {*SECTIONS, "method"}
+    assert set(TODAYS_SECTION.values()) <= set(sections_of(TASKS))
 
 
 @pytest.mark.parametrize(
@@ -48,18 +61,20 @@ def test_each_section_that_is_answered_exists() -> None:
 )
 def test_the_spellings_that_people_paste_most_are_answered_wherever_they_stand(word: str, key: str) -> None:
     for section in ("", "model", "training", "data"):
-        answer = answer_unknown(section, word, method="prefix_tuning" if "virtual" in key else "lora")
-        assert answer.meant == key
-        assert (key if key.rpartition(".")[0] != section else key.rpartition(".")[2]) in answer.fix
+        found = answer(section, word, method="prefix_tuning" if "virtual" in key else "lora")
+        assert found.meant == key
+        assert (key if key.rpartition(".")[0] != section else key.rpartition(".")[2]) in found.fix
 
 
 @pytest.mark.parametrize(
     "word", ["overwrite_output_dir", "logging_dir", "tokenizer", "predict_with_generate", "source_lang"]
 )
 def test_a_spelling_without_a_successor_says_what_to_do_instead(word: str) -> None:
-    answer = answer_unknown("training", word, method="full")
-    assert answer.meant == ""
-    assert answer.fix == TODAY[word].note
+    found = answer("training", word, method="full")
+    today = todays(word, TASKS)
+    assert found.meant == ""
+    assert today is not None
+    assert found.fix == today.note
 
 
 @pytest.mark.parametrize(
@@ -78,38 +93,57 @@ def test_a_spelling_without_a_successor_says_what_to_do_instead(word: str) -> No
     ],
 )
 def test_the_nearest_key_is_offered(section: str, word: str, fix: str) -> None:
-    assert answer_unknown(section, word, method="full").fix.startswith(fix)
+    assert answer(section, word, method="full").fix.startswith(fix)
+
+
+def test_of_keys_that_are_listed_each_is_one_of_the_task() -> None:
+    assert answer("evaluation", "zzzzzz", task="causal_lm").fix == "keys here: metrics, num_resamples, reference_file"
+    assert answer("method", "zzzzzz", task="classification").fix.endswith("use_rslora, use_dora")
 
 
 @pytest.mark.parametrize(("section", "word"), sorted(HERE))
 def test_a_word_that_means_another_key_in_one_section_is_answered_with_that(section: str, word: str) -> None:
-    today = HERE[section, word]
+    today = todays(f"{section}.{word}", TASKS)
+    assert today is not None
     assert today.key in KEYS
     # elsewhere it is a key by itself, or a spelling of another one
-    assert word in TODAY or any(path.endswith(f".{word}") for path in KEYS)
-    assert answer_unknown(section, word, method="lora").meant == today.key
+    assert word in WORDS or any(path.endswith(f".{word}") for path in KEYS)
+    assert answer(section, word).meant == today.key
 
 
 def test_what_people_call_early_stopping_in_training_is_not_that_of_beams() -> None:
-    assert "early_stopping_patience" in answer_unknown("training", "early_stopping", method="full").fix
-    assert "max_new_tokens" in answer_unknown("generation", "max_length", method="full").fix
+    assert "early_stopping_patience" in answer("training", "early_stopping").fix
+    assert "max_new_tokens" in answer("generation", "max_length").fix
 
 
-def test_tasks_that_are_answered_exist_and_are_no_names_of_tasks_themselves() -> None:
-    assert set(TODAYS_TASK.values()) == set(TASK_METHODS)
-    assert not set(TODAYS_TASK) & set(TASK_METHODS)
-    assert all(word == word.lower() for word in TODAYS_TASK)
+def test_what_tasks_are_called_elsewhere_is_no_name_of_a_task_and_means_one() -> None:
+    names = [name for task in TASKS.values() for name in task.names]
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(TASKS)
+    assert all(name == name.lower() for name in names)
 
 
-def test_methods_of_the_schema_and_of_the_defaults_are_the_same() -> None:
-    from ftkit.recipe.defaults import DEFAULTS
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_task_has_each_method_or_says_why_not(task: str) -> None:
+    assert {*TASKS[task].methods, *TASKS[task].no_method} == set(METHODS)
+    assert not set(TASKS[task].methods) & set(TASKS[task].no_method)
 
-    assert set(METHODS) == {method for _, method in DEFAULTS}
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_the_defaults_of_a_task_fill_whatever_has_none_of_its_own(task: str) -> None:
+    rules = TASKS[task]
     required = {
         f"{name}.{key}"
         for name in ("training", "evaluation")
-        for key, field in SECTIONS[name].model_fields.items()
+        for key, field in rules.fields(name, rules.default_method).items()
         if field.is_required()
     }
-    for defaults in DEFAULTS.values():
-        assert set(defaults) == required
+    assert all(set(defaults) == required for defaults in rules.methods.values())
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_what_a_task_says_of_keys_is_said_of_keys_that_there_are(task: str) -> None:
+    rules = TASKS[task]
+    assert {*rules.switched, *rules.instead, *rules.files, *rules.recipe.unread} <= KEYS
+    assert not any(rules.field(key, "lora") for key in (*rules.instead, *rules.recipe.unread))
+    assert all(rules.field(key, rules.default_method) for key in (*rules.switched, *rules.files))

@@ -22,10 +22,9 @@ from ftkit.interruption import STOP, Interrupted
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.models.classifier import open_classifier
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.recipe.parse import load_recipe
 from ftkit.runs.run import Run
 from ftkit.tasks.classification import frozen
-from ftkit.tasks.table import task_of
+from ftkit.tasks.table import read_recipe, task_of
 from ftkit.training import probes
 from ftkit.training.probes import (
     ProbeLog,
@@ -93,7 +92,7 @@ def class_losses(run: Run, split: Split, rows: Any) -> list[tuple[float, int]]:
 
 
 def document_losses(run: Run, split: Split, rows: Any) -> list[tuple[float, int]]:
-    recipe = load_recipe(run.recipe_file).recipe
+    recipe = read_recipe(run.recipe_file).recipe
     splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     saved = load_saved_lm(run.model_dir, dtype=torch.float32, device=torch.device("cpu"), trust_remote_code=False)
     assert splits.prompting is not None
@@ -125,7 +124,7 @@ INDEPENDENT = {"lora causal_lm": document_losses, "full seq2seq": pair_losses}
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_record_is_what_the_saved_model_gives_the_same_rows_by_another_way(kind: str, start: Start) -> None:
     run = start(kind)
-    recipe = load_recipe(run.recipe_file).recipe
+    recipe = read_recipe(run.recipe_file).recipe
     splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     last, rows = read_probes(run)[-1], read_probe_rows(run)
     assert rows is not None

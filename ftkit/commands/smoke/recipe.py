@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 from ftkit.methods.lora import LoraMethod
+from ftkit.methods.section import Section
+from ftkit.recipe.data_section import DataSpec
+from ftkit.recipe.generative import GeneratingRecipe, GenerationSpec, GenerativeRecipe
 from ftkit.recipe.schema import Recipe
+from ftkit.tasks.causal_lm.recipe import CausalData
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn
@@ -52,22 +56,23 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     """
     changes: list[str] = []
     model = _model(recipe, stand_in, changes)
-    data = {
-        key: _max_length(recipe, stand_in, changes, key=key) for key in ("max_length", "max_target_length")
-    } | _chat_template(recipe, stand_in, changes)
+    lengths = [key for key in ("max_length", "max_target_length") if key in type(recipe.data).model_fields]
+    data: dict[str, Any] = {key: _max_length(recipe, stand_in, changes, key=key) for key in lengths}
+    data |= _chat_template(recipe.data, stand_in, changes)
     method = _method(recipe, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
     metrics = _metrics(recipe, changes)
     if recipe.model.trust_remote_code:
         changes.append("the checkpoint's own code is not run")
-    sections = {
+    sections: dict[str, Section] = {
         "model": recipe.model.model_copy(update=model),
         "method": recipe.method.model_copy(update=method),
         "data": recipe.data.model_copy(update=data),
         "training": recipe.training.model_copy(update=training),
         "evaluation": recipe.evaluation.model_copy(update={"metrics": metrics}),
-        "generation": recipe.generation.model_copy(update=_generation(recipe, changes)),
     }
+    if isinstance(recipe, GeneratingRecipe):
+        sections["generation"] = recipe.generation.model_copy(update=_generation(recipe.generation, changes))
     return recipe.model_copy(update=sections), changes
 
 
@@ -85,34 +90,34 @@ def _max_length(recipe: Recipe, stand_in: StandIn, changes: list[str], *, key: s
         return lowered
 
 
-def _generation(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+def _generation(spec: GenerationSpec, changes: list[str]) -> dict[str, Any]:
     """Untrained models never stop by themselves, so outputs are short."""
-    if recipe.task != "seq2seq":
-        return {}
-    if recipe.generation.num_beams > MOST_BEAMS:
-        changes.append(f"num_beams {MOST_BEAMS} instead of {recipe.generation.num_beams}")
+    if spec.num_beams > MOST_BEAMS:
+        changes.append(f"num_beams {MOST_BEAMS} instead of {spec.num_beams}")
     changes.append(f"outputs of at most {NEW_TOKENS} tokens")
-    return {"max_new_tokens": NEW_TOKENS, "num_beams": min(MOST_BEAMS, recipe.generation.num_beams)}
+    return {"max_new_tokens": NEW_TOKENS, "num_beams": min(MOST_BEAMS, spec.num_beams)}
 
 
 def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
-    values = {
+    values: dict[str, Any] = {
         "name_or_path": stand_in.checkpoint.name,
         "revision": None,
         "dtype": "float32",
         "trust_remote_code": False,
-        "gguf_file": None,
     }
-    if recipe.model.attn_implementation == "flash_attention_2":
+    if recipe.model.gguf() is not None:
+        values["gguf_file"] = None
+    if isinstance(recipe, GenerativeRecipe) and recipe.model.attn_implementation == "flash_attention_2":
         values["attn_implementation"] = "auto"
         changes.append("attn_implementation auto instead of flash_attention_2")
     return values
 
 
-def _chat_template(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+def _chat_template(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
     """Chats need a template; the stand-in may have none where the real tokenizer has one."""
-    data = recipe.data
-    if data.messages_column is None or data.chat_template is not None or stand_in.has_chat_template:
+    if not isinstance(data, CausalData) or data.messages_column is None:
+        return {}
+    if data.chat_template is not None or stand_in.has_chat_template:
         return {}
     changes.append(
         f"chat_template plain instead of the tokenizer's own, which {stand_in.checkpoint.name} does not have"
@@ -176,7 +181,7 @@ def _metrics(recipe: Recipe, changes: list[str]) -> list[str]:
     fetched = [name for name in asked if name.startswith("evaluate:") and name[len("evaluate:")] not in "./~"]
     if fetched:
         changes.append(f"without {', '.join(fetched)}, which the hub would be asked for")
-    left = "accuracy" if recipe.task == "classification" or recipe.data.labels_as_text else "perplexity"
+    left = "accuracy" if recipe.data.has_labels() else "perplexity"
     return [name for name in asked if name not in fetched] or [left]
 
 

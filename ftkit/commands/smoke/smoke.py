@@ -19,14 +19,15 @@ from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
 from ftkit.commands.smoke.reloading import NewProcess
 from ftkit.errors import UserError
 from ftkit.progress import Reporter, Silent
-from ftkit.recipe.parse import LoadedRecipe, load_recipe
-from ftkit.tasks.table import task_of
+from ftkit.recipe.parse import LoadedRecipe
+from ftkit.tasks.table import read_recipe, task_of
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.specimen import FirstRows
     from ftkit.commands.smoke.stand_in import StandIn
     from ftkit.data.dataset import Splits
-    from ftkit.recipe.schema import DataSpec, Recipe
+    from ftkit.recipe.data_section import DataSpec
+    from ftkit.recipe.schema import Recipe
     from ftkit.tasks.task import ReadBack
     from ftkit.training.outcome import TrainResult
 
@@ -54,7 +55,7 @@ def smoke_test(
         UserError: what would have broken.
     """
     start = time.monotonic()
-    loaded = load_recipe(recipe_file, overrides)
+    loaded = read_recipe(recipe_file, overrides)
     with tempfile.TemporaryDirectory(prefix="ftkit-smoke-") as name, _environment(HF_HUB_OFFLINE="1"):
         folder = Path(name)
         lines = _try(loaded, folder, reporter=reporter or Silent(), new_process=new_process)
@@ -111,7 +112,7 @@ def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, 
     from ftkit.commands.smoke.specimen import FirstRows, few_rows
 
     spec, missing = _data_spec(recipe, folder)
-    first = FirstRows(spec, labelled=_has_labels(recipe))
+    first = FirstRows(spec)
     try:
         splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
     except UserError as error:
@@ -138,21 +139,9 @@ def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
         hub_rows(name, spec.dataset_config_name)
     except UserError:
         made = _made(folder / "data")
-        labels = _labels_named(recipe) if _has_labels(recipe) else ()
-        return write_made_up(spec, made, task_of(recipe.task).made_up_row, labels=labels), name
+        made_up_row = task_of(recipe.task).made_up_row
+        return write_made_up(spec, made, made_up_row, labels=recipe.labels_named()), name
     return spec, ""
-
-
-def _has_labels(recipe: Recipe) -> bool:
-    return recipe.task == "classification" or recipe.data.labels_as_text
-
-
-def _labels_named(recipe: Recipe) -> list[str]:
-    """Labels that a recipe speaks of outside data.label_names."""
-    weights, positive = recipe.training.class_weights, recipe.evaluation.positive_label
-    if isinstance(weights, dict) and len(weights) > 1:
-        return list(weights)
-    return ["other" if positive is not None else "first", "second" if positive is None else str(positive)]
 
 
 def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) -> str:

@@ -19,7 +19,8 @@ from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import Source
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.data_section import DataSpec
+from ftkit.recipe.labelled import LabelledData
 
 ROWS_READ = 10_000
 """Rows of each file that are read and checked in full."""
@@ -44,16 +45,14 @@ class FirstRows:
 
     Args:
         spec: what is read; a validation set of so many rows needs more rows to be split off from.
-        labelled: whether the rows have labels to be searched for.
 
     Attributes:
         limit: rows of each source that are read in full.
         cut: names of the sources that have more rows.
     """
 
-    def __init__(self, spec: DataSpec, *, labelled: bool = True) -> None:
+    def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
-        self.labelled = labelled
         self.limit = max(ROWS_READ, 2 * int(spec.validation_size))
         self.cut: set[str] = set()
 
@@ -77,13 +76,14 @@ class FirstRows:
                 return
 
     def _label_column(self, sample: list[Row | BadRow]) -> str | None:
-        if not self.labelled:
+        spec = self.spec
+        if not isinstance(spec, LabelledData) or not spec.has_labels():
             return None
         return guess_columns(
             [row.values for row in sample if isinstance(row, Row)],
-            text_column=self.spec.text_column,
-            text_pair_column=self.spec.text_pair_column,
-            label_column=self.spec.label_column,
+            text_column=spec.text_column,
+            text_pair_column=spec.text_pair_column,
+            label_column=spec.label_column,
         ).label
 
 
@@ -133,12 +133,12 @@ def write_made_up(spec: DataSpec, folder: Path, made_up_row: MadeUpRow, *, label
         spec: names a data set; its columns, labels and splits are followed where it names them.
         folder: an existing folder to write to.
         made_up_row: makes a row of a sentence, a text and a label.
-        labels: where examples have some, the names to use where `spec` has none; two or more.
+        labels: that examples have, two or more; none where they have none.
 
     Returns:
         The same `spec` with files in place of the data set.
     """
-    names = [str(name) for name in spec.label_names] if labels and spec.label_names else list(labels) or [""]
+    names = list(labels) or [""]
     splits = ["train", "validation", *(["test"] if spec.test_split else [])]
     files = {f"{split}_file": folder / f"{split}.jsonl" for split in splits}
     for shift, file in enumerate(files.values()):

@@ -78,7 +78,7 @@ def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
         UserError: no family is known for the model, or its folder is no checkpoint.
     """
     real = _on_this_machine(spec)
-    family = family_of(spec.name_or_path, gguf_file=spec.gguf_file)
+    family = family_of(spec.name_or_path, gguf_file=spec.gguf())
     if family is None:
         told = f"its model_type is {real.config.get('model_type')}" if real else "its name tells none"
         raise UserError(
@@ -102,7 +102,7 @@ def _on_this_machine(spec: ModelSpec) -> Checkpoint | None:
         # not converted for a trial that does not read it
         found = converted_smollm2()
         return None if found is None else Checkpoint(name, found)
-    if spec.gguf_file is not None:
+    if spec.gguf() is not None:
         return None
     if is_builtin(name):
         return Checkpoint(name, Path(resolve(name)))

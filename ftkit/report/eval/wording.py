@@ -72,7 +72,7 @@ def setting_text(change: Change) -> str:
         >>> setting_text(Change("training.learning_rate", 2e-5, "")), setting_text(Change("data.train_file", None, ""))
         ('training.learning_rate: 2.0e-05', '')
     """
-    from ftkit.recipe.dump import write_value
+    from ftkit.recipe.yaml.scalars import write_value
 
     if not change.key or change.value is None:
         return ""

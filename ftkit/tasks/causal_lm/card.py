@@ -11,11 +11,11 @@ from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.saved_folder import adapter_settings
-from ftkit.recipe.schema import Recipe
 from ftkit.report import serving
 from ftkit.report.card import CardFacts, Prompt, fenced, plain_facts
 from ftkit.report.example import CARD_CHARACTERS, Example, find_example
 from ftkit.report.tables import shortened
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
 ROWS_OF_KIND = {"text": "documents", "completion": "examples", "chat": "chats"}
 MEASURED_ON = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
@@ -48,7 +48,7 @@ CHAT_INPUTS = """tokenizer.apply_chat_template(
 )"""
 
 
-def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
+def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """How a language model is asked, shown by an example, and what its scores were measured on."""
     prompting = splits.prompting or Prompting("text")
     example = find_example(splits.validation, prompting)

@@ -13,15 +13,15 @@ from ftkit.report.tables import shortened, table_lines
 if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
     from ftkit.inputs.sequences import Sequences
-    from ftkit.recipe.schema import Recipe
     from ftkit.tasks.causal_lm.audit import TokenReport
+    from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
 MARKED_CHARACTERS = 600
 LEARNT_MARKS = ("⟦", "⟧")
 """What is learnt stands between them."""
 
 
-def check_data(recipe: Recipe) -> DataCheck:
+def check_data(recipe: CausalRecipe) -> DataCheck:
     """Read and tokenize the data of a recipe, audit it and plan the run; no weight is read.
 
     Raises:

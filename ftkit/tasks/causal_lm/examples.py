@@ -15,6 +15,7 @@ from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.training.probes import probe_rows
 from ftkit.training.way import Data
 
@@ -28,7 +29,9 @@ MUCH_PERCENT = 1.0
 LEARNT = {"text": "", "completion": " (the completions)", "chat": " (the assistant's turns)"}
 
 
-def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Sequences]:
+def make_examples(
+    recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Data[Sequences]:
     """The splits as tokens, laid end to end where the recipe lets them; says what is learnt, cut and left out.
 
     Raises:
@@ -50,7 +53,7 @@ def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, rep
     )
 
 
-def may_pack(recipe: Recipe) -> bool:
+def may_pack(recipe: CausalRecipe) -> bool:
     """Whether a recipe lets examples lie end to end, if the model does not mind."""
     return recipe.data.packing is not False and not recipe.method.input_tokens
 

@@ -18,13 +18,13 @@ from ftkit.data.reading.nested import names_within, nested
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
-from ftkit.recipe.generative_rules import LEARN
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.generative import LEARN
+from ftkit.tasks.causal_lm.recipe import CausalData
 
 _KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
 
 
-def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> Form:
+def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where: str, notes: list[str]) -> Form:
     """What the recipe says an example is, or else what the names of the columns say.
 
     Args:
@@ -67,7 +67,7 @@ def _text(column: str) -> Form:
     return Form(Prompting("text", template), [column])
 
 
-def _templated(template: str, spec: DataSpec) -> Form:
+def _templated(template: str, spec: CausalData) -> Form:
     prompting = Prompting(
         "completion" if LEARN in template else "text", template, completion_only_loss=spec.completion_only_loss
     )
@@ -75,14 +75,14 @@ def _templated(template: str, spec: DataSpec) -> Form:
 
 
 def _short(
-    prompt: str, completion: str, rows: Sequence[Mapping[str, object]], spec: DataSpec, notes: list[str]
+    prompt: str, completion: str, rows: Sequence[Mapping[str, object]], spec: CausalData, notes: list[str]
 ) -> Form:
     template = short_template(prompt, completion, rows)
     notes.append(f"template {template!r}, made of the two columns")
     return _templated(template, spec)
 
 
-def _chat(column: str, spec: DataSpec) -> Form:
+def _chat(column: str, spec: CausalData) -> Form:
     template = None if spec.chat_template is None else _chat_template(spec.chat_template)
     prompting = Prompting("chat", None, template, completion_only_loss=spec.completion_only_loss)
     return Form(prompting, [column])
@@ -99,7 +99,7 @@ def _chat_template(name: str) -> str:
         raise UserError(f"not UTF-8: {error.reason}", where=shown_path(path), fix="write it again as UTF-8") from error
 
 
-def _guess(rows: Sequence[Mapping[str, object]], spec: DataSpec, where: str, notes: list[str]) -> Form:
+def _guess(rows: Sequence[Mapping[str, object]], spec: CausalData, where: str, notes: list[str]) -> Form:
     found = guess_language_columns(rows)
     if found.kind is None:
         raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
@@ -125,7 +125,7 @@ def _note_space(template: str, notes: list[str]) -> None:
         )
 
 
-def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(spec: CausalData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
@@ -146,7 +146,7 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
 
 
-def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001
+def made_up_row(spec: CausalData, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001
     """A row that the data of a recipe could have: a chat, a prompt with its completion, or a text."""
     if spec.messages_column is not None:
         turns = [("user", f"Is it true that {sentence}?"), ("assistant", text)]

@@ -6,12 +6,12 @@ from transformers import AutoModelForCausalLM
 
 from ftkit.inputs.sequences import Sequences
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, sketch, tokens_of_a_step
 from ftkit.training.prepared import base_placement, precision_in_words
 
 
-def plan_language_model(recipe: Recipe, checkpoint: Checkpoint, train: Sequences, *, max_length: int) -> Plan:
+def plan_language_model(recipe: CausalRecipe, checkpoint: Checkpoint, train: Sequences, *, max_length: int) -> Plan:
     """Estimate a run from the checkpoint's configuration and the tokenized training set.
 
     Args:

@@ -65,9 +65,9 @@ class CausalData(GenerativeData):
     """What stands between the documents of a text file, such as "\\n\\n" or "<|endoftext|>". Default:
     a text file is one document."""
 
-    def lies_end_to_end(self) -> bool | Literal["auto"]:
-        """Whether documents may share a row."""
-        return self.packing
+    def column_of_prompts(self) -> str | None:
+        """Column of a file of prompts that is read where it is there: that of the chats, or of the texts."""
+        return self.messages_column or self.text_column
 
     def separator(self) -> str | None:
         """What stands between the documents of a text file."""

@@ -15,7 +15,7 @@ from ftkit.inputs.sequences import Sequences
 from ftkit.metrics.language import evaluate_language
 from ftkit.metrics.scores import Scores
 from ftkit.progress import Silent
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import Scorer, mean_scores
 
@@ -71,7 +71,7 @@ class DocumentScoring:
         return mean_scores(scores)
 
 
-def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG001
+def metrics_of(recipe: CausalRecipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:  # noqa: ARG001
     """Metrics of what a model gave a split, each with its interval."""
     return evaluate_language(
         scores,

@@ -20,11 +20,11 @@ from ftkit.models.placement import choose_device
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import example_length, make_examples
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.tasks.causal_lm.scores import DocumentScoring, metrics_of
 from ftkit.training.prepared import SDPA, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer
@@ -39,7 +39,7 @@ def way_of(method: MethodSection) -> Way:  # noqa: ARG001
     return train
 
 
-def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a base that does not fit, and score made-up documents as the real ones will be scored.
 
     Raises:
@@ -52,7 +52,7 @@ def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
 
 
 def prepare(
-    recipe: Recipe, checkpoint: Checkpoint, data: Data[Sequences], *, reporter: Reporter
+    recipe: CausalRecipe, checkpoint: Checkpoint, data: Data[Sequences], *, reporter: Reporter
 ) -> Prepared[Sequences]:
     """Load the base, attach what is trained, and see whether examples may lie end to end.
 
@@ -82,14 +82,14 @@ def prepare(
     return prepared
 
 
-def scoring(recipe: Recipe, prepared: Prepared[Sequences], *, reporter: Reporter) -> DocumentScoring:
+def scoring(recipe: CausalRecipe, prepared: Prepared[Sequences], *, reporter: Reporter) -> DocumentScoring:
     """How every model of the run is scored: by its losses on the tokens that are learnt."""
     data = prepared.data
     return DocumentScoring(data.splits, data.examples, Scorer(choose_device(use_cpu=recipe.training.use_cpu), reporter))
 
 
 def fit(
-    recipe: Recipe,
+    recipe: CausalRecipe,
     run: Run,
     prepared: Prepared[Sequences],
     scoring: DocumentScoring,
@@ -106,7 +106,7 @@ def fit(
 
 
 def save(
-    recipe: Recipe,
+    recipe: CausalRecipe,
     checkpoint: Checkpoint,
     prepared: Prepared[Sequences],
     scoring: DocumentScoring,  # noqa: ARG001
@@ -130,6 +130,6 @@ def save(
     write_json(folder / PROMPTING_FILE, prompting.to_dict())
 
 
-def score_kept(recipe: Recipe, folder: Path, scoring: DocumentScoring, *, reporter: Reporter) -> Kept:
+def score_kept(recipe: CausalRecipe, folder: Path, scoring: DocumentScoring, *, reporter: Reporter) -> Kept:
     """Score the saved model and its base; documents are padded, as whoever loads it will have them."""
     return score_saved(recipe, folder, scoring.padded(), reporter=reporter)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.dataset import Splits
-from ftkit.recipe.schema import Recipe
 from ftkit.report.card import CardFacts, Prompt, library_of
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 
 LOADING = {
     "sentence-transformers": """from sentence_transformers import SentenceTransformer
@@ -32,7 +32,7 @@ print(pipeline("text-classification", model=model, tokenizer=tokenizer)("{text}"
 """How each kind of folder is loaded without ftkit, by the library that reads it."""
 
 
-def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:  # noqa: ARG001
+def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:  # noqa: ARG001
     """The labels of a classifier."""
     return CardFacts(
         pipeline_tag="text-classification",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ftkit.methods.frozen import FrozenMethod
 from ftkit.report.check import EXAMPLES, DataCheck, count_lines, listed
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import TokenStatistics
     from ftkit.data.dataset import Split, Splits
-    from ftkit.recipe.schema import Recipe
     from ftkit.tasks.classification.audit import DataAudit
+    from ftkit.tasks.classification.recipe import ClassificationRecipe
 
 ROWS_TOKENIZED = 20_000
 """Rows of each split whose tokens are counted; of more, the first that many."""
@@ -19,7 +20,7 @@ MOST_LABELS = 20
 INPUT_CHARACTERS = 300
 
 
-def check_data(recipe: Recipe) -> DataCheck:
+def check_data(recipe: ClassificationRecipe) -> DataCheck:
     """Read the data of a recipe, audit it and plan the run; no weight is read.
 
     Raises:
@@ -34,7 +35,7 @@ def check_data(recipe: Recipe) -> DataCheck:
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
-    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if recipe.method.type == "frozen" else None
+    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}

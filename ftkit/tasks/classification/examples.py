@@ -10,12 +10,14 @@ from ftkit.encoders.features import load_tokenizer
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.training.probes import probe_rows
 from ftkit.training.way import Data
 
 
-def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Any]:
+def make_examples(
+    recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Data[Any]:
     """The splits as a method takes them; says what was cut."""
     if recipe.method.trains == "head":
         from ftkit.tasks.classification.frozen import encode_splits
@@ -25,7 +27,7 @@ def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, rep
 
 
 def tokenize_splits(
-    recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+    recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
 ) -> Data[TokenizedTexts]:
     """Every split as tokens with their labels."""
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)

@@ -8,10 +8,10 @@ from typing import Any
 from ftkit.data.dataset import Splits
 from ftkit.data.gather import Source
 from ftkit.data.labelled import load_labelled, made_up_labelled
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.labelled import LabelledData
 
 
-def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
@@ -28,6 +28,6 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     return load_labelled(spec, seed=seed, narrow=narrow)[0]
 
 
-def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+def made_up_row(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, Any]:
     """A row that the data of a recipe could have."""
     return made_up_labelled(spec, sentence=sentence, text=text, label=label)

@@ -23,15 +23,17 @@ from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.models.placement import Placement, place
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.probes import ProbeRows, probe_rows
 from ftkit.training.way import Data, Kept, Prepared
 
 
-def encode_splits(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[FeatureRows]:
+def encode_splits(
+    recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Data[FeatureRows]:
     """Run the encoder over every split, where it has not been run before; says what was reused and cut."""
     assert isinstance(recipe.method, FrozenMethod)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling)
@@ -53,7 +55,7 @@ def encode_splits(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, rep
     )
 
 
-def _placement(recipe: Recipe) -> Placement:
+def _placement(recipe: ClassificationRecipe) -> Placement:
     return place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
 
 
@@ -75,7 +77,7 @@ def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str
 
 
 def prepare(
-    recipe: Recipe,
+    recipe: ClassificationRecipe,
     checkpoint: Checkpoint,  # noqa: ARG001
     data: Data[FeatureRows],
     *,
@@ -109,13 +111,13 @@ class HeadScoring:
         }
 
 
-def scoring(recipe: Recipe, prepared: Prepared[FeatureRows], *, reporter: Reporter) -> HeadScoring:  # noqa: ARG001
+def scoring(recipe: ClassificationRecipe, prepared: Prepared[FeatureRows], *, reporter: Reporter) -> HeadScoring:  # noqa: ARG001
     """How the head is scored."""
     return HeadScoring(prepared.data, prepared.model, _placement(recipe).device)
 
 
 def fit(
-    recipe: Recipe,
+    recipe: ClassificationRecipe,
     run: Run,
     prepared: Prepared[FeatureRows],
     scoring: HeadScoring,
@@ -147,7 +149,7 @@ def fit(
 
 
 def save(
-    recipe: Recipe,  # noqa: ARG001
+    recipe: ClassificationRecipe,  # noqa: ARG001
     checkpoint: Checkpoint,  # noqa: ARG001
     prepared: Prepared[FeatureRows],
     scoring: HeadScoring,  # noqa: ARG001
@@ -158,7 +160,7 @@ def save(
 
 
 def score_kept(
-    recipe: Recipe,  # noqa: ARG001
+    recipe: ClassificationRecipe,  # noqa: ARG001
     folder: Path,  # noqa: ARG001
     scoring: HeadScoring,
     *,

@@ -14,13 +14,13 @@ from ftkit.methods.frozen import FrozenMethod
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.parameters import count_parameters
 from ftkit.models.placement import choose_device, place
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.training.arguments import training_precision
 from ftkit.training.plan import Plan, layers_kept, make_plan, sketch
 
 
 def plan_classifier(
-    recipe: Recipe, checkpoint: Checkpoint, *, num_rows: int, num_labels: int, length: int | None
+    recipe: ClassificationRecipe, checkpoint: Checkpoint, *, num_rows: int, num_labels: int, length: int | None
 ) -> Plan:
     """Estimate a run from the checkpoint's configuration; no weight is read.
 
@@ -50,7 +50,13 @@ def plan_classifier(
 
 
 def _frozen_plan(
-    recipe: Recipe, method: FrozenMethod, checkpoint: Checkpoint, model: Any, *, num_rows: int, num_labels: int
+    recipe: ClassificationRecipe,
+    method: FrozenMethod,
+    checkpoint: Checkpoint,
+    model: Any,
+    *,
+    num_rows: int,
+    num_labels: int,
 ) -> Plan:
     pooling = resolve_pooling(checkpoint, method.pooling)
     placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)

@@ -42,6 +42,14 @@ class ClassificationTraining(TrainingSpec):
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name."""
 
+    def rows_scored_at_once(self) -> int | None:
+        """Examples a batch when evaluating."""
+        return self.per_device_eval_batch_size
+
+    def weighs_classes(self) -> str | dict[str, float]:
+        """How the loss weighs classes."""
+        return self.class_weights
+
 
 class ClassificationRecipe(LabelledRecipe):
     """A recipe of a classifier."""

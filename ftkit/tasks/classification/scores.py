@@ -15,12 +15,12 @@ from ftkit.data.dataset import Split
 from ftkit.data.reading.rows import beside
 from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.text import tokenize_texts
-from ftkit.metrics import evaluate_classification
+from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.predictions import describe_prediction
 from ftkit.metrics.scores import Scores, scores_of_logits, softmax
 from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.progress import Advance
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import logits_of
 
@@ -35,7 +35,9 @@ def scored(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Sc
     return replace(scores_of_logits(logits, labels), logits=logits)
 
 
-def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Any]:
+def metrics_of(
+    recipe: ClassificationRecipe, split: Split, scores: Scores, label_names: Sequence[str]
+) -> dict[str, Any]:
     """Metrics of what a model gave a split, each with its interval.
 
     Raises:

@@ -9,7 +9,7 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.methods.section import MethodSection
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import metrics_of, scored
 from ftkit.training.way import Way
 
@@ -25,7 +25,7 @@ def way_of(method: MethodSection) -> Way:
     return weights
 
 
-def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
+def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
     """Score made-up predictions as the real ones will be scored, so that nothing is trained in vain.
 
     Raises:

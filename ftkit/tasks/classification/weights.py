@@ -25,9 +25,9 @@ from ftkit.models.placement import choose_device
 from ftkit.models.saved_classifier import save_classifier
 from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
+from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
 from ftkit.training.scores import inputs_of, logits_of
@@ -36,7 +36,7 @@ from ftkit.training.way import Data, Kept, Prepared
 
 
 def prepare(
-    recipe: Recipe, checkpoint: Checkpoint, data: Data[TokenizedTexts], *, reporter: Reporter
+    recipe: ClassificationRecipe, checkpoint: Checkpoint, data: Data[TokenizedTexts], *, reporter: Reporter
 ) -> Prepared[TokenizedTexts]:
     """Load the base with a head for the labels, in float32, and attach what is trained.
 
@@ -127,7 +127,7 @@ class LabelScoring:
         return np.array(list(sampler(self.batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
 
 
-def scoring(recipe: Recipe, prepared: Prepared[TokenizedTexts], *, reporter: Reporter) -> LabelScoring:  # noqa: ARG001
+def scoring(recipe: ClassificationRecipe, prepared: Prepared[TokenizedTexts], *, reporter: Reporter) -> LabelScoring:  # noqa: ARG001
     """How every model of the run is scored."""
     training = recipe.training
     device = choose_device(use_cpu=training.use_cpu)
@@ -135,7 +135,7 @@ def scoring(recipe: Recipe, prepared: Prepared[TokenizedTexts], *, reporter: Rep
 
 
 def fit(
-    recipe: Recipe,
+    recipe: ClassificationRecipe,
     run: Run,
     prepared: Prepared[TokenizedTexts],
     scoring: LabelScoring,
@@ -152,7 +152,7 @@ def fit(
     return prepared.facts() | {"fit": {name: value for name, value in facts.items() if name != "warmup_steps"}}
 
 
-def _loss(recipe: Recipe, data: Data[TokenizedTexts]) -> Callable[..., torch.Tensor]:
+def _loss(recipe: ClassificationRecipe, data: Data[TokenizedTexts]) -> Callable[..., torch.Tensor]:
     splits = data.splits
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
@@ -170,7 +170,7 @@ def _loss(recipe: Recipe, data: Data[TokenizedTexts]) -> Callable[..., torch.Ten
 
 
 def save(
-    recipe: Recipe,  # noqa: ARG001
+    recipe: ClassificationRecipe,  # noqa: ARG001
     checkpoint: Checkpoint,
     prepared: Prepared[TokenizedTexts],
     scoring: LabelScoring,  # noqa: ARG001
@@ -184,7 +184,7 @@ def save(
     tokenizer.save_pretrained(folder)
 
 
-def score_kept(recipe: Recipe, folder: Path, scoring: LabelScoring, *, reporter: Reporter) -> Kept:  # noqa: ARG001
+def score_kept(recipe: ClassificationRecipe, folder: Path, scoring: LabelScoring, *, reporter: Reporter) -> Kept:  # noqa: ARG001
     """Score the saved model, in float32."""
     saved = load_classifier(folder, device=scoring.device, trust_remote_code=recipe.model.trust_remote_code)
     return Kept(scoring.kept(saved.module), {})

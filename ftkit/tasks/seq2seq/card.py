@@ -9,10 +9,10 @@ from typing import Any
 
 from ftkit.data.dataset import Splits
 from ftkit.models.download import ADAPTER_FILE
-from ftkit.recipe.schema import Recipe
 from ftkit.report.card import CardFacts, Prompt, fenced, plain_facts
 from ftkit.report.example import CARD_CHARACTERS, Example, find_example
 from ftkit.report.tables import shortened
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 LOAD_WHOLE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -31,7 +31,7 @@ output = model.generate(**inputs)
 print(tokenizer.decode(output[0], skip_special_tokens=True))"""
 
 
-def card_facts(recipe: Recipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
+def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """What an encoder-decoder reads and writes, shown by an example, and how its outputs were generated."""
     assert splits.prompting is not None, "the data room says how examples are written"
     example = find_example(splits.validation, splits.prompting)
@@ -76,7 +76,7 @@ def _reading(splits: Splits, template: str, example: Example) -> Iterator[str]:
         yield f"**Labels**, written as text: {', '.join(splits.label_names)}."
 
 
-def _decoding(recipe: Recipe) -> str:
+def _decoding(recipe: Seq2SeqRecipe) -> str:
     if recipe.generation.do_sample:
         return f"tokens drawn with seed {recipe.training.seed}"
     beams = recipe.generation.num_beams

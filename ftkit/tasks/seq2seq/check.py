@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
     from ftkit.data.dataset import Splits
     from ftkit.inputs.pairs import Pairs
-    from ftkit.recipe.schema import Recipe
     from ftkit.tasks.seq2seq.audit import SidesReport
+    from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 SIDE_CHARACTERS = 400
 
 
-def check_data(recipe: Recipe) -> DataCheck:
+def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     """Read and tokenize the data of a recipe, audit it and plan the run; no weight is read.
 
     Raises:

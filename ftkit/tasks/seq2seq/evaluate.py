@@ -19,6 +19,7 @@ from ftkit.inputs.pairs import Pairs, tokenize_pairs
 from ftkit.metrics.scores import Scores
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.tasks.seq2seq.examples import pair_lengths
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.training.prepared import scoring_dtype
 
 TAIL = 8
@@ -57,6 +58,7 @@ def measure(subject: Subject) -> Gathered:
 
 
 def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Pairs]:
+    assert isinstance(subject.recipe, Seq2SeqRecipe), "a task is asked about its own recipes"
     lengths = pair_lengths(subject.recipe, subject.checkpoint)
     sets: dict[Set, Pairs] = {}
     for whole in subject.splits.all():

@@ -14,8 +14,8 @@ from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.training.probes import probe_rows
 from ftkit.training.way import Data
 
@@ -45,7 +45,7 @@ class PairLengths:
     target_limit: int | None = None
 
 
-def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Pairs]:
+def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Pairs]:
     """The splits as tokens; says how much is read and learnt, and what was cut.
 
     Raises:
@@ -72,7 +72,7 @@ def make_examples(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, rep
     )
 
 
-def pair_lengths(recipe: Recipe, checkpoint: Checkpoint) -> PairLengths:
+def pair_lengths(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> PairLengths:
     """Tokens of a source and of a target at most.
 
     A trained prompt takes its positions before the source, a prefix before the target.

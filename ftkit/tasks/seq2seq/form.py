@@ -22,9 +22,9 @@ from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
-from ftkit.recipe.generative_rules import LEARN
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.generative import LEARN
 from ftkit.tasks.seq2seq.labels_as_text import escaped, load_labels_as_text, pair_template
+from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 _KEYS = "data.source_column and data.target_column, or data.template"
 _SHAPE = 'write a list of texts: ["...", "..."]'
@@ -117,7 +117,7 @@ def references_json(texts: Sequence[str]) -> str:
     return json.dumps(list(texts), ensure_ascii=False)
 
 
-def choose_form(rows: Sequence[Mapping[str, object]], spec: DataSpec, *, where: str, notes: list[str]) -> PairForm:
+def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, where: str, notes: list[str]) -> PairForm:
     """What the recipe says an example is, or else what the names of the columns say.
 
     Args and errors: as for `choose_form`.
@@ -147,7 +147,7 @@ def _checked(template: str) -> str:
 
 
 def _guess(
-    rows: Sequence[Mapping[str, object]], spec: DataSpec, where: str, notes: list[str]
+    rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, where: str, notes: list[str]
 ) -> tuple[str, str | None]:
     """The template of the columns that were found, and the column of references unless the recipe names one."""
     found = guess_pair_columns(rows)
@@ -160,7 +160,7 @@ def _guess(
     return pair_template(found.source, found.target), None
 
 
-def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(spec: Seq2SeqData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
@@ -187,7 +187,7 @@ def load_splits(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source]
     return read_splits(sources, forms, spec, seed=seed, notes=notes)
 
 
-def _forms(form: PairForm, sources: Mapping[str, Source], spec: DataSpec, notes: list[str]) -> dict[str, PairForm]:
+def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, notes: list[str]) -> dict[str, PairForm]:
     """For each source a form that reads lists of references where there are any and outputs are measured."""
     name = spec.references_column or form.references
     if name is None:
@@ -215,7 +215,7 @@ def _columns(source: Source) -> list[str]:
     return names_within([row.values for row in first_rows(source) if isinstance(row, Row)])
 
 
-def made_up_row(spec: DataSpec, *, sentence: str, text: str, label: str) -> dict[str, Any]:
+def made_up_row(spec: Seq2SeqData, *, sentence: str, text: str, label: str) -> dict[str, Any]:
     """A row that the data of a recipe could have: a source and its target, or a text and its label."""
     if spec.labels_as_text:
         return made_up_labelled(spec, sentence=sentence, text=text, label=label)

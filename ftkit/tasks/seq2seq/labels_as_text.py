@@ -12,11 +12,11 @@ from ftkit.data.gather import Columns, Source
 from ftkit.data.labelled import load_labelled
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
-from ftkit.recipe.generative_rules import LEARN
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.generative import LEARN
+from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 
-def load_labels_as_text(spec: DataSpec, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_labels_as_text(spec: Seq2SeqData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
     """Read, check and split the data of a recipe as for classification, and write labels as targets.
 
     Args:

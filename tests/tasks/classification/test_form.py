@@ -16,7 +16,7 @@ import pytest
 from ftkit.data.dataset import Splits
 from ftkit.data.duplicates import normalise
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
+from ftkit.recipe.labelled import LabelledData
 from ftkit.tasks.classification.form import load_splits
 
 GOOD = [(f"a text about number {i}", ("ham", "spam", "eggs")[i % 3]) for i in range(60)]
@@ -34,7 +34,7 @@ def json_lines(path: Path, rows: Sequence[object]) -> str:
 
 
 def load(seed: int = 1, **spec: Any) -> Splits:
-    return load_splits(DataSpec.model_validate(spec), seed=seed)
+    return load_splits(LabelledData.model_validate(spec), seed=seed)
 
 
 def refusal(**spec: Any) -> UserError:
@@ -358,8 +358,10 @@ def test_a_hub_data_set_that_is_not_cached_is_refused_at_once_when_offline(
 def test_loading_a_local_file_imports_nothing_heavy(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "a.csv")
     program = (
-        "import sys; from ftkit.tasks.classification.form import load_splits; from ftkit.recipe.schema import DataSpec;"
-        f"s = load_splits(DataSpec(train_file={path!r}, max_train_samples=9), seed=1); s.train.texts; s.train.labels;"
+        "import sys; from ftkit.tasks.classification.form import load_splits;"
+        "from ftkit.recipe.labelled import LabelledData;"
+        f"spec = LabelledData(train_file={path!r}, max_train_samples=9);"
+        "s = load_splits(spec, seed=1); s.train.texts; s.train.labels;"
         "print(*{'pandas', 'datasets', 'torch', 'transformers', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run(

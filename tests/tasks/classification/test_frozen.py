@@ -17,9 +17,9 @@ from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.checkpoint import locate
 from ftkit.models.classifier import open_classifier
-from ftkit.recipe.parse import load_recipe
 from ftkit.tasks.classification.form import load_splits
 from ftkit.tasks.classification.scores import TextRow, predict_rows
+from ftkit.tasks.table import read_recipe
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {
@@ -33,7 +33,7 @@ SETTINGS = {
 
 def encode_every_epoch(recipe_file: Path) -> torch.nn.Module:
     """The same training without any replay: the whole model runs on every batch, its encoder in eval mode."""
-    recipe = load_recipe(recipe_file).recipe
+    recipe = read_recipe(recipe_file).recipe
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     checkpoint = locate(recipe.model)
     loaded = load_for_classification(
@@ -74,9 +74,9 @@ def test_a_replayed_encoder_trains_the_head_as_one_that_runs_every_epoch_does_an
     saved = load_file(result.run.model_dir / "model.safetensors")
     reference = encode_every_epoch(result.run.recipe_file)
     base = load_for_classification(
-        locate(load_recipe(result.run.recipe_file).recipe.model),
+        locate(read_recipe(result.run.recipe_file).recipe.model),
         label_names=("a", "b", "c"),
-        seed=load_recipe(result.run.recipe_file).recipe.training.seed,
+        seed=read_recipe(result.run.recipe_file).recipe.training.seed,
         trust_remote_code=False,
     )
     trained, before = dict(reference.named_parameters()), base.model.state_dict()

@@ -27,9 +27,10 @@ from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
-from ftkit.recipe.parse import dump_recipe, parse_recipe
+from ftkit.recipe.dump import dump_recipe
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import run as runs
+from ftkit.tasks.table import read_recipe
 
 SOURCE = 'Where is the "pier"?\nSay: „there“ {or not}.'
 ROWS = [
@@ -70,10 +71,10 @@ def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str, Any]]:
         for parameter in model.parameters():
             if parameter.requires_grad and method != "full":
                 torch.nn.init.normal_(parameter, std=0.1)
-        recipe = parse_recipe(
-            f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\nmethod: {{type: {method}}}\n"
-            f"data: {{train_file: harbour.jsonl}}\n{keys}",
+        recipe = read_recipe(
             tmp_path / "r.yaml",
+            text=f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\nmethod: {{type: {method}}}\n"
+            f"data: {{train_file: harbour.jsonl}}\n{keys}",
             check_files=False,
         ).recipe
         run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})

@@ -20,10 +20,11 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.parameters import count_parameters
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
-from ftkit.recipe.parse import LoadedRecipe, load_recipe
+from ftkit.recipe.parse import LoadedRecipe
 from ftkit.report.check import check_json, data_lines
 from ftkit.tasks.seq2seq.check import check_data
 from ftkit.tasks.seq2seq.train import prepare
+from ftkit.tasks.table import read_recipe
 
 Load = Callable[..., LoadedRecipe]
 
@@ -46,7 +47,7 @@ def recipe(tmp_path: Path) -> Load:
             "data: {train_file: train.jsonl, validation_file: validation.jsonl}\n"
             f"training: {{output_dir: {tmp_path / 'run'}, bf16: false}}\nevaluation: {{num_resamples: 100}}\n"
         )
-        return load_recipe(file, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()])
+        return read_recipe(file, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()])
 
     return load
 

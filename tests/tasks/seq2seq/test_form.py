@@ -15,13 +15,14 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
 from ftkit.tasks import causal_lm, seq2seq
+from ftkit.tasks.causal_lm.recipe import CausalData
 from ftkit.tasks.seq2seq.outputs import group_by_prompt
+from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 
 def load(seed: int = 1, **spec: Any) -> Splits:
-    return seq2seq.load_splits(DataSpec.model_validate(spec), seed=seed)
+    return seq2seq.load_splits(Seq2SeqData.model_validate(spec), seed=seed)
 
 
 def refusal(**spec: Any) -> UserError:
@@ -138,7 +139,7 @@ def test_a_dot_names_a_key_of_the_objects_in_a_column(tmp_path: Path, kind: str)
     assert named.prompting == Prompting("completion", "{translation.de}<learn>{translation.en}")
     assert pairs_of(load(train_file=file, template="{translation.de}<learn>{translation.en}")) == expected
     language = causal_lm.load_splits(
-        DataSpec(train_file=file, prompt_column="translation.de", completion_column="translation.en"), seed=1
+        CausalData(train_file=file, prompt_column="translation.de", completion_column="translation.en"), seed=1
     )
     assert pairs_of(language) == {(f"{source}\n", target) for source, target in expected}
     error = refusal(train_file=file, source_column="translation.dee", target_column="translation.en")
@@ -246,10 +247,10 @@ def test_rows_are_the_same_whatever_other_answers_are_right_but_their_data_are_n
 def test_of_a_trial_the_references_stay_whole(tmp_path: Path) -> None:
     rows = sentences(9, refs=["x" * 2 * CHARACTERS_KEPT])
     file = lines(tmp_path / "a.jsonl", rows)
-    spec = DataSpec(
+    spec = Seq2SeqData(
         train_file=file, validation_file=file, source_column="de", target_column="en", references_column="refs"
     )
-    few = few_rows(seq2seq.load_splits(spec, seed=1, narrow=FirstRows(spec, labelled=False)), train=4, evaluation=2)
+    few = few_rows(seq2seq.load_splits(spec, seed=1, narrow=FirstRows(spec)), train=4, evaluation=2)
     assert (len(few.train), len(few.validation)) == (4, 2)
     assert group_by_prompt(few.validation)[1] == [row["refs"] for row in rows[:2]]
 
@@ -265,7 +266,7 @@ def test_of_a_trial_the_references_stay_whole(tmp_path: Path) -> None:
 )
 def test_rows_are_made_up_in_the_columns_that_a_recipe_names(tmp_path: Path, keys: dict[str, Any]) -> None:
     splits = seq2seq.load_splits(
-        write_made_up(DataSpec(dataset_name="a/b", **keys), tmp_path, seq2seq.made_up_row), seed=1
+        write_made_up(Seq2SeqData(dataset_name="a/b", **keys), tmp_path, seq2seq.made_up_row), seed=1
     )
     assert [len(split) for split in splits.all()] == [MADE_UP_ROWS] * (3 if "test_split" in keys else 2)
     assert ("references" in splits.validation.table.column_names) == ("references_column" in keys)

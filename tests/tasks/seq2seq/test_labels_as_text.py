@@ -13,13 +13,13 @@ from ftkit.commands.smoke.specimen import FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
-from ftkit.recipe.schema import DataSpec
 from ftkit.tasks import classification, seq2seq
 from ftkit.tasks.classification.audit import audit
+from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 
-def spec_of(**spec: Any) -> DataSpec:
-    return DataSpec.model_validate({"labels_as_text": True, **spec})
+def spec_of(**spec: Any) -> Seq2SeqData:
+    return Seq2SeqData.model_validate({"labels_as_text": True, **spec})
 
 
 def load(**spec: Any) -> Splits:

@@ -9,8 +9,8 @@ import pytest
 
 from ftkit.errors import UserError
 from ftkit.recipe.new import starting_point, starting_points
-from ftkit.recipe.parse import load_recipe
 from ftkit.recipe.schema import Recipe
+from ftkit.tasks.table import read_recipe
 from tests.commands.new_recipes import run, write_rows
 
 STARTS = sorted(
@@ -35,7 +35,7 @@ def labelled(folder: Path) -> Path:
 
 
 def made(folder: Path) -> Recipe:
-    return load_recipe(folder / "r.yaml").recipe
+    return read_recipe(folder / "r.yaml").recipe
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.recipe.defaults import LABEL_TEXT_METRICS, TASK_METHODS
-from ftkit.recipe.parse import dump_recipe, load_recipe
-from ftkit.recipe.schema import METRICS
-from ftkit.tasks.classification.recipe import metrics_of
+from ftkit.metrics.names import ALL_METRICS
+from ftkit.recipe.dump import dump_recipe
+from ftkit.tasks.seq2seq.recipe import LABEL_TEXT_METRICS
+from ftkit.tasks.table import read_recipe, task_rules
 from tests.recipe.rule_cases import broken
 
 GUESSED = {"task": "seq2seq", "model.name_or_path": "builtin:tiny-t5", "data.train_file": "a.jsonl"}
@@ -22,7 +22,7 @@ TEXTS = {"task": "causal_lm", "model.name_or_path": "builtin:tiny-gpt2", "data.t
 
 
 @pytest.mark.parametrize("base", [GUESSED, PAIRS, TEMPLATE, LABELS], ids=["guessed", "pairs", "template", "labels"])
-@pytest.mark.parametrize("method", TASK_METHODS["seq2seq"])
+@pytest.mark.parametrize("method", list(task_rules()["seq2seq"].methods))
 def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_and_read_back(
     tmp_path: Path, base: dict[str, str], method: str
 ) -> None:
@@ -166,7 +166,7 @@ def test_built_in_data_that_fits_is_taken(tmp_path: Path, overrides: list[str], 
 def recipe_of(folder: Path, base: dict[str, str], *overrides: str):
     path = folder / "my.yaml"
     path.write_text("{}\n")
-    return load_recipe(path, [f"{key}={value}" for key, value in base.items()] + [*overrides], check_files=False).recipe
+    return read_recipe(path, [f"{key}={value}" for key, value in base.items()] + [*overrides], check_files=False).recipe
 
 
 def test_labels_as_text_bring_metrics_of_their_own(
@@ -178,9 +178,10 @@ def test_labels_as_text_bring_metrics_of_their_own(
 
 def test_every_metric_fits_some_task_and_the_default_ones_fit_their_own(tmp_path: Path) -> None:
     recipes = [recipe_of(tmp_path, base) for base in (CLASSES, TEXTS, PAIRS, LABELS)]
-    assert {name for recipe in recipes for name in metrics_of(recipe)} == set(METRICS)
+    fitting = {task: set(rules.metrics) for task, rules in task_rules().items()}
+    assert set.union(*fitting.values()) == set(ALL_METRICS)
     for recipe in recipes:
-        assert set(recipe.evaluation.metrics) <= set(metrics_of(recipe))
+        assert set(recipe.evaluation.metrics) <= fitting[recipe.task]
 
 
 def test_the_written_out_recipe_has_a_generation_section_only_where_it_is_read(tmp_path: Path) -> None:
@@ -194,4 +195,4 @@ def test_an_empty_generation_section_is_one_of_defaults(tmp_path: Path) -> None:
         "task: seq2seq\nmodel: {name_or_path: 'builtin:tiny-t5'}\ndata: {dataset_name: 'builtin:signatures'}\n"
         "generation:\n  # num_beams: 4\n"
     )
-    assert load_recipe(path).recipe.generation.num_beams == 1
+    assert read_recipe(path).recipe.generation.num_beams == 1

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
+from ftkit.tasks.table import read_recipe
 from ftkit.training.outcome import TrainResult
 
 Train = Callable[..., TrainResult]
@@ -207,11 +208,10 @@ def test_no_model_that_is_trained_computes_all_logits_and_a_base_under_a_prompt_
 ) -> None:
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
-    from ftkit.recipe.parse import parse_recipe
     from ftkit.tasks.seq2seq.train import prepare
 
     text = f"task: seq2seq\nmodel: {{name_or_path: x}}\nmethod: {{type: {method}}}\ndata: {{train_file: x.jsonl}}\n"
-    recipe = parse_recipe(text, Path("r.yaml"), check_files=False).recipe
+    recipe = read_recipe(Path("r.yaml"), text=text, check_files=False).recipe
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
     data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base))
     prepared = prepare(recipe, base, data, reporter=Silent())
