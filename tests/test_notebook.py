@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ftkit.notebook import as_html, score_rows
-from ftkit.runs.run import Run, create
+from ftkit.runs.folder import create
+from ftkit.runs.run import Run
 from ftkit.storage import write_json
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
 from ftkit.errors import EXIT_RUN
-from ftkit.runs.run import RUNS
+from ftkit.runs.folder import RUNS
 
 MARKS = {True: "ok", False: "NO", None: "  "}
 

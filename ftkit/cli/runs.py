@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.runs.run import RUNS
+from ftkit.runs.folder import RUNS
 
 
 def runs(

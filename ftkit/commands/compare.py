@@ -12,7 +12,8 @@ from ftkit.commands.matching import LEVEL, ComparedRun, judged, match_runs
 from ftkit.errors import UserError
 from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Match
-from ftkit.runs.run import Run, find_run
+from ftkit.runs.folder import find_run
+from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 
 FEWEST_RUNS, MOST_RUNS = 2, 8

@@ -25,8 +25,8 @@ from ftkit.evaluation.reporting import make_report
 from ftkit.evaluation.subject import Effort, Gathered, Subject
 from ftkit.progress import Reporter, Silent
 from ftkit.report.eval.files import write_report
-from ftkit.runs import run as runs
 from ftkit.runs.disk import disk_failures_told
+from ftkit.runs.folder import find_run, is_run
 from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe, task_of
 from ftkit.training.opening import hashes_of, load_base_and_data
@@ -91,15 +91,15 @@ def advised_recipe(run: Path, report: Report) -> str:
 
     Advice that no key of a recipe can carry out is left as a comment at the top.
     """
-    recipe = read_recipe(runs.find_run(run).recipe_file, check_files=False).recipe
+    recipe = read_recipe(find_run(run).recipe_file, check_files=False).recipe
     return advised_text(recipe, report.verdict.changes)
 
 
 def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: Reporter) -> Subject:
-    run = Run(path) if runs.is_run(path) else None
+    run = Run(path) if is_run(path) else None
     if run is None and recipe_file is None:
         if not path.exists():
-            runs.find_run(path)
+            find_run(path)
         raise UserError(
             f"{path} is no run of ftkit", fix="for a model alone say --recipe recipe.yaml, which names data"
         )

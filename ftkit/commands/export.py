@@ -23,7 +23,7 @@ from ftkit.models.saved_folder import (
     model_folder,
 )
 from ftkit.models.seq2seq import is_seq2seq
-from ftkit.runs.run import is_run
+from ftkit.runs.folder import is_run
 from ftkit.storage import refuse_folder
 from ftkit.tasks.table import recipe_of_run
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.runs.run import RUNS, Run, list_runs
+from ftkit.runs.folder import RUNS, list_runs
+from ftkit.runs.run import Run
 
 
 class RunSummary(NamedTuple):

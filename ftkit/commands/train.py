@@ -10,8 +10,9 @@ from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
 from ftkit.runs.disk import disk_failures_told
+from ftkit.runs.folder import is_run, refuse_taken
 from ftkit.runs.lock import locked
-from ftkit.runs.run import Run, is_run, refuse_taken
+from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from ftkit.progress import Silent
 from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.parse import recipe_from_values
 from ftkit.recipe.schema import Recipe
-from ftkit.runs.run import Run, create
+from ftkit.runs.folder import create
+from ftkit.runs.run import Run
 from ftkit.tasks.table import task_of, task_rules
 from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes

@@ -11,7 +11,8 @@ from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
-from ftkit.runs.run import Run, is_run
+from ftkit.runs.folder import is_run
+from ftkit.runs.run import Run
 from ftkit.storage import write_json
 
 Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]

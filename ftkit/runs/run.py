@@ -1,4 +1,4 @@
-"""The run directory: where each of its files lies, how it comes to be, and how it is found again.
+"""The run directory: where each of its files lies, and how they are written.
 
 runs/<name>/
   recipe.yaml      the resolved recipe: every value that was used
@@ -14,42 +14,66 @@ runs/<name>/
 
 from __future__ import annotations
 
-import glob
 import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ftkit.errors import UserError
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
 from ftkit.storage import (
     atomic_path,
     half_written,
-    refuse_folder,
     sync_tree,
     write_json,
     write_text,
 )
 
-RUN_FORMAT = 1
-RUNS = Path("runs")
-"""Where runs lie unless a recipe says otherwise."""
-"""Layout version of the run directory, written into its manifest."""
-
 RunState = Literal["running", "finished", "failed", "stopped"]
 
 
-@dataclass(frozen=True)
 class Run:
-    """Paths of one run directory."""
+    """One run directory.
 
-    path: Path
+    Attributes:
+        path: of the directory.
+        recipe_file: the resolved recipe.
+        manifest_file: what the run was made of and how it ended.
+        history_file: training losses and validation scores, one JSON object a line.
+        probes_dir: losses of single examples at each evaluation.
+        probe_rows_file: which rows the probes are.
+        final_test_file: losses of the test split by the weights after the last step.
+        metrics_file: final scores by split.
+        skipped_file: rows left out by `data.on_bad_row: skip`, one JSON object a line.
+        model_dir: the finetuned model.
+        checkpoints_dir: HF Trainer's checkpoints.
+        predictions_dir: predictions by split.
+        eval_dir: the report of `ftkit eval`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.yaml"
+        self.manifest_file = path / "manifest.json"
+        self.history_file = path / "history.jsonl"
+        self.probes_dir = path / "probes"
+        self.probe_rows_file = self.probes_dir / "rows.npz"
+        self.final_test_file = self.probes_dir / "final_test.npz"
+        self.metrics_file = path / "metrics.json"
+        self.skipped_file = path / "skipped_rows.jsonl"
+        self.model_dir = path / "model"
+        self.checkpoints_dir = path / "checkpoints"
+        self.predictions_dir = path / "predictions"
+        self.eval_dir = path / "eval"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     def __fspath__(self) -> str:
         """A run stands wherever a path is asked for."""
@@ -60,72 +84,17 @@ class Run:
         header = ("split", "metric", "value", "95 % interval", "rows")
         return as_html(f"{self.path} ({self.state()})", header, score_rows(self.metrics()))
 
-    @property
-    def recipe_file(self) -> Path:
-        """The resolved recipe."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def manifest_file(self) -> Path:
-        """What the run was made of and how it ended."""
-        return self.path / "manifest.json"
-
-    @property
-    def history_file(self) -> Path:
-        """Training losses and validation scores, one JSON object a line."""
-        return self.path / "history.jsonl"
-
-    @property
-    def probes_dir(self) -> Path:
-        """Losses of single examples at each evaluation."""
-        return self.path / "probes"
-
     def probe_file(self, step: int) -> Path:
         """Losses of the two probes after a step."""
         return self.probes_dir / f"{step:09d}.npz"
-
-    @property
-    def probe_rows_file(self) -> Path:
-        """Which rows the probes are."""
-        return self.probes_dir / "rows.npz"
-
-    @property
-    def final_test_file(self) -> Path:
-        """Losses of the test split by the weights after the last step."""
-        return self.probes_dir / "final_test.npz"
 
     def probe_files(self) -> list[Path]:
         """The files of all evaluations, in the order of their steps."""
         return sorted(self.probes_dir.glob("[0-9]*.npz"), key=lambda file: int(file.stem))
 
-    @property
-    def metrics_file(self) -> Path:
-        """Final scores by split."""
-        return self.path / "metrics.json"
-
-    @property
-    def skipped_file(self) -> Path:
-        """Rows left out by `data.on_bad_row: skip`, one JSON object a line."""
-        return self.path / "skipped_rows.jsonl"
-
-    @property
-    def model_dir(self) -> Path:
-        """The finetuned model."""
-        return self.path / "model"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        """HF Trainer's checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def eval_dir(self) -> Path:
-        """The report of `ftkit eval`."""
-        return self.path / "eval"
-
     def predictions_file(self, split: str) -> Path:
         """Predictions of one split, one JSON object a row."""
-        return self.path / "predictions" / f"{split}.jsonl"
+        return self.predictions_dir / f"{split}.jsonl"
 
     def checkpoints(self, *, limit: int = 2) -> Checkpoints:
         """The sealed checkpoints; of what the run was made of before changes were allowed, they count too.
@@ -250,112 +219,6 @@ class Run:
                 retired.rename(self.model_dir)
         for leftover in self.path.glob(".model.*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for folder in (self.path, self.probes_dir, self.predictions_file("any").parent):
+        for folder in (self.path, self.probes_dir, self.predictions_dir):
             for leftover in half_written(folder):
                 leftover.unlink(missing_ok=True)
-
-
-def is_run(path: Path) -> bool:
-    """Whether a folder is a run of ftkit: its manifest says so."""
-    try:
-        return "ftkit_run_format" in Run(path).manifest()
-    except (OSError, ValueError):
-        return False
-
-
-def free_name(path: Path) -> Path:
-    """The first of path-2, path-3, ... that does not exist."""
-    number = 2
-    while path.with_name(f"{path.name}-{number}").exists():
-        number += 1
-    return path.with_name(f"{path.name}-{number}")
-
-
-def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwrite: bool = False) -> Run:
-    """Make a new run directory.
-
-    Args:
-        path: the run directory.
-        recipe_text: the resolved recipe.
-        manifest: what the run is made of; format, state and start time are added.
-        overwrite: remove a run that is already there. Folders that are no run are never removed.
-
-    Raises:
-        UserError: the folder holds something, and either it is no run or `overwrite` is false.
-    """
-    refuse_taken(path, overwrite=overwrite)
-    if _holds_something(path):
-        _remove(path)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.removed.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the run directory {path} cannot be made: {error.strerror}", fix="choose another training.output_dir"
-        ) from error
-    run = Run(path)
-    run.update_manifest(
-        ftkit_run_format=RUN_FORMAT,
-        state="running",
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        **manifest,
-    )
-    write_text(run.recipe_file, recipe_text)
-    return run
-
-
-def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place for a new run that holds something; called early, before any work is done for the run.
-
-    Raises:
-        UserError: `path` is a file, a folder that is no run, or a run and `overwrite` is false.
-    """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file, not a folder for a run", fix="choose another training.output_dir")
-    refuse_folder(path, wanted=path)
-    if not _holds_something(path):
-        return
-    if not is_run(path):
-        raise UserError(
-            f"{path} exists, is not empty and is not a run of ftkit, so it is left alone",
-            fix=f"choose another folder, for example training.output_dir={free_name(path)}",
-        )
-    if not overwrite:
-        raise UserError(
-            f"the run {path} exists already ({Run(path).state()})",
-            fix="add --resume to go on with it, --overwrite to replace it, "
-            f"or training.output_dir={free_name(path)} for a new one",
-        )
-
-
-def _holds_something(path: Path) -> bool:
-    # a kill before the first file was whole leaves only that file's beginnings, which are nobody's work
-    return path.is_dir() and any(not entry.name.startswith(".manifest.json.") for entry in path.iterdir())
-
-
-def _remove(path: Path) -> None:
-    # renamed first: a kill while thousands of files are deleted leaves no half run under the name
-    doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.removed.", dir=path.parent))
-    path.rename(doomed / "run")
-    shutil.rmtree(doomed)
-
-
-def find_run(path: Path) -> Run:
-    """The run at `path`.
-
-    Raises:
-        UserError: there is no run.
-    """
-    if not is_run(path):
-        there = "exists but is no run of ftkit (no manifest.json)" if path.exists() else "does not exist"
-        raise UserError(f"{path} {there}", fix="`ftkit runs` lists the runs in ./runs")
-    return Run(path)
-
-
-def list_runs(folder: Path) -> list[Run]:
-    """Runs directly below `folder`, newest first."""
-    if not folder.is_dir():
-        return []
-    found = [Run(entry) for entry in folder.iterdir() if entry.is_dir() and is_run(entry)]
-    return sorted(found, key=lambda run: (str(run.manifest().get("started")), run.path.name), reverse=True)

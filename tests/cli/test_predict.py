@@ -11,7 +11,8 @@ from ftkit.commands import train as workflows
 from ftkit.commands.predict import FileColumns, text_rows
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.classifier import open_classifier
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
+from ftkit.runs.run import Run
 from ftkit.tasks.classification.scores import ROWS_AT_A_TIME, TextRow, predict_rows
 
 
@@ -75,7 +76,7 @@ def test_a_real_process_writes_its_predictions_and_nothing_else(ftkit_process, f
 
 
 def test_a_run_predicts_what_it_predicted_when_it_was_trained(ftkit, finished_run, workplace):
-    told = [json.loads(line) for line in runs.Run(finished_run).predictions_file("validation").open()]
+    told = [json.loads(line) for line in Run(finished_run).predictions_file("validation").open()]
     assert told
     words = [word for row in told for word in ("--text", row["text"])]
     for again, before in zip(records(ftkit("predict", finished_run, *words).out), told, strict=True):
@@ -168,7 +169,7 @@ def test_a_plain_transformers_folder_gives_what_its_own_pipeline_gives(ftkit, pl
 
 
 def test_a_model_folder_of_a_run_is_enough(ftkit, finished_run, workplace):
-    shutil.copytree(runs.Run(finished_run).model_dir, workplace / "model")
+    shutil.copytree(Run(finished_run).model_dir, workplace / "model")
     words = ["--text", "win a prize"]
     assert ftkit("predict", "model", *words).out == ftkit("predict", finished_run, *words).out
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
 
 
 def make(path, started, **scores):

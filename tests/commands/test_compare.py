@@ -17,7 +17,8 @@ from ftkit.metrics import paired
 from ftkit.recipe.dump import dump_recipe
 from ftkit.report.comparison import comparison_lines
 from ftkit.report.tables import LINE_WIDTH
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
+from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.table import read_recipe
 
@@ -225,7 +226,7 @@ def test_labels_that_are_written_are_compared_as_labels(tmp_path):
     for name, answer, loss in (("a", "no", 0.75), ("b", "yes", 0.25)):
         row = {"expected": "yes", "output": answer, "label": answer, "score": 0.9, "scores": {}, "loss": loss}
         paths.append(make_run(tmp_path / name, [{"source": f"s{n}"} | row for n in range(12)], task="seq2seq"))
-        runs.Run(paths[-1]).update_manifest(label_names=["no", "yes"])
+        Run(paths[-1]).update_manifest(label_names=["no", "yes"])
     comparison = compare(paths)
     assert {one.metric: one.value for one in the_match(comparison).differences} == {
         "accuracy": 1.0,
@@ -237,7 +238,7 @@ def test_labels_that_are_written_are_compared_as_labels(tmp_path):
 
 def test_a_run_and_its_copy_differ_by_nothing_that_is_real(random_pair, tmp_path):
     (path, _), _, _ = random_pair
-    rows = [json.loads(line) for line in runs.Run(path).predictions_file("test").read_text().splitlines()]
+    rows = [json.loads(line) for line in Run(path).predictions_file("test").read_text().splitlines()]
     comparison = compare([path, make_run(tmp_path / "copy", rows, labels=("no", "perhaps", "yes"))])
     for one in the_match(comparison).differences:
         assert (one.value, one.low, one.high, one.p, one.real) == (0, 0, 0, 1, False), one
@@ -248,7 +249,7 @@ def test_a_run_and_its_copy_differ_by_nothing_that_is_real(random_pair, tmp_path
 @pytest.mark.parametrize("data", ["d", "another order"])
 def test_swapping_the_runs_flips_every_sign_and_nothing_else(random_pair, tmp_path, data):
     (first, second), _, _ = random_pair
-    rows = [json.loads(line) for line in runs.Run(second).predictions_file("test").read_text().splitlines()]
+    rows = [json.loads(line) for line in Run(second).predictions_file("test").read_text().splitlines()]
     rows = rows if data == "d" else rows[::-1]
     second = make_run(tmp_path / "other", rows, labels=("no", "perhaps", "yes"), data=data)
     there, back = (the_match(compare(match)).differences for match in ([first, second], [second, first]))
@@ -302,7 +303,7 @@ def test_what_cannot_be_paired_is_refused_with_the_reason(tmp_path):
         "line 2, is no JSON": make_run(tmp_path / "damaged", rows),
         "is not as ftkit writes it": make_run(tmp_path / "odd", [{"text": "text 0", "expected": "yes"}] * 4),
     }
-    runs.Run(tmp_path / "damaged").predictions_file("test").write_text('{"text": 1}\n{')
+    Run(tmp_path / "damaged").predictions_file("test").write_text('{"text": 1}\n{')
     comparison = compare([base, *others.values()], splits=["test"])
     for reason, match in zip(others, comparison.matches, strict=True):
         assert reason in match.refused

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
 
 
@@ -96,7 +96,7 @@ def test_an_empty_folder_is_a_place_for_a_run(tmp_path):
 KILLED_AT_THE_START = """
 import os, signal, sys
 from pathlib import Path
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
 from ftkit import storage
 def die(handle):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -25,7 +25,8 @@ from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
 from ftkit.models.scoring import score_candidates
 from ftkit.progress import Silent
-from ftkit.runs.run import Run, is_run
+from ftkit.runs.folder import is_run
+from ftkit.runs.run import Run
 from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.task import ReadBack

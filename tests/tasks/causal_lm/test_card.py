@@ -27,7 +27,8 @@ from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.dump import dump_recipe
 from ftkit.report.example import find_example
 from ftkit.report.terminal import metrics_lines
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
+from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 
 PLAIN = CHAT_TEMPLATES["plain"]
@@ -59,10 +60,10 @@ def splits_of(kind: str, rows: list[dict[str, str]] | None = None) -> Splits:
 
 
 @pytest.fixture
-def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str]]:
+def card(tmp_path: Path) -> Callable[..., tuple[Run, str]]:
     """Save a tiny model as a run does and write its card; gives the run and the card."""
 
-    def make(kind: str, method: str, *, metrics: Any = METRICS, **settings: Any) -> tuple[runs.Run, str]:
+    def make(kind: str, method: str, *, metrics: Any = METRICS, **settings: Any) -> tuple[Run, str]:
         base = Checkpoint("builtin:tiny-llama", Path(resolve("builtin:tiny-llama")))
         model: Any = load_causal_lm(base, dtype=torch.float32)
         tokenizer: Any = load_tokenizer_for_lm(base)
@@ -97,7 +98,7 @@ def code_of(card: str) -> str:
 @pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning"])
 @pytest.mark.parametrize("kind", ["text", "completion", "chat"])
 def test_the_lines_of_the_card_load_the_model_and_let_it_answer(
-    card: Callable[..., tuple[runs.Run, str]], kind: str, method: str, monkeypatch: pytest.MonkeyPatch
+    card: Callable[..., tuple[Run, str]], kind: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, text = card(kind, method)
     monkeypatch.chdir(run.path)
@@ -109,7 +110,7 @@ def test_the_lines_of_the_card_load_the_model_and_let_it_answer(
     assert names["prompt"] == expected.get(kind, TURNS[:2])
 
 
-def test_the_card_says_how_a_prompt_is_made_and_shows_one(card: Callable[..., tuple[runs.Run, str]]) -> None:
+def test_the_card_says_how_a_prompt_is_made_and_shows_one(card: Callable[..., tuple[Run, str]]) -> None:
     _, text = card("completion", "lora")
     assert "```text\nQ: {question}\nA:<learn> {answer}\n```" in text
     assert "A prompt is made of `question`" in text
@@ -118,7 +119,7 @@ def test_the_card_says_how_a_prompt_is_made_and_shows_one(card: Callable[..., tu
 
 
 def test_the_card_of_a_chat_shows_its_template_and_the_turns_before_an_answer(
-    card: Callable[..., tuple[runs.Run, str]],
+    card: Callable[..., tuple[Run, str]],
 ) -> None:
     _, text = card("chat", "full")
     assert PLAIN.rstrip("\n") in text
@@ -126,7 +127,7 @@ def test_the_card_of_a_chat_shows_its_template_and_the_turns_before_an_answer(
     assert "```text\nTwo miles.\n```" in text
 
 
-def test_scores_stand_beside_those_of_the_base(card: Callable[..., tuple[runs.Run, str]]) -> None:
+def test_scores_stand_beside_those_of_the_base(card: Callable[..., tuple[Run, str]]) -> None:
     _, text = card("text", "lora")
     assert "| validation | perplexity | 12.5000 | 11.0000 to 14.2500 | 40.1250 | 3 |" in text
     assert "base_validation" not in text
@@ -147,7 +148,7 @@ def test_what_is_to_be_said_of_every_score_is_said_once() -> None:
 
 
 def test_a_score_without_a_value_is_left_empty_in_the_card_and_explained_on_the_terminal(
-    card: Callable[..., tuple[runs.Run, str]],
+    card: Callable[..., tuple[Run, str]],
 ) -> None:
     undefined = ENTRY | {"value": None, "low": None, "high": None, "reason": "too large"}
     metrics = {"validation": {"perplexity": undefined}, "base_validation": {"perplexity": undefined}}
@@ -156,7 +157,7 @@ def test_a_score_without_a_value_is_left_empty_in_the_card_and_explained_on_the_
     assert list(metrics_lines(metrics))[1] == "  perplexity     undefined: too large"
 
 
-def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[runs.Run, str]]) -> None:
+def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[Run, str]]) -> None:
     run, text = card("text", "lora")
     for line in ("- placement: cpu", "- packing: yes", "- fit.num_steps: 2", "- fit.best_score: 0.25"):
         assert f"{line}\n" in text
@@ -174,7 +175,7 @@ def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[runs.Run, st
     ],
 )
 def test_vllm_is_named_for_the_adapters_that_it_serves(
-    card: Callable[..., tuple[runs.Run, str]], settings: dict[str, Any], served: str | None
+    card: Callable[..., tuple[Run, str]], settings: dict[str, Any], served: str | None
 ) -> None:
     _, text = card("text", "lora", **settings)
     if served is None:
@@ -183,14 +184,14 @@ def test_vllm_is_named_for_the_adapters_that_it_serves(
         assert re.search(r"# served: vllm serve /\S+ " + re.escape(served), text)
 
 
-def test_a_served_chat_gets_the_template_that_it_was_trained_with(card: Callable[..., tuple[runs.Run, str]]) -> None:
+def test_a_served_chat_gets_the_template_that_it_was_trained_with(card: Callable[..., tuple[Run, str]]) -> None:
     run, text = card("chat", "lora")
     assert " --chat-template model/chat_template.jinja " in text
     assert (run.model_dir / "chat_template.jinja").is_file()
 
 
 def test_an_example_with_fences_of_its_own_stays_one_block(
-    card: Callable[..., tuple[runs.Run, str]], monkeypatch: pytest.MonkeyPatch
+    card: Callable[..., tuple[Run, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(ROWS, "text", [{"text": "Write\n```python\nprint()\n```\nand run it."}])
     _, text = card("text", "full")

@@ -29,7 +29,8 @@ from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.dump import dump_recipe
 from ftkit.report.terminal import metrics_lines
-from ftkit.runs import run as runs
+from ftkit.runs import folder as runs
+from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 
 SOURCE = 'Where is the "pier"?\nSay: „there“ {or not}.'
@@ -52,12 +53,10 @@ def splits(label_names: tuple[str, ...] = ()) -> Splits:
 
 
 @pytest.fixture
-def card(tmp_path: Path) -> Callable[..., tuple[runs.Run, str, Any]]:
+def card(tmp_path: Path) -> Callable[..., tuple[Run, str, Any]]:
     """Save a tiny model as a run does and write its card; gives the run, the card and the model."""
 
-    def make(
-        family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = ()
-    ) -> tuple[runs.Run, str, Any]:
+    def make(family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = ()) -> tuple[Run, str, Any]:
         base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
         tokenizer = load_tokenizer_for_seq2seq(base)
         torch.manual_seed(0)
@@ -108,7 +107,7 @@ def said_by(card: str) -> str:
 @pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning", "prefix_tuning"])
 @pytest.mark.parametrize("family", ["t5", "bart"])
 def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
-    family: str, method: str, card: Callable[..., tuple[runs.Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+    family: str, method: str, card: Callable[..., tuple[Run, str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, text, model = card(family, method)
     tokenizer = load_tokenizer_for_seq2seq(Checkpoint("saved", run.model_dir))
@@ -124,7 +123,7 @@ def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_card_of_an_export_loads_the_folder_that_it_lies_in(
-    method: str, card: Callable[..., tuple[runs.Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+    method: str, card: Callable[..., tuple[Run, str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, text, model = card("bart", method)
     monkeypatch.chdir(run.path)
@@ -144,7 +143,7 @@ def test_the_card_of_an_export_loads_the_folder_that_it_lies_in(
 
 
 def test_the_card_says_what_is_read_and_written_and_how_outputs_came_about(
-    card: Callable[..., tuple[runs.Run, str, Any]],
+    card: Callable[..., tuple[Run, str, Any]],
 ) -> None:
     _, text, _ = card("t5", "prompt_tuning", keys="generation: {num_beams: 3}\n")
     assert "```text\n{question}<learn>{answer}\n```" in text
@@ -168,13 +167,13 @@ def test_the_card_says_what_is_read_and_written_and_how_outputs_came_about(
         ("training: {load_best_model_at_end: false}\n", "over distinct sources.\n"),
     ],
 )
-def test_the_card_follows_the_recipe(keys: str, said: str, card: Callable[..., tuple[runs.Run, str, Any]]) -> None:
+def test_the_card_follows_the_recipe(keys: str, said: str, card: Callable[..., tuple[Run, str, Any]]) -> None:
     _, text, _ = card("t5", "lora", keys=keys)
     assert said in text
     assert ("also chose the best checkpoint" in text) == ("load_best" not in keys)
 
 
-def test_labels_are_named_and_what_their_scores_mean(card: Callable[..., tuple[runs.Run, str, Any]]) -> None:
+def test_labels_are_named_and_what_their_scores_mean(card: Callable[..., tuple[Run, str, Any]]) -> None:
     _, text, _ = card("t5", "lora", label_names=("good", "very bad"))
     assert "**Labels**, written as text: good, very bad." in text
     assert "`generated_accuracy` counts outputs that are the label to the letter" in text
@@ -182,7 +181,7 @@ def test_labels_are_named_and_what_their_scores_mean(card: Callable[..., tuple[r
 
 
 def test_scores_stand_beside_those_of_the_base_and_a_matrix_is_left_out(
-    card: Callable[..., tuple[runs.Run, str, Any]],
+    card: Callable[..., tuple[Run, str, Any]],
 ) -> None:
     _, text, _ = card("t5", "lora")
     assert "| validation | loss | 12.5000 | 11.0000 to 14.2500 | 12.5000 | 3 |" in text

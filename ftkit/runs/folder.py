@@ -1,0 +1,129 @@
+"""The folder of a run: how it comes to be, what is refused, and how it is found again."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import UserError
+from ftkit.runs.run import Run
+from ftkit.storage import (
+    refuse_folder,
+    write_text,
+)
+
+RUN_FORMAT = 1
+"""Layout version of the run directory, written into its manifest."""
+RUNS = Path("runs")
+"""Where runs lie unless a recipe says otherwise."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run of ftkit: its manifest says so."""
+    try:
+        return "ftkit_run_format" in Run(path).manifest()
+    except (OSError, ValueError):
+        return False
+
+
+def free_name(path: Path) -> Path:
+    """The first of path-2, path-3, ... that does not exist."""
+    number = 2
+    while path.with_name(f"{path.name}-{number}").exists():
+        number += 1
+    return path.with_name(f"{path.name}-{number}")
+
+
+def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwrite: bool = False) -> Run:
+    """Make a new run directory.
+
+    Args:
+        path: the run directory.
+        recipe_text: the resolved recipe.
+        manifest: what the run is made of; format, state and start time are added.
+        overwrite: remove a run that is already there. Folders that are no run are never removed.
+
+    Raises:
+        UserError: the folder holds something, and either it is no run or `overwrite` is false.
+    """
+    refuse_taken(path, overwrite=overwrite)
+    if _holds_something(path):
+        _remove(path)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.removed.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the run directory {path} cannot be made: {error.strerror}", fix="choose another training.output_dir"
+        ) from error
+    run = Run(path)
+    run.update_manifest(
+        ftkit_run_format=RUN_FORMAT,
+        state="running",
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        **manifest,
+    )
+    write_text(run.recipe_file, recipe_text)
+    return run
+
+
+def refuse_taken(path: Path, *, overwrite: bool) -> None:
+    """Refuse a place for a new run that holds something; called early, before any work is done for the run.
+
+    Raises:
+        UserError: `path` is a file, a folder that is no run, or a run and `overwrite` is false.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, not a folder for a run", fix="choose another training.output_dir")
+    refuse_folder(path, wanted=path)
+    if not _holds_something(path):
+        return
+    if not is_run(path):
+        raise UserError(
+            f"{path} exists, is not empty and is not a run of ftkit, so it is left alone",
+            fix=f"choose another folder, for example training.output_dir={free_name(path)}",
+        )
+    if not overwrite:
+        raise UserError(
+            f"the run {path} exists already ({Run(path).state()})",
+            fix="add --resume to go on with it, --overwrite to replace it, "
+            f"or training.output_dir={free_name(path)} for a new one",
+        )
+
+
+def _holds_something(path: Path) -> bool:
+    # a kill before the first file was whole leaves only that file's beginnings, which are nobody's work
+    return path.is_dir() and any(not entry.name.startswith(".manifest.json.") for entry in path.iterdir())
+
+
+def _remove(path: Path) -> None:
+    # renamed first: a kill while thousands of files are deleted leaves no half run under the name
+    doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.removed.", dir=path.parent))
+    path.rename(doomed / "run")
+    shutil.rmtree(doomed)
+
+
+def find_run(path: Path) -> Run:
+    """The run at `path`.
+
+    Raises:
+        UserError: there is no run.
+    """
+    if not is_run(path):
+        there = "exists but is no run of ftkit (no manifest.json)" if path.exists() else "does not exist"
+        raise UserError(f"{path} {there}", fix="`ftkit runs` lists the runs in ./runs")
+    return Run(path)
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """Runs directly below `folder`, newest first."""
+    if not folder.is_dir():
+        return []
+    found = [Run(entry) for entry in folder.iterdir() if entry.is_dir() and is_run(entry)]
+    return sorted(found, key=lambda run: (str(run.manifest().get("started")), run.path.name), reverse=True)
