@@ -11,7 +11,8 @@ from ftkit.recipe.parse import LoadedRecipe, parse_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Tasks
 from ftkit.recipe.yaml.text import read_recipe_text
-from ftkit.runs.run import Run, is_run
+from ftkit.runs.folder import is_run
+from ftkit.runs.run import Run
 
 if TYPE_CHECKING:
     from ftkit.tasks.task import Task
