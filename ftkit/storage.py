@@ -175,6 +175,22 @@ def sha256_texts(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def known_sha256(path: Path) -> str:
+    """SHA-256 of a large file, remembered by its path, size and modification time."""
+    stat = path.stat()
+    seen = {"path": str(path.absolute()), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    note = cache_root() / "hashes" / f"{sha256_texts([str(path.absolute())])[:16]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        told = json.loads(note.read_text(encoding="utf-8"))
+        if {key: told.get(key) for key in seen} == seen:
+            return str(told["sha256"])
+    digest = sha256_file(path)
+    # A cache folder that cannot be written costs the next start a hash, no more.
+    with contextlib.suppress(OSError):
+        write_json(note, seen | {"sha256": digest})
+    return digest
+
+
 def cache_root() -> Path:
     """The user's cache folder: $FTKIT_CACHE, else $XDG_CACHE_HOME/ftkit, else ~/.cache/ftkit."""
     if named := os.environ.get("FTKIT_CACHE"):

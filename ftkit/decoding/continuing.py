@@ -6,16 +6,20 @@ import contextlib
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.text import NewText, Pieces
+from ftkit.models.scoring import is_encoder_decoder
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+SAMPLES_AT_A_TIME = 100
 
 
 @dataclass(frozen=True)
@@ -59,22 +63,15 @@ def continue_prompts(
     max_batch_tokens: int = 8_192,
     write: Callable[[str], None] | None = None,
 ) -> list[Continuation]:
-    """Let a model write on.
+    """Let a causal language model in eval mode write on behind N prompts of token ids; N continuations in their order.
 
     Prompts of about one length run together, padded on the left. The same prompts, decoding and versions give the same
     samples; torch's global generator is left as it was.
 
     Args:
-        model: a causal language model in eval mode, or a peft model around one.
-        tokenizer: decodes, and names the pad token.
-        prompts: N prompts as token ids, none of them empty.
-        decoding: how.
         stop_ids: tokens that end a continuation.
         max_batch_tokens: of prompts and new tokens together, padding included.
         write: called with each new piece of text, for one prompt and one beam; else never.
-
-    Returns:
-        N continuations, in the order of the prompts.
 
     Raises:
         ValueError: a prompt is empty, or fills all positions of the model.
@@ -83,18 +80,18 @@ def continue_prompts(
     for prompt in prompts:
         if not prompt or (limit is not None and len(prompt) >= limit):
             raise ValueError(f"a prompt of {len(prompt)} tokens; the model has positions for {limit}")
-    found: list[Continuation | None] = [None] * len(prompts)
     streams = write is not None and len(prompts) == 1 and decoding.num_beams == 1
-    for number, rows in enumerate(_batches(prompts, decoding, limit, max_batch_tokens, padded=not _has_prompt(model))):
-        room = min(decoding.max_new_tokens, *(limit - len(prompts[row]) for row in rows if limit is not None), 1 << 30)
+    found: dict[int, Continuation] = {}
+    batches = batched(prompts, decoding, max_batch_tokens, limit=limit, padded=not _has_prompt(model))
+    for number, rows in enumerate(batches):
+        room = min([decoding.max_new_tokens, *(limit - len(prompts[row]) for row in rows if limit is not None)])
         config = decoding.generation_config(stop_ids=stop_ids, pad_id=pad_id(tokenizer), max_new_tokens=room)
         texts = [NewText(tokenizer, prompts[row]) for row in rows]
         streamer = Pieces(texts[0], write) if streams and write is not None else None
-        with seeded(model.device, decoding.seed, number):
-            batch = _generate(model, [prompts[row] for row in rows], config, streamer)
+        batch = new_ids(model, [prompts[row] for row in rows], config, seed=(decoding.seed, number), streamer=streamer)
         for row, text, ids in zip(rows, texts, batch, strict=True):
             found[row] = continuation(text, ids, stop_ids)
-    return [one for one in found if one is not None]
+    return [found[row] for row in range(len(prompts))]
 
 
 def sample_ids(
@@ -106,33 +103,18 @@ def sample_ids(
     stop_ids: Collection[int],
     pad_id: int,
     seed: int,
-    batch_size: int = 100,
-    advance: Callable[[int], None] = lambda _written: None,
+    advance: Callable[[int], None],
 ) -> list[list[int]]:
-    """Draw texts from a model's own distribution: no temperature, nothing left out.
+    """Draw `count` texts from a causal language model's own distribution: no temperature, nothing left out.
 
-    Args:
-        model: a causal language model in eval mode.
-        start: tokens that each begins with.
-        count: how many.
-        max_new_tokens: of each at most.
-        stop_ids: tokens that end one; the end token is kept.
-        pad_id: fills up a batch.
-        seed: of the draws.
-        batch_size: drawn together.
-        advance: called with the number just drawn.
-
-    Returns:
-        Token ids, the start included, `count` lists.
+    Each is the ids of `start` and what follows, an end token included. `advance` is called with the number just drawn.
     """
     decoding = Decoding(max_new_tokens=max_new_tokens, do_sample=True, seed=seed)
     config = decoding.generation_config(stop_ids=stop_ids, pad_id=pad_id, max_new_tokens=max_new_tokens)
     found: list[list[int]] = []
-    for number, first in enumerate(range(0, count, batch_size)):
-        size = min(batch_size, count - first)
-        with seeded(model.device, seed, number):
-            batch = _generate(model, [start] * size, config, None)
-        for ids in batch:
+    for number, first in enumerate(range(0, count, SAMPLES_AT_A_TIME)):
+        size = min(SAMPLES_AT_A_TIME, count - first)
+        for ids in new_ids(model, [start] * size, config, seed=(seed, number)):
             end = next((place for place, index in enumerate(ids) if index in stop_ids), len(ids) - 1)
             found.append([*start, *ids[: end + 1]])
         advance(size)
@@ -150,12 +132,18 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(pad)
 
 
-def _batches(
-    prompts: Sequence[Sequence[int]], decoding: Decoding, limit: int | None, max_tokens: int, *, padded: bool
+def batched(
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    max_tokens: int,
+    *,
+    limit: int | None = None,
+    padded: bool = True,
 ) -> Iterator[list[int]]:
     """Rows in batches of similar length, longest first; one that comes near the limit of positions runs alone.
 
-    With `padded` false, all prompts of a batch have one length.
+    With `padded` false, all prompts of a batch have one length. A single row may have more than `max_tokens`, in which
+    padding, beams and new tokens count.
     """
     batch: list[int] = []
     for row in sorted(range(len(prompts)), key=lambda row: -len(prompts[row])):
@@ -173,19 +161,29 @@ def _batches(
         yield batch
 
 
-def _generate(
-    model: Any, prompts: Sequence[Sequence[int]], config: GenerationConfig, streamer: Pieces | None
+def new_ids(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    seed: tuple[int, int],
+    streamer: Pieces | None = None,
 ) -> list[list[int]]:
-    """New ids of each prompt, what follows an end token included."""
-    width = max(map(len, prompts))
-    pad = config.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-    with torch.inference_mode(), settings_alone(model, config), warnings.catch_warnings():
+    """What a model writes behind the prompts of one batch, or for the sources that its encoder reads.
+
+    What follows an end token is included, the decoder's first token is not. `seed` is that of the draws and the number
+    of the batch.
+    """
+    has_encoder = is_encoder_decoder(model)
+    side: Literal["left", "right"] = "right" if has_encoder else "left"
+    rows = [torch.tensor(prompt, device=model.device) for prompt in prompts]
+    ids = pad_sequence(rows, batch_first=True, padding_value=config.pad_token_id, padding_side=side)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True, padding_side=side)
+    with seeded(model.device, *seed), torch.inference_mode(), settings_alone(model, config), warnings.catch_warnings():
         # peft says so at every step with a tuned prompt, whose positions transformers then counts itself
         warnings.filterwarnings("ignore", message="Position ids are not supported")
         written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, streamer=streamer)
-    new: list[list[int]] = written[:, width:].tolist()
+    new: list[list[int]] = written[:, 1 if has_encoder else ids.shape[1] :].tolist()
     return new
 
 

@@ -51,11 +51,7 @@ class Ask:
 
 
 def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
-    """How the inputs of a saved language model are written, told from its files alone.
-
-    Args:
-        folder: a model folder.
-        raw: send prompts as they are, whatever the model was trained on.
+    """How the inputs of a saved language model are written, told from its files alone; raw: sent as they are.
 
     Raises:
         UserError: prompting.json cannot be read.
@@ -82,7 +78,6 @@ def typed_prompts(
     """Prompts from the command line.
 
     Args:
-        prompting: the form of the model's inputs.
         prompts: each becomes a text, the one column of a prompt, or the user's turn.
         fields: columns of a prompt that has several; then there is one prompt and `prompts` is empty.
         system: the system's turn of a chat.

@@ -33,13 +33,7 @@ FIRST_WORDS, NEW_TOKENS = 8, 16
 
 @dataclass(frozen=True)
 class Writer:
-    """A language model that was asked to be used.
-
-    Attributes:
-        saved: model and tokenizer.
-        prompting: the form of its inputs.
-        stop_ids: tokens that end what it writes.
-    """
+    """A saved language model, the form of its inputs, and the tokens that end what it writes."""
 
     saved: SavedLM
     prompting: Prompting
@@ -70,15 +64,9 @@ def open_writer(
     with_adapter: bool = True,
     trust_remote_code: bool = False,
 ) -> Writer:
-    """Load a saved language model to write with.
+    """Load a saved language model to write with; without its adapter: the base alone, asked in the same form.
 
-    Args:
-        folder: a model folder.
-        prompting: the form of its inputs.
-        use_cpu: leave an accelerator alone.
-        dtype: of the weights; `auto` is bfloat16 on an accelerator that computes in it, else float32.
-        with_adapter: else the base alone, asked in the same form.
-        trust_remote_code: allow Python code that comes with the model.
+    `dtype` is that of the weights: `auto` is bfloat16 on an accelerator that computes in it, else float32.
 
     Raises:
         UserError: it cannot be loaded.
@@ -166,9 +154,7 @@ def generate(
     was measured.
 
     Args:
-        writer: the model.
-        asks: the prompts; all of them are read as tokens before the first is answered.
-        decoding: how.
+        asks: all of them are read as tokens before the first is answered.
         write: called with new text as it comes, when there is one prompt and one beam.
         advance: called with the number of prompts just answered.
         say: hears how many sources were cut.
@@ -182,19 +168,16 @@ def generate(
     for start in range(0, len(prompts), CHUNK):
         chunk = prompts[start : start + CHUNK]
         let_write = write_outputs if writer.is_encoder_decoder else continue_prompts
+        seed = int(np.random.SeedSequence([decoding.seed, start]).generate_state(1)[0]) if start else decoding.seed
         yield from let_write(
             writer.saved.model,
             writer.saved.tokenizer,
             chunk,
-            decoding if not start else replace(decoding, seed=_seed_of_chunk(decoding.seed, start)),
+            replace(decoding, seed=seed),
             stop_ids=writer.stop_ids,
             write=write if len(prompts) == 1 else None,
         )
         advance(len(chunk))
-
-
-def _seed_of_chunk(seed: int, start: int) -> int:
-    return int(np.random.SeedSequence([seed, start]).generate_state(1)[0])
 
 
 def load_with_form(path: Path) -> SavedLM:
@@ -213,10 +196,7 @@ def load_with_form(path: Path) -> SavedLM:
 def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int = NEW_TOKENS) -> str:
     """What a loaded model writes after the prompt of a row of its data; of a text, after its first words.
 
-    Args:
-        saved: with its prompting.
-        row: columns as in the table of a split: `text`, `prompt`, or `messages` as JSON.
-        max_new_tokens: limit.
+    The row has columns as in the table of a split: `text`, `prompt`, or `messages` as JSON.
     """
     prompting = Prompting.from_dict(saved.prompting) if saved.prompting is not None else Prompting("text")
     if prompting.kind == "chat":

@@ -62,10 +62,10 @@ def test_a_checkpoint_that_is_a_link_or_holds_one_does_not_count(ground: Ground,
 
 def local_model(tmp_path: Path) -> Path:
     """A copy of a tiny model, as a folder of its own."""
-    from ftkit.models.builtin.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import resolve
 
     folder = tmp_path / "model"
-    shutil.copytree(tiny_folder("bert"), folder)
+    shutil.copytree(resolve("builtin:tiny-bert"), folder)
     return folder
 
 

@@ -34,7 +34,7 @@ def tokenizer_named(kind: str) -> Any:
     """One with an end token, one with a begin token too, one without a fast form, one whose targets end otherwise."""
     from transformers import AutoTokenizer, ByT5Tokenizer, MBartTokenizer
 
-    from ftkit.models.builtin.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import resolve
 
     if kind == "byt5":
         return ByT5Tokenizer()
@@ -43,7 +43,7 @@ def tokenizer_named(kind: str) -> Any:
         vocab = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
         vocab += [(piece, -float(len(pieces) - len(piece))) for piece in pieces]
         return MBartTokenizer(vocab=vocab, src_lang="de_DE", tgt_lang="en_XX")
-    return AutoTokenizer.from_pretrained(tiny_folder(kind))
+    return AutoTokenizer.from_pretrained(resolve(f"builtin:tiny-{kind}"))
 
 
 @pytest.fixture(params=KINDS)

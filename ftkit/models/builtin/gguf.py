@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
-import json
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,7 +37,7 @@ def convert_gguf(file: Path) -> tuple[Path, bool]:
     Raises:
         UserError: the package gguf is missing, or transformers cannot read the file.
     """
-    name = converted_name(known_sha256(file))
+    name = converted_name(storage.known_sha256(file))
     if (storage.cache_root() / name).is_dir():
         return storage.cache_root() / name, False
     if not can_convert():
@@ -67,22 +66,6 @@ def converted_name(sha256: str) -> str:
     """Where the checkpoint made of the GGUF file with this hash lies below the cache folder."""
     versions = "-".join(importlib.metadata.version(package) for package in ("transformers", "tokenizers"))
     return f"gguf/{sha256[:32]}-v{CONVERSION}-{versions}"
-
-
-def known_sha256(path: Path) -> str:
-    """SHA-256 of a large file, remembered by its path, size and modification time."""
-    stat = path.stat()
-    seen = {"path": str(path.absolute()), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    note = storage.cache_root() / "hashes" / f"{storage.sha256_texts([str(path.absolute())])[:16]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        told = json.loads(note.read_text(encoding="utf-8"))
-        if {key: told.get(key) for key in seen} == seen:
-            return str(told["sha256"])
-    digest = storage.sha256_file(path)
-    # A cache folder that cannot be written costs the next start a hash, no more.
-    with contextlib.suppress(OSError):
-        storage.write_json(note, seen | {"sha256": digest})
-    return digest
 
 
 def _convert(file: Path, folder: Path) -> None:

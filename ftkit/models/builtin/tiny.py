@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,26 +17,35 @@ from ftkit.models.builtin.tiny_recipes import TINY_RECIPES, TinyRecipe
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POSITION_SCALE = 0.25
 
 
 def build_tiny(family: str, folder: Path) -> None:
-    """Write the tiny checkpoint of a family: config, weights (safetensors) and tokenizer.
+    """Fill the empty folder with the tiny checkpoint of a family of `TINY_RECIPES`: config, weights and tokenizer.
 
-    Args:
-        family: a key of `TINY_RECIPES`.
-        folder: an empty folder.
+    A checkpoint's usual initial deviation of 0.02 would make all outputs of so narrow a model look alike, so matrices
+    get a variance of 1 / fan-in. Positions weigh less than words, as in a trained model, so that a linear head can tell
+    texts apart by their words.
     """
+
+    def bound(name: str, weight: torch.Tensor) -> float:
+        return math.sqrt(3.0 / weight.shape[-1]) * (POSITION_SCALE if "position" in name else 1.0)
+
+    build(TINY_RECIPES[family], folder, name=family, bound=bound)
+
+
+def build(recipe: TinyRecipe, folder: Path, *, name: str, bound: Callable[[str, torch.Tensor], float]) -> None:
+    """Fill the empty folder with a checkpoint: config, weights (safetensors) and tokenizer."""
     import torch
 
-    recipe = TINY_RECIPES[family]
     tokenizer = recipe.tokenizer(max_length=recipe.max_length)
     # The constructor initialises from the global generator; that state is put back, and its weights are replaced.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         model = make_model(recipe, tokenizer)
-    fill_weights(model, family=family)
+    fill_weights(model, name=name, bound=bound)
     with no_progress_bar():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -63,41 +72,31 @@ def make_model(recipe: TinyRecipe, tokenizer: PreTrainedTokenizerBase) -> PreTra
 
     # None too: left out, the configuration would keep the ids of the family's full vocabulary.
     special_ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    config_class = getattr(transformers, recipe.config_class)
-    config = config_class(vocab_size=len(tokenizer), dtype="float32", **{**special_ids, **recipe.settings})
-    model: Any = getattr(transformers, recipe.model_class)(config)
+    model_class = getattr(transformers, recipe.model_class)
+    config = model_class.config_class(vocab_size=len(tokenizer), dtype="float32", **{**special_ids, **recipe.settings})
+    model: Any = model_class(config)
     if recipe.with_pooler:
         setattr(model, recipe.with_pooler, type(model.base_model)(config, add_pooling_layer=True))
         model.tie_weights()
     return cast("PreTrainedModel", model.float())
 
 
-def fill_weights(model: PreTrainedModel, *, family: str) -> None:
-    """Replace every matrix by uniform numbers of variance 1 / fan-in, so that activations keep their size.
+def fill_weights(model: PreTrainedModel, *, name: str, bound: Callable[[str, torch.Tensor], float]) -> None:
+    """Replace every matrix by uniform numbers from [-bound, bound), so that activations keep their size.
 
-    A checkpoint's usual initial deviation of 0.02 would make all outputs of so narrow a model look alike. Vectors
-    (biases, the scales of norms) stay as the architecture starts them: zeros and ones. Positions weigh less than
-    words, as in a trained model, so that a linear head can tell texts apart by their words.
+    Vectors (biases, the scales of norms) stay as the architecture starts them: zeros and ones.
     """
     import torch
 
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for of, parameter in model.named_parameters():
             if parameter.ndim > 1:
-                bound = math.sqrt(3.0 / parameter.shape[-1]) * (POSITION_SCALE if "position" in name else 1.0)
-                values = hashed_uniform(f"ftkit {family} {name}", parameter.numel()) * bound
+                values = hashed_uniform(f"ftkit {name} {of}", parameter.numel()) * bound(of, parameter)
                 parameter.copy_(torch.from_numpy(values).view(parameter.shape))
 
 
 def hashed_uniform(name: str, count: int) -> np.ndarray:
-    """Numbers from [-1, 1), the same for the same name on every machine and with every version of every library.
-
-    Args:
-        name: what they are for.
-        count: how many.
-
-    Returns:
-        Float32 array (count,).
+    """Float32 numbers (count,) from [-1, 1), the same for a name on every machine and with every library's version.
 
     Example:
         >>> [float(value) for value in hashed_uniform("example", 2)]

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.models.builtin.tiny import hashed_uniform, make_model, no_progress_bar
+from ftkit.models.builtin.tiny import build
 from ftkit.models.builtin.tiny_recipes import TinyRecipe
 from ftkit.models.builtin.untrained_words import WORD_START, word_pieces
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 MAX_LENGTH = 512
 POSITION_DEVIATION = 3.0
@@ -27,29 +28,12 @@ SPECIALS = ("<pad>", "</s>", "<unk>")
 
 
 def build_untrained(folder: Path) -> None:
-    """Write the checkpoint: configuration, weights (safetensors) and tokenizer, the same bytes on every machine.
-
-    Args:
-        folder: an empty folder.
-    """
-    import torch
-
-    tokenizer = word_tokenizer(max_length=MAX_LENGTH)
-    # the constructor draws its weights from the global generator; that state is put back, and they are replaced
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        model = make_model(SMALL_T5, tokenizer)
-    fill_weights(model)
-    with no_progress_bar():
-        model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    """Fill the empty folder with the checkpoint, the same bytes on every machine."""
+    build(SMALL_T5, folder, name="untrained", bound=initial_bound)
 
 
 def word_tokenizer(*, max_length: int) -> PreTrainedTokenizerBase:
-    """A cased Unigram over words, parts of words, characters and bytes: text </s>, no text without a spelling.
-
-    Args:
-        max_length: tokens, the tokenizer's `model_max_length`.
-    """
+    """A cased Unigram over words, parts of words, characters and bytes: text </s>, no text without a spelling."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -59,12 +43,7 @@ def word_tokenizer(*, max_length: int) -> PreTrainedTokenizerBase:
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=2, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=WORD_START, prepend_scheme="always")
     tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.Replace(WORD_START, " "),
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            decoders.Strip(" ", 1, 0),
-        ]
+        [decoders.Replace(WORD_START, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
@@ -81,32 +60,23 @@ def word_tokenizer(*, max_length: int) -> PreTrainedTokenizerBase:
     return wrapped
 
 
-def fill_weights(model: PreTrainedModel) -> None:
-    """Give every matrix uniform numbers of the variance that T5 starts with.
+def initial_bound(name: str, weight: torch.Tensor) -> float:
+    """Bound of uniform numbers of the variance that T5 starts a matrix with.
 
     Source: the initialisation of Mesh TensorFlow's T5, as in transformers: 1 / fan-in for projections, and for queries
     also divided by their width, since T5 does not scale the products of queries and keys; 1 for the embeddings.
     """
-    import torch
-
-    config = model.config
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim < 2:
-                continue
-            variance = 1.0 / parameter.shape[-1]
-            if name.endswith("shared.weight"):
-                variance = 1.0
-            elif name.endswith(".q.weight"):
-                variance /= config.d_kv
-            elif name.endswith("relative_attention_bias.weight"):
-                variance = POSITION_DEVIATION**2
-            values = hashed_uniform(f"ftkit untrained {name}", parameter.numel()) * (3.0 * variance) ** 0.5
-            parameter.copy_(torch.from_numpy(values).view(parameter.shape))
+    variance = 1.0 / weight.shape[-1]
+    if name.endswith("shared.weight"):
+        variance = 1.0
+    elif name.endswith(".q.weight"):
+        variance /= SMALL_T5.settings["d_kv"]
+    elif name.endswith("relative_attention_bias.weight"):
+        variance = POSITION_DEVIATION**2
+    return float((3.0 * variance) ** 0.5)
 
 
 SMALL_T5 = TinyRecipe(
-    "T5Config",
     "T5ForConditionalGeneration",
     word_tokenizer,
     MAX_LENGTH,

@@ -85,11 +85,11 @@ def test_every_pooling_of_a_frozen_encoder_goes_the_whole_way(tmp_path, pooling)
 
 
 def test_auto_follows_the_pooling_files_of_a_real_folder(tmp_path):
-    from ftkit.models.builtin.builtin import tiny_folder
+    from ftkit.models.builtin.builtin import resolve
 
     real = tmp_path / "real"
     (real / "1_Pooling").mkdir(parents=True)
-    for file in tiny_folder("bert").iterdir():
+    for file in Path(resolve("builtin:tiny-bert")).iterdir():
         (real / file.name).write_bytes(file.read_bytes())
     modules = [{"type": f"sentence_transformers.models.{name}", "path": path} for name, path in
                (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))]  # fmt: skip

