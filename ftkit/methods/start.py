@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-WATCHED = ("lora_B", "lora_magnitude_vector", "prompt_encoder")
+WATCHED = ("lora_B", "lora_magnitude_vector", "prompt_encoder", "ia3_l")
 """Adapter tensors that every training moves with its first step."""
 
 START = "ftkit_adapter_start"

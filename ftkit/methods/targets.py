@@ -38,12 +38,12 @@ def choose_targets(model: PreTrainedModel, method: LoraMethod) -> Targets:
     linear = linear_layers(model)
     modules = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
     tied = tied_modules(model)
-    whole = _resolve(method.modules_to_save or (), modules, key="method.modules_to_save", tied=tied)
+    whole = resolve(method.modules_to_save or (), modules, key="method.modules_to_save", tied=tied)
     if method.target_modules == "all-linear":
         outside = [*whole, output_head(model)]
         chosen = [name for name in linear if not any(is_inside(name, module) for module in outside)]
     else:
-        chosen = _resolve(method.target_modules, linear, key="method.target_modules", tied=tied)
+        chosen = resolve(method.target_modules, linear, key="method.target_modules", tied=tied)
         _refuse_both(chosen, whole)
     if method.layers_to_transform is not None:
         chosen = _in_layers(model, chosen, method.layers_to_transform)
@@ -86,7 +86,18 @@ def fits(name: str, asked: str) -> bool:
     return name == asked or name.endswith(f".{asked}")
 
 
-def _resolve(asked: Iterable[str], names: Sequence[str], *, key: str, tied: Sequence[str]) -> list[str]:
+def resolve(asked: Iterable[str], names: Sequence[str], *, key: str, tied: Sequence[str] = ()) -> list[str]:
+    """Full names of the modules that a recipe names.
+
+    Args:
+        asked: names as peft reads them.
+        names: full names that there are.
+        key: of the recipe, for messages.
+        tied: modules that share their weights, which cannot be meant.
+
+    Raises:
+        UserError: a name fits no module, or one that shares its weights.
+    """
     found: dict[str, None] = {}
     for word in asked:
         fitting = [name for name in names if fits(name, word)]
