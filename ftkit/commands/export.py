@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
+from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
 from ftkit.models.saved_folder import (
     GENERATION_FILE,
-    METHODS,
     PROMPTING_FILE,
     adapter_settings,
     add_end_tokens,
@@ -104,7 +104,7 @@ def _rewrites(source: Original, *, merge: bool, dtype: str | None) -> bool:
     if dtype is not None and dtype not in PRECISIONS:
         raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(PRECISIONS)}")
     if merge and source.settings is not None:
-        refuse_unmergeable(METHODS.get(str(source.settings.get("peft_type")), ""))
+        refuse_unmergeable(BY_PEFT_TYPE[str(source.settings.get("peft_type"))])
     if source.settings is not None:
         if dtype is not None and not merge:
             raise UserError("--dtype is about a model that is written whole", fix="add --merge, or leave it out")

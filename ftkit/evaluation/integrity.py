@@ -30,12 +30,12 @@ def find_faults(subject: Subject) -> list[str]:
 
 def _unmoved(subject: Subject) -> str:
     """Why nothing was trained, empty where something was."""
-    trains = subject.recipe.method.trains
-    if trains == "adapter":
-        ends = [tensor for name, tensor in _tensors(subject.model_dir) if ".lora_B." in name]
-        if ends and not any(bool(tensor.any()) for tensor in ends):
-            return "no adapter moved: every B is zero"
-    if trains == "weights":
+    method = subject.recipe.method
+    if method.start is not None:
+        ends = [tensor for name, tensor in _tensors(subject.model_dir) if method.start.part in name]
+        if ends and all(bool((tensor == method.start.value).all()) for tensor in ends):
+            return f"no adapter moved: {method.start.in_words}"
+    if method.trains == "weights":
         before = {_hash(tensor) for _, tensor in _tensors(subject.checkpoint.folder)}
         after = {_hash(tensor) for _, tensor in _tensors(subject.model_dir)}
         # a new head is moved by its making alone

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.methods.section import MethodSection, Trains
+from ftkit.methods.section import Finding, MethodSection, Start, Trains
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,6 +25,9 @@ class Ia3Method(MethodSection):
     """Factors on keys, values and inner activations (Liu et al. 2022): the fewest numbers of all; the base stays."""
 
     trains: ClassVar[Trains] = "adapter"
+    in_words: ClassVar[str] = "factors of keys, values and activations (IA3)"
+    peft_type: ClassVar[str] = "IA3"
+    start: ClassVar[Start | None] = Start(".ia3_l", 1.0, "every factor is one")
 
     type: Literal["ia3"]
     """ia3: train factors of keys, values and feed-forward activations, and the head of a classifier."""
@@ -34,7 +37,15 @@ class Ia3Method(MethodSection):
     takes them."""
 
     feedforward_modules: list[str] | None = None
-    """Those of target_modules whose input is scaled instead of their output; with `auto` the feed-forwards are found."""
+    """Those of target_modules whose input is scaled instead of their output; `auto` finds them by itself."""
+
+    def findings(self, given: Collection[str]) -> Iterator[Finding]:  # noqa: ARG002
+        """Lists that name nothing, and feed-forwards that no list of layers could hold."""
+        if self.target_modules == []:
+            yield Finding("method.target_modules", "no layer is named", "write auto, or names of layers")
+        if self.feedforward_modules is not None and self.target_modules == "auto":
+            fix = "remove it, or name target_modules too"
+            yield Finding("method.feedforward_modules", "target_modules: auto finds them by itself", fix)
 
     def attach(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:  # noqa: ARG002
         """Put factors of 1 on the layers of a model that writes."""

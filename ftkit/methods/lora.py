@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftkit.errors import UserError
-from ftkit.methods.section import Finding, MethodSection, Trains
+from ftkit.methods.section import Finding, MethodSection, Start, Trains
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ class LoraMethod(MethodSection):
 
     trains: ClassVar[Trains] = "adapter"
     in_words: ClassVar[str] = "a LoRA adapter"
+    peft_type: ClassVar[str] = "LORA"
+    start: ClassVar[Start | None] = Start(".lora_B.", 0.0, "every B is zero")
 
     type: Literal["lora"]
     """lora: train low-rank adapters, and the head of a classifier."""

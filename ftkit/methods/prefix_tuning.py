@@ -21,6 +21,8 @@ class PrefixTuningMethod(MethodSection):
 
     trains: ClassVar[Trains] = "prompt"
     in_words: ClassVar[str] = "learnt keys and values before those of the decoder"
+    peft_type: ClassVar[str] = "PREFIX_TUNING"
+    unmergeable: ClassVar[str] = "a tuned prefix"
 
     type: Literal["prefix_tuning"]
     """prefix_tuning: train keys and values that the decoder attends to in every layer."""

@@ -25,6 +25,8 @@ class PromptTuningMethod(MethodSection):
 
     trains: ClassVar[Trains] = "prompt"
     in_words: ClassVar[str] = "a learnt prompt of vectors"
+    peft_type: ClassVar[str] = "PROMPT_TUNING"
+    unmergeable: ClassVar[str] = "a tuned prompt"
 
     type: Literal["prompt_tuning"]
     """prompt_tuning: train the vectors of a prompt."""

@@ -57,16 +57,36 @@ class Section(BaseModel):
         cls.__pydantic_fields__ = {key: cls.model_fields[key] for key in order}
 
 
+class Start(NamedTuple):
+    """How adapter tensors begin.
+
+    Attributes:
+        part: of their names.
+        value: of each of their numbers.
+        in_words: what they are as long as nothing has moved them.
+    """
+
+    part: str
+    value: float
+    in_words: str
+
+
 class MethodSection(Section):
     """The `method` section of a recipe; a class for each type, in a file of its own.
 
     Attributes:
         trains: what is trained; whatever else differs is asked of the functions below.
         in_words: the same as a model card says it.
+        peft_type: what peft calls what is trained; empty where peft has no part in it.
+        start: of the adapter tensors that every training moves; None where there is none to look at.
+        unmergeable: what no weight of a model can hold, in words; empty where it can be folded into the base.
     """
 
     trains: ClassVar[Trains]
     in_words: ClassVar[str]
+    peft_type: ClassVar[str] = ""
+    start: ClassVar[Start | None] = None
+    unmergeable: ClassVar[str] = ""
 
     type: str
     """Name of the method."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ftkit.errors import UserError
+from ftkit.methods.table import METHODS
 from ftkit.models.builtin.tiny import no_progress_bar
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import load_classifier
@@ -136,10 +137,10 @@ def refuse_unmergeable(method: str) -> None:
     """Refuse what cannot be folded into weights.
 
     Raises:
-        UserError: the method is prompt tuning or prefix tuning.
+        UserError: it is vectors before the input.
     """
-    what = {"prompt_tuning": "a tuned prompt", "prefix_tuning": "a tuned prefix"}.get(method)
-    if what is not None:
+    what = METHODS[method].unmergeable
+    if what:
         raise UserError(
             f"{what} cannot be merged: it is vectors before the input, which no weight of the model can hold",
             fix="export it without --merge and load it with peft",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ftkit.errors import UserError
+from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
@@ -15,14 +16,6 @@ from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 
-Method = Literal["full", "lora", "prompt_tuning", "prefix_tuning"]
-
-METHODS: dict[str, Method] = {
-    "LORA": "lora",
-    "PROMPT_TUNING": "prompt_tuning",
-    "PREFIX_TUNING": "prefix_tuning",
-}
-"""peft's name of what an adapter is -> the recipe's."""
 PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
 GENERATION_FILE = "generation_config.json"
@@ -69,7 +62,7 @@ def refuse_other_folders(folder: Path) -> None:
         raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
     if (folder / ADAPTER_FILE).is_file():
         settings = adapter_settings(folder)
-        if settings.get("peft_type") not in METHODS or settings.get("task_type") not in TASK_TYPES:
+        if settings.get("peft_type") not in BY_PEFT_TYPE or settings.get("task_type") not in TASK_TYPES:
             kind = f"{settings.get('peft_type')} for {settings.get('task_type')}"
             raise UserError(f"the adapter in {folder} is {kind}, not LoRA, a prompt or a prefix of a language model")
 

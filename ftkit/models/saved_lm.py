@@ -14,11 +14,12 @@ from torch import nn
 
 from ftkit.errors import UserError
 from ftkit.methods.start import adapter_start
+from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
-from ftkit.models.saved_folder import METHODS, PROMPTING_FILE, Method, adapter_settings, refuse_other_folders
+from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 from ftkit.recipe.schema import ModelSpec
@@ -47,7 +48,7 @@ class SavedLM:
     tokenizer: PreTrainedTokenizerBase
     prompting: dict[str, Any] | None
     base: Checkpoint
-    method: Method
+    method: str
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +159,7 @@ def load_saved_lm(
         base = find_base(folder, settings)
         model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
         model = _with_adapter(model, folder, base) if with_adapter else model
-        method = METHODS[settings["peft_type"]]
+        method = BY_PEFT_TYPE[settings["peft_type"]]
     elif not with_adapter:
         raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
     else:

@@ -161,7 +161,7 @@ def _guess_method(reading: Reading, kind: Node) -> str:
     word = kind.value.lower() if isinstance(kind.value, str) else ""
     near = nearest(word, METHODS) if word else None
     fix = f"did you mean {near}?" if near else ""
-    if word in ("p_tuning", "ia3", "qlora") or (near is not None and near not in reading.task.methods):
+    if word in ("p_tuning", "qlora") or (near is not None and near not in reading.task.methods):
         fix = f"this version has {methods}"
     message = f"must be one of {methods}, found {found(kind)}"
     reading.say(Flaw(kind.place, "method.type", message, fix), "method.type")

@@ -20,6 +20,8 @@ DATA = {
     "causal-lm-full": "notes.jsonl",
     "instruct": "chats.jsonl",
     "prompt-tuning": "answers.jsonl",
+    "ia3": "answers.jsonl",
+    "seq2seq-ia3": "polite.jsonl",
     "seq2seq-full": "polite.jsonl",
     "seq2seq-prompt-tuning": "polite.jsonl",
     "seq2seq-prefix-tuning": "polite.jsonl",

@@ -166,6 +166,7 @@ RULES = TaskRules(
     recipe=CausalRecipe,
     methods={
         "lora": _defaults(epochs=3, rate=2e-4, decay=0.0),
+        "ia3": _defaults(epochs=5, rate=3e-3, decay=0.0),
         "full": _defaults(epochs=3, rate=2e-5, decay=0.01),
         "prompt_tuning": _defaults(epochs=5, rate=3e-2, decay=0.0),
     },

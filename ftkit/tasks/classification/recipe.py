@@ -105,6 +105,7 @@ RULES = TaskRules(
         "frozen": _defaults(epochs=100, rate=1e-2, batch=256, scheduler="cosine", warmup=0, decay="auto"),
         "full": _defaults(epochs=3, rate=2e-5, batch=16, scheduler="linear", warmup=0.06, decay=0.01),
         "lora": _defaults(epochs=5, rate=2e-4, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
+        "ia3": _defaults(epochs=10, rate=3e-3, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
     },
     no_method={"prompt_tuning": _NO_PROMPT, "prefix_tuning": _NO_PROMPT},
     metrics=_MEASURED.metrics,

@@ -177,6 +177,7 @@ RULES = TaskRules(
     methods={
         "full": _defaults(epochs=3, rate=1e-4, scheduler="linear", warmup=0.03, decay=0.01),
         "lora": _defaults(epochs=5, rate=5e-4, scheduler="linear", warmup=0.03, decay=0.0),
+        "ia3": _defaults(epochs=10, rate=3e-3, scheduler="linear", warmup=0.03, decay=0.0),
         "prompt_tuning": _defaults(epochs=10, rate=0.3, scheduler="constant", warmup=0, decay=0.0),
         "prefix_tuning": _defaults(epochs=10, rate=1e-2, scheduler="linear", warmup=0.03, decay=0.0),
     },
