@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ MOVED_AFTER = 2
 """Steps after which every adapter must have moved."""
 
 
+@dataclass(eq=False)
 class HistoryCallback(TrainerCallback):
     """Writes what Trainer logs into the run's history.jsonl.
 
@@ -39,9 +41,8 @@ class HistoryCallback(TrainerCallback):
         beside: what stands in the line of an evaluation besides its scores.
     """
 
-    def __init__(self, run: Run, beside: Callable[[], Mapping[str, float | None]]) -> None:
-        self.run = run
-        self.beside = beside
+    run: Run
+    beside: Callable[[], Mapping[str, float | None]]
 
     def on_log(
         self,
@@ -60,11 +61,11 @@ class HistoryCallback(TrainerCallback):
             self.run.append_history({"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), **finite})
 
 
+@dataclass(eq=False)
 class ProgressCallback(TrainerCallback):
     """Tells the reporter of every step."""
 
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        self.advance = advance
+    advance: Callable[[int], None]
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
@@ -73,11 +74,11 @@ class ProgressCallback(TrainerCallback):
         self.advance(1)
 
 
+@dataclass(eq=False)
 class EvaluationsTold(TrainerCallback):
     """Says what each evaluation of the validation set found."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    say: Callable[[str], None]
 
     def on_evaluate(
         self,
@@ -148,6 +149,7 @@ def refuse_bad_loss(loss: torch.Tensor, *, step: int, rows: str) -> None:
         )
 
 
+@dataclass(eq=False)
 class AdaptersMove(TrainerCallback):
     """Ends a run whose adapters stay at their start: it would train for hours and change nothing.
 
@@ -155,9 +157,8 @@ class AdaptersMove(TrainerCallback):
         unmoved: model -> names of trained tensors that are exactly as they were before the first step.
     """
 
-    def __init__(self, unmoved: Callable[[Any], list[str]]) -> None:
-        self.unmoved = unmoved
-        self.steps = 0
+    unmoved: Callable[[Any], list[str]]
+    steps: int = 0
 
     def on_step_end(
         self,

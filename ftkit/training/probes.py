@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,29 +64,25 @@ def validation_probe_rows(num_rows: int, *, seed: int) -> NDArray[np.int64]:
     return np.arange(num_rows, dtype=np.int64) if num_rows <= WHOLE_VALIDATION else probe_rows(num_rows, seed=seed)
 
 
+@dataclass(frozen=True)
 class ProbeLog:
-    """Writes the probes of one run.
+    """Writes the probes of one run: a file in probes/ for each evaluation."""
 
-    Args:
-        run: gets a file in probes/ for each evaluation.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    run: Run
 
     def write_rows(self, rows: ProbeRows) -> None:
         """Note which rows are scored; points of other rows, of a run whose data changed, are let go."""
         known = read_probe_rows(self.run)
         if known is not None and all(np.array_equal(*both) for both in zip(known, rows, strict=True)):
             return
-        self.cut(0)
+        self.run.cut_probes(step=0)
         with atomic_path(self.run.probe_rows_file) as temporary:
             temporary.write_bytes(_packed(rows._asdict()))
 
     def write(self, point: CurvePoint) -> None:
         """Write one evaluation, in the place of an earlier one of the same step."""
         with atomic_path(self.run.probe_file(point.step)) as temporary:
-            temporary.write_bytes(_packed(_facts(point)))
+            temporary.write_bytes(_bytes_of(point))
 
     def write_all(self, points: Sequence[CurvePoint]) -> None:
         """As `write`; their bytes go to the disk side by side, which takes a fraction of the time of one by one."""
@@ -93,7 +90,7 @@ class ProbeLog:
 
         def fill(point: CurvePoint) -> None:
             with (staging / str(point.step)).open("wb") as file:
-                file.write(_packed(_facts(point)))
+                file.write(_bytes_of(point))
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -109,10 +106,6 @@ class ProbeLog:
         """Write what the weights after the last step give the test split, where other weights are kept."""
         with atomic_path(self.run.final_test_file) as temporary:
             temporary.write_bytes(_packed(_arrays("test", losses)))
-
-    def cut(self, step: int) -> None:
-        """Forget what was written after a step from which training goes on; everything when that is 0."""
-        self.run.cut_probes(step=step)
 
 
 def read_probes(run: Run) -> list[CurvePoint]:
@@ -145,9 +138,9 @@ def _point(file: Path) -> CurvePoint:
     )
 
 
-def _facts(point: CurvePoint) -> dict[str, Any]:
+def _bytes_of(point: CurvePoint) -> bytes:
     facts: dict[str, Any] = {"step": point.step, "epoch": point.epoch, "rate_mass": point.rate_mass}
-    return facts | _arrays("train", point.train) | _arrays("validation", point.validation)
+    return _packed(facts | _arrays("train", point.train) | _arrays("validation", point.validation))
 
 
 def _arrays(name: str, losses: Scores) -> dict[str, NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,13 @@ def epoch_generator(*, seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed))
 
 
+@dataclass(eq=False)
 class ShuffledEpochs(torch.utils.data.Sampler[int]):
     """The numbers below `num_rows`, shuffled anew each epoch; the order depends on seed and epoch alone."""
 
-    def __init__(self, num_rows: int, *, seed: int) -> None:
-        self.num_rows = num_rows
-        self.seed = seed
-        self.epoch = 0
+    num_rows: int
+    seed: int
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; the data loader calls it."""
@@ -94,6 +95,7 @@ def _fill(
         yield batch
 
 
+@dataclass(eq=False)
 class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
     """Row numbers, shuffled anew each epoch with rows of like length near one another.
 
@@ -106,11 +108,10 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
         seed: of every order.
     """
 
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
-        self.lengths = list(lengths)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
+    lengths: Sequence[int]
+    batch_size: int
+    seed: int
+    epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; the data loader calls it."""

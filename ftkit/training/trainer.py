@@ -51,19 +51,6 @@ class ScoresWhileTraining(Protocol):
         """Figures of these by name, `nll` among them."""
 
 
-class RowNumbers(torch.utils.data.Dataset[int]):
-    """0, 1, ..., N - 1: a batch is made from the numbers of its rows, whose tokens lie in flat arrays."""
-
-    def __init__(self, num_rows: int) -> None:
-        self.num_rows = num_rows
-
-    def __len__(self) -> int:
-        return self.num_rows
-
-    def __getitem__(self, row: int) -> int:
-        return row
-
-
 class ExamplesTrainer(SealedTrainer):
     """Trainer over examples.
 
@@ -77,12 +64,13 @@ class ExamplesTrainer(SealedTrainer):
     def __init__(
         self, *, examples: Examples, scoring: ScoresWhileTraining, max_tokens: int | None, **arguments: Any
     ) -> None:
-        super().__init__(
-            train_dataset=RowNumbers(len(examples)), eval_dataset=[], counts_rows=max_tokens is None, **arguments
-        )
+        # a batch is made from the numbers of its rows
+        rows: Any = range(len(examples))
+        super().__init__(train_dataset=rows, eval_dataset=[], counts_rows=max_tokens is None, **arguments)
         self.examples = examples
         self.scoring = scoring
         self.max_tokens = max_tokens
+        self.order_seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of one epoch; which and in which order depends on seed and epoch alone."""
@@ -99,7 +87,7 @@ class ExamplesTrainer(SealedTrainer):
                     fix="use training.per_device_train_batch_size",
                 )
             options["batch_sampler"] = TokenBudgetBatches(
-                self.examples.lengths, max_tokens=self.max_tokens, seed=self._seed, padded=not self.examples.packed
+                self.examples.lengths, max_tokens=self.max_tokens, seed=self.order_seed, padded=not self.examples.packed
             )
         else:
             options["batch_size"] = args.train_batch_size
@@ -108,20 +96,16 @@ class ExamplesTrainer(SealedTrainer):
         loader: DataLoader[Any] = self.accelerator.prepare(DataLoader(self.train_dataset, **options))  # type: ignore[arg-type]
         return loader
 
-    @property
-    def _seed(self) -> int:
-        return self.args.data_seed if self.args.data_seed is not None else self.args.seed
-
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         num_rows = len(self.examples)
         if self.examples.packed:
             # nothing is padded, so lengths need not be alike and every order is as cheap
-            return ShuffledEpochs(num_rows, seed=self._seed)
+            return ShuffledEpochs(num_rows, seed=self.order_seed)
         lengths = self.examples.lengths.reshape(num_rows, -1).sum(axis=1)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedEpochs(lengths.tolist(), batch_size=batch_size, seed=self._seed)
+        return LengthGroupedEpochs(lengths.tolist(), batch_size=batch_size, seed=self.order_seed)
 
     def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
         arrays = self.examples.arrays(np.asarray(rows, dtype=np.int64))

@@ -77,11 +77,16 @@ class TrainingProbe(TrainerCallback):
             self.rate_mass += float(optimizer.param_groups[0]["lr"])
 
     def begin(self, trainer: Any) -> None:
-        """Score both sets before the first step; once, however often the training begins again with it."""
+        """Score both sets before the first step; once, however often the training begins again with it.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+        """
         if self._begun:
             return
-        self.score(trainer)
-        validation = self.score_whole(trainer)
+        with _looking_on(trainer):
+            self._latest = self.score_examples(trainer.model, self.probed, TRAIN_PROBE)
+            validation = self.score_examples(trainer.model, self.validation, "validation")
         self._begun = True
         self.record(trainer, validation)
         if trainer.is_world_process_zero():
@@ -96,15 +101,6 @@ class TrainingProbe(TrainerCallback):
         """
         with _looking_on(trainer):
             self._latest = self.score_examples(trainer.model, self.probed, TRAIN_PROBE)
-
-    def score_whole(self, trainer: Any) -> Scores:
-        """What the model gives every validation row, where no evaluation says it.
-
-        Raises:
-            Interrupted: the process was asked to stop.
-        """
-        with _looking_on(trainer):
-            return self.score_examples(trainer.model, self.validation, "validation")
 
     def history(self) -> dict[str, float | None]:
         """What a line of history says of the train probe, as it was last scored."""

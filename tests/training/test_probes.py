@@ -331,9 +331,9 @@ def test_what_is_written_is_read_back_in_the_order_of_steps(tmp_path: Path) -> N
         np.testing.assert_array_equal(found.train.nll, point.train.nll)
         np.testing.assert_array_equal(found.train.num_targets, [1, 2])
     assert [file.suffix for file in tmp_path.iterdir()] == [""], "nothing is left beside probes/"
-    log.cut(20)
+    log.run.cut_probes(step=20)
     assert [point.step for point in read_probes(log.run)] == [3, 20]
-    log.cut(0)
+    log.run.cut_probes(step=0)
     assert list(log.run.probes_dir.iterdir()) == []
 
 

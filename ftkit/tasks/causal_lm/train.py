@@ -12,7 +12,6 @@ from ftkit.decoding.continuing import stop_tokens
 from ftkit.errors import UserError
 from ftkit.inputs.sequences import Sequences
 from ftkit.methods.section import MethodSection
-from ftkit.metrics.scores import made_up_scores
 from ftkit.models.causal import load_causal_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
@@ -25,7 +24,7 @@ from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import example_length, make_examples
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
-from ftkit.tasks.causal_lm.scores import DocumentScoring, metrics_of
+from ftkit.tasks.causal_lm.scores import DocumentScoring
 from ftkit.training.prepared import SDPA, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
@@ -39,16 +38,14 @@ def way_of(method: MethodSection) -> Way:  # noqa: ARG001
     return train
 
 
-def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
-    """Refuse a base that does not fit, and score made-up documents as the real ones will be scored.
+def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
+    """Refuse a base that does not fit; its metrics are ftkit's own, which can be had and computed.
 
     Raises:
         UserError: the base is no causal language model, or has no positions for examples of that length.
     """
     refuse_other_kinds(checkpoint)
     example_length(recipe, checkpoint)
-    assert splits.prompting is not None, "the data room says how examples are written"
-    metrics_of(recipe, splits.validation, made_up_scores(2), ())
 
 
 def prepare(

@@ -8,6 +8,7 @@ import pyarrow as pa
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.methods.section import MethodSection
+from ftkit.metrics.names import HUB_PREFIX
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import metrics_of, scored
@@ -26,14 +27,15 @@ def way_of(method: MethodSection) -> Way:
 
 
 def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
-    """Score made-up predictions as the real ones will be scored, so that nothing is trained in vain.
+    """Refuse a label that does not exist; and score made-up predictions where a metric may not be had or computed.
 
     Raises:
         UserError: a metric that cannot be had or computed, or a label that does not exist.
     """
-    labels = np.arange(len(splits.label_names))
+    labels, asked = np.arange(len(splits.label_names)), recipe.evaluation
     class_weight_vector(
         recipe.training.class_weights, label_names=splits.label_names, counts=np.ones(len(labels), dtype=np.int64)
     )
-    made_up = Split("validation", pa.table({"label": pa.array(labels, pa.int32())}), "made up")
-    metrics_of(recipe, made_up, scored(np.eye(len(labels), dtype=np.float32), labels), splits.label_names)
+    if asked.positive_label is not None or any(name.startswith(HUB_PREFIX) for name in asked.metrics):
+        made_up = Split("validation", pa.table({"label": pa.array(labels, pa.int32())}), "made up")
+        metrics_of(recipe, made_up, scored(np.eye(len(labels), dtype=np.float32), labels), splits.label_names)

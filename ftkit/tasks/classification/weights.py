@@ -31,7 +31,7 @@ from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
 from ftkit.training.scores import inputs_of, logits_of
-from ftkit.training.trainer import RowNumbers, fit_facts, make_trainer, progress_told
+from ftkit.training.trainer import fit_facts, make_trainer, progress_told
 from ftkit.training.way import Data, Kept, Prepared
 
 
@@ -96,9 +96,10 @@ class LabelScoring:
         """What a model gives the validation set while it trains, in batches of the size that the recipe names."""
         examples = self.data.examples["validation"]
         order = self._order()
+        numbers: Any = range(len(order))
         # a loader of torch's own draws a seed from the global generator whenever it begins
-        loader: Any = torch.utils.data.DataLoader(RowNumbers(len(order)), batch_size=self.batch_size)
-        batches = [order[numbers.numpy()] for numbers in loader]
+        loader: Any = torch.utils.data.DataLoader(numbers, batch_size=self.batch_size)
+        batches = [order[batch.numpy()] for batch in loader]
         logits = score_logits(
             SequenceLogits(model).eval(),
             ((rows, inputs_of(examples, rows)) for rows in batches),

@@ -11,6 +11,7 @@ from ftkit.decoding.continuing import stop_tokens
 from ftkit.decoding.outputs import settings_of_the_model
 from ftkit.inputs.pairs import Pairs
 from ftkit.methods.section import MethodSection
+from ftkit.metrics.names import HUB_PREFIX
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.parameters import count_parameters
 from ftkit.models.placement import choose_device
@@ -39,7 +40,7 @@ def way_of(method: MethodSection) -> Way:  # noqa: ARG001
 
 
 def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
-    """Refuse a base that does not fit, and measure made-up outputs as the real ones will be measured.
+    """Refuse a base that does not fit; and measure made-up outputs where a metric may not be had or computed.
 
     Raises:
         UserError: the base is no encoder-decoder, has no positions for examples of that length, or would be trained in
@@ -48,7 +49,9 @@ def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> N
     refuse_decoders_and_encoders(checkpoint)
     refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
     pair_lengths(recipe, checkpoint)
-    rehearse_outputs(recipe, splits.label_names)
+    asked = recipe.evaluation
+    if asked.positive_label is not None or any(name.startswith(HUB_PREFIX) for name in asked.metrics):
+        rehearse_outputs(recipe, splits.label_names)
 
 
 def prepare(recipe: Seq2SeqRecipe, checkpoint: Checkpoint, data: Data[Pairs], *, reporter: Reporter) -> Prepared[Pairs]:
