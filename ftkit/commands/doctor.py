@@ -69,7 +69,7 @@ def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter)
     Raises:
         UserError: `folder` cannot be written.
     """
-    from ftkit.runs.environment import hardware, versions
+    from ftkit.runs.folder import hardware, versions
 
     refuse_folder(folder, wanted=folder)
     for name, version in versions().items():

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.heads import Head, LinearHead
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
 from ftkit.encoders.scores import BestWeights, HeadProbe, predict_logits, score
+from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from ftkit.data.dataset import Splits
-from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.features import Encoder
 from ftkit.encoders.heads import (
     ArchitectureHead,
@@ -22,6 +21,7 @@ from ftkit.encoders.heads import (
     feature_statistics,
     load_for_classification,
 )
+from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.heads import Head
+from ftkit.encoders.store import FeatureRows
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
 from ftkit.runs.run import Run

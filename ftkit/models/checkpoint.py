@@ -12,8 +12,7 @@ from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve as resolve_builtin
 from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, what_instead
-from ftkit.models.weight_files import refuse_damaged
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, refuse_damaged, what_instead
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import sha256_file, sha256_texts
 

@@ -12,11 +12,10 @@ from torch import nn
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import ADAPTER_FILE
+from ftkit.models.download import ADAPTER_FILE, refuse_damaged, refuse_pickled_adapter
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
-from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

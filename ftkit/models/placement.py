@@ -1,10 +1,11 @@
-"""Where tensors live and how precisely they are computed; Accelerate's choice, said in words."""
+"""Where tensors live, how precisely they are computed, and how many there are; Accelerate's choice, said in words."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from ftkit.errors import UserError
 
@@ -62,3 +63,16 @@ def place(dtype: str, *, use_cpu: bool) -> Placement:
             "model.dtype is float16, which a CPU only emulates", fix="use auto, bfloat16 or float32 on a CPU"
         )
     return Placement(device, DTYPES[dtype], f"{device.type}, {dtype} (model.dtype)")
+
+
+class ParameterCount(NamedTuple):
+    """Parameters of a model, and how many of them are trained."""
+
+    total: int
+    trained: int
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Count parameters; a tied one counts once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return ParameterCount(sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained))

@@ -18,10 +18,9 @@ from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged, refuse_pickled_adapter
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
-from ftkit.models.weight_files import refuse_damaged, refuse_pickled_adapter
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import write_json
 

@@ -1,8 +1,11 @@
-"""The folder of a run: how it comes to be, what is refused, and how it is found again."""
+"""The folder of a run: how it comes to be, what it is made with, what is refused, and how it is found again."""
 
 from __future__ import annotations
 
 import glob
+import importlib.metadata
+import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +19,7 @@ from ftkit.storage import (
     refuse_folder,
     write_text,
 )
+from ftkit.version import __version__
 
 RUN_FORMAT = 1
 """Layout version of the run directory, written into its manifest."""
@@ -127,3 +131,34 @@ def list_runs(folder: Path) -> list[Run]:
         return []
     found = [Run(entry) for entry in folder.iterdir() if entry.is_dir() and is_run(entry)]
     return sorted(found, key=lambda run: (str(run.manifest().get("started")), run.path.name), reverse=True)
+
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "pyarrow")
+
+
+def versions() -> dict[str, str]:
+    """Version of Python, ftkit and the libraries that decide numbers; nothing is imported to find out."""
+    found = {"python": platform.python_version(), "ftkit": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, number of cores this process may use, and accelerators by name."""
+    import torch
+
+    facts: dict[str, Any] = {
+        "system": platform.platform(),
+        "processor": str(torch.cpu.get_capabilities().get("cpu_name") or platform.processor()),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if torch.cuda.is_available():
+        facts["accelerators"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    elif torch.accelerator.is_available():
+        facts["accelerators"] = [str(torch.accelerator.current_accelerator())]
+    return facts

@@ -17,8 +17,7 @@ from ftkit.progress import Reporter
 from ftkit.recipe.dump import dump_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
-from ftkit.runs.environment import hardware, versions
-from ftkit.runs.folder import create
+from ftkit.runs.folder import create, hardware, versions
 from ftkit.runs.run import Run
 from ftkit.storage import sha256_texts
 from ftkit.training.memory import exhaustion_told

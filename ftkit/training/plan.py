@@ -13,7 +13,7 @@ import torch
 
 from ftkit.inputs.examples import Examples
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.parameters import ParameterCount, count_parameters
+from ftkit.models.placement import ParameterCount, count_parameters
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.training_section import TrainingSpec
 from ftkit.training.arguments import mixes_bfloat16

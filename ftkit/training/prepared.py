@@ -13,8 +13,7 @@ from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.fused import use_fused_operations
-from ftkit.models.parameters import count_parameters
-from ftkit.models.placement import DTYPES, Placement, choose_device, place
+from ftkit.models.placement import DTYPES, Placement, choose_device, count_parameters, place
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerativeRecipe

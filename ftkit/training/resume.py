@@ -13,7 +13,7 @@ from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
 from ftkit.runs.checkpoints import SealedCheckpoint
-from ftkit.runs.environment import versions
+from ftkit.runs.folder import versions
 from ftkit.runs.run import Run
 from ftkit.runs.seals import BrokenSeal
 from ftkit.training.opening import Opened, hashes_of, load_base_and_data

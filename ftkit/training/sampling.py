@@ -1,9 +1,12 @@
-"""Examples of like length together, in an order that a resumed run finds again."""
+"""Examples of like length together, in an order that a resumed run finds again; and the state of all randomness."""
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,3 +128,34 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
             self.lengths, self.batch_size, generator=epoch_generator(seed=self.seed, epoch=self.epoch)
         )
         return iter(order)
+
+
+def random_state() -> tuple[Any, ...]:
+    """States of Python's, NumPy's and torch's generators, and of every accelerator's."""
+    import numpy as np
+    import torch
+
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices
+
+
+def restore(state: tuple[Any, ...]) -> None:
+    """Go back to a state that `random_state` gave."""
+    import numpy as np
+    import torch
+
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    if state[3]:
+        torch.cuda.set_rng_state_all(state[3])
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave no trace in the random state, whatever a model in eval mode draws."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        restore(state)

@@ -16,9 +16,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
 from ftkit.metrics.scores import CurvePoint, Scores
-from ftkit.runs.random_state import undisturbed
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeLog, ProbeRows, read_probes, validation_probe_rows
+from ftkit.training.sampling import undisturbed
 
 TRAIN_PROBE = "train probe"
 """What the progress calls it."""

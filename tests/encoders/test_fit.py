@@ -12,11 +12,11 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from ftkit.encoders import feature_rows
-from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.fit import FitResult, fit_head
 from ftkit.encoders.heads import LinearHead, feature_statistics
 from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
 from ftkit.encoders.scores import predict_logits, score
+from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
 from ftkit.recipe.training_section import TrainingSpec
 

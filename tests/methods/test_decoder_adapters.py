@@ -20,7 +20,7 @@ from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.merging import largest_difference, logits_of, probe_tokens
-from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import count_parameters
 
 Attach = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from ftkit.methods.start import unmoved_adapters
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.merging import answer, largest_difference, probe_tokens
-from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import count_parameters
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from ftkit.data.dataset import Splits
-from ftkit.encoders.feature_rows import FeatureRows
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import Head
 from ftkit.encoders.optimization import class_weight_vector, count_steps
 from ftkit.encoders.plans import choose_plan
 from ftkit.encoders.scores import HeadProbe, predict_logits
-from ftkit.encoders.store import Features
+from ftkit.encoders.store import FeatureRows, Features
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling

@@ -12,8 +12,7 @@ from ftkit.encoders.optimization import count_steps
 from ftkit.inputs.text import text_tokens
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
-from ftkit.models.parameters import count_parameters
-from ftkit.models.placement import choose_device, place
+from ftkit.models.placement import choose_device, count_parameters, place
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.training.arguments import training_precision
 from ftkit.training.plan import Plan, layers_kept, make_plan, sketch

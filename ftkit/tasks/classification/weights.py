@@ -20,8 +20,7 @@ from ftkit.inputs.text import TokenizedTexts
 from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import SequenceLogits, load_classifier
-from ftkit.models.parameters import count_parameters
-from ftkit.models.placement import choose_device
+from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_classifier import save_classifier
 from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter

@@ -13,8 +13,7 @@ from ftkit.inputs.pairs import Pairs
 from ftkit.methods.section import MethodSection
 from ftkit.metrics.names import HUB_PREFIX
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.parameters import count_parameters
-from ftkit.models.placement import choose_device
+from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import hash_of_frozen, load_seq2seq, refuse_decoders_and_encoders, refuse_float16

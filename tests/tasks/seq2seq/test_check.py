@@ -17,7 +17,7 @@ from ftkit.commands import train as workflows
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.parameters import count_parameters
+from ftkit.models.placement import count_parameters
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.recipe.parse import LoadedRecipe
