@@ -51,12 +51,18 @@ class Split:
         return texts
 
     @property
-    def pairs(self) -> list[str] | None:
+    def text_pairs(self) -> list[str] | None:
         """The second texts, None when the task is on single texts."""
         if "text_pair" not in self.table.column_names:
             return None
-        pairs: list[str] = self.table.column("text_pair").to_pylist()
-        return pairs
+        second: list[str] = self.table.column("text_pair").to_pylist()
+        return second
+
+    @property
+    def joined_texts(self) -> list[str]:
+        """The text of each row, two of them on lines of their own."""
+        second = self.text_pairs
+        return self.texts if second is None else [f"{a}\n{b}" for a, b in zip(self.texts, second, strict=True)]
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -20,6 +20,8 @@ Set = Literal["train", "validation", "test", "reference"]
 """The fixed probe of training examples, validation, test, and text that tells what the base knew."""
 MODELS: tuple[Model, ...] = ("base", "best", "final")
 TrialKind = Literal["rate", "faster", "slower", "unfrozen", "rank", "longer"]
+LEAST_REPRODUCED = 8
+"""Tokens, at least, that are written word for word for an example to count as reproduced."""
 SETS: tuple[Set, ...] = ("train", "validation", "test", "reference")
 
 

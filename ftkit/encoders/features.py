@@ -104,5 +104,5 @@ def text_chunks(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length:
     """Tokenize a split chunk by chunk."""
     for rows in chunks(len(split), size=CHUNK_ROWS):
         part = Split(split.name, split.table.slice(rows.start, rows.stop - rows.start), split.source)
-        tokens = tokenize_texts(tokenizer, part.texts, part.pairs, max_length=max_length)
+        tokens = tokenize_texts(tokenizer, part.texts, part.text_pairs, max_length=max_length)
         yield Chunk(tokens, tokens.num_truncated)

@@ -59,8 +59,7 @@ def _asked(split: Split) -> list[str]:
     if "prompt" in names:
         prompts: list[str] = split.table.column("prompt").to_pylist()
         return prompts
-    pairs = split.pairs
-    return split.texts if pairs is None else [f"{a}\n{b}" for a, b in zip(split.texts, pairs, strict=True)]
+    return split.joined_texts
 
 
 def _wanted(split: Split) -> list[str] | list[int]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.inputs.examples import Rows
 from ftkit.metrics.scores import IGNORED
 
 if TYPE_CHECKING:
     from ftkit.inputs.pairs import Pairs
     from ftkit.inputs.sequences import Sequences
-
-Rows = npt.NDArray[np.int64]
 
 
 def exact_length_batches(lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:

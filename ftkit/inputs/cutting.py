@@ -9,8 +9,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.inputs.encoding import Bools, Encoded, Integers, SpecialTokens, Words
-from ftkit.inputs.spans import Row
+from ftkit.inputs.encoding import Bools, Encoded, SpecialTokens, Words
+from ftkit.inputs.spans import MarkedRow
+from ftkit.metrics.scores import Integers
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -90,10 +91,10 @@ def with_special_tokens(
     return ids, num_bytes, framed_lengths
 
 
-def frame_rows(rows: Sequence[Row], prefix: Sequence[int]) -> Framed:
+def frame_rows(rows: Sequence[MarkedRow], prefix: Sequence[int]) -> Framed:
     """Lay rows end to end, each with the begin tokens before it unless they stand there already."""
     tokens = np.asarray(prefix, dtype=np.int32)
-    head = Row(tokens, np.zeros_like(tokens), np.zeros(len(tokens), dtype=bool))
+    head = MarkedRow(tokens, np.zeros_like(tokens), np.zeros(len(tokens), dtype=bool))
     headed = [len(tokens) > 0 and not np.array_equal(row.ids[: len(tokens)], tokens) for row in rows]
     parts = [part for row, added in zip(rows, headed, strict=True) for part in ([head, row] if added else [row])]
     lengths = [len(row.ids) + len(tokens) * added for row, added in zip(rows, headed, strict=True)]

@@ -19,7 +19,7 @@ from ftkit.inputs.cutting import Cut, Framed
 from ftkit.inputs.encoding import SpecialTokens, batches, encode_parts, special_tokens
 from ftkit.inputs.long_texts import Cutter
 from ftkit.inputs.sequences import Sequences, Tokenized
-from ftkit.inputs.spans import Row, encode_marked
+from ftkit.inputs.spans import MarkedRow, encode_marked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -122,7 +122,7 @@ def _examples(
     tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, special: SpecialTokens, max_length: int
 ) -> Tokenized:
     """One sequence for each completion or chat."""
-    rows: list[Row] = []
+    rows: list[MarkedRow] = []
     num_merged = 0
     renderer = ChatRenderer(tokenizer, prompting) if prompting.kind == "chat" else None
     marked = _completions(split) if renderer is None else _chats(renderer, split)

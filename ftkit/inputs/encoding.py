@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.errors import UserError
+from ftkit.metrics.scores import Integers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.int32]
 

@@ -13,8 +13,9 @@ import numpy as np
 from ftkit.data.dataset import Split
 from ftkit.errors import UserError
 from ftkit.inputs.cutting import ranges
-from ftkit.inputs.encoding import Integers, SpecialTokens, Words, batches, encode_parts, special_tokens
+from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, special_tokens
 from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
+from ftkit.metrics.scores import Integers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,7 +19,7 @@ _WINDOW = 32
 
 
 @dataclass(frozen=True)
-class Row:
+class MarkedRow:
     """The tokens of one such text: ids and bytes (int32) and whether each is learnt, all (T,)."""
 
     ids: Words
@@ -29,7 +29,7 @@ class Row:
 
 def encode_marked(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[Marked], special: SpecialTokens
-) -> tuple[list[Row], int]:
+) -> tuple[list[MarkedRow], int]:
     """Tokenize texts so that what comes before a span has the tokens that it has alone, as a prompt.
 
     A text is tokenized as a whole where a token begins with each span. Where one reaches across its beginning (a
@@ -38,7 +38,7 @@ def encode_marked(
     Returns:
         A row for each text, and how many were tokenized in parts.
     """
-    rows: list[Row] = []
+    rows: list[MarkedRow] = []
     num_parted = 0
     for part in batches([marked.text for marked in texts]):
         chosen = texts[part]
@@ -80,7 +80,7 @@ def _keeps_characters(tokenizer: PreTrainedTokenizerBase, marked: Marked) -> boo
     return True
 
 
-def _row(encoded: Encoded, piece: slice, marked: Marked) -> Row:
+def _row(encoded: Encoded, piece: slice, marked: Marked) -> MarkedRow:
     ends = encoded.ends[piece]
     last = ends - 1
     # the second half of a character covers nothing new: it goes with the first
@@ -88,10 +88,10 @@ def _row(encoded: Encoded, piece: slice, marked: Marked) -> Row:
     learnt = np.zeros(len(ends), dtype=bool)
     for start, stop in marked.spans:
         learnt |= (last >= start) & (first < stop)
-    return Row(encoded.ids[piece], encoded.num_bytes[piece], learnt)
+    return MarkedRow(encoded.ids[piece], encoded.num_bytes[piece], learnt)
 
 
-def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Marked], special: SpecialTokens) -> list[Row]:
+def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Marked], special: SpecialTokens) -> list[MarkedRow]:
     if not texts:
         return []
     parts: list[tuple[str, bool]] = []
@@ -111,17 +111,17 @@ def _in_parts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Marked], speci
     learnt = np.repeat([learnt for _, learnt in parts], np.diff(encoded.offsets))
     for end, count in zip(np.cumsum(counts).tolist(), counts, strict=True):
         piece = slice(int(encoded.offsets[end - count]), int(encoded.offsets[end]))
-        rows.append(Row(encoded.ids[piece], encoded.num_bytes[piece], learnt[piece]))
+        rows.append(MarkedRow(encoded.ids[piece], encoded.num_bytes[piece], learnt[piece]))
     return rows
 
 
-def _ended(row: Row, special: SpecialTokens) -> Row:
+def _ended(row: MarkedRow, special: SpecialTokens) -> MarkedRow:
     """The row up to its last learnt token, and the end token, which may stand there already."""
     learnt = np.flatnonzero(row.learnt)
     if not len(learnt) or row.ids[learnt[-1]] == special.eos:
         return row
     stop = int(learnt[-1]) + 1
-    return Row(
+    return MarkedRow(
         np.append(row.ids[:stop], np.int32(special.eos)),
         np.append(row.num_bytes[:stop], np.int32(0)),
         np.append(row.learnt[:stop], True),

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ftkit.methods.lora import LoraMethod
 
 
-class Targets(NamedTuple):
+class AdaptedLayers(NamedTuple):
     """Full names of the layers that get an adapter, and of the modules that are trained whole instead."""
 
     layers: list[str]
     whole: list[str]
 
 
-def choose_targets(model: PreTrainedModel, method: LoraMethod) -> Targets:
+def choose_targets(model: PreTrainedModel, method: LoraMethod) -> AdaptedLayers:
     """Resolve the names of a recipe against the modules of a model.
 
     `all-linear` is every linear layer but the output head, as in peft (Dettmers et al. 2023, QLoRA, adapt them all).
@@ -49,7 +49,7 @@ def choose_targets(model: PreTrainedModel, method: LoraMethod) -> Targets:
         chosen = _in_layers(model, chosen, method.layers_to_transform)
     if not chosen:
         raise UserError("no linear layer is left for an adapter", fix="name fewer modules in method.modules_to_save")
-    return Targets(chosen, whole)
+    return AdaptedLayers(chosen, whole)
 
 
 def linear_layers(model: nn.Module) -> list[str]:

@@ -18,8 +18,8 @@ from ftkit.storage import sha256_file, sha256_texts
 
 PoolingKind = Literal["cls", "mean", "max", "first_token"]
 
-LONGEST_DEFAULT = 512
-"""Tokens kept of an example when neither the recipe nor the checkpoint asks for fewer."""
+LONGEST_DEFAULT, LONGEST_WRITTEN = 512, 1_024
+"""Tokens kept of an example, and of one that is learnt token by token, when nothing asks for fewer."""
 
 COUNTS_DISTANCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 """Architectures whose positions are distances between tokens: their texts may be of any length."""

@@ -13,7 +13,7 @@ from ftkit.metrics.scores import IGNORED
 CACHED_LOGITS = 2**18
 """Logits that a processor's cache holds in float32, twice over: 1 MiB."""
 
-Head = Callable[[torch.Tensor], torch.Tensor]
+OutputLayer = Callable[[torch.Tensor], torch.Tensor]
 """Hidden states (N, D) -> logits (N, V), soft-capped or scaled as the model does."""
 
 
@@ -61,7 +61,9 @@ def labelled_positions(labels: torch.Tensor, *, shifted: bool = True) -> Labelle
     return LabelledPositions(positions, wanted[positions])
 
 
-def token_losses(head: Head, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int) -> TokenLosses:
+def token_losses(
+    head: OutputLayer, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int
+) -> TokenLosses:
     """Loss of each labelled token, without gradients.
 
     Args:
@@ -84,7 +86,7 @@ def token_losses(head: Head, hidden: torch.Tensor, labelled: LabelledPositions, 
 
 
 def summed_cross_entropy(
-    layer: nn.Module, head: Head, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int
+    layer: nn.Module, head: OutputLayer, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int
 ) -> torch.Tensor:
     """Sum of the losses of all labelled tokens, float32, differentiable once.
 
@@ -117,7 +119,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        head: Head,
+        head: OutputLayer,
         chunk_size: int,
         hidden: torch.Tensor,
         positions: torch.Tensor,
@@ -156,7 +158,7 @@ class _Sums:
     that of a plain nn.Linear is made once, added to where it lies, and given away by the backward pass.
     """
 
-    def __init__(self, head: Head, parameters: tuple[torch.Tensor, ...]) -> None:
+    def __init__(self, head: OutputLayer, parameters: tuple[torch.Tensor, ...]) -> None:
         self.head = head
         self.parameters = parameters
         self.is_plain = type(head) is nn.Linear and len(parameters) == 1 and head.bias is None

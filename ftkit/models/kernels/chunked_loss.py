@@ -11,7 +11,7 @@ from torch import nn
 
 from ftkit.metrics.scores import IGNORED
 from ftkit.models.kernels.chunked_cross_entropy import (
-    Head,
+    OutputLayer,
     labelled_positions,
     summed_cross_entropy,
     token_losses,
@@ -65,7 +65,7 @@ def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
     return True
 
 
-def logits_head(base: Any) -> Head:
+def logits_head(base: Any) -> OutputLayer:
     """What a model does from the output layer's input to the logits: that layer, then what config or buffers name.
 
     Source:
@@ -80,7 +80,7 @@ def logits_head(base: Any) -> Head:
         # as nearly every checkpoint has it: a pass over the logits saved, and their type kept
         bias = None
     if bias is None and factor == 1.0 and softcap is None:
-        return cast("Head", layer)
+        return cast("OutputLayer", layer)
 
     def head(hidden: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = layer(hidden)

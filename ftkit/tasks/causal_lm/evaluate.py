@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.decoding.continuing import sample_ids, stop_tokens
-from ftkit.diagnosis.measurements import DomainGap, Forgetting, Reproduction, Set
+from ftkit.diagnosis.measurements import LEAST_REPRODUCED, DomainGap, Forgetting, Reproduction, Set
 from ftkit.evaluation.kept_models import score_saved, score_sets
 from ftkit.evaluation.reference_text import letters, letters_a_byte, most_risen, reference_texts, tokens_for_one
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Gathered, Subject
@@ -25,8 +25,6 @@ REFERENCE_TOKENS = 64
 """Tokens of each document that the base writes for its own reference."""
 SURE = float(np.log(2))
 """A token of a smaller loss has more than half of the probability, so it is the one that greedy decoding writes."""
-TAIL = 8
-"""Targets, at least, of the second half of a document for it to count as reproduced."""
 
 losses_alone: Mapping[str, object] = {"evaluation.metrics": ["loss"]}
 
@@ -144,7 +142,7 @@ def _written_out(scores: Scores, sequences: Sequences) -> npt.NDArray[np.bool_]:
         # a prompt is the first half already
         asked = len(whole) < sequences.lengths[number] - 1
         rest = whole if asked else whole[len(whole) // 2 :]
-        found[number] = len(rest) >= TAIL and bool((rest < SURE).all())
+        found[number] = len(rest) >= LEAST_REPRODUCED and bool((rest < SURE).all())
     return found
 
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Split, Splits
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.sequences import Sequences, Tokenized
 from ftkit.models.causal import load_tokenizer_for_lm
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
@@ -22,10 +23,6 @@ from ftkit.training.way import Data
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LONGEST_DEFAULT = 1_024
-"""Tokens of an example where the recipe does not say and the model allows more."""
-MUCH_PERCENT = 1.0
-"""Share of cut examples, in percent, above which the number that would keep them is told."""
 LEARNT = {"text": "", "completion": " (the completions)", "chat": " (the assistant's turns)"}
 
 
@@ -79,7 +76,7 @@ def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
     """
     prompt = recipe.method.input_tokens
     asked = recipe.data.max_length
-    found = checkpoint.max_length(asked, longest=LONGEST_DEFAULT)
+    found = checkpoint.max_length(asked, longest=LONGEST_WRITTEN)
     whole = checkpoint.max_length(None, longest=found + prompt)
     if asked is not None and whole < asked + prompt:
         raise UserError(
@@ -163,9 +160,9 @@ def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:
         if wanted > limit:
             advice = f"; less than 1 % would need {wanted}, and the model has positions for {limit}"
         lines.append(
-            f"{'warning: ' if percent > MUCH_PERCENT else ''}{found.num_truncated:,} of {found.num_examples:,} {name} "
+            f"{'warning: ' if percent > MANY_CUT else ''}{found.num_truncated:,} of {found.num_examples:,} {name} "
             f"examples ({percent:.1f} %) are longer than {max_length} tokens and were cut"
-            + (advice if percent > MUCH_PERCENT else "")
+            + (advice if percent > MANY_CUT else "")
         )
     if found.num_unlearnt:
         lines.append(

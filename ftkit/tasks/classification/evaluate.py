@@ -55,14 +55,8 @@ def _sets(subject: Subject, found: Gathered) -> dict[Set, Split]:
             rows = subject.rows_of(which, len(whole))
         sets[which] = split = take(whole, rows)
         targets = [subject.splits.label_names[label] for label in split.labels]
-        found.keep_set(which, rows, size=len(whole), texts=joined_texts(split), targets=targets)
+        found.keep_set(which, rows, size=len(whole), texts=split.joined_texts, targets=targets)
     return sets
-
-
-def joined_texts(split: Split) -> list[str]:
-    """The text of each row, the two of a pair on lines of their own."""
-    pairs = split.pairs
-    return split.texts if pairs is None else [f"{a}\n{b}" for a, b in zip(split.texts, pairs, strict=True)]
 
 
 def _score_models(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> None:
@@ -125,9 +119,9 @@ def _baselines(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> 
         "frequencies alone"
     )
     with subject.reporter.track("a classifier of words, TF-IDF", total=1) as advance:
-        labelled = {which: (joined_texts(split), split.labels) for which, split in sets.items()}
+        labelled = {which: (split.joined_texts, split.labels) for which, split in sets.items()}
         found.baselines["tfidf"] = tfidf_baseline(
-            joined_texts(train), train.labels, labelled, num_labels=len(names), seed=seed
+            train.joined_texts, train.labels, labelled, num_labels=len(names), seed=seed
         )
         advance(1)
     if subject.effort == "quick":
@@ -142,7 +136,7 @@ def _baselines(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> 
         )
     with subject.reporter.track("labels held against cross-validated classifiers", total=1) as advance:
         found.noise = find_label_noise(
-            joined_texts(train), train.labels, features=_rows_of(subject, train), num_labels=len(names), seed=seed
+            train.joined_texts, train.labels, features=_rows_of(subject, train), num_labels=len(names), seed=seed
         )
         advance(1)
 

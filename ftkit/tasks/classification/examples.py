@@ -37,7 +37,9 @@ def tokenize_splits(
     max_length = checkpoint.max_length(recipe.data.max_length)
 
     def tokenize(split: Split) -> TokenizedTexts:
-        return replace(tokenize_texts(tokenizer, split.texts, split.pairs, max_length=max_length), labels=split.labels)
+        return replace(
+            tokenize_texts(tokenizer, split.texts, split.text_pairs, max_length=max_length), labels=split.labels
+        )
 
     tokens = {split.name: tokenize(split) for split in splits.all()}
     truncated = {name: found.num_truncated for name, found in tokens.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.duplicates import key_of
-from ftkit.diagnosis.measurements import DomainGap, Forgetting, Reproduction, Set
+from ftkit.diagnosis.measurements import LEAST_REPRODUCED, DomainGap, Forgetting, Reproduction, Set
 from ftkit.evaluation.holes import holes_in_texts
 from ftkit.evaluation.kept_models import score_saved, score_sets
 from ftkit.evaluation.reference_text import most_risen, reference_texts, tokens_for_one
@@ -22,8 +22,6 @@ from ftkit.tasks.seq2seq.examples import pair_lengths
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.training.prepared import scoring_dtype
 
-TAIL = 8
-"""Tokens, at least, of a target for it to count as reproduced."""
 KNOWS = 0.85
 """Loss of a base that can fill holes at all, as a share of that of a guess among all tokens."""
 
@@ -116,4 +114,4 @@ def _finish(subject: Subject, found: Gathered, tokenizer: Any) -> None:
 
 def _word_for_word(losses: Scores) -> npt.NDArray[np.bool_]:
     """Targets of some length of which every token is the likeliest, so that greedy decoding writes them (N,)."""
-    return np.asarray((losses.num_targets >= TAIL) & (losses.num_correct == losses.num_targets))
+    return np.asarray((losses.num_targets >= LEAST_REPRODUCED) & (losses.num_correct == losses.num_targets))

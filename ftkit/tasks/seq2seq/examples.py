@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
@@ -21,11 +22,6 @@ from ftkit.training.way import Data
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-LONGEST_DEFAULT = 1_024
-"""Tokens of a source, and of a target, where the recipe does not say and the model allows more."""
-MUCH_PERCENT = 1.0
-"""Share of cut texts, in percent, above which the number that would keep them is told."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, **taken: int
     declared = checkpoint.position_limit
     limit = None if declared is None or checkpoint.counts_distances else declared - sum(taken.values())
     if asked is None:
-        return min(number for number in (LONGEST_DEFAULT, declared, limit) if number is not None), limit
+        return min(number for number in (LONGEST_WRITTEN, declared, limit) if number is not None), limit
     if limit is not None and asked > limit:
         less = "".join(f", {number} of them for the {name}" for name, number in taken.items() if number)
         raise UserError(
@@ -192,7 +188,7 @@ def _cut_line(name: str, side: _Side) -> str:
         f"{side.num_cut:,} of {side.num_examples:,} {name} {side.what} ({percent:.1f} %) are longer than "
         f"{side.length} tokens and were cut"
     )
-    if percent <= MUCH_PERCENT:
+    if percent <= MANY_CUT:
         return said
     if side.limit is not None and side.length_wanted > side.limit:
         there_are = f"and the model has positions for {side.limit}"

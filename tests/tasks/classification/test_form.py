@@ -58,7 +58,7 @@ def test_texts_and_labels_arrive_as_they_stand_in_the_file(tmp_path: Path) -> No
     assert labelled(splits) == dict(GOOD)
     assert (len(splits.train), len(splits.validation), splits.test) == (54, 6, None)
     assert splits.train.table.schema == pa.schema([("text", pa.string()), ("label", pa.int32())])
-    assert splits.train.pairs is None
+    assert splits.train.text_pairs is None
 
 
 def test_what_was_assumed_is_in_the_notes(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_pairs_count_as_duplicates_only_when_both_texts_are_equal(tmp_path: Path
     rows = [{"a": f"left {i % 5}", "b": f"right {i // 5}", "label": "xy"[i % 2]} for i in range(50)]
     splits = load(train_file=json_lines(tmp_path / "a.jsonl", rows), text_column="a", text_pair_column="b")
     assert len(splits.validation) == 5
-    assert splits.train.pairs is not None
-    assert set(zip(splits.train.texts, splits.train.pairs, strict=True)) < {(r["a"], r["b"]) for r in rows}
+    assert splits.train.text_pairs is not None
+    assert set(zip(splits.train.texts, splits.train.text_pairs, strict=True)) < {(r["a"], r["b"]) for r in rows}
     assert len(set(splits.train.keys.tolist())) == 45
 
 
