@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 DECODER_FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 SEQ2SEQ_FAMILIES = ("t5", "bart")
-CAUSAL_CLASSES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 NAMES_SHOWN = 3
+CAUSAL_CLASSES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 
 
 def refuse_other_kinds(checkpoint: Checkpoint) -> None:
@@ -58,14 +59,7 @@ def load_tokenizer_for_lm(checkpoint: Checkpoint, *, trust_remote_code: bool = F
     Raises:
         UserError: there is no tokenizer, or it has no end token.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
-        ) from error
+    tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"the tokenizer of {checkpoint.name} has no end token, so a model could not learn where to stop",
@@ -74,10 +68,8 @@ def load_tokenizer_for_lm(checkpoint: Checkpoint, *, trust_remote_code: bool = F
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "right"
     _leave_texts_open(tokenizer)
-    loaded: PreTrainedTokenizerBase = tokenizer
-    return loaded
+    return tokenizer
 
 
 def _leave_texts_open(tokenizer: Any) -> None:
@@ -99,43 +91,95 @@ def load_causal_lm(
 ) -> PreTrainedModel:
     """Load a causal language model whole, in the precision asked for, without a cache of keys and values.
 
-    Args:
-        checkpoint: a local checkpoint.
-        dtype: of every weight; transformers' own default would be whatever the checkpoint was saved in.
-        attn_implementation: `sdpa`, `eager`, `flash_attention_2`, or a name registered with transformers.
-        trust_remote_code: allow the checkpoint's own Python code.
+    `attn_implementation` is `sdpa`, `eager`, `flash_attention_2`, or a name registered with transformers.
 
     Raises:
         UserError: the checkpoint is no causal language model, lacks weights of one, or cannot be read.
     """
     from transformers import AutoModelForCausalLM
 
-    auto: Any = AutoModelForCausalLM
-    refuse_other_kinds(checkpoint)
-    try:
-        model, loading = auto.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+    def fix(error: Exception) -> str | None:
         is_attention = isinstance(error, ImportError) and attn_implementation.startswith("flash")
+        return "set model.attn_implementation: auto" if is_attention else None
+
+    refuse_other_kinds(checkpoint)
+    return read_model(
+        AutoModelForCausalLM,
+        checkpoint,
+        what="a causal language model",
+        fix=fix,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a language model of either kind, padding on the right.
+
+    Raises:
+        UserError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
         raise UserError(
-            f"{checkpoint.name} cannot be loaded as a causal language model: {first_line(error)}",
-            where=str(checkpoint.folder),
-            fix="set model.attn_implementation: auto" if is_attention else None,
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {_first_line(error)}", where=str(checkpoint.folder)
         ) from error
-    refuse_missing(checkpoint, sorted(loading["missing_keys"]))
+    tokenizer.padding_side = "right"
+    loaded: PreTrainedTokenizerBase = tokenizer
+    return loaded
+
+
+def read_model(
+    auto: Any,
+    checkpoint: Checkpoint,
+    *,
+    what: str,
+    fix: Callable[[Exception], str | None],
+    adapt: Callable[[Any], None] = lambda _config: None,
+    **options: Any,
+) -> PreTrainedModel:
+    """The model of a checkpoint, read by a class of transformers with the options of its `from_pretrained`.
+
+    Args:
+        what: it is read as, in words.
+        fix: what to do about an error of transformers.
+        adapt: changes its configuration.
+
+    Raises:
+        UserError: it cannot be read, or lacks weights.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=options["trust_remote_code"])
+        adapt(config)
+        model, loading = auto.from_pretrained(checkpoint.folder, config=config, output_loading_info=True, **options)
+    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"{checkpoint.name} cannot be loaded as {what}: {_first_line(error)}",
+            where=str(checkpoint.folder),
+            fix=fix(error),
+        ) from error
+    if missing := sorted(loading["missing_keys"]):
+        more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
+        raise UserError(
+            f"{checkpoint.name} lacks weights of {what}: {', '.join(missing[:NAMES_SHOWN])}{more}; "
+            "they would be random",
+            where=str(checkpoint.folder),
+            fix="name a checkpoint that was saved with its language-model head",
+        )
     # a cache makes packed documents see one another, and costs memory in training
     model.config.use_cache = False
-    mend_generation_config(model)
+    _mend_generation_config(model)
     loaded: PreTrainedModel = model
     return loaded
 
 
-def mend_generation_config(model: Any) -> None:
+def _mend_generation_config(model: Any) -> None:
     """Make a generation_config.json that contradicts itself fit to be saved again.
 
     Some checkpoints name a temperature without do_sample. transformers reads that, but refuses to write it once
@@ -161,25 +205,9 @@ def _is_writable(config: Any) -> bool:
     return True
 
 
-def refuse_missing(checkpoint: Checkpoint, missing: list[str], *, what: str = "a causal language model") -> None:
-    """Refuse a checkpoint that lacks weights; a head tied to the embeddings is not among `missing`.
-
-    Args:
-        checkpoint: as it was named.
-        missing: names of the weights.
-        what: it was to be loaded as.
-
-    Raises:
-        UserError: naming the first of them.
-    """
-    if missing:
-        more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
-        raise UserError(
-            f"{checkpoint.name} lacks weights of {what}: {', '.join(missing[:NAMES_SHOWN])}{more}; "
-            "they would be random",
-            where=str(checkpoint.folder),
-            fix="name a checkpoint that was saved with its language-model head",
-        )
+def _first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, else its type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -189,16 +217,10 @@ def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrai
         UserError: with both sizes.
     """
     lm: Any = model
-    embeddings = lm.get_input_embeddings()
-    rows = int(embeddings.weight.shape[0])
+    rows = int(lm.get_input_embeddings().weight.shape[0])
     largest = max(tokenizer.get_vocab().values())
     if largest >= rows:
         raise UserError(
             f"the tokenizer knows token {largest}, but the model has embeddings for {rows} tokens",
             fix="take the tokenizer and the weights of one checkpoint",
         )
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text that says something, else its type."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.models.causal import first_line, mend_generation_config, refuse_missing
+from ftkit.models.causal import read_model, read_tokenizer
 from ftkit.models.checkpoint import COUNTS_DISTANCES, Checkpoint
 
 if TYPE_CHECKING:
@@ -62,12 +62,7 @@ def is_seq2seq(checkpoint: Checkpoint) -> bool:
 
 
 def refuse_float16(checkpoint: Checkpoint, *, fp16: bool, dtype: str) -> None:
-    """Refuse float16 for T5, which it makes useless.
-
-    Args:
-        checkpoint: the base model.
-        fp16: training.fp16.
-        dtype: model.dtype.
+    """Refuse float16 for T5, which it makes useless: training.fp16, or model.dtype.
 
     Raises:
         UserError: with the key that helps.
@@ -86,14 +81,7 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
     Raises:
         UserError: there is none, or it has no vocabulary, no end or no pad token.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
-        ) from error
+    tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     if not _can_read(tokenizer, checkpoint):
         raise UserError(
             f"{checkpoint.name} has no vocabulary: its tokenizer knows no letter",
@@ -107,9 +95,7 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
                 where=str(checkpoint.folder),
                 fix=f"name one that the vocabulary holds as {name} in tokenizer_config.json",
             )
-    tokenizer.padding_side = "right"
-    loaded: PreTrainedTokenizerBase = tokenizer
-    return loaded
+    return tokenizer
 
 
 def _can_read(tokenizer: Any, checkpoint: Checkpoint) -> bool:
@@ -131,47 +117,31 @@ def load_seq2seq(
 ) -> PreTrainedModel:
     """Load an encoder-decoder whole, in the precision asked for, without a cache of keys and values.
 
-    Args:
-        checkpoint: a local checkpoint.
-        dtype: of every weight; transformers' own default would be whatever the checkpoint was saved in.
-        attn_implementation: `sdpa` or `eager`.
-        dropout: as the checkpoint's configuration has it; else none anywhere, for a base that is not trained.
-        trust_remote_code: allow the checkpoint's own Python code.
+    `attn_implementation` is `sdpa` or `eager`; no dropout anywhere is for a base that is not trained.
 
     Raises:
         UserError: the checkpoint is no encoder-decoder, lacks weights of one, or cannot be read.
     """
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+    from transformers import AutoModelForSeq2SeqLM
 
-    auto: Any = AutoModelForSeq2SeqLM
+    def fix(error: Exception) -> str | None:
+        return "set model.attn_implementation: eager" if "attn_implementation" in str(error) else None
+
     refuse_decoders_and_encoders(checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-        if not dropout:
-            leave_out_dropout(config)
-        model, loading = auto.from_pretrained(
-            checkpoint.folder,
-            config=config,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(
-            f"{checkpoint.name} cannot be loaded as an encoder-decoder: {first_line(error)}",
-            where=str(checkpoint.folder),
-            fix="set model.attn_implementation: eager" if "attn_implementation" in str(error) else None,
-        ) from error
-    refuse_missing(checkpoint, sorted(loading["missing_keys"]), what="an encoder-decoder")
-    model.config.use_cache = False
-    mend_generation_config(model)
-    loaded: PreTrainedModel = model
-    return loaded
+    return read_model(
+        AutoModelForSeq2SeqLM,
+        checkpoint,
+        what="an encoder-decoder",
+        fix=fix,
+        adapt=lambda config: None if dropout else _leave_out_dropout(config),
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        trust_remote_code=trust_remote_code,
+    )
 
 
-def leave_out_dropout(config: Any) -> None:
-    """Set every dropout of a configuration to 0, layers that are skipped at random included."""
+def _leave_out_dropout(config: Any) -> None:
+    """Layers that are skipped at random included."""
     for name, value in vars(config).items():
         if isinstance(value, float) and ("dropout" in name or "layerdrop" in name):
             setattr(config, name, 0.0)
