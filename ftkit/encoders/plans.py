@@ -26,7 +26,7 @@ from ftkit.errors import UserError
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
-from ftkit.models.pooled import pool, save_pooled
+from ftkit.models.pooled import PooledFolder, pool, save_pooled
 from ftkit.recipe.schema import Recipe
 
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
@@ -86,16 +86,8 @@ class PooledPlan:
     def save(self, head: Head, target: Path) -> None:
         """Transformer, Pooling and Dense; the standardisation folded into the Dense layer."""
         assert isinstance(head, LinearHead)
-        weight, bias = head.folded()
-        save_pooled(
-            target,
-            self.encoder.checkpoint,
-            pooling=self.encoder.pooling,
-            weight=weight,
-            bias=bias,
-            label_names=self.splits.label_names,
-            max_length=self.encoder.max_length,
-        )
+        written = PooledFolder(self.encoder.pooling, *head.folded(), self.encoder.max_length)
+        save_pooled(target, self.encoder.checkpoint, written, label_names=self.splits.label_names)
 
 
 class ArchitecturePlan:

@@ -24,6 +24,9 @@ LONGEST_DEFAULT, LONGEST_WRITTEN = 512, 1_024
 COUNTS_DISTANCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 """Architectures whose positions are distances between tokens: their texts may be of any length."""
 
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
+"""Architectures whose positions start behind the id of padding."""
+
 LABELS_FILE = "label_names.json"
 """Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
 
@@ -55,7 +58,6 @@ class Checkpoint:
 
     Attributes:
         name: as the recipe writes it.
-        folder: where its files lie.
         from_hub: the name is a hub id, and the files are as the hub has them.
         note: what was done to get it and should be said.
     """
@@ -112,12 +114,9 @@ class Checkpoint:
         return sha256_texts([f"{name} {sha256_file(self.folder / name)}" for name in present])
 
     def max_length(self, asked: int | None, *, pooling: Pooling | None = None, longest: int = LONGEST_DEFAULT) -> int:
-        """Tokens kept of each example.
+        """Tokens kept of each example: `data.max_length` where it is asked, else at most `longest`.
 
-        Args:
-            asked: `data.max_length`.
-            longest: what is kept at most where nothing was asked.
-            pooling: when it is the checkpoint's own, the length of its sentence-transformers files counts too.
+        With a pooling of the checkpoint's own, the length in its sentence-transformers files counts too.
 
         Raises:
             UserError: more was asked than the checkpoint has positions for.
@@ -134,10 +133,6 @@ class Checkpoint:
         if pooling is not None and pooling.kind != "cls":
             wishes.append(self._json("sentence_bert_config.json", missing_ok=True).get("max_seq_length"))
         return min(wish for wish in wishes if wish)
-
-    def saved_length(self) -> int:
-        """Tokens that a finetuned checkpoint reads of a text: as many as its own tokenizer and positions say."""
-        return self.position_limit or LONGEST_DEFAULT
 
     def own_pooling(self) -> Pooling | None:
         """The pooling that the checkpoint's sentence-transformers files name; None where it has none.
@@ -171,8 +166,8 @@ class Checkpoint:
         positions = self.config.get("max_position_embeddings") or self.config.get("n_positions")
         if isinstance(positions, int) and positions > 0:
             # RoBERTa's positions start after the padding index, so two of its 514 are never used
-            offset = (self.config.get("pad_token_id") or 0) + 1 if _counts_from_padding(self.config) else 0
-            limits.append(positions - offset)
+            is_behind_padding = self.config.get("model_type") in COUNT_FROM_PADDING
+            limits.append(positions - ((self.config.get("pad_token_id") or 0) + 1 if is_behind_padding else 0))
         declared = self._json("tokenizer_config.json", missing_ok=True).get("model_max_length")
         if isinstance(declared, int | float) and 0 < declared < 1_000_000:
             limits.append(int(declared))
@@ -187,10 +182,6 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {name} of {self.name}: {error}", where=str(path)) from error
         return value
-
-
-def _counts_from_padding(config: dict[str, Any]) -> bool:
-    return config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
 
 
 def _pooling_kind(config: dict[str, Any]) -> PoolingKind | None:
@@ -232,8 +223,9 @@ def locate(spec: ModelSpec) -> Checkpoint:
     Raises:
         UserError: there is no such checkpoint, or it has no safetensors weights.
     """
-    if (gguf := spec.gguf()) is not None:
-        return _locate_gguf(spec, gguf)
+    if (file := spec.gguf()) is not None:
+        folder = Path(spec.name_or_path) if is_local(spec.name_or_path) else download(spec, patterns=[file])
+        return _converted(f"{spec.name_or_path}/{file}", *convert_gguf(find_gguf(folder, file)))
     if spec.name_or_path == SMOLLM2_NAME:
         return _converted(SMOLLM2_NAME, *smollm2_folder())
     resolved = resolve_builtin(spec.name_or_path)
@@ -248,11 +240,6 @@ def locate(spec: ModelSpec) -> Checkpoint:
         )
     refuse_damaged(folder)
     return checkpoint
-
-
-def _locate_gguf(spec: ModelSpec, name: str) -> Checkpoint:
-    folder = Path(spec.name_or_path) if is_local(spec.name_or_path) else download(spec, patterns=[name])
-    return _converted(f"{spec.name_or_path}/{name}", *convert_gguf(find_gguf(folder, name)))
 
 
 def _converted(name: str, folder: Path, is_new: bool) -> Checkpoint:

@@ -1,36 +1,30 @@
-"""A finetuned classifier loaded back, whatever folder it was saved as: full checkpoint, adapter or pooled head."""
+"""A finetuned classifier, written and loaded back from any folder: full checkpoint, adapter or pooled head."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ftkit.errors import UserError
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
 from ftkit.models.download import ADAPTER_FILE, refuse_damaged, refuse_pickled_adapter
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
-from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
+from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, model_folder
+from ftkit.storage import write_json
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model that gives logits.
-
-    Attributes:
-        module: called with input_ids (B, T), attention_mask (B, T), ...; gives logits (B, K) in float32.
-        tokenizer: the tokenizer that belongs to it.
-        label_names: K names.
-        max_length: tokens kept of each example.
-    """
+    """A module from input_ids (B, T), attention_mask (B, T), ... to float32 logits (B, K), and what belongs to it."""
 
     module: nn.Module
     tokenizer: PreTrainedTokenizerBase
@@ -72,12 +66,7 @@ class PooledLogits(nn.Module):
 
 
 def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bool = False) -> Classifier:
-    """Load a finetuned classifier in float32.
-
-    Args:
-        folder: `model/` of a run, or any text-classification folder of transformers or sentence-transformers.
-        device: where to put it.
-        trust_remote_code: allow Python code that comes with the folder.
+    """Load a finetuned classifier in float32: of a run, or of transformers or sentence-transformers.
 
     Raises:
         UserError: the folder holds no classifier.
@@ -89,14 +78,15 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)
     module: nn.Module
+    max_length = checkpoint.position_limit or LONGEST_DEFAULT
     if pooled := read_pooled(folder):
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
     elif (folder / ADAPTER_FILE).is_file():
         refuse_pickled_adapter(folder)
-        module, max_length = SequenceLogits(_with_adapter(checkpoint, tokenizer)), checkpoint.saved_length()
+        module = SequenceLogits(_with_adapter(checkpoint, tokenizer))
     else:
-        module, max_length = SequenceLogits(_full(folder, trust_remote_code)), checkpoint.saved_length()
+        module = SequenceLogits(_full(folder, trust_remote_code))
     module.eval().to(device)
     return Classifier(module, tokenizer, names, max_length)
 
@@ -141,7 +131,7 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     folder = checkpoint.folder
-    base = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    base = adapter_settings(folder)["base_model_name_or_path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(folder), fix="restore that folder")
     names = {int(index): name for index, name in checkpoint.labels.items()}
@@ -150,3 +140,21 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) ->
     model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
     module: nn.Module = PeftModel.from_pretrained(model, folder)
     return module
+
+
+def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:
+    """Fill an empty folder with a full checkpoint, or with an adapter as peft writes it and the label names beside it.
+
+    `base_name` is the hub id or absolute folder under which the adapter will find its base again.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(target)
+        return
+    model.peft_config["default"].base_model_name_or_path = base_name
+    model.save_pretrained(str(target))
+    base: Any = model.get_base_model()
+    # not config.json: transformers would take the folder for a complete model and look for its weights
+    labels = {name: getattr(base.config, name) for name in ("num_labels", "id2label", "label2id")}
+    write_json(target / LABELS_FILE, labels)

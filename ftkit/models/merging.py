@@ -49,16 +49,11 @@ class Written(NamedTuple):
 
 
 def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_code: bool = False) -> Merged:
-    """Fold a LoRA adapter into its base and write one plain checkpoint, without tokenizer.
+    """Fold a LoRA adapter into its base and write one plain checkpoint of weights in `dtype`, without tokenizer.
 
-    The folder is read back and compared on a fixed batch of random tokens, in float32 and on the CPU. What it says
-    after rounding is reported, not refused: that is the precision asked for.
-
-    Args:
-        folder: an adapter of peft on a causal language model, or a whole model, which is written as it is.
-        out: an empty folder; what it holds after an error is of no use.
-        dtype: of the weights written.
-        trust_remote_code: allow the base's own Python code.
+    A whole model is written as it is. The folder `out`, which was empty, is read back and compared on a fixed batch of
+    random tokens, in float32 and on the CPU. What it says after rounding is reported, not refused: that is the
+    precision asked for. What it holds after an error is of no use.
 
     Raises:
         UserError: it is a tuned prompt, or the merged logits are not those of base and adapter.
@@ -151,11 +146,6 @@ def probe_tokens(vocabulary: int) -> torch.Tensor:
     """The fixed batch of random tokens (NUM_TEXTS, NUM_TOKENS) on which models are compared."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, vocabulary, (NUM_TEXTS, NUM_TOKENS), generator=generator)
-
-
-def logits_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """Logits (B, T, V) in float32, without a cache."""
-    return answer(model, {"input_ids": tokens, "use_cache": False})
 
 
 def answer(model: Any, probe: Probe) -> torch.Tensor:

