@@ -17,6 +17,9 @@ from typing import Any
 
 from ftkit.errors import UserError
 
+StrPath = str | os.PathLike[str]
+"""A path as Python code has it; a run and what `train` returns are such."""
+
 SECONDS_UNTIL_STALE = 24 * 3600
 """A half-built cache folder in which nothing was written for that long belongs to a process that was killed."""
 

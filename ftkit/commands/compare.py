@@ -14,6 +14,7 @@ from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Match
 from ftkit.runs.folder import find_run
 from ftkit.runs.run import Run
+from ftkit.storage import StrPath
 from ftkit.tasks.table import read_recipe
 
 FEWEST_RUNS, MOST_RUNS = 2, 8
@@ -21,7 +22,7 @@ SPLITS = ("test", "validation")
 
 
 def compare(
-    paths: Sequence[Path], *, against: Path | None = None, splits: Sequence[str] = SPLITS, seed: int = 0
+    paths: Sequence[StrPath], *, against: StrPath | None = None, splits: Sequence[str] = SPLITS, seed: int = 0
 ) -> Comparison:
     """Hold runs against one another, and match each with a baseline on the rows that both predicted.
 
@@ -39,12 +40,13 @@ def compare(
     """
     from ftkit.metrics.bootstrap import RESAMPLES
 
-    named = list(paths)
-    if against is not None and against.resolve() not in [path.resolve() for path in named]:
-        named.insert(0, against)
+    named = [Path(path) for path in paths]
+    baseline_path = named[0] if against is None and named else Path(against or "")
+    if against is not None and baseline_path.resolve() not in [path.resolve() for path in named]:
+        named.insert(0, baseline_path)
     _refuse_paths(named)
     sides = [_read(find_run(path), chr(ord("A") + place)) for place, path in enumerate(named)]
-    wanted = (against or named[0]).resolve()
+    wanted = baseline_path.resolve()
     (baseline,) = (side for side in sides if side.run.path.resolve() == wanted)
     others = [side for side in sides if side is not baseline]
     matches: list[Match] = []

@@ -28,7 +28,8 @@ from ftkit.report.eval.files import write_report
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.folder import find_run, is_run
 from ftkit.runs.run import Run
-from ftkit.tasks.table import read_recipe, task_of
+from ftkit.storage import StrPath
+from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
 from ftkit.training.opening import hashes_of, load_base_and_data
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
@@ -48,11 +49,11 @@ SMALL = 3_000_000
 
 
 def evaluate(
-    path: Path,
+    path: StrPath,
     *,
-    recipe: Path | None = None,
+    recipe: RecipeLike | None = None,
     effort: Effort = "standard",
-    out: Path | None = None,
+    out: StrPath | None = None,
     reporter: Reporter | None = None,
 ) -> Report:
     """Say whether a run is underfit, overfit or has forgotten, with the evidence, and write its report.
@@ -71,9 +72,9 @@ def evaluate(
         UserError: there is no run or model, or its data are no longer what it was trained on.
     """
     reporter = reporter or Silent()
-    subject = _subject(path, recipe, effort=effort, reporter=reporter)
+    subject = _subject(Path(path), recipe, effort=effort, reporter=reporter)
     report = evaluate_subject(subject)
-    folder = out or (subject.run.eval_dir if subject.run is not None else None)
+    folder = Path(out) if out is not None else (subject.run.eval_dir if subject.run is not None else None)
     if folder is not None:
         with disk_failures_told(folder):
             write_report(report, folder)
@@ -95,9 +96,9 @@ def advised_recipe(run: Path, report: Report) -> str:
     return advised_text(recipe, report.verdict.changes)
 
 
-def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: Reporter) -> Subject:
+def _subject(path: Path, given: RecipeLike | None, *, effort: Effort, reporter: Reporter) -> Subject:
     run = Run(path) if is_run(path) else None
-    if run is None and recipe_file is None:
+    if run is None and given is None:
         if not path.exists():
             find_run(path)
         raise UserError(
@@ -105,8 +106,7 @@ def _subject(path: Path, recipe_file: Path | None, *, effort: Effort, reporter: 
         )
     if run is not None and not run.model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
-    source = recipe_file if recipe_file is not None else Run(path).recipe_file
-    recipe = read_recipe(source).recipe
+    recipe = take_recipe(given if given is not None else Run(path).recipe_file).recipe
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), reporter=reporter)
     if run is not None:
         _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))

@@ -24,7 +24,7 @@ from ftkit.models.saved_folder import (
 )
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
-from ftkit.storage import refuse_folder
+from ftkit.storage import StrPath, refuse_folder
 from ftkit.tasks.table import recipe_of_run
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -54,8 +54,8 @@ class Original(NamedTuple):
 
 
 def export(
-    path: Path,
-    out: Path | None = None,
+    path: StrPath,
+    out: StrPath | None = None,
     *,
     merge: bool = False,
     dtype: str | None = None,
@@ -75,14 +75,14 @@ def export(
     Raises:
         UserError: there is no model, it cannot be merged, or the place is taken.
     """
+    path = Path(path)
     folder = model_folder(path)
     settings = adapter_settings(folder) if (folder / ADAPTER_FILE).is_file() else None
     source = Original(path, folder, settings, Checkpoint(str(folder), folder).is_classifier)
     rewrites = _rewrites(source, merge=merge, dtype=dtype)
     merges = merge and settings is not None
-    target = (
-        out or path.absolute().with_name(f"{path.absolute().name}-{'merged' if merges else 'exported'}")
-    ).absolute()
+    usual = path.absolute().with_name(f"{path.absolute().name}-{'merged' if merges else 'exported'}")
+    target = usual if out is None else Path(out).absolute()
     refuse_target(target, source, overwrite=overwrite)
     with _staged(target) as staging:
         if rewrites:

@@ -12,8 +12,11 @@ from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.decoding.writer import Writer, open_writer
+from ftkit.decoding.writer import generate as let_write
+from ftkit.errors import UserError
 from ftkit.models.families import read_object
 from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder
+from ftkit.storage import StrPath
 from ftkit.tasks.table import recipe_of_run
 
 MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
@@ -119,3 +122,54 @@ def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:
     """
     answer = (continuation.text, continuation.num_tokens, continuation.stopped)
     return beside(ask.values, ANSWERED) | dict(zip(ANSWERED, answer, strict=True))
+
+
+def generate(
+    path: StrPath,
+    prompts: str | Sequence[str] = (),
+    *,
+    system: str | None = None,
+    file: StrPath | None = None,
+    raw: bool = False,
+    num_samples: int = 1,
+    use_cpu: bool = False,
+    say: Callable[[str], None] = lambda _note: None,
+    **knobs: Any,
+) -> list[dict[str, Any]]:
+    """Let a model go on with prompts: `generate(run, "Once", max_new_tokens=40, do_sample=True, top_p=0.9)`.
+
+    Args:
+        path: a run or a model folder.
+        prompts: one or several, where no file is named.
+        system: the system's turn of a chat.
+        file: of prompts; text, CSV, JSONL, ... as in training.
+        raw: send prompts as they are, without any template.
+        num_samples: how often each is asked.
+        use_cpu: leave an accelerator alone.
+        say: hears what was assumed.
+        knobs: of `ftkit.decoding.knobs.Decoding`; what is not named is as the model was measured, else greedy.
+
+    Returns:
+        For each prompt its own columns, `generated`, `new_tokens` and `stopped`.
+
+    Raises:
+        UserError: there is no language model, there are no prompts of its form, or a knob does not exist.
+        ValueError: the value of a knob is out of its range.
+    """
+    unknown = [name for name in knobs if name not in (*MEASURED_WITH, "seed")]
+    if unknown:
+        raise UserError(f"generate has no knob {unknown[0]}", fix=f"knobs: {', '.join((*MEASURED_WITH, 'seed'))}")
+    place = Path(path)
+    decoding = decoding_of(language_model_folder(place), knobs, say=say)
+    writer, asks = ask(
+        place,
+        [prompts] if isinstance(prompts, str) else prompts,
+        system=system,
+        file=None if file is None else Path(file),
+        raw=raw,
+        num_samples=num_samples,
+        use_cpu=use_cpu,
+        say=say,
+    )
+    found = let_write(writer, asks, decoding, say=say)
+    return [answer_row(asked, answer) for asked, answer in zip(asks, found, strict=True)]

@@ -14,6 +14,7 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.classifier import open_classifier
+from ftkit.storage import StrPath
 from ftkit.tasks.classification.scores import TextRow, predict_rows
 from ftkit.tasks.table import recipe_of_run
 
@@ -31,11 +32,11 @@ BY_CONTENT = FileColumns()
 
 
 def predict(
-    path: Path,
-    texts: Sequence[str] = (),
+    path: StrPath,
+    texts: str | Sequence[str] = (),
     *,
-    pairs: Sequence[str] | None = None,
-    file: Path | None = None,
+    pairs: str | Sequence[str] | None = None,
+    file: StrPath | None = None,
     columns: FileColumns = BY_CONTENT,
     use_cpu: bool = False,
 ) -> Iterator[dict[str, Any]]:
@@ -45,7 +46,7 @@ def predict(
 
     Args:
         path: a run or a model folder.
-        texts: to be labelled where no file is named.
+        texts: one or several, to be labelled where no file is named.
         pairs: the second text of each.
         file: CSV, TSV, JSON, JSON lines, Parquet, Arrow or text.
         columns: of the file; where they are not named, as the run's recipe names them.
@@ -55,6 +56,8 @@ def predict(
         UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
             taken: a broken row, with `file:line`.
     """
+    path = Path(path)
+    path = Path(path)
     recipe = recipe_of_run(path)
     if recipe is not None:
         text, pair = recipe.data.columns_of_texts()
@@ -62,13 +65,20 @@ def predict(
         columns = columns._replace(text=columns.text or text, pair=pair)
         if file is None and pairs is None and pair is not None:
             raise UserError(f"the run {path} was trained on pairs of texts", fix="give a --text-pair for each --text")
-    rows = text_rows(file, columns) if file is not None else _typed_rows(texts, pairs)
+    rows = text_rows(Path(file), columns) if file is not None else _typed_rows(several(texts), several(pairs))
     return predict_rows(open_classifier(path, use_cpu=use_cpu), rows)
 
 
-def _typed_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[TextRow]:
+def several(texts: str | Sequence[str] | None) -> Sequence[str]:
+    """One text or several as several; a text is no sequence of letters here."""
+    return [texts] if isinstance(texts, str) else texts or ()
+
+
+def _typed_rows(texts: Sequence[str], pairs: Sequence[str]) -> Iterator[TextRow]:
+    if pairs and len(pairs) != len(texts):
+        raise UserError(f"{len(texts)} texts and {len(pairs)} second texts", fix="give one for each")
     for index, text in enumerate(texts):
-        pair = pairs[index] if pairs is not None else None
+        pair = pairs[index] if pairs else None
         yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
 
 

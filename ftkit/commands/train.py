@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.folder import is_run, refuse_taken
 from ftkit.runs.lock import locked
 from ftkit.runs.run import Run
-from ftkit.tasks.table import read_recipe
+from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe
 
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
@@ -22,39 +23,42 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe_file: Path,
+    recipe: RecipeLike,
     overrides: Sequence[str] = (),
     *,
     overwrite: bool = False,
-    resume: bool | Path = False,
+    resume: bool | PathLike[str] = False,
     allow_changed: Sequence[str] = (),
     reporter: Reporter | None = None,
+    **values: object,
 ) -> TrainResult:
-    """Train what a recipe describes.
+    """Train what a recipe describes: `train("recipe.yaml", learning_rate=3e-4)`.
 
     Signals are left as they are: whoever wants SIGTERM to finish the step and seal a checkpoint listens to them, as the
     command line does (`ftkit.interruption.STOP.listening`).
 
     Args:
-        recipe_file: a YAML recipe.
+        recipe: a YAML file, a dictionary of sections, or a recipe.
         overrides: dotted `key=value` words.
         overwrite: replace an existing run of the same name.
         resume: go on with an existing run, from its newest whole checkpoint or from the one named; a new run is
             started when there is none.
         allow_changed: fields that may differ from those the run was started with, as the refusal names them.
-        reporter: hears notes and progress.
+        reporter: hears notes and progress; `ConsoleReporter` of ftkit.cli.console prints them.
+        values: keys of the recipe with the values that they have instead; dotted ones by `**{"data.max_length": 64}`.
 
     Raises:
         UserError: anything that a person can mend.
         RunError: the run was under way and cannot go on.
         Interrupted: a signal was listened to.
     """
-    recipe, reporter = read_recipe(recipe_file, overrides).recipe, reporter or Silent()
-    assert recipe.training.output_dir is not None, "read_recipe fills it"
-    path = Path(recipe.training.output_dir)
+    asked, reporter = take_recipe(recipe, overrides, values).recipe, reporter or Silent()
+    from_checkpoint = None if isinstance(resume, bool) else Path(resume)
+    assert asked.training.output_dir is not None, "reading fills it"
+    path = Path(asked.training.output_dir)
     with disk_failures_told(path), locked(path, reporter=reporter):
         going_on = resume is not False and is_run(path)
-        if isinstance(resume, Path) and not going_on:
+        if from_checkpoint is not None and not going_on:
             raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
         if resume and not going_on:
             reporter.say(f"there is no run {path} to go on with: a new one is started")
@@ -66,18 +70,24 @@ def train(
         from ftkit.training.resume import go_on
         from ftkit.training.story import begin, finish
 
-        task = task_of(recipe.task)
+        task = task_of(asked.task)
         try:
             if going_on:
-                asked = resume if isinstance(resume, Path) else None
-                run, allowed = Run(path), allow_changed
-                before = read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None
-                opened = go_on(run, recipe, task, started_with=before, asked=asked, allowed=allowed, reporter=reporter)
+                run = Run(path)
+                opened = go_on(
+                    run,
+                    asked,
+                    task,
+                    started_with=read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None,
+                    asked=from_checkpoint,
+                    allowed=allow_changed,
+                    reporter=reporter,
+                )
             else:
-                opened = begin(recipe, task, overwrite=overwrite, reporter=reporter)
+                opened = begin(asked, task, overwrite=overwrite, reporter=reporter)
             if opened is None:
                 return TrainResult(Run(path), Run(path).metrics())
-            return finish(opened, recipe, task, write_card=write_model_card, reporter=reporter)
+            return finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise

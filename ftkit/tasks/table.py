@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftkit.errors import UserError
+from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.keys import all_keys
+from ftkit.recipe.nearest import nearest
 from ftkit.recipe.parse import LoadedRecipe, parse_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Tasks
+from ftkit.recipe.yaml.scalars import write_value
 from ftkit.recipe.yaml.text import read_recipe_text
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
@@ -17,6 +24,8 @@ from ftkit.runs.run import Run
 if TYPE_CHECKING:
     from ftkit.tasks.task import Task
 
+RecipeLike = str | PathLike[str] | Mapping[str, object] | Recipe
+"""A recipe as Python code has it: a YAML file, its sections as dictionaries, or one that has been read already."""
 TASKS = ("classification", "causal_lm", "seq2seq")
 """Names of the tasks, the usual ones first."""
 
@@ -63,6 +72,45 @@ def read_recipe(
     """
     text = read_recipe_text(path) if text is None else text
     return parse_recipe(text, path, overrides, tasks=task_rules(), check_files=check_files)
+
+
+def take_recipe(
+    given: RecipeLike, overrides: Sequence[str] = (), values: Mapping[str, object] | None = None
+) -> LoadedRecipe:
+    """Read a recipe as Python code has it.
+
+    Args:
+        given: file, dictionary or recipe; paths in the latter two are relative to the working directory.
+        overrides: dotted `key=value` words.
+        values: key -> value instead of what it has: by its name alone or with its section.
+
+    Raises:
+        RecipeError: with every problem.
+        UserError: a key that no section has.
+    """
+    words = [*overrides, *(f"{_dotted(key)}={write_value(_plain(value))}" for key, value in (values or {}).items())]
+    if isinstance(given, Recipe):
+        return read_recipe(Path("recipe.yaml"), words, text=dump_recipe(given))
+    if isinstance(given, Mapping):
+        text = json.dumps({**given}, indent=2, default=_plain)
+        return read_recipe(Path("recipe.yaml"), words, text=text)
+    return read_recipe(Path(given), words)
+
+
+def _dotted(key: str) -> str:
+    """The place of a key in a recipe."""
+    if "." in key:
+        return key
+    everywhere = all_keys(task_rules())
+    if key in everywhere:
+        return everywhere[key][0]
+    near = nearest(key, everywhere)
+    raise UserError(f"no such key: {key}", fix=f"did you mean {near}?" if near else "`ftkit schema` lists them")
+
+
+def _plain(value: object) -> object:
+    """A path as its text; what YAML has words for stays."""
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def recipe_of_run(path: Path) -> Recipe | None:

@@ -31,6 +31,14 @@ class TrainResult:
     scores: Mapping[str, Scores] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __fspath__(self) -> str:
+        """A result stands wherever the path of its run is asked for."""
+        return str(self.run.path)
+
+    def _repr_html_(self) -> str:
+        """The scores, for a notebook."""
+        return self.run._repr_html_()
+
 
 def say_failure(kept: Kept, fit: Mapping[str, Any], *, reporter: Reporter) -> None:
     """A word where training did nothing or did harm, before the figures are shown.
