@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ftkit.report.tables import markdown_table
+from ftkit.report.tables import markdown_table, shortened
 from ftkit.report.templates import rendered
 from ftkit.storage import write_json, write_text
 
 CARD_FILE, VALUES_FILE = "README.md", "card.json"
+EXAMPLE_CHARACTERS = 400
+"""Of each part of an example that a card shows."""
 Prompt = str | Sequence[Mapping[str, str]]
 """A text, or the messages of a chat up to an answer."""
 
@@ -29,7 +32,7 @@ class CardFacts:
         over: what the intervals of its scores are over.
         training: facts of the training by name.
         trained: what of the model was trained, where that is to be said.
-        reads: paragraphs of Markdown on what it reads and writes.
+        reads: Markdown on what it reads and writes.
         scored: what the scores were measured on, in sentences.
         explained: what some of them mean.
         beside_base: whether they stand beside those of the untrained base.
@@ -43,7 +46,7 @@ class CardFacts:
     training: Sequence[tuple[str, object]]
     trained: str = ""
     labels: Sequence[str] = ()
-    reads: Sequence[str] = ()
+    reads: str = ""
     scored: str = ""
     explained: str = ""
     beside_base: bool = False
@@ -86,15 +89,25 @@ class Card:
 def write_card(card: Card, folder: Path) -> None:
     """Write README.md, and card.json, from which `read_card` reads the card back."""
     is_on_hub = not card.base.startswith(("/", "builtin:"))
-    text = rendered(
-        "card.md.jinja",
-        filters={"fenced": fenced, "table": markdown_table},
+    text = card_text(
+        "report/card.md.jinja",
         card=card,
         told=card.told,
         metadata=metadata(card.library, card.told.pipeline_tag, base=card.base if is_on_hub else None),
     )
     write_text(folder / CARD_FILE, f"{text}\n")
     write_json(folder / VALUES_FILE, asdict(card))
+
+
+def card_text(name: str, /, **values: Any) -> str:
+    """A card, or a part of one, rendered from a template of ftkit."""
+    filters: dict[str, Callable[..., str]] = {
+        "fenced": fenced,
+        "table": markdown_table,
+        "shortened": partial(shortened, most=EXAMPLE_CHARACTERS),
+        "json": partial(json.dumps, ensure_ascii=False),
+    }
+    return rendered(name, filters=filters, **values).removesuffix("\n")
 
 
 def read_card(folder: Path) -> Card | None:

@@ -13,8 +13,6 @@ PROMPT_WORDS = 8
 """Words of a plain text that the lines of a card let the model go on with."""
 EXAMPLE_ROWS = 50
 """Rows among which the shortest is looked for."""
-CARD_CHARACTERS = 400
-"""Of each part of an example that a card shows."""
 
 
 class Example(NamedTuple):

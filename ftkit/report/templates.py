@@ -1,4 +1,4 @@
-"""Documents of this room: each is a template beside the code that knows its values."""
+"""Documents that ftkit writes: each is a template beside the code that knows its values."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def rendered(name: str, *, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
+def rendered(name: str, /, *, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
     """A template filled in; whatever goes into one of HTML is escaped.
 
     Args:
-        name: of its file, from this folder.
+        name: of its file, from the folder of ftkit.
         filters: what it calls its values' forms in print.
         values: what it names; a name that it lacks is an error.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("ftkit.report", ""),
+        loader=PackageLoader("ftkit", ""),
         autoescape=name.endswith(".html.jinja"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -16,7 +16,7 @@ TOLD = CardFacts(
     over="chats",
     training=[("placement", "cpu"), ("max_length", 512)],
     trained="a LoRA adapter",
-    reads=["Chats."],
+    reads="Chats.",
     prompt=[{"role": "user", "content": "How far?"}],
 )
 CARD = Card(

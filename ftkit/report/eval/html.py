@@ -35,7 +35,7 @@ def report_html(report: Report) -> str:
     """
     view, plots = view_of(report), svg_plots(report)
     return rendered(
-        "eval/report.html.jinja",
+        "report/eval/report.html.jinja",
         filters={**FILTERS, "strip": strip_of, "coloured": coloured_tokens, "text": _shown, "clean": printable},
         report=report,
         view=view,

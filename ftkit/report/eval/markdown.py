@@ -17,7 +17,9 @@ MARKDOWN_TEXT = 300
 def report_markdown(report: Report) -> str:
     """The whole report; texts of users stand in it as code, which nothing renders."""
     filters = {**FILTERS, "escaped": escaped, "code": code}
-    return rendered("eval/report.md.jinja", filters=filters, report=report, view=view_of(report), shown=MARKDOWN_ROWS)
+    return rendered(
+        "report/eval/report.md.jinja", filters=filters, report=report, view=view_of(report), shown=MARKDOWN_ROWS
+    )
 
 
 def escaped(text: str) -> str:
