@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
 import json
 import re
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import ftkit
 from ftkit.cli.app import app
 from ftkit.data.columns.language import guess_language_columns
 from ftkit.recipe.keys import all_keys, sections_of
@@ -22,7 +25,7 @@ KEYS = {"task", *sections_of(task_rules()), *all_keys(task_rules())}
 def test_every_key_in_a_guide_is_one_of_the_recipe(guide):
     spans = re.findall(r"`([^`\n]+)`", guide.read_text(encoding="utf-8"))
     keys = {match[1] for span in spans if (match := re.match(r"(?:[a-z]+\.)?([a-z_0-9]+): \S", span))}
-    assert len(keys) > {"surviving": 2, "compare": 0, "evaluating": 0}.get(guide.stem, 8), (
+    assert len(keys) > {"surviving": 2, "compare": 0, "evaluating": 0, "python": 0}.get(guide.stem, 8), (
         "the reader of keys has gone blind"
     )
     assert keys - KEYS == set()
@@ -32,7 +35,7 @@ def test_every_key_in_a_guide_is_one_of_the_recipe(guide):
 def test_every_command_in_a_guide_is_there_with_its_options(guide):
     text = guide.read_text(encoding="utf-8")
     commands = re.findall(r"^ftkit (\w+)(.*?)(?:  #.*)?$", text, re.MULTILINE)
-    assert commands
+    assert commands or guide.stem == "python"
     for name, words in commands:
         shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
         assert shown.exit_code == 0, f"ftkit {name}"
@@ -45,3 +48,19 @@ def test_the_rows_of_the_guide_to_language_models_are_of_the_forms_that_it_says(
     block = re.search(r"```json\n(.*?)```", text, re.DOTALL)
     rows = [json.loads(line) for line in block[1].splitlines()]
     assert [guess_language_columns([row]).kind for row in rows] == ["text", "completion", "chat"]
+
+
+def test_the_guide_to_python_says_what_python_says():
+    text = (GUIDES[0].parent / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    typed = "\n".join(block for block in blocks if block.startswith(">>>"))
+    found = doctest.DocTestRunner(verbose=False).run(
+        doctest.DocTestParser().get_doctest(typed, {}, "python.md", None, 0)
+    )
+    assert found.attempted > 3
+    assert found.failed == 0
+    for block in blocks:
+        if not block.startswith(">>>"):
+            ast.parse(block)
+    named = set(re.findall(r"ftkit\.([a-z]+)\(", text))
+    assert named == set(ftkit.__all__) - {"__version__"} - {"compare"}

@@ -90,10 +90,10 @@ def take_recipe(
     """
     words = [*overrides, *(f"{_dotted(key)}={write_value(_plain(value))}" for key, value in (values or {}).items())]
     if isinstance(given, Recipe):
-        return read_recipe(Path("recipe.yaml"), words, text=dump_recipe(given))
+        return read_recipe(Path("recipe"), words, text=dump_recipe(given))
     if isinstance(given, Mapping):
         text = json.dumps({**given}, indent=2, default=_plain)
-        return read_recipe(Path("recipe.yaml"), words, text=text)
+        return read_recipe(Path("recipe"), words, text=text)
     return read_recipe(Path(given), words)
 
 
