@@ -206,3 +206,31 @@ def test_every_sideways_import_that_is_allowed_is_one():
 def test_no_folder_is_crowded():
     counted = Counter(path.parent for path in modules() if path.name != "__init__.py")
     assert {str(folder.relative_to(PACKAGE)): count for folder, count in counted.items() if count > 16} == {}
+
+
+def named_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
+    """Classes and constants of a file with what they are made of, as text."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, ast.unparse(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id != target.id.lower():
+                    yield target.id, ast.unparse(node.value)
+
+
+def test_a_constant_or_a_class_has_one_home():
+    homes: dict[str, list[tuple[Path, str]]] = {}
+    for path in modules():
+        for name, content in named_at_the_top(path):
+            homes.setdefault(name, []).append((path, content))
+    several = {name: found for name, found in homes.items() if len(found) > 1}
+    wrong = {}
+    for name, found in several.items():
+        differ = len({content for _, content in found}) == len(found)
+        # what only its file sees may be called as in another, unless it is the same; and so may the answers of tasks
+        of_tasks = {(path.parent.parent.name, path.name) for path, _ in found}
+        of_each_task = len(of_tasks) == 1 and next(iter(of_tasks))[0] == "tasks"
+        if not (differ and (name.startswith("_") or of_each_task)):
+            wrong[name] = [str(path.relative_to(PACKAGE)) for path, _ in found]
+    assert wrong == {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ftkit.metrics.names import ROW_SCORES
 from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import LOWER_IS_BETTER, Column, Difference, Match
 from ftkit.runs.run import Run
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 """Chance at most that any difference of a split is called real though there is none (Holm)."""
-ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
-"""Metrics of one generated text, as they stand in predictions/; their means over rows are compared."""
 IDENTITY = ("text", "text_pair", "source", "references", "expected")
 """What stands in predictions/ of a row itself; a language model's rows have columns of any names instead."""
 MEASURED = frozenset({"num_targets", "loss", "base_loss", "text_nll", "text_bytes"})

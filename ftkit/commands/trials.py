@@ -33,7 +33,7 @@ USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
 width (Yang et al. 2022, Tensor Programs V), which is about the root of its size."""
 RATES: dict[TrialKind, float] = {"rate": 10.0, "faster": 100.0, "slower": 0.1}
-KINDS: dict[TrialKind, str] = {
+TRIAL_WORDS: dict[TrialKind, str] = {
     "rate": "a trial with ten times the learning rate",
     "faster": "a trial with a hundred times the learning rate",
     "slower": "a trial with a tenth of the learning rate",
@@ -133,18 +133,18 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
             lean = {**changes, **task.losses_alone}
             recipe = changed_recipe(subject.recipe, lean, output_dir=Path(folder) / "run")
             opened = Opened(_fresh(subject, recipe), subject.checkpoint, subject.splits)
-            with subject.reporter.track(KINDS[kind], total=1) as advance:
+            with subject.reporter.track(TRIAL_WORDS[kind], total=1) as advance:
                 finish(opened, recipe, task, reporter=Silent())
                 advance(1)
         except (UserError, RunError) as error:
-            return f"{KINDS[kind]} failed: {error}"
+            return f"{TRIAL_WORDS[kind]} failed: {error}"
         points = read_probes(opened.run)
     if not points:
-        return f"{KINDS[kind]} left no record"
+        return f"{TRIAL_WORDS[kind]} left no record"
     best = min((point for point in points if point.step > 0), key=lambda point: point.validation.loss)
     spent = time.perf_counter() - began
     wider = " on all linear layers" if "method.target_modules" in changes else ""
-    words = f"{KINDS[kind]}{wider} ({best.step:,} steps, {spent:.0f} s)"
+    words = f"{TRIAL_WORDS[kind]}{wider} ({best.step:,} steps, {spent:.0f} s)"
     return Trial(kind, words, best.train, best.validation, dict(changes))
 
 

@@ -45,7 +45,7 @@ class Columns:
 
 
 @dataclass
-class Gathered:
+class UsableRows:
     """The usable rows of a source, and the others.
 
     Attributes:
@@ -78,7 +78,7 @@ def text_schema(columns: Columns) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in names])
 
 
-def gather(source: Source, columns: Columns, *, names: Sequence[str] | None, stated: bool) -> Gathered:
+def gather(source: Source, columns: Columns, *, names: Sequence[str] | None, stated: bool) -> UsableRows:
     """Read a source to its end, once, holding the texts and nothing else of a row.
 
     Args:
@@ -98,7 +98,7 @@ def gather(source: Source, columns: Columns, *, names: Sequence[str] | None, sta
         batches.append(pa.RecordBatch.from_arrays([strings(column) for column in texts], schema=schema))
     counts = np.bincount(np.asarray(codes, dtype=np.int32), minlength=len(index))
     seen = {name: Seen(lines[code], int(counts[code])) for name, code in index.items()}
-    return Gathered(source, batches, codes, seen, checker.missing, bad)
+    return UsableRows(source, batches, codes, seen, checker.missing, bad)
 
 
 def _batches(

@@ -12,8 +12,8 @@ from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import (
     Columns,
-    Gathered,
     Source,
+    UsableRows,
     gather,
     note_skipped,
     refuse_bad_rows,
@@ -91,7 +91,7 @@ def _first_rows(source: Source) -> list[dict[str, object]]:
     return list(islice(rows, SAMPLE_ROWS))
 
 
-def _refuse_empty(gathered: Gathered) -> None:
+def _refuse_empty(gathered: UsableRows) -> None:
     refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
     raise UserError(
         "there is no row in it", where=gathered.source.name, fix="write rows below the header or name another file"
@@ -100,7 +100,7 @@ def _refuse_empty(gathered: Gathered) -> None:
 
 def _read(
     source: Source, columns: Columns, spec: LabelledData, names: Sequence[str] | None, *, stated: bool
-) -> Gathered:
+) -> UsableRows:
     gathered = gather(source, columns, names=names, stated=stated)
     if spec.on_bad_row == "error" or not gathered.codes:
         refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
@@ -111,7 +111,7 @@ def _read(
 
 def _read_evaluation(
     source: Source, columns: Columns, spec: LabelledData, names: Sequence[str], stated: bool, notes: list[str]
-) -> Gathered | None:
+) -> UsableRows | None:
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
     choose_columns(
         _first_rows(source) or [{columns.text: "", columns.label: ""} | ({columns.pair: ""} if columns.pair else {})],
@@ -137,7 +137,7 @@ def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
     return names
 
 
-def _found_names(train: Gathered, columns: Columns, notes: list[str]) -> tuple[str, ...]:
+def _found_names(train: UsableRows, columns: Columns, notes: list[str]) -> tuple[str, ...]:
     source = train.source
     if (classes := source.class_names.get(columns.label)) is not None:
         notes.append(f"{len(classes)} label names, in the order of {source.name}: {shortened(classes)}")
@@ -153,13 +153,13 @@ def _refuse_one_class(seen: dict[str, Seen], columns: Columns, where: str) -> No
         training_names(seen, column=columns.label, where=where)
 
 
-def _note_absent(train: Gathered, names: Sequence[str], notes: list[str]) -> None:
+def _note_absent(train: UsableRows, names: Sequence[str], notes: list[str]) -> None:
     _refuse_one_class(train.seen, Columns("text", "label"), train.source.name)
     if absent := [name for name in names if name not in train.seen]:
         notes.append(f"labels without a training row: {shortened(absent)}")
 
 
-def _split(gathered: Gathered, names: Sequence[str], columns: Columns) -> Split:
+def _split(gathered: UsableRows, names: Sequence[str], columns: Columns) -> Split:
     source = gathered.source
     return Split(source.split, gathered.table(names, text_schema(columns)), source.name)
 

@@ -19,7 +19,7 @@ from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
 from ftkit.data.split import limited, with_validation
 from ftkit.errors import UserError
-from ftkit.recipe.data_section import DataSpec
+from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
@@ -39,7 +39,7 @@ def read_splits(
     form = forms["train"]
     splits: dict[str, Split] = {}
     skipped = []
-    for name in ("train", "validation", "test"):
+    for name in SPLIT_NAMES:
         if name not in sources:
             continue
         found = _read(sources[name], forms[name], spec, notes)

@@ -16,10 +16,9 @@ from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
-from ftkit.recipe.data_section import DataSpec
+from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
-_SPLITS = ("train", "validation", "test")
 
 
 def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, Source], list[str]]:
@@ -32,7 +31,7 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
     Raises:
         UserError: nothing or two things named, no such file, folder or data set, no training split.
     """
-    files = {split: getattr(spec, f"{split}_file") for split in _SPLITS}
+    files = {split: getattr(spec, f"{split}_file") for split in SPLIT_NAMES}
     if spec.dataset_name is not None:
         if named := [f"data.{split}_file" for split, file in files.items() if file]:
             raise UserError(f"both data.dataset_name and {', '.join(named)} are set", fix="keep one of the two ways")

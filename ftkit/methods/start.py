@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -53,7 +52,7 @@ def unmoved_adapters(model: PeftModel) -> list[str]:
         if not any(part in name for part in WATCHED):
             continue
         now = parameter.detach().cpu()
-        unmoved = torch.equal(now, start[name]) if name in start else not bool(now.any())
+        unmoved = now.equal(start[name]) if name in start else not bool(now.any())
         if unmoved:
             still.append(name.removeprefix("base_model.model.").replace(".default", "").removesuffix(".weight"))
     return still

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import nn
-
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
     from ftkit.methods.lora import LoraMethod
@@ -54,6 +53,7 @@ def choose_targets(model: PreTrainedModel, method: LoraMethod) -> AdaptedLayers:
 
 def linear_layers(model: nn.Module) -> list[str]:
     """Full names of every linear layer; GPT-2's are called Conv1D."""
+    from torch import nn
     from transformers.pytorch_utils import Conv1D
 
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
@@ -149,6 +149,8 @@ def layer_stem(model: nn.Module, count: int) -> str:
     Raises:
         UserError: there is no such list.
     """
+    from torch import nn
+
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return str(name)

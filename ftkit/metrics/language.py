@@ -12,13 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics.bootstrap import Bootstrap, quotient, with_interval
+from ftkit.metrics.bootstrap import FEW_DOCUMENTS, Bootstrap, quotient, with_interval
 from ftkit.metrics.names import LANGUAGE_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Scores
-
-FEW_DOCUMENTS = 10
-"""Below it an interval of resampled documents holds the truth less than 90 times in 100, and the entry says so."""
 
 
 def evaluate_language(scores: Scores, *, metrics: Sequence[str], num_resamples: int, seed: int) -> dict[str, Entry]:

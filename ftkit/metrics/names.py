@@ -28,6 +28,8 @@ TEXT_METRICS = (
     "edit_distance",
 )
 """Of generated texts beside their references."""
+ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
+"""Of one generated text, as they stand in predictions/; their means over rows are compared."""
 GENERATED_LABEL_METRICS = ("generated_accuracy", "generated_f1_macro", "no_label")
 """Of labels that were generated as texts."""
 ALL_METRICS = (*CLASSIFICATION_METRICS, *LANGUAGE_METRICS, *TEXT_METRICS, *GENERATED_LABEL_METRICS)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftkit.metrics.bootstrap import Sufficient
 from ftkit.metrics.names import ROUGE_METRICS
 from ftkit.metrics.scores import Floats
-from ftkit.metrics.sufficient import Sufficient
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU

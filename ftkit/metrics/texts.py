@@ -9,12 +9,11 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.metrics import matching, overlap, scripts
-from ftkit.metrics.bootstrap import Bootstrap, no_value
+from ftkit.metrics import matching, overlap
+from ftkit.metrics.bootstrap import Bootstrap, Sufficient, mean, no_value, ratio
 from ftkit.metrics.names import HUB_PREFIX, ROUGE_METRICS, TEXT_METRICS
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
-from ftkit.metrics.sufficient import Sufficient, mean, ratio
 
 
 def evaluate_texts(
@@ -137,11 +136,11 @@ class _Rows:
 
     @cached_property
     def rouge_notes(self) -> list[str]:
-        return scripts.notes_on_rouge(self.references)
+        return matching.notes_on_rouge(self.references)
 
     @cached_property
     def word_notes(self) -> list[str]:
-        return scripts.notes_on_words(self.references)
+        return matching.notes_on_words(self.references)
 
     def each(self, score: Callable[[str, Sequence[str]], float]) -> Floats:
         """A score of each row (N,)."""

@@ -14,7 +14,7 @@ LABELLED_DATA = ("docstrings",)
 """Built-in data sets that have labels."""
 PAIRED_DATA = ("signatures", "commands", "commands-new")
 """Built-in data sets of a source and its target."""
-BUILTIN_DATA = (*LABELLED_DATA, *PAIRED_DATA, "pydoc")
+BUILTIN_NAMES = (*LABELLED_DATA, *PAIRED_DATA, "pydoc")
 """Every built-in data set."""
 
 
@@ -61,7 +61,7 @@ def builtin_data(facts: Facts[Recipe], fitting: Sequence[str], what: str) -> Ite
         return
     word = name.removeprefix("builtin:")
     listed = ", ".join(f"builtin:{known}" for known in fitting)
-    if word in BUILTIN_DATA and word not in fitting:
+    if word in BUILTIN_NAMES and word not in fitting:
         labels = "; data.labels_as_text: true would learn its labels" if word in LABELLED_DATA else ""
         yield Finding("data.dataset_name", f"{name} has no {what}", f"with {what}: {listed}{labels}")
     elif word not in fitting:

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ftkit.methods.section import Section
 
+SPLIT_NAMES = ("train", "validation", "test")
+
 
 class DataSpec(Section):
     """Where the examples come from and which columns hold what: the keys that every task reads."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
+from ftkit.recipe.data_section import SPLIT_NAMES
 from ftkit.recipe.dump import dump_recipe
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
@@ -23,7 +24,7 @@ PLACES = frozenset({"training.output_dir"})
 """Keys of a recipe that say where things lie and nothing about what comes out."""
 
 
-class Change(NamedTuple):
+class Altered(NamedTuple):
     """Something that a run was made of and that is different now.
 
     Attributes:
@@ -37,17 +38,19 @@ class Change(NamedTuple):
     now: str
 
 
-def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Change]:
+def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Altered]:
     """Keys whose values differ from those that a run was started with."""
     before = dict(_leaves(started_with.model_dump()))
     now = dict(_leaves(recipe.model_dump()))
     fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return [
-        Change(name, write_value(before.get(name)), write_value(now.get(name))) for name in fields if name not in PLACES
+        Altered(name, write_value(before.get(name)), write_value(now.get(name)))
+        for name in fields
+        if name not in PLACES
     ]
 
 
-def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]) -> list[Change]:
+def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]) -> list[Altered]:
     """Files behind the recipe whose content differs: data by split, base weights, tokenizer.
 
     Args:
@@ -62,14 +65,14 @@ def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]
         then, today = before["data"].get(split), hashes["data"].get(split)
         if then != today:
             rows_then = manifest.get("data", {}).get(split, {}).get("rows", 0)
-            changes.append(Change(f"data.{split}", _rows(rows_then, then), _rows(rows.get(split, 0), today)))
+            changes.append(Altered(f"data.{split}", _rows(rows_then, then), _rows(rows.get(split, 0), today)))
     for name in ("base_weights", "tokenizer"):
         if before.get(name) != hashes.get(name):
-            changes.append(Change(name, _short(before.get(name)), _short(hashes.get(name))))
+            changes.append(Altered(name, _short(before.get(name)), _short(hashes.get(name))))
     return changes
 
 
-def refuse_changes(run: Run, changes: Sequence[Change], *, allowed: Sequence[str]) -> None:
+def refuse_changes(run: Run, changes: Sequence[Altered], *, allowed: Sequence[str]) -> None:
     """Refuse to go on with something else under the same name.
 
     Args:
@@ -98,7 +101,7 @@ def refuse_unknown_fields(recipe: Recipe, allowed: Sequence[str]) -> None:
         UserError: naming the nearest field.
     """
     known = [name for name, _ in _leaves(recipe.model_dump())]
-    known += ["base_weights", "tokenizer", *(f"data.{split}" for split in ("train", "validation", "test"))]
+    known += ["base_weights", "tokenizer", *(f"data.{split}" for split in SPLIT_NAMES)]
     for name in allowed:
         if name not in known:
             near = nearest(name, known)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ftkit.metrics import bootstrap as bootstrap_module
-from ftkit.metrics.bootstrap import Bootstrap
-from ftkit.metrics.language import FEW_DOCUMENTS, evaluate_language
+from ftkit.metrics.bootstrap import FEW_DOCUMENTS, Bootstrap
+from ftkit.metrics.language import evaluate_language
 from ftkit.metrics.names import LANGUAGE_METRICS
 from ftkit.metrics.scores import Scores
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ftkit.data.columns.names import listing
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from ftkit.recipe.data_section import SPLIT_NAMES
 from ftkit.storage import build_once, cache_root, write_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _VERSION = 2
 """Raised when the making changes, so that what an older ftkit left in the cache is not taken for it."""
-_SPLITS = ("train", "validation", "test")
 _COUNTS = "rows.json"
 """Beside the tables: rows by split, to be told without opening a table."""
 
@@ -156,7 +156,7 @@ def _files(name: str) -> dict[str, Path]:
         raise UserError(f"no built-in data set {name}", fix=f"there are {listing(list(BUILTIN_DATA))}")
     data = BUILTIN_DATA[name]
     folder = build_once(data.folder, partial(_build, data))
-    return {split: folder / f"{split}.parquet" for split in _SPLITS}
+    return {split: folder / f"{split}.parquet" for split in SPLIT_NAMES}
 
 
 def _build(data: BuiltinData, folder: Path) -> None:
@@ -177,7 +177,7 @@ def _build(data: BuiltinData, folder: Path) -> None:
     rows = make[data.name]()
     key = data.columns.index(data.key_column)
     splits = [_split_of(key_of(row[key])) for row in rows]
-    for split in _SPLITS:
+    for split in SPLIT_NAMES:
         chosen = [row for row, name in zip(rows, splits, strict=True) if name == split]
         columns = [strings([row[index] for row in chosen]) for index in range(len(data.columns))]
         pq.write_table(pa.Table.from_arrays(columns, names=list(data.columns)), folder / f"{split}.parquet")

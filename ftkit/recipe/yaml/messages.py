@@ -22,7 +22,7 @@ _TRUE_WORDS = ("yes", "on", "y", "1")
 _FALSE_WORDS = ("no", "off", "n", "0")
 
 
-class Located(NamedTuple):
+class MisplacedValue(NamedTuple):
     """An error of pydantic, found again in the tree.
 
     Attributes:
@@ -111,7 +111,7 @@ def expected(annotation: Any) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(annotation, "a value")
 
 
-def _locate(section: str, error: Mapping[str, Any], root: Node) -> Located:
+def _locate(section: str, error: Mapping[str, Any], root: Node) -> MisplacedValue:
     location = [section, *error["loc"]]
     node, key, depth = root, "", 0
     for position, part in enumerate(location):
@@ -122,15 +122,15 @@ def _locate(section: str, error: Mapping[str, Any], root: Node) -> Located:
             node, key = value[part], f"{key}[{part}]"
         elif error["type"] == "missing" and position == len(location) - 1:
             name = f"{key}.{part}" if key else str(part)
-            return Located(name, name, None, depth, error)
+            return MisplacedValue(name, name, None, depth, error)
         else:
             continue  # the label of a union's branch, such as `list[str]`
         depth += 1
     field = ".".join(key.partition("[")[0].split(".")[:2])
-    return Located(key, field, node, depth, error)
+    return MisplacedValue(key, field, node, depth, error)
 
 
-def _flaw(group: Sequence[Located], root: Node, fields: Mapping[str, Mapping[str, FieldInfo]]) -> Flaw:
+def _flaw(group: Sequence[MisplacedValue], root: Node, fields: Mapping[str, Mapping[str, FieldInfo]]) -> Flaw:
     first = group[0]
     if first.node is None:
         return missing(first.key, root)
@@ -157,7 +157,7 @@ def missing(key: str, root: Node) -> Flaw:
     return Flaw(place, key, "missing", _EXAMPLES.get(key, "add it"))
 
 
-def _explain(group: Sequence[Located], node: Node, annotation: Any) -> tuple[str, str]:
+def _explain(group: Sequence[MisplacedValue], node: Node, annotation: Any) -> tuple[str, str]:
     first, kind, context = group[0], group[0].error["type"], group[0].error.get("ctx", {})
     if first.field == "evaluation.metrics" and isinstance(node.value, str):
         return _metric(node.value)
@@ -191,7 +191,7 @@ def _limit_fix(key: str, node: Node) -> str:
     return ""
 
 
-def _wanted(group: Sequence[Located], first: Located, annotation: Any) -> str:
+def _wanted(group: Sequence[MisplacedValue], first: MisplacedValue, annotation: Any) -> str:
     """What the place takes: the element's type inside a list or mapping, else the field's."""
     inside = first.key != first.field
     if not inside:

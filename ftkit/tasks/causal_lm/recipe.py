@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import LANGUAGE_METRICS
-from ftkit.recipe.data_rules import BUILTIN_DATA, builtin_data
+from ftkit.recipe.data_rules import BUILTIN_NAMES, builtin_data
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.paths import FILES, Located, locate_file
@@ -19,7 +19,7 @@ from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 from ftkit.recipe.vocabulary import spelt
 
-CHAT_TEMPLATES = ("plain", "chatml")
+TEMPLATE_NAMES = ("plain", "chatml")
 """Chat templates that come with ftkit; everything else is a file."""
 
 
@@ -141,12 +141,12 @@ def _prompt_length(facts: _Facts) -> Iterator[Finding]:
 
 def locate_template(text: str, base: Path) -> Located:
     """Resolve a chat template: one of ours by its name, else a file."""
-    if text in CHAT_TEMPLATES:
+    if text in TEMPLATE_NAMES:
         return Located(text)
     located = locate_file(text, base)
     if located.message and "/" not in text and "." not in text:
-        near = nearest(text.lower(), CHAT_TEMPLATES)
-        fix = f"did you mean {near}?" if near else f"one of {', '.join(CHAT_TEMPLATES)}, or a .jinja file"
+        near = nearest(text.lower(), TEMPLATE_NAMES)
+        fix = f"did you mean {near}?" if near else f"one of {', '.join(TEMPLATE_NAMES)}, or a .jinja file"
         return Located(text, f"no chat template is called {text!r}", fix)
     return located
 
@@ -178,7 +178,7 @@ RULES = TaskRules(
     files={**FILES, "data.chat_template": locate_template},
     rules=(
         *COMMON_RULES,
-        partial(builtin_data, fitting=BUILTIN_DATA, what="texts"),
+        partial(builtin_data, fitting=BUILTIN_NAMES, what="texts"),
         _one_form,
         _what_is_learnt,
         *GENERATIVE_RULES,

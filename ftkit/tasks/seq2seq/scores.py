@@ -19,7 +19,7 @@ from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
 from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
 from ftkit.metrics.language import evaluate_language
-from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS
+from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, ROW_SCORES
 from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
@@ -34,8 +34,6 @@ from ftkit.training.scores import Scorer, mean_scores
 from ftkit.training.way import Data
 
 unit: Unit = "token"
-ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
-"""Metrics of one output beside its references, as they stand in predictions/."""
 
 
 @dataclass(frozen=True)
