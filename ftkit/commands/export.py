@@ -15,6 +15,7 @@ from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.models.placement import DTYPES
 from ftkit.models.saved_folder import (
     GENERATION_FILE,
     PROMPTING_FILE,
@@ -26,8 +27,6 @@ from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
 from ftkit.storage import StrPath, refuse_folder
 from ftkit.tasks.table import recipe_of_run
-
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Exported(NamedTuple):
@@ -80,8 +79,8 @@ def export(
     settings = adapter_settings(folder) if (folder / ADAPTER_FILE).is_file() else None
     source = Original(path, folder, settings, Checkpoint(str(folder), folder).is_classifier)
     rewrites = _rewrites(source, merge=merge, dtype=dtype)
-    merges = merge and settings is not None
-    usual = path.absolute().with_name(f"{path.absolute().name}-{'merged' if merges else 'exported'}")
+    ending = "merged" if merge and settings is not None else "exported"
+    usual = path.absolute().with_name(f"{path.absolute().name}-{ending}")
     target = usual if out is None else Path(out).absolute()
     refuse_target(target, source, overwrite=overwrite)
     with _staged(target) as staging:
@@ -101,8 +100,8 @@ def _rewrites(source: Original, *, merge: bool, dtype: str | None) -> bool:
     """Whether weights are written anew, by merging or by rounding; else files are copied."""
     from ftkit.models.merging import refuse_unmergeable
 
-    if dtype is not None and dtype not in PRECISIONS:
-        raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(PRECISIONS)}")
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(DTYPES)}")
     if merge and source.settings is not None:
         refuse_unmergeable(BY_PEFT_TYPE[str(source.settings.get("peft_type"))])
     if source.settings is not None:
@@ -161,7 +160,6 @@ def _open_up(folder: Path) -> None:
 
 def _write_plain(source: Original, staging: Path, *, dtype: str, trust_remote_code: bool) -> list[str]:
     from ftkit.models.merging import merge_classifier, merge_saved_lm
-    from ftkit.models.placement import DTYPES
 
     precision = DTYPES[dtype]
     if source.is_classifier:
