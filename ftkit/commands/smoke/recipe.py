@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.methods.lora import LoraMethod
-from ftkit.methods.section import Section
+from ftkit.methods.section import MethodSection, Section
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.generative import GeneratingRecipe, GenerationSpec, GenerativeRecipe
 from ftkit.recipe.schema import Recipe
-from ftkit.tasks.causal_lm.recipe import CausalData
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn
@@ -59,7 +57,7 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     lengths = [key for key in ("max_length", "max_target_length") if key in type(recipe.data).model_fields]
     data: dict[str, Any] = {key: _max_length(recipe, stand_in, changes, key=key) for key in lengths}
     data |= _chat_template(recipe.data, stand_in, changes)
-    method = _method(recipe, stand_in, changes)
+    method = _method(recipe.method, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
     metrics = _metrics(recipe, changes)
     if recipe.model.trust_remote_code:
@@ -115,9 +113,8 @@ def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, A
 
 def _chat_template(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
     """Chats need a template; the stand-in may have none where the real tokenizer has one."""
-    if not isinstance(data, CausalData) or data.messages_column is None:
-        return {}
-    if data.chat_template is not None or stand_in.has_chat_template:
+    chats = getattr(data, "messages_column", None) is not None and getattr(data, "chat_template", None) is None
+    if not chats or stand_in.has_chat_template:
         return {}
     changes.append(
         f"chat_template plain instead of the tokenizer's own, which {stand_in.checkpoint.name} does not have"
@@ -125,21 +122,20 @@ def _chat_template(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dic
     return {"chat_template": "plain"}
 
 
-def _method(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+def _method(method: MethodSection, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
     """Names and numbers of layers are those of the real architecture, which the stand-in may not have."""
-    method = recipe.method
+    targets, saved, numbers = (
+        getattr(method, key, None) for key in ("target_modules", "modules_to_save", "layers_to_transform")
+    )
     values: dict[str, Any] = {}
-    if not isinstance(method, LoraMethod):
-        return values
     other = stand_in.checkpoint.name
-    if isinstance(method.target_modules, list) and not _has(stand_in, method.target_modules):
-        layers = ", ".join(method.target_modules)
-        changes.append(f"target_modules all-linear instead of {layers}, which {other} does not have")
-        values["target_modules"] = "all-linear"
-    if method.modules_to_save and not _has(stand_in, method.modules_to_save):
-        changes.append(f"without modules_to_save {', '.join(method.modules_to_save)}, which {other} does not have")
+    if isinstance(targets, list) and not _has(stand_in, targets):
+        values["target_modules"] = usual = type(method).model_fields["target_modules"].default
+        changes.append(f"target_modules {usual} instead of {', '.join(targets)}, which {other} does not have")
+    if saved and not _has(stand_in, saved):
+        changes.append(f"without modules_to_save {', '.join(saved)}, which {other} does not have")
         values["modules_to_save"] = None
-    if method.layers_to_transform and max(method.layers_to_transform) >= stand_in.num_layers:
+    if numbers and max(numbers) >= stand_in.num_layers:
         changes.append(f"layers_to_transform [0]: {other} has {stand_in.num_layers} layers")
         values["layers_to_transform"] = [0]
     return values
