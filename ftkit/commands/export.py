@@ -102,8 +102,8 @@ def _rewrites(source: Original, *, merge: bool, dtype: str | None) -> bool:
 
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"there is no dtype {dtype}", fix=f"one of {', '.join(DTYPES)}")
-    if merge and source.settings is not None:
-        refuse_unmergeable(BY_PEFT_TYPE[str(source.settings.get("peft_type"))])
+    if merge and source.settings is not None and (method := BY_PEFT_TYPE.get(str(source.settings.get("peft_type")))):
+        refuse_unmergeable(method)
     if source.settings is not None:
         if dtype is not None and not merge:
             raise UserError("--dtype is about a model that is written whole", fix="add --merge, or leave it out")
