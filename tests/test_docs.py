@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import ftkit
 from ftkit.cli.app import app
 from ftkit.data.columns.language import guess_language_columns
-from ftkit.recipe.keys import all_keys, sections_of
+from ftkit.recipe.keys import all_keys
+from ftkit.recipe.task_rules import sections_of
 from ftkit.tasks.table import task_rules
 
 GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))

@@ -32,7 +32,8 @@ def advised_text(recipe: Recipe, changes: Sequence[Change]) -> str:
             "method": {"type": method},
             **{key: defaults[key] for key in FOLLOW_THE_METHOD},
         }
-    values |= {key: value for key, value in advised.items() if task.field(key, method)}
+    known = {f"{section}.{key}" for section, fields in task.fields(method).items() for key in fields}
+    values |= {key: value for key, value in advised.items() if key in known}
     if "training.num_train_epochs" in values:
         values.setdefault("training.max_steps", None)
     comments = ["With the advice of ftkit eval:", *(f"  {_line(change)}" for change in changes)]

@@ -7,15 +7,14 @@ Each task has a schema of its own, in which an editor finds its keys and methods
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from inspect import getdoc
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from ftkit.recipe.keys import sections_of
 from ftkit.recipe.schema import Recipe
-from ftkit.recipe.task_rules import TaskRules, Tasks
+from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
 from ftkit.recipe.yaml.scalars import write_value
 from ftkit.tasks.table import task_rules
 
@@ -55,31 +54,29 @@ def _ref(name: str) -> dict[str, str]:
 def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
     """Name -> schema, of a task's recipe, of its sections and of its methods."""
     found: dict[str, Any] = {}
-    fields: dict[str, Any] = task.recipe.model_json_schema()["properties"]
-    properties = {"task": fields["task"]}
-    for section in task.sections:
-        methods = list(task.methods) if section == "method" else [task.default_method]
-        names = {f"{task.name}.{method if section == 'method' else section}": method for method in methods}
-        found |= {name: _section(task, tasks, section, method) for name, method in names.items()}
+    first = next(iter(task.methods))
+    properties = {"task": task.recipe.model_json_schema()["properties"]["task"]}
+    for section, cls in task.classes(first).items():
+        names = [f"{task.name}.{name}" for name in (task.methods if section == "method" else [section])]
+        for name, method in zip(names, task.methods, strict=False):
+            found[name] = _section(task, tasks, section, method)
         choices: list[dict[str, Any]] = [_ref(name) for name in names]
         if section not in REQUIRED:
             # it may be left out, or stand there with every key commented out
             choices += [{"type": "null"}, {"const": {}}]
-        words = task.recipe.model_fields[section].description or (getdoc(task.section(section, methods[0])) or "")
-        words += f" Default: {task.default_method}." if section == "method" else ""
-        title = section.title()
-        properties[section] = {"title": title, "description": words} | (
-            {"anyOf": choices} if len(choices) > 1 else choices[0]
-        )
+        words = task.recipe.model_fields[section].description or getdoc(cls) or ""
+        words += f" Default: {first}." if section == "method" else ""
+        choice = {"anyOf": choices} if len(choices) > 1 else choices[0]
+        properties[section] = {"title": section.title(), "description": words} | choice
     found[task.name] = {
         "title": f"Recipe of task {task.name}",
         "description": getdoc(task.recipe),
         "type": "object",
         "properties": properties,
         "patternProperties": {
-            f"^{section}$": {"anyOf": [{"type": "null"}, _nothing_but({}, _others(task, tasks, section, ""))]}
+            f"^{section}$": {"anyOf": [{"type": "null"}, _nothing_but({}, _others(task, tasks, section, first))]}
             for section in sections_of(tasks)
-            if section not in task.sections
+            if section not in properties
         },
         "required": REQUIRED,
         "additionalProperties": False,
@@ -88,9 +85,9 @@ def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
 
 
 def _section(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> dict[str, Any]:
-    schema: dict[str, Any] = task.section(section, method).model_json_schema()
+    schema: dict[str, Any] = task.classes(method)[section].model_json_schema()
     defaults = next(iter(task.methods.values()))
-    properties: dict[str, Any] = {key: schema["properties"][key] for key in task.fields(section, method)}
+    properties: dict[str, Any] = {key: schema["properties"][key] for key in task.fields(method)[section]}
     for key, field in properties.items():
         if f"{section}.{key}" in defaults:
             field["description"] += f" Default: {_default_text(task, f'{section}.{key}')}."
@@ -117,9 +114,9 @@ def _nothing_but(properties: Mapping[str, Any], others: Mapping[str, FieldInfo])
 
 def _others(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> dict[str, FieldInfo]:
     """The keys of a section that other tasks read and this one does not."""
-    having: Iterable[TaskRules[Any]] = (other for other in tasks.values() if section in other.sections)
-    own = task.fields(section, method)
-    return {key: one for other in having for key, one in other.fields(section, method).items() if key not in own}
+    having = (other.fields(method).get(section, {}) for other in tasks.values())
+    own = task.fields(method).get(section, {})
+    return {key: one for fields in having for key, one in fields.items() if key not in own}
 
 
 def _default_text(task: TaskRules[Any], key: str) -> str:

@@ -10,8 +10,8 @@ from rapidfuzz.distance import OSA
 
 from ftkit.methods.table import METHODS
 from ftkit.recipe.nearest import nearest
-from ftkit.recipe.task_rules import TaskRules, Tasks
-from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION, Today
+from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
+from ftkit.recipe.vocabulary import TODAYS_SECTION, WORDS, Today
 
 
 class Answer(NamedTuple):
@@ -28,16 +28,11 @@ class Answer(NamedTuple):
     meant: str = ""
 
 
-def sections_of(tasks: Tasks) -> list[str]:
-    """Names of the sections that recipes of any task have, in the order in which they are read."""
-    return list(dict.fromkeys(name for task in tasks.values() for name in task.sections))
-
-
 def keys_of(section: str, method: str, tasks: Tasks) -> list[str]:
     """The keys of a section that any task has (empty name: the sections themselves)."""
     if section == "":
         return ["task", *sections_of(tasks)]
-    having = [task.section(section, method) for task in tasks.values() if section in task.sections]
+    having = [found[section] for task in tasks.values() if section in (found := task.classes(method))]
     return list(dict.fromkeys(key for one in having for key in one.model_fields))
 
 
@@ -52,13 +47,16 @@ def all_keys(tasks: Tasks) -> dict[str, list[str]]:
 def _paths(tasks: Tasks) -> Iterator[str]:
     for section in sections_of(tasks):
         if section != "method":
-            yield from (f"{section}.{key}" for key in keys_of(section, "", tasks))
+            yield from (f"{section}.{key}" for key in keys_of(section, next(iter(METHODS)), tasks))
     yield from (f"method.{key}" for section in METHODS.values() for key in section.model_fields)
 
 
 def todays(word: str, tasks: Tasks) -> Today | None:
     """What a foreign or old key is called here; `section.key` asks for what it means in one section only."""
-    return next((words[word] for words in (TODAY, *(task.words for task in tasks.values())) if word in words), None)
+    for key, words, *note in (*WORDS, *(row for task in tasks.values() for row in task.words)):
+        if word in words.split():
+            return Today(key, *note)
+    return None
 
 
 def answer_unknown(
@@ -93,7 +91,7 @@ def answer_unknown(
         return Answer("no such key", f"did you mean {near}?", prefix + near)
     if len(word) > 3 and (far := nearest(word, everywhere)) is not None:
         return Answer("no such key", f"did you mean {everywhere[far][0]}?", everywhere[far][0])
-    own = task.fields(section, method) if section else here
+    own = task.fields(method).get(section, here)
     return Answer("no such key", f"keys here: {', '.join(own)}")
 
 

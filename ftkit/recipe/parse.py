@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from pydantic import ValidationError
 
 from ftkit.errors import Problem, RecipeError
 from ftkit.methods.section import Section
-from ftkit.methods.table import METHODS
 from ftkit.recipe.paths import absolute, absolute_metric
 from ftkit.recipe.reading import (
     Reading,
+    begin,
     drop_broken,
     fill_method_defaults,
     refuse_foreign_keys,
@@ -36,15 +37,24 @@ class LoadedRecipe:
 
     Attributes:
         recipe: valid, every default filled in, every path absolute.
-        sources: dotted key -> `line 4`, `override 1`, `default` or `default of method frozen`.
-        path: the file.
+        reading: how it was read.
         text: what the file says.
     """
 
     recipe: Recipe
-    sources: dict[str, str]
-    path: Path
+    reading: Reading
     text: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.reading.path
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Dotted key -> `line 4`, `override 1`, `default` or `default of method frozen`."""
+        keys = [f"{section}.{key}" for section, fields in self.reading.own.items() for key in fields]
+        return {key: _source(self.reading.node(key)) for key in ("task", *keys)}
 
 
 def parse_recipe(
@@ -70,17 +80,15 @@ def parse_recipe(
         root = None
     if root is None:
         raise RecipeError(_problems(flaws, path))
-    flaws += apply_overrides(root, overrides)
-    reading = Reading(path, root, tasks, next(iter(tasks.values())), next(iter(METHODS)), flaws)
-    recipe = _settled(reading, check_files=check_files)
-    return LoadedRecipe(recipe, _sources(reading), path, text)
+    if overrides:
+        flaws += apply_overrides(root, overrides)
+    reading = begin(path, root, tasks, flaws)
+    return LoadedRecipe(_settled(reading, check_files=check_files), reading, text)
 
 
 def recipe_from_values(values: Mapping[str, Any], path: Path, *, tasks: Tasks) -> Recipe:
     """As `parse_recipe`, of values by section and key instead of a text."""
-    place = Place(0, 1, 1)
-    reading = Reading(path, node_of(dict(values), place), tasks, next(iter(tasks.values())), next(iter(METHODS)))
-    return _settled(reading, check_files=True)
+    return _settled(begin(path, node_of(dict(values), Place(0, 1, 1)), tasks, []), check_files=True)
 
 
 def _settled(reading: Reading, *, check_files: bool) -> Recipe:
@@ -89,7 +97,8 @@ def _settled(reading: Reading, *, check_files: bool) -> Recipe:
     Raises:
         RecipeError: with everything that they found.
     """
-    drop_broken(reading)
+    if reading.flaws:
+        drop_broken(reading)
     settle_sections(reading)
     settle_task(reading)
     settle_method(reading)
@@ -111,20 +120,18 @@ def _problems(flaws: Sequence[Flaw], path: Path) -> list[Problem]:
 
 def _validate(reading: Reading) -> Recipe | None:
     """Validate; on errors report them, and try again without the wrong values so that the rules can speak too."""
-    task, method = reading.task, reading.method
     for _attempt in range(3):
         errors: list[tuple[str, Any]] = []
         sections: dict[str, Section] = {}
-        for name in task.sections:
+        for name, section in reading.task.classes(reading.method).items():
             try:
-                sections[name] = task.section(name, method).model_validate(plain_value(reading.below("")[name]))
+                sections[name] = section.model_validate(plain_value(reading.below("")[name]))
             except ValidationError as error:
                 errors += [(name, one) for one in error.errors(include_url=False)]
         if not errors:
-            recipe: Recipe = task.recipe(task=task.name, **sections)
+            recipe: Recipe = reading.task.recipe(task=reading.task.name, **sections)
             return recipe
-        fields = {name: task.fields(name, method) for name in task.sections}
-        for key, flaw in describe_errors(errors, reading.root, fields):
+        for key, flaw in describe_errors(errors, reading.root, reading.own):
             if key not in reading.silent:
                 reading.say(flaw, key)
             _take_out(reading, key)
@@ -143,13 +150,15 @@ def _take_out(reading: Reading, key: str) -> None:
 
 
 def _apply_rules(reading: Reading, recipe: Recipe) -> None:
-    keys = {
-        f"{section}.{key}": reading.node(f"{section}.{key}")
-        for section in reading.task.sections
-        for key in reading.task.fields(section, reading.method)
+    keys = {f"{section}.{key}" for section, fields in reading.own.items() for key in fields}
+    given = {
+        f"{section}.{key}"
+        for section in reading.own
+        for key, node in reading.below(section).items()
+        if node.value is not None and not node.key_place.note
     }
-    given = {key for key, node in keys.items() if node and node.value is not None and not node.key_place.note}
-    facts = Facts(recipe, frozenset(given | (reading.silent & keys.keys())), reading.tasks)
+    defaults = reading.task.defaults_of(reading.method, recipe.value)
+    facts = Facts(recipe, frozenset(given | (reading.silent & keys)), reading.own, defaults, reading.tasks)
     for rule in reading.task.rules:
         for finding in rule(facts):
             if finding.key not in reading.silent:
@@ -189,17 +198,10 @@ def _base(reading: Reading, key: str) -> Path:
     return Path.cwd() if node is not None and node.place.override else reading.path.parent
 
 
-def _sources(reading: Reading) -> dict[str, str]:
-    sources = {"task": reading.place("task").source}
-    for section in reading.task.sections:
-        for key in reading.task.fields(section, reading.method):
-            node = reading.node(f"{section}.{key}")
-            sources[f"{section}.{key}"] = "default" if node is None else _source(node)
-    return sources
-
-
-def _source(node: Node) -> str:
+def _source(node: Node | None) -> str:
     """Where a value was said; a mapping that overrides have added to names each place."""
+    if node is None:
+        return "default"
     if not isinstance(node.value, dict):
         return node.key_place.source
     places = [node.key_place, *(child.key_place for child in node.value.values() if child.key_place.override)]

@@ -6,14 +6,16 @@ finds every problem.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from ftkit.methods.table import METHODS
-from ftkit.recipe.keys import answer_unknown, keys_of, sections_of
+from ftkit.recipe.keys import answer_unknown, keys_of
 from ftkit.recipe.nearest import nearest
-from ftkit.recipe.task_rules import TaskRules, Tasks
+from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
 from ftkit.recipe.yaml.messages import found, missing, unlike
 from ftkit.recipe.yaml.nodes import Flaw, Node, Place, node_of, plain_value
 
@@ -23,19 +25,26 @@ class Reading:
     """A recipe on its way from text to Recipe: stages add flaws and go on.
 
     Attributes:
+        path: names the recipe, and anchors its relative paths.
+        root: its tree, a mapping.
         tasks: all there are.
+        flaws: what was found so far.
+        silent: dotted keys about which enough has been said; no later stage speaks of them.
+        sections: names of those that any task has.
         task: that of the recipe, once it is known.
         method: its method.type, once it is known.
-        silent: dotted keys about which enough has been said; no later stage speaks of them.
+        own: section -> key -> field, of the keys that the task reads, once both are known.
     """
 
     path: Path
     root: Node
     tasks: Tasks
+    flaws: list[Flaw]
+    silent: set[str]
+    sections: list[str]
     task: TaskRules[Any]
     method: str
-    flaws: list[Flaw] = field(default_factory=list)
-    silent: set[str] = field(default_factory=set)
+    own: dict[str, dict[str, FieldInfo]]
 
     def say(self, flaw: Flaw, *keys: str) -> None:
         """Report a flaw; nothing more is to be said about `keys`."""
@@ -67,6 +76,12 @@ class Reading:
         return Place(0, 1, 1)
 
 
+def begin(path: Path, root: Node, tasks: Tasks, flaws: list[Flaw]) -> Reading:
+    """A tree as it was read, of the first task and with its first method until they are known."""
+    task, method = next(iter(tasks.values())), next(iter(METHODS))
+    return Reading(path, root, tasks, flaws, set(), sections_of(tasks), task, method, {})
+
+
 def drop_broken(reading: Reading) -> None:
     """Take out what the reader of the text has complained about already."""
 
@@ -85,9 +100,11 @@ def drop_broken(reading: Reading) -> None:
 
 def settle_sections(reading: Reading) -> None:
     """Make every section a mapping: absent and empty ones too, so that later stages need not ask."""
-    _rename_typos(reading, "")
-    for name in sections_of(reading.tasks):
-        node = reading.below("").get(name)
+    top = reading.below("")
+    if not top.keys() <= {"task", *reading.sections}:
+        _rename_typos(reading, "")
+    for name in reading.sections:
+        node = top.get(name)
         if node is not None and node.value is not None and not isinstance(node.value, dict):
             _misplaced_value(reading, name, node)
             node = None
@@ -96,7 +113,7 @@ def settle_sections(reading: Reading) -> None:
                 reading.say(missing(name, reading.root), name)
             reading.silent.update((f"{name}.name_or_path", f"{name}.type") if name in reading.silent else ())
             place = node.key_place if node is not None else Place(0, 0, 0, "default")
-            reading.below("")[name] = Node({}, place, place)
+            top[name] = Node({}, place, place)
 
 
 def _misplaced_value(reading: Reading, name: str, node: Node) -> None:
@@ -133,7 +150,8 @@ def settle_task(reading: Reading) -> None:
 def settle_method(reading: Reading) -> None:
     """Find the type of method, or the one that was meant, so that the keys beside it can be checked too."""
     below, methods = reading.below("method"), reading.task.methods
-    _rename_typos(reading, "method", only="type")
+    if below and "type" not in below:
+        _rename_typos(reading, "method", only="type")
     kind, holder = below.get("type"), reading.below("")["method"]
     place, key_place = holder.place, holder.key_place
     if kind is None and below:
@@ -151,7 +169,8 @@ def settle_method(reading: Reading) -> None:
             reading.say(Flaw(reading.place("method.type"), "method.type", message, fix), "method.type")
     else:
         reading.method = _guess_method(reading, kind)
-    reading.method = reading.method or reading.task.default_method
+    reading.method = reading.method or next(iter(methods))
+    reading.own = reading.task.fields(reading.method)
     if kind is None or kind.value != reading.method:
         below["type"] = Node(reading.method, place, key_place)
 
@@ -196,9 +215,10 @@ def refuse_foreign_keys(reading: Reading) -> None:
     What can be told to be a typo is read on under its right name. `revision: None` would be a revision called None:
     YAML's own word for nothing is null.
     """
-    for section in sections_of(reading.tasks):
-        _rename_typos(reading, section)
-        below, own = reading.below(section), reading.task.fields(section, reading.method)
+    for section in reading.sections:
+        below, own = reading.below(section), reading.own.get(section, {})
+        if not below.keys() <= own.keys():
+            _rename_typos(reading, section)
         for key, node in list(below.items()):
             dotted = f"{section}.{key}"
             if node.plain and node.value == "None":
@@ -207,21 +227,21 @@ def refuse_foreign_keys(reading: Reading) -> None:
                 del below[key]
             elif key not in own:
                 del below[key]
-                _refuse_foreign(reading, dotted, node)
-        if section not in reading.task.sections:
+                _refuse_foreign(reading, section, key, node)
+        if section not in reading.own:
             del reading.below("")[section]
 
 
-def _refuse_foreign(reading: Reading, key: str, node: Node) -> None:
-    owners = {name: one for name, task in reading.tasks.items() if (one := task.field(key, reading.method))}
-    default = next(iter(owners.values())).get_default(call_default_factory=True)
-    value = plain_value(node)
-    if key in reading.silent or (value == default and isinstance(value, bool) == isinstance(default, bool)):
+def _refuse_foreign(reading: Reading, section: str, key: str, node: Node) -> None:
+    having = {name: task.fields(reading.method).get(section, {}) for name, task in reading.tasks.items()}
+    owners = [name for name, fields in having.items() if key in fields]
+    default = having[owners[0]][key].get_default(call_default_factory=True)
+    dotted, value = f"{section}.{key}", plain_value(node)
+    if dotted in reading.silent or (value == default and isinstance(value, bool) == isinstance(default, bool)):
         return
-    names = list(owners)
-    readers = f"task {names[0]} reads" if len(names) == 1 else f"tasks {' and '.join(names)} read"
+    readers = f"task {owners[0]} reads" if len(owners) == 1 else f"tasks {' and '.join(owners)} read"
     message = f"only {readers} it, and this recipe's task is {reading.task.name}"
-    reading.say(Flaw(node.key_place, key, message, reading.task.instead.get(key, "remove it")), key)
+    reading.say(Flaw(node.key_place, dotted, message, reading.task.instead.get(dotted, "remove it")), dotted)
 
 
 def fill_method_defaults(reading: Reading) -> None:

@@ -6,17 +6,24 @@ never a silence. Here stand the rules of every task; a task's own are in its rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import codecs
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import HUB_PREFIX
-from ftkit.recipe.data_rules import DATA_RULES
 from ftkit.recipe.keys import keys_of, todays
+from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Facts
 from ftkit.recipe.training_section import TrainingSpec
 
+LABELLED_DATA = ("docstrings",)
+"""Built-in data sets that have labels."""
+PAIRED_DATA = ("signatures", "commands", "commands-new")
+"""Built-in data sets of a source and its target."""
+BUILTIN_NAMES = (*LABELLED_DATA, *PAIRED_DATA, "pydoc")
+"""Every built-in data set."""
 CHOICES = get_args(TrainingSpec.model_fields["metric_for_best_model"].annotation)
 """Names that training.metric_for_best_model may have, whatever the task."""
 
@@ -38,11 +45,6 @@ class Measured(NamedTuple):
     chosen: str
     others: Mapping[str, tuple[str, str]] = {}
 
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """What the best model may be chosen by."""
-        return ("loss", *(name for name in CHOICES if name in self.metrics and name != "loss"))
-
 
 def metrics_fit(facts: Facts[Recipe], measured: Measured) -> Iterator[Finding]:
     """Each metric is named once and fits, and so does what the best model is chosen by."""
@@ -54,12 +56,79 @@ def metrics_fit(facts: Facts[Recipe], measured: Measured) -> Iterator[Finding]:
             does, *change = measured.others.get(name, (f"does not measure {measured.what}",))
             fix = "; ".join((*change, f"it has {', '.join(measured.metrics)}"))
             yield Finding("evaluation.metrics", f"{name} {does}", fix)
-    if best in measured.choices:
+    choices = ("loss", *(name for name in CHOICES if name in measured.metrics and name != "loss"))
+    if best in choices:
         return
-    fix = f"one of {', '.join(measured.choices)}"
-    if len(measured.choices) == 1:
+    fix = f"one of {', '.join(choices)}"
+    if len(choices) == 1:
         fix = "remove it: the best model has the lowest validation loss"
     yield Finding("training.metric_for_best_model", f"{measured.chosen} is not chosen by {best}", fix)
+
+
+def _data_source(facts: Facts[Recipe]) -> Iterator[Finding]:
+    file, name = facts.has("data.train_file"), facts.has("data.dataset_name")
+    if not file and not name:
+        yield Finding("data", "no training examples are named", "add train_file, or dataset_name")
+    if file and name:
+        yield Finding("data.dataset_name", "train_file is given as well", "keep one of the two")
+    if name and not file:
+        for key in ("data.validation_file", "data.test_file"):
+            if facts.has(key):
+                fix = (
+                    "a data set brings its own splits: name them by validation_split and test_split, or use train_file"
+                )
+                yield Finding(key, "files do not mix with dataset_name", fix)
+    if file and not name:
+        for key in ("data.dataset_config_name", "data.validation_split", "data.test_split", "data.train_split"):
+            if facts.changed(key):
+                yield Finding(key, "only a dataset_name has it", "remove it")
+
+
+def _splits(facts: Facts[Recipe]) -> Iterator[Finding]:
+    data = facts.recipe.data
+    if data.validation_size >= 1 and not data.validation_size.is_integer():
+        fix = f"write {data.validation_size:.0f}; a share is below 1"
+        yield Finding("data.validation_size", f"{data.validation_size:g} is not a whole number of rows", fix)
+    for key in ("data.validation_file", "data.validation_split"):
+        if facts.has(key) and facts.changed("data.validation_size"):
+            yield Finding("data.validation_size", f"nothing is split off: {key} is given", "keep one of the two")
+    splits = (data.train_split, data.validation_split, data.test_split)
+    for key, split, others in (
+        ("data.validation_split", data.validation_split, splits[:1]),
+        ("data.test_split", data.test_split, splits[:2]),
+    ):
+        if split is not None and split in others:
+            yield Finding(key, f"{split!r} is another split already", "measure on rows that were not trained on")
+
+
+def builtin_data(facts: Facts[Recipe], fitting: Sequence[str], what: str) -> Iterator[Finding]:
+    """A built-in data set is one of those that fit, by what a task wants of it in words."""
+    name = facts.recipe.data.dataset_name or ""
+    if not name.startswith("builtin:"):
+        return
+    word = name.removeprefix("builtin:")
+    listed = ", ".join(f"builtin:{known}" for known in fitting)
+    if word in BUILTIN_NAMES and word not in fitting:
+        labels = "; data.labels_as_text: true would learn its labels" if word in LABELLED_DATA else ""
+        yield Finding("data.dataset_name", f"{name} has no {what}", f"with {what}: {listed}{labels}")
+    elif word not in fitting:
+        near = nearest(word, fitting)
+        fix = f"did you mean builtin:{near}?" if near else f"there is {listed}"
+        yield Finding("data.dataset_name", f"no built-in data set is called {word!r}", fix)
+    for key in ("data.dataset_config_name", "data.encoding", "data.delimiter"):
+        if facts.changed(key):
+            yield Finding(key, "a built-in data set has none", "remove it")
+
+
+def _text_format(facts: Facts[Recipe]) -> Iterator[Finding]:
+    data = facts.recipe.data
+    try:
+        codecs.lookup(data.encoding)
+    except (LookupError, ValueError):
+        fix = "common ones: utf-8, utf-16, cp1252, latin-1"
+        yield Finding("data.encoding", f"Python knows no encoding {data.encoding!r}", fix)
+    if data.delimiter is not None and data.delimiter in "\r\n\"' ":
+        yield Finding("data.delimiter", f"{data.delimiter!r} cannot separate fields", 'for example ";", or "\\t"')
 
 
 def _precision(facts: Facts[Recipe]) -> Iterator[Finding]:
@@ -132,10 +201,9 @@ def _evaluation_schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
 
 
 def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
-    known = keys_of("training", facts.recipe.method.type, facts.tasks)
     for name in facts.recipe.training.extra:
         today = todays(name, facts.tasks)
-        if name in known:
+        if name in keys_of("training", facts.recipe.method.type, facts.tasks):
             fix = f"write it as training.{name}, not in extra" if name != "extra" else "write its keys one level up"
             yield Finding("training.extra", f"{name} is a key of the recipe", fix)
         elif today is not None and not today.key:
@@ -149,7 +217,9 @@ def _method(facts: Facts[Recipe]) -> Iterator[Finding]:
 
 
 COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
-    *DATA_RULES,
+    _data_source,
+    _splits,
+    _text_format,
     _precision,
     _head_ignores,
     _weight_decay,

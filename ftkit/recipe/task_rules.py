@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from pydantic.fields import FieldInfo
 
@@ -13,7 +13,6 @@ from ftkit.methods.section import Finding, Section
 from ftkit.methods.table import METHODS
 from ftkit.recipe.paths import Located
 from ftkit.recipe.schema import Recipe
-from ftkit.recipe.vocabulary import Today
 
 R = TypeVar("R", bound=Recipe)
 R_co = TypeVar("R_co", bound=Recipe, covariant=True)
@@ -31,7 +30,7 @@ class TaskRules(Generic[R]):
         switched: key that is true or false -> defaults of every method that are others where it is true.
         instead: key of another task -> what to do about it, where that is more than to remove it.
         names: what the task is called elsewhere, in lower case.
-        words: what keys that no other task has are called elsewhere -> what they are called here.
+        words: rows of a key, what it is called elsewhere, and perhaps a note; of keys that no other task has.
         metrics: that may fit, besides those of the library evaluate.
         by_library: whether those of the library evaluate may fit.
         files: dotted key -> the path it holds made absolute, relative to a folder, and looked for.
@@ -46,41 +45,22 @@ class TaskRules(Generic[R]):
     files: Mapping[str, Callable[[str, Path], Located]]
     rules: tuple[Callable[[Facts[R]], Iterator[Finding]], ...]
     names: tuple[str, ...]
-    words: Mapping[str, Today] = field(default_factory=dict)
+    words: tuple[tuple[str, ...], ...] = ()
     switched: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     instead: Mapping[str, str] = field(default_factory=dict)
     by_library: bool = False
 
-    @property
-    def default_method(self) -> str:
-        """method.type of a recipe that names none."""
-        return next(iter(self.methods))
+    def classes(self, method: str) -> dict[str, type[Section]]:
+        """Section -> its class, in the order in which sections are read; that of `method` is for a method.type."""
+        fields: dict[str, Any] = {name: one for name, one in self.recipe.model_fields.items() if name != "task"}
+        return {name: METHODS[method] if name == "method" else one.annotation for name, one in fields.items()}
 
-    @property
-    def sections(self) -> list[str]:
-        """Names of the sections, in the order in which they are read."""
-        return [name for name in self.recipe.model_fields if name != "task"]
-
-    def section(self, name: str, method: str) -> type[Section]:
-        """The class of a section; that of `method` depends on its type."""
-        if name == "method":
-            return METHODS[method]
-        found: Any = self.recipe.model_fields[name].annotation
-        return cast("type[Section]", found)
-
-    def fields(self, name: str, method: str) -> dict[str, FieldInfo]:
-        """The keys of a section that the task reads (empty name: of the recipe itself); none of a section it lacks."""
-        if name == "":
-            return self.recipe.model_fields
-        if name not in self.recipe.model_fields:
-            return {}
-        found = self.section(name, method).model_fields
-        return {key: one for key, one in found.items() if f"{name}.{key}" not in self.recipe.unread}
-
-    def field(self, dotted: str, method: str) -> FieldInfo | None:
-        """The field behind a dotted key that the task reads, or None."""
-        section, _, key = dotted.rpartition(".")
-        return self.fields(section, method).get(key)
+    def fields(self, method: str) -> dict[str, dict[str, FieldInfo]]:
+        """Section -> key -> field, of the keys that the task reads."""
+        return {
+            name: {key: one for key, one in found.model_fields.items() if f"{name}.{key}" not in self.recipe.unread}
+            for name, found in self.classes(method).items()
+        }
 
     def defaults_of(self, method: str, switched_on: Callable[[str], bool]) -> Mapping[str, object]:
         """Defaults of a method; where the task does not have it, those of the task's first method.
@@ -89,7 +69,7 @@ class TaskRules(Generic[R]):
             method: method.type.
             switched_on: whether a key is true.
         """
-        found = dict(self.methods.get(method, self.methods[self.default_method]))
+        found = dict(self.methods.get(method) or next(iter(self.methods.values())))
         for key, values in self.switched.items():
             if switched_on(key):
                 found |= values
@@ -100,6 +80,12 @@ Tasks = Mapping[str, TaskRules[Any]]
 """Name of a task -> its rules, all that there are, in the order in which people are told of them."""
 
 
+def sections_of(tasks: Tasks) -> list[str]:
+    """Names of the sections that recipes of any task have, in the order in which they are read."""
+    names = dict.fromkeys(name for task in tasks.values() for name in task.recipe.model_fields)
+    return [name for name in names if name != "task"]
+
+
 @dataclass(frozen=True)
 class Facts(Generic[R_co]):
     """What the rules look at.
@@ -107,11 +93,15 @@ class Facts(Generic[R_co]):
     Attributes:
         recipe: a valid recipe (where the file is wrong, with the wrong values left out).
         given: dotted keys that the user has given a value, wrong ones included.
+        fields: section -> key -> field, of the keys that the task reads.
+        defaults: dotted key -> default of task and method.
         tasks: all there are.
     """
 
     recipe: R_co
     given: frozenset[str]
+    fields: Mapping[str, Mapping[str, FieldInfo]]
+    defaults: Mapping[str, object]
     tasks: Tasks
 
     def has(self, key: str) -> bool:
@@ -120,12 +110,10 @@ class Facts(Generic[R_co]):
 
     def changed(self, key: str) -> bool:
         """Whether the user gave the key a value other than its default."""
-        task, method = self.tasks[self.recipe.task], self.recipe.method.type
-        field = task.field(key, method)
-        if key not in self.given or field is None:
+        section, _, name = key.rpartition(".")
+        if key not in self.given or name not in self.fields[section]:
             return False
-        defaults = task.defaults_of(method, self.recipe.value)
-        default = defaults.get(key, field.get_default(call_default_factory=True))
+        default = self.defaults.get(key, self.fields[section][name].get_default(call_default_factory=True))
         return bool(self.recipe.value(key) != default)
 
 

@@ -20,17 +20,7 @@ class Today(NamedTuple):
     note: str = ""
 
 
-def spelt(*rows: tuple[str, ...]) -> dict[str, Today]:
-    """Old or foreign key -> today's, of rows of today's key, what it is called elsewhere, and perhaps a note.
-
-    Example:
-        >>> spelt(("training.max_steps", "steps max_train_steps"))["steps"].key
-        'training.max_steps'
-    """
-    return {word: Today(key, *note) for key, words, *note in rows for word in words.split()}
-
-
-TODAY = spelt(
+WORDS: tuple[tuple[str, ...], ...] = (
     (
         "model.name_or_path",
         "base_model model_name model_name_or_path model_id model_path pretrained_model_name_or_path checkpoint "
@@ -135,7 +125,8 @@ TODAY = spelt(
         "the number of evaluations without a better score; generation.early_stopping is about beams",
     ),
 )
-"""Old or foreign key -> today's; `section.key` in that section only, where the word is a key of another one."""
+"""Rows of today's key, what it is called elsewhere, and perhaps a note: what else has to change, or why there is no
+such key, where it is empty. `section.key` is answered in that section only, where the word is a key of another one."""
 
 TODAYS_SECTION: dict[str, str] = {
     **dict.fromkeys(("adapter", "finetuning", "lora", "peft"), "method"),

@@ -152,11 +152,11 @@ def test_every_key_has_a_title_and_a_description() -> None:
 def test_a_task_is_offered_its_own_keys_and_methods_and_no_others(task: str) -> None:
     rules = TASKS[task]
     offered = {name.partition(".")[2]: part for name, part in SCHEMA["$defs"].items() if name.startswith(f"{task}.")}
-    assert set(offered) == {*rules.sections, *rules.methods} - {"method"}
+    assert set(offered) == {*rules.fields("full"), *rules.methods} - {"method"}
     for name, part in offered.items():
-        section, method = ("method", name) if name in rules.methods else (name, rules.default_method)
-        assert set(part["properties"]) == set(rules.fields(section, method))
-    assert set(SCHEMA["$defs"][task]["properties"]) == {"task", *rules.sections}
+        section, method = ("method", name) if name in rules.methods else (name, "full")
+        assert set(part["properties"]) == set(rules.fields(method)[section])
+    assert set(SCHEMA["$defs"][task]["properties"]) == {"task", *rules.fields("full")}
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -165,9 +165,9 @@ def test_of_a_key_of_another_task_only_the_value_that_changes_nothing_is_accepte
     source = "train_file: a.csv" if task != "seq2seq" else "train_file: a.csv, source_column: s, target_column: t"
     num_tried = 0
     for other in TASKS.values():
-        for section in other.sections:
-            for key, field in other.fields(section, "lora").items():
-                if rules.field(f"{section}.{key}", "lora"):
+        for section, fields in other.fields("lora").items():
+            for key, field in fields.items():
+                if key in rules.fields("lora").get(section, {}):
                     continue
                 default = field.get_default(call_default_factory=True)
                 for value, good in ((default, True), ("x" if default is None else not default, False)):

@@ -33,7 +33,7 @@ def note(splits: Splits) -> str:
 
 
 def spec(task: str = "classification", **fields: Any) -> DataSpec:
-    found: DataSpec = task_rules()[task].section("data", "").model_validate(fields)
+    found: Any = task_rules()[task].classes("full")["data"].model_validate(fields)
     return found
 
 

@@ -87,7 +87,7 @@ training:
   fp16: true
 """
     assert problems(tmp_path, text) == [
-        'my.yaml:4:9 method.type: must be one of frozen, full, lora, found the text "lroa"; did you mean lora?',
+        'my.yaml:4:9 method.type: must be one of frozen, full, lora, ia3, found the text "lroa"; did you mean lora?',
         "my.yaml:5:3 method.lora_rank: an older or foreign spelling; it is called r here",
         "my.yaml:8:3 data.learning_rate: not a key of data; it belongs in training: training.learning_rate",
         'my.yaml:9:20 data.validation_size: must be a number, found the text "0.1"; remove the quotes: 0.1',

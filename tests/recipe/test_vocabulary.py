@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 from ftkit.methods.table import METHODS
-from ftkit.recipe.keys import Answer, all_keys, answer_unknown, sections_of, todays
-from ftkit.recipe.vocabulary import TODAY, TODAYS_SECTION
+from ftkit.recipe.keys import Answer, all_keys, answer_unknown, todays
+from ftkit.recipe.task_rules import sections_of
+from ftkit.recipe.vocabulary import TODAYS_SECTION
+from ftkit.recipe.vocabulary import WORDS as SHARED
 from ftkit.tasks.table import task_rules
 
 TASKS = task_rules()
 KEYS = {path for paths in all_keys(TASKS).values() for path in paths}
-WORDS = [word for words in (TODAY, *(task.words for task in TASKS.values())) for word in words]
+ROWS = [*SHARED, *(row for task in TASKS.values() for row in task.words)]
+WORDS = [word for _, words, *_ in ROWS for word in words.split()]
 HERE = [tuple(word.split(".")) for word in WORDS if "." in word]
 
 
@@ -135,7 +138,7 @@ def test_the_defaults_of_a_task_fill_whatever_has_none_of_its_own(task: str) -> 
     required = {
         f"{name}.{key}"
         for name in ("training", "evaluation")
-        for key, field in rules.fields(name, rules.default_method).items()
+        for key, field in rules.fields("full")[name].items()
         if field.is_required()
     }
     assert all(set(defaults) == required for defaults in rules.methods.values())
@@ -145,5 +148,6 @@ def test_the_defaults_of_a_task_fill_whatever_has_none_of_its_own(task: str) -> 
 def test_what_a_task_says_of_keys_is_said_of_keys_that_there_are(task: str) -> None:
     rules = TASKS[task]
     assert {*rules.switched, *rules.instead, *rules.files, *rules.recipe.unread} <= KEYS
-    assert not any(rules.field(key, "lora") for key in (*rules.instead, *rules.recipe.unread))
-    assert all(rules.field(key, rules.default_method) for key in (*rules.switched, *rules.files))
+    own = {f"{section}.{key}" for section, fields in rules.fields("lora").items() for key in fields}
+    assert not own & {*rules.instead, *rules.recipe.unread}
+    assert own >= {*rules.switched, *rules.files}

@@ -8,7 +8,7 @@ number, `yes` and `NA` are texts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from ftkit.recipe.yaml.scalars import Scalar, resolve_scalar
 
 MAX_DEPTH = 16
 MAX_NODES = 20_000
+_UNWRITABLE = re.compile("[\\0\\ud800-\\udfff]")
+"""What escapes in double quotes can make, and no file name or column can hold."""
 
 
 class Place(NamedTuple):
@@ -119,7 +121,7 @@ def compose(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None,
     """
     builder = _Builder(place)
     try:
-        for event in _events(text):
+        for event in YAML(typ="safe", pure=True).parse(text):
             _take(builder, event)
     except _Stop:
         return None, builder.flaws
@@ -151,10 +153,6 @@ def node_of(value: Any, place: Place) -> Node:
     return Node(value, place, place)
 
 
-def _events(text: str) -> Iterator[Any]:
-    yield from YAML(typ="safe", pure=True).parse(text)
-
-
 def _take(builder: _Builder, event: Any) -> None:
     """Add one event to the tree."""
     kind = type(event).__name__
@@ -170,7 +168,9 @@ def _take(builder: _Builder, event: Any) -> None:
     if kind in ("MappingEndEvent", "SequenceEndEvent"):
         builder.stack.pop()
         return
-    _check_size(builder, place)
+    builder.num_nodes += 1
+    if builder.num_nodes > MAX_NODES or len(builder.stack) > MAX_DEPTH:
+        _refuse_size(builder, place)
     frame = builder.stack[-1] if builder.stack else None
     expects_key = frame is not None and isinstance(frame.node.value, dict) and frame.key is None
     if frame is not None and expects_key:
@@ -179,28 +179,30 @@ def _take(builder: _Builder, event: Any) -> None:
         _take_value(builder, frame, event, place)
 
 
-def _check_size(builder: _Builder, place: Place) -> None:
-    builder.num_nodes += 1
+def _refuse_size(builder: _Builder, place: Place) -> None:
     if builder.num_nodes > MAX_NODES:
-        builder.flaws.append(Flaw(place, "", f"more than {MAX_NODES} values", "this is not a recipe"))
-        raise _Stop
-    if len(builder.stack) > MAX_DEPTH:
-        builder.flaws.append(Flaw(place, "", f"nested more than {MAX_DEPTH} deep", "a recipe needs three levels"))
-        raise _Stop
+        flaw = Flaw(place, "", f"more than {MAX_NODES} values", "this is not a recipe")
+    else:
+        flaw = Flaw(place, "", f"nested more than {MAX_DEPTH} deep", "a recipe needs three levels")
+    builder.flaws.append(flaw)
+    raise _Stop
 
 
 def _take_key(builder: _Builder, frame: _Frame, event: Any, place: Place) -> None:
     if type(event).__name__ != "ScalarEvent":
         builder.flaws.append(Flaw(place, frame.path, "a key must be a word", "write key: value"))
         raise _Stop
-    _refuse_tag(builder, event, place, frame.path)
+    if event.tag:
+        _refuse_tag(builder, event, place, frame.path)
     frame.key, frame.key_place = event.value, place
 
 
 def _take_value(builder: _Builder, frame: _Frame | None, event: Any, place: Place) -> None:
     path = _child_path(frame)
     node = Node(None, place, place)
-    node.broken = not _refuse_tag(builder, event, place, path)
+    if getattr(event, "tag", None):
+        node.broken = True
+        _refuse_tag(builder, event, place, path)
     match type(event).__name__:
         case "AliasEvent":
             fix = f'recipes have no aliases: write the value out, or quote a text: "*{event.anchor}"'
@@ -209,7 +211,9 @@ def _take_value(builder: _Builder, frame: _Frame | None, event: Any, place: Plac
         case "ScalarEvent":
             node.plain, node.raw = event.style is None, event.value
             node.value = resolve_scalar(event.value) if node.plain else event.value
-            node.broken = not _refuse_unwritable(builder, event, place, path) or node.broken
+            if _UNWRITABLE.search(event.value):
+                node.broken = True
+                builder.flaws.append(Flaw(place, path, "the text holds a NUL or half a character", "remove the escape"))
         case "MappingStartEvent":
             node.value = {}
         case _:
@@ -245,22 +249,10 @@ def _child_path(frame: _Frame | None) -> str:
     return f"{frame.path}.{frame.key}" if frame.path else str(frame.key)
 
 
-def _refuse_tag(builder: _Builder, event: Any, place: Place, path: str) -> bool:
-    tag = getattr(event, "tag", None)
-    if not tag:
-        return True
-    shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+def _refuse_tag(builder: _Builder, event: Any, place: Place, path: str) -> None:
+    shown = str(event.tag).replace("tag:yaml.org,2002:", "!!")
     fix = "recipes have no tags and never run code; remove it, or quote the text"
     builder.flaws.append(Flaw(place, path, f"`{shown}` is a YAML tag", fix))
-    return False
-
-
-def _refuse_unwritable(builder: _Builder, event: Any, place: Place, path: str) -> bool:
-    """Refuse what escapes in double quotes can make, and no file name or column can hold."""
-    if not re.search("[\\0\\ud800-\\udfff]", event.value):
-        return True
-    builder.flaws.append(Flaw(place, path, "the text holds a NUL or half a character", "remove the escape"))
-    return False
 
 
 _SYNTAX = (

@@ -11,13 +11,11 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import LANGUAGE_METRICS
-from ftkit.recipe.data_rules import BUILTIN_NAMES, builtin_data
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.paths import FILES, Located, locate_file
-from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.rules import BUILTIN_NAMES, COMMON_RULES, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
-from ftkit.recipe.vocabulary import spelt
 
 TEMPLATE_NAMES = ("plain", "chatml")
 """Chat templates that come with ftkit; everything else is a file."""
@@ -187,7 +185,7 @@ RULES = TaskRules(
         partial(metrics_fit, measured=_MEASURED),
     ),
     names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),
-    words=spelt(
+    words=(
         ("method.layers_to_transform", "lora_layers_to_transform"),
         ("data.prompt_column", "instruction_column", "in task seq2seq data.source_column"),
         ("data.completion_column", "response_column output_column", "in task seq2seq data.target_column"),

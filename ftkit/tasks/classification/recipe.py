@@ -10,7 +10,6 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS
-from ftkit.recipe.data_rules import LABELLED_DATA, builtin_data
 from ftkit.recipe.labelled import (
     LabelledRecipe,
     columns_of_labels,
@@ -19,10 +18,9 @@ from ftkit.recipe.labelled import (
     positive_label,
 )
 from ftkit.recipe.paths import FILES
-from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 from ftkit.recipe.training_section import TrainingSpec
-from ftkit.recipe.vocabulary import spelt
 
 
 class ClassificationTraining(TrainingSpec):
@@ -125,7 +123,7 @@ RULES = TaskRules(
         *("text-classification", "text_classification", "sequence-classification"),
         *("seq_cls", "sentiment-analysis", "nli"),
     ),
-    words=spelt(
+    words=(
         ("training.per_device_eval_batch_size", "eval_batch_size per_gpu_eval_batch_size"),
         ("training.label_smoothing_factor", "label_smoothing", "task classification"),
         ("training.class_weights", "class_weight"),

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, TEXT_METRICS
-from ftkit.recipe.data_rules import LABELLED_DATA, PAIRED_DATA, builtin_data
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
 from ftkit.recipe.labelled import (
     LabelledData,
@@ -22,9 +21,8 @@ from ftkit.recipe.labelled import (
     positive_label,
 )
 from ftkit.recipe.paths import FILES
-from ftkit.recipe.rules import COMMON_RULES, Measured, metrics_fit
+from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, PAIRED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
-from ftkit.recipe.vocabulary import spelt
 
 LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
 """What is measured by default where data.labels_as_text is true."""
@@ -203,7 +201,7 @@ RULES = TaskRules(
         *("seq2seq_lm", "seq_2_seq_lm", "text2text-generation", "text2text", "text-to-text"),
         *("summarization", "summarisation", "translation", "t5", "bart"),
     ),
-    words=spelt(
+    words=(
         ("data.max_length", "max_source_length source_max_length max_source_len source_len max_input_length"),
         (
             "data.source_column",
