@@ -96,7 +96,7 @@ def score_tokens(
     shifts = not is_encoder_decoder(model)
     owners, nlls = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     hits, texts = [np.zeros(0, dtype=np.bool_)], [np.zeros(0, dtype=np.bool_)]
-    with _evaluating(model), torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for batch in batches:
             labelled = batch.inputs["labels"] != IGNORED
             if (shifts and labelled[:, 0].any()) or labelled.sum() != len(batch.sequences):
@@ -150,7 +150,7 @@ def score_candidates(
     encoded: dict[str, Any] = {}
     hook = base.get_encoder().register_forward_hook(lambda _m, _i, output: encoded.update(encoder_outputs=output))
     try:
-        with _evaluating(model), torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
             for rows, arrays in batches:
                 inputs = {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
                 # a step of the decoder, for the sake of the encoder's output, with whatever prompt stands before it
@@ -193,7 +193,7 @@ def _token_losses(
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode for a while; a frozen base inside a model that trains may have been in eval mode before."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -26,13 +26,8 @@ def convert_gguf(file: Path) -> tuple[Path, bool]:
     """The checkpoint folder made of a GGUF file: float32 safetensors, configuration, tokenizer, chat template.
 
     The weights are what the file's blocks mean, exactly; what quantizing cost is lost before. The folder lies in the
-    cache under the hash of the file and the versions of the libraries that made it.
-
-    Args:
-        file: a GGUF file, whole (not one of several parts).
-
-    Returns:
-        The folder, and whether it was made just now.
+    cache under the hash of the file (whole, not one of several parts) and the versions of the libraries that made it.
+    With it comes whether it was made just now.
 
     Raises:
         UserError: the package gguf is missing, or transformers cannot read the file.

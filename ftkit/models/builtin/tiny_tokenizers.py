@@ -24,8 +24,7 @@ CHAT_TEMPLATE = (
 def special_token(text: str, *, lstrip: bool = False) -> Any:
     """A token that no normaliser touches; `lstrip` swallows the space before it, as masks do in RoBERTa and BART.
 
-    Returns:
-        A `tokenizers.AddedToken`, which transformers takes where its signatures say `str`.
+    transformers takes it where its signatures say `str`.
     """
     from tokenizers import AddedToken
 
@@ -40,8 +39,7 @@ def byte_level(
     Args:
         specials: special tokens, which get the first ids in this order.
         template: what a text and what a pair of texts become, in the notation of `TemplateProcessing`.
-        normalization: `NFC` or None.
-        settings: passed on to the tokenizer (`pad_token`, `model_max_length`, ...).
+        settings: of the tokenizer (`pad_token`, `model_max_length`, ...).
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -21,107 +21,90 @@ def word_pieces() -> list[tuple[str, float]]:
         >>> dict(word_pieces())["▁the"] > dict(word_pieces())["▁Kellner"] > dict(word_pieces())["é"]
         True
     """
-    small = [*listed(COMMON_WORDS), *listed(ENGLISH), *listed(GERMAN), *listed(CODE), *listed(COMMANDS)]
+    small = listed(f"{COMMON_WORDS} {ENGLISH} {GERMAN} {CODE} {COMMANDS}")
     both = set(listed(CAPITALISED))
     words = [word for form in small for word in ((form, form.capitalize()) if form in both else (form,))]
     # multiples of 1/256 are exact in binary and short in JSON: the file reads the same on every machine
     scores = {WORD_START + word: -(4 + rank / 256) for rank, word in enumerate(dict.fromkeys(words))}
-    scores |= {
-        WORD_START + start: -15.0
-        for start in [*string.ascii_letters, *string.digits, *listed(STARTS)]
-        if WORD_START + start not in scores
-    }
+    starts = [WORD_START + start for start in [*string.ascii_letters, *string.digits, *listed(STARTS)]]
+    scores = dict.fromkeys([*scores, *starts], -15.0) | scores
     # code joins words by other characters than blanks, so its words are pieces in the middle of a word as well
-    inner = [
-        *listed(LETTER_PAIRS),
-        *listed(SUFFIXES),
-        *listed(PARTS),
-        *(word for word in listed(CODE) if len(word) > 2),
-    ]
+    inner = [*listed(f"{LETTER_PAIRS} {SUFFIXES} {PARTS}"), *(word for word in listed(CODE) if len(word) > 2)]
     scores |= dict.fromkeys(inner, -14.0)
     scores |= {WORD_START: -9.0} | {letter: -16.0 for letter in ALPHABET if letter not in scores}
     return list(scores.items())
 
 
 ENGLISH = """
-man men woman women boy boys girl girls people person child children kid kids baby lady guy couple group crowd friends
-dog dogs cat horse bird animal toddler worker workers player players athlete team musician band audience soldier
-police crane harbor ship boat truck young old older little small large big tall white black red blue green yellow
-orange brown pink gray grey purple blond dark bright colorful striped dressed wearing wears holding holds standing
-stands sitting sits walking walks running runs playing plays riding rides jumping jumps looking looks watching talking
-smiling smiles working climbing swimming dancing singing sleeping eating drinking cooking reading pushing pulling
-throwing throws catching catch kicking hitting carrying leaning lying laying performing posing taking making getting
-going doing using trying showing pointing waiting shirt t-shirt pants jeans shorts jacket coat hat cap dress skirt
-suit uniform shoes boots helmet glasses sunglasses hair beard gloves bag backpack ball bike bicycle motorcycle car bus
-train guitar camera phone umbrella chair bench table couch bed sofa tree trees grass field park beach sand ocean lake
-river pool snow mountain hill rock rocks sky sun street sidewalk road city building house store shop market restaurant
-kitchen room window door wall fence stairs bridge stage outside outdoors inside indoors near next front behind beside
-under above across through along onto around background foreground top bottom middle corner edge side both together
-several many various another each other one two three four five six seven eight nine ten first second third twice
-times half soccer football baseball basketball tennis hockey skateboard skateboarder surfing surfer skiing skier wave
-race game picture photo photograph sign paper food drink cup glass bottle plate cake meal lunch dinner coffee beer
-wine water smoking fishing hiking sports event festival parade wedding party concert dance music instrument drums
-microphone name food area near price range rating customer family friendly type eat place located location venue
-serves serving serve provides providing offers offering average high low moderate cheap expensive star stars out rated
-priced reviews center centre riverside city pub cafe restaurant coffee shop Italian French Chinese Japanese Indian
-English fast called named located kid kids friendly adult welcome children offer prices ranges dining cuisine cost
-quality score eatType priceRange familyFriendly The A An In It is not Yes something someone somebody him his her have
-having been being male female elderly wooden metal plastic ground floor piece hands arms mouth head clothing sweater
-vest stand sit walk ride covered past towards away four five hall hotel house bar ratings customers families located
-situated moderately highly less non its Located Near Its Four Five Young command translate summarize describe question
-answer english german french spanish forwards backwards table text
+boys girls person children kid kids baby lady guy couple crowd friends dogs horse toddler worker workers player players
+athlete musician band audience soldier police crane harbor ship boat truck older tall yellow orange brown pink gray grey
+purple blond dark bright colorful striped dressed wearing wears holding holds standing stands sitting sits walking walks
+running runs playing plays riding rides jumping jumps looking watching talking smiling smiles working climbing swimming
+dancing singing sleeping eating drinking cooking reading pushing pulling throwing throws catching catch kicking hitting
+carrying leaning lying laying performing posing taking getting doing trying showing pointing waiting shirt t-shirt pants
+jeans shorts jacket coat hat cap dress skirt suit uniform shoes boots helmet glasses sunglasses hair beard gloves bag
+backpack ball bike bicycle motorcycle bus guitar camera umbrella chair bench couch bed sofa trees grass field park beach
+sand ocean lake river pool snow mountain hill rock rocks sky sidewalk road building store shop restaurant kitchen window
+wall fence stairs bridge stage outside outdoors inside indoors near front behind beside above across along onto around
+background foreground top bottom middle corner edge several various times soccer baseball basketball tennis hockey
+skateboard skateboarder surfing surfer skiing skier wave race picture photo photograph sign paper drink cup glass bottle
+plate cake meal lunch dinner coffee beer wine smoking fishing hiking event festival parade wedding concert dance
+instrument drums microphone area range rating customer friendly eat located location venue serves serving serve provides
+providing offers offering average moderate cheap expensive star stars rated priced reviews center centre riverside pub
+cafe Italian French Chinese Japanese Indian English fast named adult welcome offer prices ranges dining cuisine quality
+score eatType priceRange familyFriendly The A An In It Yes something someone somebody him have having being male female
+elderly wooden metal plastic ground floor piece hands arms mouth clothing sweater vest stand sit walk ride covered past
+towards away hall hotel bar ratings customers families situated moderately highly less non Located Near Its Four Five
+Young command translate summarize describe german french spanish forwards backwards
 """
 
 GERMAN = """
-der die das den dem des ein eine einen einem einer eines und oder aber nicht kein keine mit ohne auf in im an am aus
-bei beim vom zum zur zu von für über unter vor hinter neben zwischen durch um gegen nach während bis als wie wenn dass
-weil ob ist sind war waren wird werden wurde hat haben hatte kann können muss soll will es er sie wir ihr ich du man
-sich sein seine seinen seinem seiner ihre ihren ihrem ihrer dieser diese dieses jeder jede andere anderen anderer zwei
-drei vier fünf sechs sieben acht neun zehn viele mehrere einige beide alle etwas mehr sehr auch noch nur schon hier da
-dort dann so hin her oben unten links rechts zusammen herum entlang Mann Männer Männern Frau Frauen Junge Jungen
-Mädchen Kind Kinder Kindern Person Personen Leute Menschen Menge Gruppe Paar Baby Dame Herr Hund Hunde Katze Pferd
-Vogel Tier Arbeiter Spieler Mannschaft Musiker Band Polizist Soldat Kellner jungen junge junger alte alter alten
-älterer kleine kleiner kleines kleinen große großer großes großen weiße weißen weißer weißes schwarze schwarzen
-schwarzer schwarzes rote roten roter rotes blaue blauen blauer blaues grüne grünen gelben gelbe braunen brauner
-brauner braune grauen rosa orangefarbenen dunklen bunten blonde blonden gekleidet trägt tragen hält halten steht
-stehen sitzt sitzen geht gehen läuft laufen rennt spielt spielen spricht gibt führt fährt fahren springt springen
-sieht sehen schaut schauen blickt lächelt lächeln arbeitet arbeiten macht machen klettert schwimmt tanzt tanzen singt
-schläft isst essen trinkt liest wirft fängt schlägt zieht schiebt lehnt liegt posiert zeigt wartet beobachtet
-unterhalten versucht benutzt bereitet Hemd T-Shirt Hose Jacke Mantel Hut Mütze Kleid Rock Anzug Uniform Schuhe Helm
-Brille Sonnenbrille Haaren Haare Bart Tasche Rucksack Ball Fahrrad Motorrad Auto Bus Zug Gitarre Kamera Schirm Stuhl
-Bank Tisch Sofa Bett Baum Bäume Bäumen Gras Wiese Feld Park Strand Sand Meer See Fluss Wasser Becken Schnee Berg Hügel
-Felsen Himmel Sonne Straße Gehweg Weg Stadt Gebäude Haus Laden Markt Restaurant Küche Zimmer Raum Fenster Tür Wand
-Mauer Zaun Treppe Brücke Bühne Freien Nähe Hintergrund Vordergrund Seite Mitte Ecke Hand Händen Arm Armen Kopf Gesicht
-Boden Luft Spiel Bild Foto Schild Essen Getränk Glas Flasche Kuchen Musik Mikrofon Rennen Fußball Ein Eine Der Die Das
-Zwei Drei Vier Mehrere Einige Im Auf Kranfahrer Hafen Schiff
+der die das den dem des ein eine einen einem einer eines und oder aber nicht kein keine mit ohne auf im am aus bei beim
+vom zum zur zu von für über unter vor hinter neben zwischen durch um gegen nach während bis als wie wenn dass weil ob
+ist sind waren wird werden wurde haben hatte kann können muss soll es er sie wir ihr ich du sich sein seine seinen
+seinem seiner ihre ihren ihrem ihrer dieser diese dieses jeder jede andere anderen anderer zwei drei vier fünf sechs
+sieben acht neun zehn viele mehrere einige beide alle etwas mehr sehr auch noch nur schon hier da dort dann hin oben
+unten links rechts zusammen herum entlang Mann Männer Männern Frau Frauen Junge Jungen Mädchen Kind Kinder Kindern
+Person Personen Leute Menschen Menge Gruppe Paar Baby Dame Herr Hund Hunde Katze Pferd Vogel Tier Arbeiter Spieler
+Mannschaft Musiker Band Polizist Soldat Kellner jungen junge junger alte alter alten älterer kleine kleiner kleines
+kleinen große großer großes großen weiße weißen weißer weißes schwarze schwarzen schwarzer schwarzes rote roten roter
+rotes blaue blauen blauer blaues grüne grünen gelben gelbe braunen brauner braune grauen rosa orangefarbenen dunklen
+bunten blonde blonden gekleidet trägt tragen hält halten steht stehen sitzt sitzen geht gehen läuft laufen rennt spielt
+spielen spricht gibt führt fährt fahren springt springen sieht sehen schaut schauen blickt lächelt lächeln arbeitet
+arbeiten macht machen klettert schwimmt tanzt tanzen singt schläft isst essen trinkt liest wirft fängt schlägt zieht
+schiebt lehnt liegt posiert zeigt wartet beobachtet unterhalten versucht benutzt bereitet Hemd T-Shirt Hose Jacke Mantel
+Hut Mütze Kleid Rock Anzug Uniform Schuhe Helm Brille Sonnenbrille Haaren Haare Bart Tasche Rucksack Ball Fahrrad
+Motorrad Auto Bus Zug Gitarre Kamera Schirm Stuhl Bank Tisch Sofa Bett Baum Bäume Bäumen Gras Wiese Feld Park Strand
+Sand Meer See Fluss Wasser Becken Schnee Berg Hügel Felsen Himmel Sonne Straße Gehweg Weg Stadt Gebäude Haus Laden Markt
+Restaurant Küche Zimmer Raum Fenster Tür Wand Mauer Zaun Treppe Brücke Bühne Freien Nähe Hintergrund Vordergrund Seite
+Mitte Ecke Hand Händen Arm Armen Kopf Gesicht Boden Luft Spiel Bild Foto Schild Essen Getränk Glas Flasche Kuchen Musik
+Mikrofon Rennen Fußball Ein Eine Der Die Das Zwei Drei Vier Mehrere Einige Im Auf Kranfahrer Hafen Schiff
 """
 
 CODE = """
 self None True False int float bool bytes tuple set iterator iterable callable sequence mapping buffer stream socket
 process thread event loop task future queue lock timeout signal handler request response header url host port address
-protocol connection server client context manager parser parse format encode decode encoding codec character
-characters unicode ascii byte codes code line lines string strings name names path directory filename file files read
-write open close flush seek copy move rename create delete remove insert append pop push clear update get set find
-search match replace split join strip sort compare equal hash convert construct initialize initialise compute
-calculate evaluate execute call invoke register handle wait notify send receive accept bind listen connect start stop
-cancel enter exit yield raise catch test assert check whether given specified current previous next new old default
-optional keyword positional argument arguments parameter parameters attribute attributes instance instances base
-subclass type types module modules package packages import function functions method methods object objects element
-elements member members node nodes tree root parent child key keys value values pair pairs item items list dict number
-numbers integer decimal fraction complex digit digits date time datetime day month year hour second microsecond zone
-Return Returns Create Set Get Add Remove Check Test Read Write Convert Parse Send Close Open Initialize Called Like
-Compute Determine Find Print Make This Generate Same If an error exception warning message traceback frame stack args
-kwargs config mode level source version document dictionary variable position widget image message archive information
-environment internal single shared binary containing according associated otherwise returned based Construct Delete
-Given Run Format Process Python URL
+protocol connection server client context manager parser parse format encode decode encoding codec character characters
+unicode ascii byte codes code line lines string strings name names path directory filename file files read write open
+close flush seek copy move rename create delete remove insert append pop push clear update get find search match replace
+split join strip sort compare equal hash convert construct initialize initialise compute calculate evaluate execute call
+invoke register handle wait notify send receive accept bind listen connect start stop cancel enter exit yield raise
+catch test assert check whether given specified current previous next new old default optional keyword positional
+argument arguments parameter parameters attribute attributes instance instances base subclass type types module modules
+package packages import function functions method methods object objects element elements member members node nodes tree
+root parent child key keys value values pair pairs item items list dict number numbers integer decimal fraction complex
+digit digits date time datetime day month year hour second microsecond zone Return Returns Create Set Get Add Remove
+Check Test Read Write Convert Parse Send Close Open Initialize Called Like Compute Determine Find Print Make This
+Generate Same If an error exception warning message traceback frame stack args kwargs config mode level source version
+document dictionary variable position widget image archive information environment internal single shared binary
+containing according associated otherwise returned based Construct Delete Given Run Format Process Python URL
 """
 
 COMMANDS = """
-roll swing raise lower sound hook horn lift put down carry fetch from front back crate barrel bag pipe forward wait
-then but and first finally twice three times all AHEAD BACK LEFT RIGHT UP DOWN GRAB DROP WAIT HORN CRATE BARREL BAG
-PIPE VOR ZURÜCK LINKS RECHTS HOCH RUNTER GREIFEN LÖSEN WARTEN HUPE KISTE FASS BEUTEL ROHR AVANT ARRIÈRE GAUCHE DROITE
-HAUT BAS PRENDRE LÂCHER ATTENDRE KLAXON CAISSE TONNEAU SAC TUYAU ADELANTE ATRÁS IZQUIERDA DERECHA ARRIBA ABAJO TOMAR
-SOLTAR ESPERAR BOCINA CAJA BARRIL BOLSA TUBO
+roll swing lower sound hook horn lift carry fetch crate barrel pipe forward finally AHEAD BACK LEFT RIGHT UP DOWN GRAB
+DROP WAIT HORN CRATE BARREL BAG PIPE VOR ZURÜCK LINKS RECHTS HOCH RUNTER GREIFEN LÖSEN WARTEN HUPE KISTE FASS BEUTEL
+ROHR AVANT ARRIÈRE GAUCHE DROITE HAUT BAS PRENDRE LÂCHER ATTENDRE KLAXON CAISSE TONNEAU SAC TUYAU ADELANTE ATRÁS
+IZQUIERDA DERECHA ARRIBA ABAJO TOMAR SOLTAR ESPERAR BOCINA CAJA BARRIL BOLSA TUBO
 """
 
 CAPITALISED = """

@@ -67,7 +67,6 @@ def token_losses(
     """Loss of each labelled token, without gradients.
 
     Args:
-        head: hidden states (N, D) -> logits (N, V).
         hidden: (B x T, D).
         labelled: what is predicted where.
         chunk_size: positions whose logits are held at a time.
@@ -93,12 +92,8 @@ def summed_cross_entropy(
     The gradients are computed along with the loss, chunk by chunk, so that the backward pass only scales them and no
     logits are made twice.
 
-    Args:
-        layer: the output layer, whose trained parameters get gradients.
-        head: hidden states (N, D) -> logits (N, V) through that layer.
-        hidden: (B x T, D).
-        labelled: what is predicted where.
-        chunk_size: positions whose logits are held at a time.
+    The trained parameters of the output layer, which `head` goes through, get gradients. The rest is as in
+    `token_losses`.
 
     Source:
         Liger Kernel's fused linear cross entropy (Hsu et al. 2024), here for any output layer.

@@ -17,6 +17,7 @@ from ftkit.models.kernels.chunked_cross_entropy import (
     token_losses,
 )
 from ftkit.models.kernels.flat_pairs import FLAT_PAIRS, lay_end_to_end
+from ftkit.models.scoring import evaluating
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -45,13 +46,9 @@ def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
     one number a labelled position, in row-major order: `token_nll` (N,) in nats and `token_correct` (N,), whether the
     label had the largest logit.
 
-    Args:
-        model: a causal language model or an encoder-decoder with an output layer, or a peft model around one. Adapters
-            are attached before, not after.
-
-    Returns:
-        False, and the model as it was, where the loss of a small made-up batch is not the model's own: an architecture
-        that does more between output layer and loss than is known here.
+    Adapters are attached before, not after. Returns False, and leaves the model as it was, where the loss of a small
+    made-up batch is not the model's own: an architecture that does more between output layer and loss than is known
+    here.
     """
     base: Any = cast("Any", model).get_base_model() if hasattr(model, "get_base_model") else model
     if getattr(base, IN_CHUNKS, False):
@@ -170,16 +167,12 @@ def _give_the_same_loss(base: Any, own: Callable[..., Any], chunked: Callable[..
     has_encoder = bool(base.config.is_encoder_decoder)
     if has_encoder:
         batch["attention_mask"] = (torch.arange(12) < torch.tensor([[12], [7]])).to(parameter.device)
-    was_training = base.training
-    base.eval()
     try:
-        with torch.no_grad():
+        with evaluating(base), torch.no_grad():
             expected, found = (float(forward(**batch).loss) for forward in (own, chunked))
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
         # foreign code may fail in any way when it is not called as it expects
         return False
-    finally:
-        base.train(was_training)
     # in bfloat16 a logit may round to either side, depending on how many positions are multiplied at once, and
     # encoder-decoders round their loss as well
     precision = max(1e-5, torch.finfo(parameter.dtype).eps * (1.0 if has_encoder else 0.25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from ftkit.models.kernels.blockwise_attention import blockwise_attention
-from ftkit.models.kernels.softcapped_attention import softcapped_attention
+from ftkit.models.scoring import evaluating
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -53,19 +54,7 @@ def register_document_attention() -> None:
 
 
 def document_mask(
-    batch_size: int,
-    q_length: int,
-    kv_length: int,
-    q_offset: Any = 0,
-    kv_offset: int = 0,
-    *,
-    mask_function: MaskFunction,
-    attention_mask: torch.Tensor | None = None,
-    local_size: int | None = None,
-    allow_is_causal_skip: bool = True,
-    use_vmap: bool = False,
-    device: torch.device | str = "cpu",
-    **options: Any,
+    *, mask_function: MaskFunction, device: torch.device | str, local_size: int | None = None, **asked: Any
 ) -> Documents | torch.Tensor | None:
     """The mask of a layer type, once a forward pass: `Documents` for a flat row, else what sdpa would be given.
 
@@ -74,40 +63,38 @@ def document_mask(
     the one before it, so T - 1 entries of the mask are enough to find all.
 
     Args:
-        batch_size, q_length, kv_length, q_offset, kv_offset: of the attention that the mask is for; q_offset
-            is a tensor with a static cache.
         mask_function: what transformers has put together for this layer type.
-        attention_mask: (B, T) padding mask; none in a flat row.
         local_size: tokens that a query may look back at, itself included, where the layer type has such a window.
-        allow_is_causal_skip: the mask is plainly causal but for padding; false for flat rows.
-        use_vmap: the model added a pattern of its own, so nothing is known of the mask.
-        device: where the mask is used.
-        options: the rest of what sdpa_mask takes.
+        asked: the rest of what sdpa_mask takes.
 
     Source:
         transformers.masking_utils: sdpa_mask, find_packed_sequence_indices, packed_sequence_compatibility_function.
     """
-    is_flat = batch_size == 1 and q_length == kv_length > 1 and attention_mask is None and not use_vmap
-    if is_flat and not allow_is_causal_skip and isinstance(q_offset, int) and q_offset == kv_offset == 0:
-        documents = _find_documents(mask_function, q_length, window=local_size, device=device)
+    if _is_flat_row(**asked):
+        documents = _find_documents(mask_function, asked["q_length"], window=local_size, device=device)
         if documents is not None:
             return documents
     from transformers.masking_utils import sdpa_mask
 
-    return sdpa_mask(
-        batch_size,
-        q_length,
-        kv_length,
-        q_offset,
-        kv_offset,
-        mask_function=mask_function,
-        attention_mask=attention_mask,
-        local_size=local_size,
-        allow_is_causal_skip=allow_is_causal_skip,
-        use_vmap=use_vmap,
-        device=device,
-        **options,
-    )
+    return sdpa_mask(mask_function=mask_function, local_size=local_size, device=device, **asked)
+
+
+def _is_flat_row(
+    *,
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: Any = 0,
+    kv_offset: int = 0,
+    attention_mask: torch.Tensor | None = None,
+    allow_is_causal_skip: bool = True,
+    use_vmap: bool = False,
+    **_others: Any,
+) -> bool:
+    """Whether nothing is padded or cached, and the mask is more than causal but no pattern of the model's own."""
+    is_row = batch_size == 1 and q_length == kv_length > 1 and attention_mask is None and not use_vmap
+    # with a static cache the offset is a tensor
+    return is_row and not allow_is_causal_skip and isinstance(q_offset, int) and q_offset == kv_offset == 0
 
 
 def _find_documents(
@@ -149,20 +136,15 @@ def document_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention of each document to itself where the mask is `Documents`, else what sdpa does.
 
-    Args:
-        module: the attention layer, asked for its groups of query heads.
-        query: (B, H, T, D).
-        key, value: (B, H or fewer, T, D).
-        attention_mask: from `document_mask`.
-        dropout: share of the attention weights that is dropped.
-        scaling: factor of the products; None: 1 / sqrt(D).
-        softcap: products are squeezed into (-softcap, softcap) by tanh, which no fused kernel does.
-        options: the rest of what the layer passes on.
+    Query (B, H, T, D), key and value (B, H or fewer, T, D) -> (B, T, H, D), and None for the weights, which are never
+    held.
 
-    Returns:
-        (B, T, H, D), and None for the weights, which are never held.
+    Args:
+        scaling: factor of the products; None: 1 / sqrt(D).
+        softcap: products are squeezed into (-softcap, softcap) by tanh.
+        options: the rest of what the layer passes on.
     """
-    attend = softcapped_attention(softcap) if softcap is not None else _sdpa()
+    attend = _sdpa() if softcap is None else functools.partial(_softcapped_attention, softcap=softcap)
     if not isinstance(attention_mask, Documents):
         return attend(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options)
     lengths, masks = attention_mask.lengths, attention_mask.masks
@@ -196,18 +178,36 @@ def _sdpa() -> Callable[..., tuple[torch.Tensor, None]]:
     return sdpa_attention_forward
 
 
+def _softcapped_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """As sdpa takes it, causal where there is no mask, but in plain tensor operations: no fused kernel soft-caps.
+
+    Source:
+        Gemma Team 2024 (Gemma 2), section 2.
+    """
+    from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
+
+    if mask is None:
+        num_queries, num_keys = query.shape[2], key.shape[2]
+        mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=query.device)
+        mask = mask.tril(diagonal=num_keys - num_queries)
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, torch.finfo(query.dtype).min)
+    return eager_attention_forward(module, query, key, value, mask, **options)[0], None
+
+
 def packing_is_exact(model: PreTrainedModel | PeftModel, *, vocab_size: int) -> bool:
     """Whether two documents in one flat row get the logits that each gets alone.
 
-    Tried with made-up documents, in eval mode, with the attention that the model is set to. Architectures that ignore
-    restarting positions, carry a state from token to token, or put a prompt before every row do not pass.
-
-    Args:
-        model: a causal language model, with or without adapters.
-        vocab_size: token ids below it are used.
-
-    Returns:
-        All logits agree within 1e-4 of the largest one (in bfloat16 or float16 within 4 of its steps).
+    Tried with made-up documents of token ids below `vocab_size`, in eval mode, with the attention that the model is set
+    to. Architectures that ignore restarting positions, carry a state from token to token, or put a prompt before every
+    row do not pass: all logits agree within 1e-4 of the largest one (in bfloat16 or float16 within 4 of its steps).
     """
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return False
@@ -216,16 +216,12 @@ def packing_is_exact(model: PreTrainedModel | PeftModel, *, vocab_size: int) -> 
     rows = [torch.randint(vocab_size, (1, length), generator=generator).to(parameter.device) for length in (5, 9)]
     flat = torch.cat(rows, dim=1)
     positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None].to(parameter.device)
-    was_training = model.training
-    model.eval()
     try:
-        with torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
             alone = torch.cat([model(input_ids=row, use_cache=False).logits for row in rows], dim=1).float()
             packed = model(input_ids=flat, position_ids=positions, use_cache=False).logits.float()
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
         # foreign code may fail in any way on a kind of input that it was not written for
         return False
-    finally:
-        model.train(was_training)
     precision = max(1e-4, 4 * torch.finfo(parameter.dtype).eps)
     return bool((packed - alone).abs().max() <= precision * alone.abs().max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -77,12 +78,19 @@ class _Dropout(torch.autograd.Function):
 
 def use_fast_dropout(model: nn.Module) -> int:
     """Replace every nn.Dropout of a model by FastDropout; returns how many."""
+    return replace_children(
+        model, nn.Dropout, lambda child: FastDropout(child.p, inplace=child.inplace).train(child.training)
+    )
+
+
+def replace_children(model: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]) -> int:
+    """Replace every module of exactly one class in a model by what is made of it; returns how many."""
     found = [
         (module, name, child)
         for module in model.modules()
         for name, child in module.named_children()
-        if type(child) is nn.Dropout
+        if type(child) is kind
     ]
     for module, name, child in found:
-        setattr(module, name, FastDropout(child.p, inplace=child.inplace).train(child.training))
+        setattr(module, name, make(child))
     return len(found)

@@ -35,30 +35,20 @@ class FlatPairs:
     _layouts: dict[tuple[bool, bool, int], Layout] = field(default_factory=dict, repr=False)
 
     def layout(self, *, from_targets: bool, to_sources: bool, num_heads: int) -> Layout:
-        """How an attention computes, the same for all layers of its kind.
-
-        Args:
-            from_targets: its queries are the decoder's.
-            to_sources: its keys are the encoder's.
-            num_heads: of the attention.
-        """
+        """How an attention computes, the same for all layers whose queries and keys are of the same side."""
         kind = from_targets, to_sources, num_heads
         if kind not in self._layouts:
-            queries, keys = (
-                (self.targets if from_targets else self.sources),
-                (self.sources if to_sources else self.targets),
-            )
+            queries = self.targets if from_targets else self.sources
+            keys = self.sources if to_sources else self.targets
             self._layouts[kind] = lay_out(queries, keys, num_heads=num_heads)
         return self._layouts[kind]
 
 
 def lay_end_to_end(model: Any, inputs: dict[str, Any], labels: torch.Tensor) -> tuple[dict[str, Any], torch.Tensor]:
-    """Leave out the padding of a batch, where the model can do without.
+    """Leave out the padding of a batch of an encoder-decoder, where the model can do without.
 
-    Args:
-        model: an encoder-decoder.
-        inputs: of its forward pass; labels are in `decoder_input_ids`, shifted.
-        labels: (B, T), -100 where nothing is learnt. What follows the last label of a row is padding.
+    Labels (B, T) are -100 where nothing is learnt, and stand in `decoder_input_ids` too, shifted. What follows the last
+    label of a row is padding.
 
     Returns:
         Inputs of one flat row of sources (1, S) and one of decoder inputs (1, T), with their `FlatPairs`, and the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ftkit.models.kernels.fast_dropout import use_fast_dropout
+from ftkit.models.kernels.fast_dropout import replace_children, use_fast_dropout
 from ftkit.models.kernels.fused_lora import use_fused_lora
 from ftkit.models.kernels.fused_t5 import use_fused_t5
 
@@ -14,10 +14,7 @@ def use_fused_operations(model: nn.Module) -> None:
 
     GPT-2's GELU in one operation instead of eight, LoRA layers in one, dropout with cheaper random numbers (the same
     distribution, other draws), T5 without padding and with its norms and feed-forward layers in fewer passes. Weights,
-    configuration and what is saved stay as they are.
-
-    Args:
-        model: a transformers model, or a peft model around one, with its adapters attached; changed in place.
+    configuration and what is saved stay as they are. Adapters are attached before.
     """
     use_fused_gelu(model)
     use_fast_dropout(model)
@@ -33,12 +30,4 @@ def use_fused_gelu(model: nn.Module) -> int:
     """
     from transformers.activations import NewGELUActivation
 
-    found = [
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if type(child) is NewGELUActivation
-    ]
-    for module, name in found:
-        setattr(module, name, nn.GELU(approximate="tanh"))
-    return len(found)
+    return replace_children(model, NewGELUActivation, lambda _child: nn.GELU(approximate="tanh"))

@@ -21,13 +21,7 @@ def use_fused_lora(model: nn.Module) -> int:
 
     Replaces `forward` of each layer over a frozen nn.Linear or Conv1D. Layers with DoRA, several adapters, merged or
     disabled ones, weights in another precision than the product's, or on a device other than a CPU do what they did,
-    decided anew at every call.
-
-    Args:
-        model: a peft model; nothing happens to others.
-
-    Returns:
-        How many layers there are of that kind.
+    decided anew at every call. Returns how many layers there are of that kind.
     """
     from peft.tuners.lora.layer import Linear
     from transformers.pytorch_utils import Conv1D

@@ -22,13 +22,7 @@ def use_fused_t5(model: nn.Module) -> int:
 
     Replaces `forward` of each norm, feed-forward layer and attention. Attention does what it did unless the rows of a
     batch lie end to end (`kernels.flat_pairs`), which is how a model that computes its loss in chunks then runs:
-    nothing is spent on padding.
-
-    Args:
-        model: a transformers model, or a peft model around one, with its adapters attached; changed in place.
-
-    Returns:
-        How many modules were replaced.
+    nothing is spent on padding. Adapters are attached before; returns how many modules were replaced.
     """
     from transformers.models.mt5 import modeling_mt5 as mt5
     from transformers.models.t5 import modeling_t5 as t5
@@ -53,28 +47,14 @@ def use_fused_t5(model: nn.Module) -> int:
 
 
 def _attention(
-    module: Any,
-    own: Callable[..., Any],
-    hidden_states: torch.Tensor,
-    mask: torch.Tensor | None = None,
-    key_value_states: torch.Tensor | None = None,
-    position_bias: torch.Tensor | None = None,
-    past_key_values: Any = None,
-    **options: Any,
+    module: Any, own: Callable[..., Any], hidden_states: torch.Tensor, *arguments: Any, **options: Any
 ) -> Attended:
     pairs: FlatPairs | None = options.get(FLAT_PAIRS)
     if pairs is None:
-        return cast(
-            "Attended",
-            own(
-                hidden_states,
-                mask=mask,
-                key_value_states=key_value_states,
-                position_bias=position_bias,
-                past_key_values=past_key_values,
-                **options,
-            ),
-        )
+        return cast("Attended", own(hidden_states, *arguments, **options))
+    # the layers around it name all but the states
+    assert not arguments
+    key_value_states, position_bias = options.get("key_value_states"), options.get("position_bias")
     lengths = pairs.targets if module.is_decoder else pairs.sources
     if position_bias is None and module.has_relative_attention_bias:
         position_bias = _position_bias(module, max(lengths))

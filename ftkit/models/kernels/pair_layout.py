@@ -77,12 +77,7 @@ class Layout:
 
 
 def lay_out(query_lengths: list[int], key_lengths: list[int], *, num_heads: int) -> Layout:
-    """Group the documents of flat rows.
-
-    Args:
-        query_lengths, key_lengths: tokens of each document; at least one each.
-        num_heads: of the attention.
-    """
+    """Group the documents of flat rows, by their tokens; at least one each."""
     members = list(group_documents(query_lengths, key_lengths))
     queries, from_queries = _rows(query_lengths, members, num_heads)
     keys, from_keys = _rows(key_lengths, members, num_heads)
