@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
 
@@ -43,10 +43,6 @@ class TokenStatistics:
     max_length: int
     percent_truncated: float
     length_for_99_percent: int
-
-    def to_dict(self) -> dict[str, object]:
-        """The same as JSON can hold it."""
-        return asdict(self)
 
 
 def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -133,20 +129,40 @@ def cut_warning(what: str, key: str, lengths: TokenStatistics, limit: int | None
     return [f"{lengths.percent_truncated:.1f}% of the {what} are cut at {lengths.max_length:,} tokens: {advice}"]
 
 
-def encoding_warnings(wrong: Mapping[str, int], rows: Mapping[str, int], noun: str) -> list[str]:
-    """A word on each split with rows that were read in a wrong encoding.
+def split_warnings(
+    counts: Mapping[str, int], noun: str, said: str, *, rows: Mapping[str, int] | None = None
+) -> list[str]:
+    """A word on each split of which something was counted, as `2 train rows (1.0%) ...`.
 
     Args:
-        wrong: split -> such rows.
-        rows: split -> all its rows.
-        noun: what a row is.
+        counts: split -> how much.
+        noun: what was counted.
+        said: of it.
+        rows: split -> all its rows, where the share is told too.
     """
+    shares = {split: f" ({percent_of(count, rows[split])})" for split, count in counts.items() if rows and count}
     return [
-        f"{number_of(count, f'{split} {noun}')} ({percent_of(count, rows[split])}) with the marks of a wrong encoding"
-        " (such as Ã© for é): was the file read and written with the wrong one?"
-        for split, count in wrong.items()
+        f"{number_of(count, f'{split} {noun}')}{shares.get(split, '')} {said}"
+        for split, count in counts.items()
         if count
     ]
+
+
+def leak_warnings(
+    leaks: Mapping[str, int], rows: Mapping[str, int], noun: str, said: Callable[[str], str]
+) -> list[str]:
+    """A word on each pair of splits, `first/second`, of which the second has rows that leak; `said` of the first."""
+    found: list[str] = []
+    for pair, count in leaks.items():
+        first, second = pair.split("/")
+        found += split_warnings({second: count}, noun, said(first), rows=rows)
+    return found
+
+
+def encoding_warnings(wrong: Mapping[str, int], rows: Mapping[str, int], noun: str) -> list[str]:
+    """A word on each split with rows that were read in a wrong encoding."""
+    said = "with the marks of a wrong encoding (such as Ã© for é): was the file read and written with the wrong one?"
+    return split_warnings(wrong, noun, said, rows=rows)
 
 
 NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
@@ -181,10 +197,6 @@ class LanguageAudit:
     empty_texts: dict[str, int]
     wrongly_decoded: dict[str, int]
     warnings: list[str]
-
-    def to_dict(self) -> dict[str, object]:
-        """The same as JSON can hold it."""
-        return asdict(self)
 
 
 def count_language(splits: Splits) -> LanguageAudit:
@@ -222,13 +234,8 @@ def _empty(split: Split, kind: str) -> int:
 def other_warnings(figures: LanguageAudit) -> list[str]:
     """Behind the leaks: what makes the model worse, then what to know."""
     noun = NOUNS[figures.kind]
-    found: list[str] = []
-    for split, count in figures.empty_texts.items():
-        if count:
-            found.append(f"{number_of(count, f'{split} {noun}')} with nothing to learn.")
-    found += encoding_warnings(figures.wrongly_decoded, figures.rows, noun)
-    for split, count in figures.duplicates.items():
-        if count:
-            share = percent_of(count, figures.rows[split])
-            found.append(f"{number_of(count, f'{split} {noun}')} ({share}) equal to an earlier one.")
-    return found
+    return [
+        *split_warnings(figures.empty_texts, noun, "with nothing to learn."),
+        *encoding_warnings(figures.wrongly_decoded, figures.rows, noun),
+        *split_warnings(figures.duplicates, noun, "equal to an earlier one.", rows=figures.rows),
+    ]

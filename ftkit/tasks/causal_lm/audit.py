@@ -12,6 +12,7 @@ from ftkit.data.audit import (
     TokenStatistics,
     count_language,
     cut_warning,
+    leak_warnings,
     number_of,
     other_warnings,
     percent_of,
@@ -66,21 +67,20 @@ def audit(splits: Splits) -> LanguageAudit:
 
 def _leak_warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
     noun = NOUNS[figures.kind]
-    found: list[str] = []
-    for pair, count in figures.leaks.items():
-        if count:
-            first, second = pair.split("/")
-            share = percent_of(count, figures.rows[second])
-            found.append(f"{number_of(count, f'{second} {noun}')} ({share}) also in {first}: scores will be too good.")
-    for pair, count in figures.prompt_leaks.items():
-        first, second = pair.split("/")
-        if (other := count - figures.leaks[pair]) > 0 and second in various:
-            share = percent_of(other, figures.rows[second])
-            found.append(
-                f"{number_of(other, f'{second} {noun}')} ({share}) with a prompt that is also in {first}, answered"
-                " otherwise: scores may be too good."
-            )
-    return found
+    prompts_alone = {
+        pair: count - figures.leaks[pair]
+        for pair, count in figures.prompt_leaks.items()
+        if pair.partition("/")[2] in various
+    }
+    return [
+        *leak_warnings(figures.leaks, figures.rows, noun, lambda first: f"also in {first}: scores will be too good."),
+        *leak_warnings(
+            prompts_alone,
+            figures.rows,
+            noun,
+            lambda first: f"with a prompt that is also in {first}, answered otherwise: scores may be too good.",
+        ),
+    ]
 
 
 def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
@@ -52,7 +52,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
         examples=_example_lines(examples),
         figures={
-            "audit": found.to_dict(),
+            "audit": asdict(found),
             "tokens": {split: report.to_dict() for split, report in reports.items()},
             "examples": examples,
         },

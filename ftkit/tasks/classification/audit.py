@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,11 +10,12 @@ from ftkit.data.audit import (
     SMALL_CLASS,
     WRONGLY_DECODED,
     encoding_warnings,
+    leak_warnings,
     leaks,
     number_of,
-    percent_of,
     repeats,
     rows_matching,
+    split_warnings,
 )
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.labels import shortened, spelling_groups
@@ -56,10 +57,6 @@ class DataAudit:
     label_spellings: list[list[str]]
     warnings: list[str]
 
-    def to_dict(self) -> dict[str, object]:
-        """The same as JSON can hold it."""
-        return asdict(self)
-
 
 def audit(splits: Splits) -> DataAudit:
     """Count what can be counted without a tokenizer; a second or two for a million rows. Labels may stand as text."""
@@ -100,16 +97,7 @@ def _conflicts(split: Split) -> int:
 
 def _warnings(figures: DataAudit) -> list[str]:
     """Worst first: what makes figures untrue, then what makes the model worse, then what to know."""
-    found: list[str] = []
-    for pair, count in figures.leaks.items():
-        if count:
-            first, second = pair.split("/")
-            share = percent_of(count, figures.rows[second])
-            found.append(
-                f"{number_of(count, f'{second} row')} ({share}) with a text that is also in {first}:"
-                " scores will be too high."
-                + (" data.drop_duplicates leaves them out of train." if first == "train" else "")
-            )
+    found = leak_warnings(figures.leaks, figures.rows, "row", _leak_words)
     for split, count in figures.conflicts.items():
         if count:
             found.append(
@@ -118,11 +106,15 @@ def _warnings(figures: DataAudit) -> list[str]:
     if figures.label_spellings:
         groups = "; ".join(" = ".join(map(repr, group)) for group in figures.label_spellings[:5])
         found.append(f"Labels that differ in case or spaces only: {groups}.")
-    for split, count in figures.empty_texts.items():
-        if count:
-            found.append(f"{number_of(count, f'{split} row')} without text.")
+    found += split_warnings(figures.empty_texts, "row", "without text.")
     found += encoding_warnings(figures.wrongly_decoded, figures.rows, "row")
-    return found + _class_warnings(figures) + _repeat_warnings(figures)
+    found += _class_warnings(figures)
+    return found + split_warnings(figures.duplicates, "row", "with the text of an earlier row.", rows=figures.rows)
+
+
+def _leak_words(first: str) -> str:
+    what_to_do = " data.drop_duplicates leaves them out of train." if first == "train" else ""
+    return f"with a text that is also in {first}: scores will be too high.{what_to_do}"
 
 
 def _class_warnings(figures: DataAudit) -> list[str]:
@@ -143,12 +135,3 @@ def _class_warnings(figures: DataAudit) -> list[str]:
             " so look at f1_macro or matthews rather than accuracy."
         )
     return found
-
-
-def _repeat_warnings(figures: DataAudit) -> list[str]:
-    return [
-        f"{number_of(count, f'{split} row')} ({percent_of(count, figures.rows[split])}) with the text of an earlier"
-        " row."
-        for split, count in figures.duplicates.items()
-        if count
-    ]

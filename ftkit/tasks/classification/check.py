@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ftkit.methods.frozen import FrozenMethod
@@ -53,8 +54,8 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
         ],
         figures={
-            "audit": found.to_dict(),
-            "tokens": {split: counted.to_dict() for split, counted in tokens.items()},
+            "audit": asdict(found),
+            "tokens": {split: asdict(counted) for split, counted in tokens.items()},
             "rows_tokenized": rows_tokenized,
             "examples": examples,
         },

@@ -9,9 +9,8 @@ from ftkit.data.audit import (
     TokenStatistics,
     count_language,
     cut_warning,
-    number_of,
+    leak_warnings,
     other_warnings,
-    percent_of,
     token_statistics,
 )
 from ftkit.data.dataset import Splits
@@ -52,19 +51,16 @@ def audit(splits: Splits) -> LanguageAudit:
 
     What counts is whether a source is in two splits: a model that has seen another translation of a sentence is no
     longer asked something new.
-
-    Args:
-        splits: as load_splits makes them.
     """
     figures = count_language(splits)
-    for pair, count in figures.prompt_leaks.items():
-        first, second = pair.split("/")
-        if count:
-            share = percent_of(count, figures.rows[second])
-            figures.warnings.append(
-                f"{number_of(count, f'{second} example')} ({share}) with a source that is also in {first}: scores will"
-                " be too good."
-            )
+    figures.warnings.extend(
+        leak_warnings(
+            figures.prompt_leaks,
+            figures.rows,
+            "example",
+            lambda first: f"with a source that is also in {first}: scores will be too good.",
+        )
+    )
     figures.warnings.extend(other_warnings(figures))
     return figures
 
@@ -72,13 +68,7 @@ def audit(splits: Splits) -> LanguageAudit:
 def token_report(
     tokenized: TokenizedPairs, *, source_limit: int | None = None, target_limit: int | None = None
 ) -> SidesReport:
-    """Count the tokens of a split.
-
-    Args:
-        tokenized: of at least one pair.
-        source_limit: tokens of a source that the model has positions for; None: any number.
-        target_limit: the same for a target.
-    """
+    """Count the tokens of a split of at least one pair; limits are tokens that the model has positions for, if any."""
     pairs = tokenized.pairs
     sources = token_statistics(tokenized.source_lengths, tokenized.max_length)
     targets = token_statistics(tokenized.target_lengths, tokenized.max_target_length)

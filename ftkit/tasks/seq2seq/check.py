@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
@@ -57,7 +58,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
         examples=_example_lines(examples),
         figures={
-            "audit": found.to_dict(),
+            "audit": asdict(found),
             "label_counts": labels,
             "tokens": {split: report.to_dict() for split, report in reports.items()},
             "max_new_tokens": longest,

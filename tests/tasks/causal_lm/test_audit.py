@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -82,7 +83,7 @@ def test_a_fault_in_a_prompt_or_in_a_chat_is_seen() -> None:
 
 def test_an_audit_is_json() -> None:
     found = audit(splits(COMPLETION, pairs(*CLEAN), pairs(CLEAN[0])))
-    assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
+    assert json.loads(json.dumps(asdict(found))) == asdict(found)
 
 
 @pytest.fixture
