@@ -44,13 +44,7 @@ PRELOADED = (
 
 @dataclass(frozen=True)
 class Observation:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        says: what was found.
-        good: False where something will not work; None where that is not a matter of good or bad.
-    """
+    """One thing that was looked at; `good` is False where it will not work, None where that is no such matter."""
 
     name: str
     says: str
@@ -58,16 +52,10 @@ class Observation:
 
 
 def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter) -> Iterator[Observation]:
-    """Look at the machine, one finding after the other.
-
-    Args:
-        folder: where runs will lie.
-        offline: do not ask the hub.
-        self_test: train a tiny model, kill it, resume it, and compare (some seconds).
-        reporter: hears of progress.
+    """Look at the machine, one finding after the other; the self-test takes some seconds.
 
     Raises:
-        UserError: `folder` cannot be written.
+        UserError: `folder`, where runs will lie, cannot be written.
     """
     from ftkit.runs.folder import hardware, versions
 

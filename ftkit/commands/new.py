@@ -27,14 +27,11 @@ def write_recipe(
     """Write a commented recipe, filled in for a data file where one is named.
 
     Args:
-        path: of the recipe.
         data: the training file, or a folder with one that is called train.
         task: what to train; told by the rest if left out.
         model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
         start: name of the starting point; None for the usual one.
         named: kind of column (`text`, `label`, `prompt`, ...) -> its name, where it is known.
-        encoding: of the file.
-        overwrite: replace what lies at `path`.
 
     Returns:
         What was written, and what was assumed of the data.

@@ -12,15 +12,7 @@ from ftkit.runs.run import Run
 
 
 class RunSummary(NamedTuple):
-    """A run in one line.
-
-    Attributes:
-        name: of its directory.
-        path: to it.
-        started: date and time; empty where that is not known.
-        state: as `Run.state` says it.
-        score: the main metric in words; empty where nothing was measured.
-    """
+    """A run in one line, its score the main metric in words; what is not known or was not measured is empty."""
 
     name: str
     path: str

@@ -10,10 +10,7 @@ from ftkit.methods.section import Trains
 def first_trials(verdict: Verdict, *, trains: Trains, thorough: bool) -> set[TrialKind]:
     """All that may tell of underfitting where asked to be thorough, else those on which something that is open depends.
 
-    Args:
-        verdict: without any trial.
-        trains: what the method of the run trains.
-        thorough: whether time does not matter.
+    The verdict is one without any trial.
     """
     if thorough:
         return {"rate", "longer", "rank", "unfrozen"}

@@ -76,7 +76,6 @@ def usual_rate(recipe: Recipe, method: MethodSection, parameters: int) -> float:
     """Peak learning rate that a method usually takes: its default, larger for models that are narrower.
 
     Args:
-        recipe: for its task.
         method: the recipe's, or another.
         parameters: of the base; 0 where its files do not tell, which leaves the default.
     """

@@ -27,10 +27,6 @@ class TokenStatistics:
     """Lengths of one split in tokens, special tokens included, before anything is cut.
 
     Attributes:
-        mean: average.
-        p50: median.
-        p95: 95th percentile.
-        longest: the greatest.
         max_length: tokens that are kept.
         percent_truncated: rows longer than that, 0 to 100.
         length_for_99_percent: the smallest max_length that would cut less than 1 % of the rows.
@@ -46,11 +42,7 @@ class TokenStatistics:
 
 
 def leaks(keys: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """`first/second` -> rows of the second split whose key is in the first, for every pair of splits.
-
-    Args:
-        keys: split -> keys of its rows (N,), in the order of the splits.
-    """
+    """`first/second` -> rows of the second split whose key is in the first, for every pair of splits in their order."""
     return {
         f"{first}/{second}": int(np.isin(keys[second], keys[first]).sum()) for first, second in combinations(keys, 2)
     }
@@ -83,11 +75,7 @@ def percent_of(count: int, total: int) -> str:
 
 
 def token_statistics(lengths: np.ndarray, max_length: int) -> TokenStatistics:
-    """Statistics of token counts.
-
-    Args:
-        lengths: tokens of each row (N,), special tokens included, not cut; N at least 1.
-        max_length: tokens that are kept.
+    """Statistics of the tokens of each row (N,), special tokens included, not cut; N at least 1.
 
     Example:
         >>> token_statistics(np.arange(1, 101), 90).percent_truncated
@@ -117,7 +105,6 @@ def cut_warning(what: str, key: str, lengths: TokenStatistics, limit: int | None
     Args:
         what: is cut, in the plural.
         key: of the recipe that sets the length.
-        lengths: as they are.
         limit: tokens that the model has positions for; None: any number.
     """
     if lengths.percent_truncated <= MANY_CUT:
@@ -175,7 +162,6 @@ class LanguageAudit:
     Texts count as the same when they differ in case, spacing and Unicode form only.
 
     Attributes:
-        kind: text, completion or chat.
         rows: split -> documents, completions or chats.
         characters: split -> characters of them, prompts included (of chats: as JSON).
         duplicates: split -> rows that occur in an earlier row of the split.
@@ -184,7 +170,7 @@ class LanguageAudit:
         prompt_leaks: the same for prompts alone; none for texts.
         empty_texts: split -> rows in which there is nothing to learn.
         wrongly_decoded: split -> rows with the marks of a wrong encoding.
-        warnings: what of this a person should look at, one sentence each.
+        warnings: one sentence each.
     """
 
     kind: str

@@ -26,7 +26,6 @@ class FileHead:
     """The first rows of a file.
 
     Attributes:
-        path: the file.
         rows: column -> value of each row that can be read; there is one.
         complete: whether these are all rows.
         num_bad_rows: rows among them that cannot be read.
@@ -126,7 +125,6 @@ def recipe_for(
     """Fill a starting point in for a data file.
 
     Args:
-        head: of the training file.
         text: a starting point that has a train_file.
         values: dotted key -> what the data tell of it; see `fill`.
         path: where the recipe will lie; files are named relative to its folder.

@@ -19,13 +19,7 @@ COMMENT_COLUMN = 44
 
 @dataclass(frozen=True)
 class NewRecipe:
-    """A recipe to be written.
-
-    Attributes:
-        text: the YAML.
-        assumed: what was assumed, one sentence each.
-        warnings: what looks wrong with the data.
-    """
+    """The YAML of a recipe to be written; what was assumed, and what looks wrong with the data, in a sentence each."""
 
     text: str
     assumed: tuple[str, ...] = ()
@@ -33,12 +27,7 @@ class NewRecipe:
 
 
 class StartingPoint(NamedTuple):
-    """What a list of starting points shows.
-
-    Attributes:
-        task: as the recipe says it.
-        summary: its first comment.
-    """
+    """What a list of starting points shows: the recipe's task, and its first comment."""
 
     task: str
     summary: str

@@ -26,11 +26,10 @@ class CardFacts:
     """What a task says of what came out; the text around it is that of every card.
 
     Attributes:
-        pipeline_tag: what the hub calls models of this kind.
+        pipeline_tag: what the hub calls such models.
         what: the model in words, such as `A language model`.
         rows: what the examples are called.
         over: what the intervals of its scores are over.
-        training: facts of the training by name.
         trained: what of the model was trained, where that is to be said.
         reads: Markdown on what it reads and writes.
         scored: what the scores were measured on, in sentences.
@@ -58,16 +57,12 @@ class Card:
     """The values of a card.
 
     Attributes:
-        name: its title.
         library: which reads the folder, as the hub calls it.
         base: name or folder of the base model.
-        version: of ftkit.
         data: source of the training set and the rows of each split.
         scores: rows of cells, the first is their head.
         chose_best: whether the validation set chose among checkpoints.
         loading: Python that loads the folder and asks it.
-        recipe: as YAML.
-        told: by the task.
         made: what was done to the model since, the last first.
     """
 

@@ -23,13 +23,11 @@ class DataCheck:
     """What was found in the data and what the run will cost.
 
     Attributes:
-        notes: what was assumed when the data was read.
         skipped: rows left out by `data.on_bad_row: skip`.
         lines: rows, repeats, leaks and tokens.
-        warnings: what of this a person should look at, one sentence each.
+        warnings: one sentence each.
         examples: a heading, and the first training examples as the model will see them.
         figures: what the lines and the examples say, as JSON can hold it.
-        plan: parameters, steps, memory.
     """
 
     notes: Sequence[str]
@@ -42,12 +40,7 @@ class DataCheck:
 
 
 def count_lines(name: str, counted: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A table of counts: a row each, the splits of the first row side by side.
-
-    Args:
-        name: heads the first column.
-        counted: what was counted -> split -> how much; absent is 0.
-    """
+    """A table of what was counted -> split -> how much (absent is 0), the splits of the first row side by side."""
     splits = list(next(iter(counted.values())))
     rows = [[what, *(f"{counts.get(split, 0):,}" for split in splits)] for what, counts in counted.items()]
     return table_lines([[name, *splits], *rows], align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)

@@ -28,16 +28,12 @@ class Column:
 
     Attributes:
         letter: A, B, ... in the order in which the runs were named.
-        path: of the run, as named.
         state: of the run; `finished` where it came to its end.
         verdict: title of the diagnosis, or how to get one.
         headline: of the diagnosis, one of `ftkit.diagnosis.verdict.HEADLINES`; None without one.
-        sentence: of the diagnosis; empty without one.
         task: of the recipe; None where that cannot be read.
         metrics: split -> metric -> entry, as in metrics.json, without the base's.
         seconds: from start to finish, pauses before a --resume included; None for a run that has not finished.
-        trained_parameters: numbers that were trained, or None.
-        best_step: step of the best checkpoint, or None.
         model_bytes: size of model/ on the disk; None where there is none.
     """
 
@@ -65,15 +61,12 @@ class Difference:
     Attributes:
         value: run minus baseline.
         low: lower end of the paired 95 % interval; None where there are too few rows.
-        high: upper end.
-        n: rows.
         p: two-sided probability of a difference this large between equal models, before Holm's correction.
         higher_is_better: which sign is good.
         real: p passes Holm's correction over all comparisons of the split, and the interval leaves zero out.
         better: letter of the better run where the difference is real, else None.
         only_run: rows that only the run got right (accuracy), else None.
         only_against: rows that only the baseline got right.
-        note: what else to know.
     """
 
     metric: str
@@ -95,12 +88,9 @@ class Match:
     """A run against the baseline on one split.
 
     Attributes:
-        split: validation or test.
-        run: letter.
-        against: letter of the baseline.
+        run, against: letters of the run and of the baseline.
         matched: `data`: both saw the same rows; `text`: rows with the same text and target were found; empty where
             nothing was compared.
-        num_paired: rows compared.
         num_rows: rows of the run and of the baseline.
         refused: why nothing was compared; empty where it was.
         notes: what was left out, one sentence each.

@@ -16,12 +16,7 @@ EXAMPLE_ROWS = 50
 
 
 class Example(NamedTuple):
-    """One row of the data, cut at the place where the model goes on.
-
-    Attributes:
-        prompt: a text, or the messages of a chat up to an answer.
-        answer: what follows in the data.
-    """
+    """What the model is given of a row, a text or the messages of a chat up to an answer, and what follows there."""
 
     prompt: str | list[dict[str, str]]
     answer: str

@@ -13,11 +13,7 @@ DEFAULT_RANK = 16
 
 
 def refusal(settings: Mapping[str, Any]) -> str:
-    """Why vLLM does not serve an adapter; empty where it does.
-
-    Args:
-        settings: adapter_config.json.
-    """
+    """Why vLLM does not serve the adapter of an adapter_config.json; empty where it does."""
     if settings.get("peft_type") != "LORA":
         what = "tuned prompts" if "num_virtual_tokens" in settings else f"{settings.get('peft_type')} adapters"
         return f"vllm serves no {what}: peft loads it"
@@ -29,14 +25,7 @@ def refusal(settings: Mapping[str, Any]) -> str:
 
 
 def command(settings: Mapping[str, Any], *, name: str, folder: str | Path, has_chat_template: bool) -> str:
-    """The command that serves an adapter beside its base.
-
-    Args:
-        settings: adapter_config.json of one without a `refusal`.
-        name: under which it is asked.
-        folder: of the adapter, as a user reaches it.
-        has_chat_template: whether one lies in it.
-    """
+    """The command that serves an adapter, one without a `refusal`, beside its base; `folder` as a user reaches it."""
     rank = _rank(settings)
     assert rank is not None, "ranks above all that vLLM takes are refused"
     more = f" --max-lora-rank {rank}" if rank > DEFAULT_RANK else ""

@@ -20,8 +20,6 @@ def table_lines(
         align: `<` or `>` for each column; the last one is that of every further column too.
         widths: of the columns in terminal cells, the last one also of every further column. What is wider than its
             column pushes the rest of its line. Without them a column is as wide as its widest cell.
-        gap: spaces between columns.
-        indent: spaces before the first.
 
     Example:
         >>> print(*table_lines([["", "rows"], ["train", "1,200"], ["test", "80"]], align="<>"), sep="\\n")

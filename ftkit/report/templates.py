@@ -7,13 +7,7 @@ from typing import Any
 
 
 def rendered(name: str, /, *, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
-    """A template filled in; whatever goes into one of HTML is escaped.
-
-    Args:
-        name: of its file, from the folder of ftkit.
-        filters: what it calls its values' forms in print.
-        values: what it names; a name that it lacks is an error.
-    """
+    """A template of ftkit's folder filled in; whatever goes into one of HTML is escaped, an unknown name an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

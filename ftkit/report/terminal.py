@@ -38,9 +38,7 @@ def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterat
 def score_rows(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, beside_base: bool) -> list[list[str]]:
     """The head of a table, and a row for each score of each split; what is no number is left to metrics.json.
 
-    Args:
-        metrics: as in metrics.json.
-        beside_base: give each score beside that of the untrained base, undefined ones too.
+    With `beside_base` each stands beside the score of the untrained base, undefined ones too.
     """
     head = ["finetuned", "95 % interval", "base", "texts"] if beside_base else ["value", "95 % interval", "rows"]
     rows = [["split", "metric", *head]]

@@ -41,11 +41,6 @@ OTHER_EXTRA = ("torch_compile", "push_to_hub", "hub_")
 def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Recipe, list[str]]:
     """Two steps of a recipe on the CPU in float32.
 
-    Args:
-        recipe: any.
-        stand_in: the tiny checkpoint to use.
-        output_dir: of the run.
-
     Returns:
         The small recipe, and what it leaves out or changes besides model, rows and steps, a few words each.
 

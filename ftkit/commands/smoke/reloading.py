@@ -24,9 +24,7 @@ PROGRAM = "import sys; sys.path.append(sys.argv[1]); from ftkit.commands.smoke.r
 class NewProcess:
     """Another Python that imports the libraries while this one trains, and then reads a saved model back.
 
-    Args:
-        task: of the recipe.
-        folder: an existing folder for what the two exchange.
+    The two exchange files in an existing folder.
     """
 
     def __init__(self, task: str, folder: Path) -> None:

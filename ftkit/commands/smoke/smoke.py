@@ -40,16 +40,10 @@ TOLERANCE = 1e-4
 def smoke_test(
     recipe_file: Path, overrides: Sequence[str] = (), *, reporter: Reporter | None = None, new_process: bool = True
 ) -> list[str]:
-    """Train, save, read back and predict what a recipe describes, with a tiny model of the same family.
+    """Train, save, read back and predict what a recipe describes, with a tiny model; what was seen, in a few lines.
 
     Args:
-        recipe_file: a YAML recipe.
-        overrides: dotted `key=value` words.
-        reporter: hears notes and progress, as in a real run.
         new_process: read the saved model back in a Python of its own, else in this one (faster by itself).
-
-    Returns:
-        What was tried and seen, a few lines.
 
     Raises:
         UserError: what would have broken.

@@ -90,10 +90,7 @@ class FirstRows:
 def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
     """The first rows (of each label, where there are labels), in their order, long texts cut short.
 
-    Args:
-        splits: any data.
-        train: training rows to keep, more when there are more labels than that: each keeps a row.
-        evaluation: validation and test rows to keep, in the same way.
+    There are more than `train` and `evaluation` say where there are more labels than that: each keeps a row.
     """
     return replace(
         splits,
@@ -127,16 +124,11 @@ MadeUpRow = Callable[..., dict[str, Any]]
 
 
 def write_made_up(spec: DataSpec, folder: Path, made_up_row: MadeUpRow, *, labels: Sequence[str] = ()) -> DataSpec:
-    """Write made-up splits and describe them.
+    """Write made-up splits into an existing folder, and describe them.
 
     Args:
         spec: names a data set; its columns, labels and splits are followed where it names them.
-        folder: an existing folder to write to.
-        made_up_row: makes a row of a sentence, a text and a label.
         labels: that examples have, two or more; none where they have none.
-
-    Returns:
-        The same `spec` with files in place of the data set.
     """
     names = list(labels) or [""]
     splits = ["train", "validation", *(["test"] if spec.test_split else [])]

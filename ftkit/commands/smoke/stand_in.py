@@ -68,11 +68,7 @@ class StandIn:
 
 
 def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
-    """Copy the tiny checkpoint of a model's family.
-
-    Args:
-        spec: the model; a folder or what the hub's cache holds is looked at, nothing is downloaded.
-        folder: does not exist yet; gets the copy.
+    """Copy the tiny checkpoint of a model's family to a folder that does not exist yet; nothing is downloaded.
 
     Raises:
         UserError: no family is known for the model, or its folder is no checkpoint.

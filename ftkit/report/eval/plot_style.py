@@ -50,13 +50,7 @@ STYLE = {
 
 
 class Plot(NamedTuple):
-    """A figure to be shown.
-
-    Attributes:
-        name: `curve`, `fit`, `forgetting`, `reliability` or `confusion`.
-        svg: the drawing.
-        caption: what one sees, and of how many examples.
-    """
+    """A figure to be shown; the caption says what one sees, and of how many examples."""
 
     name: str
     svg: str
@@ -85,12 +79,9 @@ def new_axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure, *, name: str, label: str) -> str:
-    """A figure as an `<svg>` element that can stand in a page beside others.
+    """A figure as an `<svg>` element, made within `house_style`; `label` is what a screen reader says.
 
-    Args:
-        figure: drawn in `house_style`, which still holds.
-        name: goes before every id, so that figures of one page do not mix theirs up.
-        label: what a screen reader says.
+    The name goes before every id, so that figures of one page do not mix theirs up.
     """
     stream = StringIO()
     figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

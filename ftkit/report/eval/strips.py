@@ -19,17 +19,9 @@ MARKED = 0.7
 
 
 class Strip(NamedTuple):
-    """Places on a strip of STRIP_WIDTH pixels.
+    """Places on a strip of STRIP_WIDTH pixels; where there is no interval, its ends lie at the figure.
 
-    Attributes:
-        zero: of nought.
-        value: of the figure.
-        low: of the lower end of the interval; the figure's where there is none.
-        high: of the upper end.
-        margin: of the margin, or None.
-        margin_text: its label.
-        anchor: text-anchor of the margin's label, so that it stays within.
-        label: all of it in words.
+    `anchor` is the text-anchor with which the margin's label stays within; `label` says all of it in words.
     """
 
     zero: float
@@ -43,14 +35,7 @@ class Strip(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A piece of a text with its colour.
-
-    Attributes:
-        text: of the piece.
-        background: CSS colour.
-        marked: to be underlined too.
-        title: its rise in words.
-    """
+    """A piece of a text with its CSS colour, whether it is underlined too, and its rise in words."""
 
     text: str
     background: str

@@ -20,15 +20,7 @@ GAP = 2
 
 
 def report_lines(report: Report, *, width: int = LINE_WIDTH) -> Iterator[str]:
-    """The verdict, the scores, the checks and what to change, as plain text.
-
-    Args:
-        report: of an evaluation.
-        width: characters that no line exceeds, at least 40.
-
-    Yields:
-        Lines without their ends.
-    """
+    """The verdict, the scores, the checks and what to change, in lines of at most `width` characters, 40 or more."""
     if width < 40:
         raise ValueError(f"a report needs lines of at least 40 characters, not {width}")
     for line in _lines(report, view_of(report), width):

@@ -21,8 +21,7 @@ class ScoreTable:
     """One metric of all models on all sets, as text.
 
     Attributes:
-        metric: its name.
-        title: the same with its unit.
+        title: the metric with its unit.
         columns: SETS with the examples that were scored.
         rows: model or baseline, and a cell for each of SETS: ABSENT where it has none, with the number of the reason.
     """
@@ -38,14 +37,11 @@ class View:
     """A report as it is shown; the rest of it is shown as it is.
 
     Attributes:
-        title: of the headline.
-        headline: title and sentence.
         changes: a line of a recipe, or nothing where a person has to choose, and why.
         tables: the loss first.
         footnotes: `final/test: why`, by their numbers in the cells of the tables, from 1.
         checks: of each state, in the order in which they are shown.
-        class_names: of the confusion matrix.
-        shows_matrix: whether it is small enough to be read.
+        shows_matrix: whether the confusion matrix is small enough to be read.
         mistakes: (expected, predicted, rows), the commonest first, where there are too many classes for a matrix.
         facts: what was evaluated, and how, by name.
         absences: what was not measured besides cells of the tables, each with its reason.

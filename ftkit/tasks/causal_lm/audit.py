@@ -32,12 +32,11 @@ class TokenReport:
         lengths: of whole examples; documents are cut into pieces and lose nothing.
         num_examples: documents, completions or chats.
         num_sequences: what they became.
-        num_tokens: tokens of all sequences.
-        num_learnt: those of them that are targets.
+        num_learnt: tokens that are targets.
         percent_learnt: their share, 0 to 100.
         num_unlearnt: examples left out since nothing to learn was left of them.
         num_merged_boundaries: examples whose prompt ends within a token, so that it was tokenized by itself.
-        warnings: what of this a person should look at, one sentence each.
+        warnings: one sentence each.
     """
 
     lengths: TokenStatistics
@@ -84,12 +83,7 @@ def _leak_warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
 
 
 def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:
-    """Count the tokens of a split that was made into sequences.
-
-    Args:
-        tokenized: of at least one example.
-        limit: tokens that the model has positions for; None: any number.
-    """
+    """Count the tokens of a split of at least one example; `limit` is what the model has positions for, if any."""
     lengths = replace(
         token_statistics(tokenized.lengths, tokenized.max_length),
         percent_truncated=100.0 * tokenized.num_truncated / tokenized.num_examples,

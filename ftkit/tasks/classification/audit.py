@@ -30,18 +30,15 @@ class DataAudit:
     Texts count as the same when they differ in case, spacing and Unicode form only.
 
     Attributes:
-        rows: split -> rows.
         label_counts: split -> label -> rows, in the order of the label names.
         duplicates: split -> rows whose text occurs in an earlier row of the split.
         conflicts: split -> different texts that occur with two or more labels.
         leaks: `train/validation`, `train/test` and `validation/test` -> rows of the second whose text is in the first.
-        empty_texts: split -> rows without text.
         wrongly_decoded: split -> rows with the marks of a wrong encoding.
-        majority_label: the most frequent label of the training set.
         majority_share: split -> share of that label: the accuracy of always answering it.
         small_classes: label -> training rows, for those below SMALL_CLASS.
         label_spellings: labels that differ in case or white space only.
-        warnings: what of this a person should look at, one sentence each.
+        warnings: one sentence each.
     """
 
     rows: dict[str, int]

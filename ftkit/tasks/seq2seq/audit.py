@@ -19,16 +19,7 @@ from ftkit.inputs.pairs import TokenizedPairs
 
 @dataclass(frozen=True)
 class SidesReport:
-    """What the tokens of one split come to.
-
-    Attributes:
-        sources: lengths of what the encoder reads.
-        targets: lengths of what the decoder is to write.
-        num_examples: pairs.
-        num_source_tokens: tokens of all sources, after cutting.
-        num_target_tokens: tokens of all targets, after cutting, which are learnt.
-        warnings: what of this a person should look at, one sentence each.
-    """
+    """What the tokens of one split come to: lengths before anything is cut, sums of tokens after it."""
 
     sources: TokenStatistics
     targets: TokenStatistics
