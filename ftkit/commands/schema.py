@@ -6,13 +6,16 @@ Each task has a schema of its own, in which an editor finds its keys and methods
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from collections.abc import Mapping
-from inspect import getdoc
+from itertools import pairwise
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from ftkit.methods.section import Section
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
 from ftkit.recipe.yaml.scalars import write_value
@@ -29,11 +32,11 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     for task in tasks.values():
         definitions |= _definitions(task, tasks)
-    words = " ".join(str(task.recipe.model_fields["task"].description) for task in tasks.values())
+    words = " ".join(_words_below(task.recipe)["task"] for task in tasks.values())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ftkit recipe",
-        "description": (getdoc(Recipe) or "").partition("\n")[0],
+        "description": (inspect.getdoc(Recipe) or "").partition("\n")[0],
         "type": "object",
         "properties": {"task": {"title": "Task", "description": words, "enum": list(tasks)}},
         "required": REQUIRED,
@@ -54,9 +57,9 @@ def _ref(name: str) -> dict[str, str]:
 def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
     """Name -> schema, of a task's recipe, of its sections and of its methods."""
     found: dict[str, Any] = {}
-    first = next(iter(task.methods))
-    properties = {"task": task.recipe.model_json_schema()["properties"]["task"]}
-    for section, cls in task.classes(first).items():
+    first, words = next(iter(task.methods)), _words_below(task.recipe)
+    properties: dict[str, Any] = {"task": {"title": "Task", "description": words["task"], "const": task.name}}
+    for section in task.classes(first):
         names = [f"{task.name}.{name}" for name in (task.methods if section == "method" else [section])]
         for name, method in zip(names, task.methods, strict=False):
             found[name] = _section(task, tasks, section, method)
@@ -64,13 +67,12 @@ def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
         if section not in REQUIRED:
             # it may be left out, or stand there with every key commented out
             choices += [{"type": "null"}, {"const": {}}]
-        words = task.recipe.model_fields[section].description or getdoc(cls) or ""
-        words += f" Default: {first}." if section == "method" else ""
+        default = f" Default: {first}." if section == "method" else ""
         choice = {"anyOf": choices} if len(choices) > 1 else choices[0]
-        properties[section] = {"title": section.title(), "description": words} | choice
+        properties[section] = {"title": section.title(), "description": f"{words[section]}{default}"} | choice
     found[task.name] = {
         "title": f"Recipe of task {task.name}",
-        "description": getdoc(task.recipe),
+        "description": inspect.getdoc(task.recipe),
         "type": "object",
         "properties": properties,
         "patternProperties": {
@@ -85,9 +87,12 @@ def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
 
 
 def _section(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> dict[str, Any]:
-    schema: dict[str, Any] = task.classes(method)[section].model_json_schema()
+    model = task.classes(method)[section]
+    schema, words = model.model_json_schema(), _words_below(model)
     defaults = next(iter(task.methods.values()))
-    properties: dict[str, Any] = {key: schema["properties"][key] for key in task.fields(method)[section]}
+    properties: dict[str, Any] = {
+        key: {"description": words[key], **schema["properties"][key]} for key in task.fields(method)[section]
+    }
     for key, field in properties.items():
         if f"{section}.{key}" in defaults:
             field["description"] += f" Default: {_default_text(task, f'{section}.{key}')}."
@@ -100,6 +105,19 @@ def _section(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> d
     required = [key for key in schema.get("required", ()) if f"{section}.{key}" not in defaults]
     found = {**schema, **_nothing_but(properties, _others(task, tasks, section, method)), "required": required}
     return {**found, **_ONE_SOURCE} if section == "data" else found
+
+
+def _words_below(model: type[Section]) -> dict[str, str]:
+    """Key -> the docstring under it, in the class or in a base of it."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if issubclass(part, Section):
+            (tree,) = ast.parse(inspect.getsource(part)).body
+            assert isinstance(tree, ast.ClassDef)
+            for key, below in pairwise(tree.body):
+                if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(below, ast.Expr):
+                    found[key.target.id] = inspect.cleandoc(ast.literal_eval(below.value))
+    return found
 
 
 def _nothing_but(properties: Mapping[str, Any], others: Mapping[str, FieldInfo]) -> dict[str, Any]:

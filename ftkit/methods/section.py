@@ -38,9 +38,8 @@ class Section(BaseModel):
             look for it there, in `ftkit check` and in the recipe of a run. Other own keys stand at the end.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
-    )
+    # no use_attribute_docstrings: every command would read the source of every section for what only a schema shows
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
     follows: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
