@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+BEAMS = ("length_penalty", "early_stopping")
 
 
 @dataclass(frozen=True)
@@ -69,41 +72,21 @@ class Decoding:
     def generation_config(
         self, *, stop_ids: Collection[int], pad_id: int, max_new_tokens: int, **of_the_model: Any
     ) -> GenerationConfig:
-        """The same as transformers reads it.
+        """The same as transformers reads it, for a batch of at most `max_new_tokens` each.
 
-        Args:
-            stop_ids: tokens that end what is written.
-            pad_id: fills up what ended before others of its batch.
-            max_new_tokens: limit of this batch.
-            of_the_model: settings that belong to the architecture, such as the decoder's first token.
+        `of_the_model` are settings that belong to the architecture, such as the decoder's first token.
         """
         from transformers import GenerationConfig
 
+        knobs = asdict(self) | {"max_new_tokens": max_new_tokens, "min_p": self.min_p or None}
+        # named only where they act, since transformers warns of knobs that do not
+        idle = {"seed", *(() if self.do_sample else SAMPLING), *(() if self.num_beams > 1 else BEAMS)}
         make: Any = GenerationConfig
         config: GenerationConfig = make(
-            max_new_tokens=max_new_tokens,
-            do_sample=self.do_sample,
-            num_beams=self.num_beams,
-            repetition_penalty=self.repetition_penalty,
-            no_repeat_ngram_size=self.no_repeat_ngram_size,
+            **{name: value for name, value in knobs.items() if name not in idle},
             eos_token_id=sorted(stop_ids),
             pad_token_id=pad_id,
             use_cache=True,
-            # named only where they act, since transformers warns of knobs that do not
-            **(self._sampling() if self.do_sample else {}),
-            **(self._beams() if self.num_beams > 1 else {}),
             **of_the_model,
         )
         return config
-
-    def _sampling(self) -> dict[str, Any]:
-        return {
-            "temperature": self.temperature,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-            "min_p": self.min_p or None,
-            "typical_p": self.typical_p,
-        }
-
-    def _beams(self) -> dict[str, Any]:
-        return {"length_penalty": self.length_penalty, "early_stopping": self.early_stopping}

@@ -18,14 +18,10 @@ CONTEXT_TOKENS = 8
 
 
 class NewText:
-    """Decodes what follows a prompt.
+    """Decodes what follows a prompt of token ids.
 
     Some tokenizers drop the space before the first word that they decode; so the end of the prompt is decoded along
     and taken off again.
-
-    Args:
-        tokenizer: of the model.
-        prompt: token ids.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> None:
@@ -44,12 +40,7 @@ class NewText:
 
 
 class Pieces(BaseStreamer):
-    """Hands new text on as soon as its characters are whole.
-
-    Args:
-        text: decodes what follows the prompt.
-        write: called with each piece.
-    """
+    """Hands new text on to `write` as soon as its characters are whole."""
 
     def __init__(self, text: NewText, write: Callable[[str], None]) -> None:
         self.text = text

@@ -20,11 +20,8 @@ def family_of(name_or_path: str, *, gguf_file: str | None = None) -> str | None:
     """The family whose tiny checkpoint stands for a model.
 
     Asked in this order: the configuration in the folder, the configuration in the hub's cache on this machine, the
-    name. Nothing is downloaded.
-
-    Args:
-        name_or_path: folder, hub id or `builtin:NAME`; a folder or hub id of an adapter stands for its base model.
-        gguf_file: a file in the folder, whose first bytes name its architecture.
+    name. Nothing is downloaded. A folder or hub id of an adapter stands for its base model; the first bytes of a GGUF
+    file in the folder name its architecture.
 
     Returns:
         One of `FAMILIES`, or None when the model is not of any.

@@ -51,16 +51,6 @@ class TokenBatch(NamedTuple):
             first on.
         sequences: of each scored token, row by row: the number of its sequence, (n,).
         special: of each scored token: whether it is a special token, (n,).
-
-    Example:
-        Of `sequences` with rows 4 and 7, however they are laid out::
-
-            taken = sequences.take(rows)
-            TokenBatch(
-                inputs=flat_batch(sequences, rows),
-                sequences=np.repeat(rows, taken.lengths)[taken.learnt],
-                special=taken.special[taken.learnt],
-            )
     """
 
     inputs: Mapping[str, npt.NDArray[np.int64]]
@@ -77,14 +67,12 @@ def score_tokens(
     per_token: bool = False,
     advance: Callable[[int], None] = lambda _sequences: None,
 ) -> Scores:
-    """Score every learnt token once, in eval mode, with log-softmax in float32.
+    """Score every learnt token once, in eval mode, with log-softmax in float32; each module gets its mode back.
 
     A model with the attribute `computes_loss_in_chunks` is called with labels and `token_scores=True` and answers with
     `token_nll` and `token_correct`; any other must give `logits` (B, T or more, V), which cost memory.
 
     Args:
-        model: a causal language model or an encoder-decoder, perhaps with adapters; each module gets its mode back
-            afterwards.
         batches: each sequence in one batch, in any order.
         per_token: keep each token's nll too.
         advance: called with the number of sequences just scored.
@@ -133,13 +121,8 @@ def score_candidates(
 ) -> npt.NDArray[np.float64]:
     """Log-likelihood of each of K targets for every source: which of them an encoder-decoder would rather write.
 
-    The encoder runs once over a batch, whatever the number of candidates.
-
-    Args:
-        model: an encoder-decoder, perhaps with adapters; each module gets its mode back afterwards.
-        batches: rows and the model inputs of their sources, each row once, in any order.
-        candidates: K targets as token ids, special tokens included.
-        advance: called with the number of rows just scored.
+    The encoder runs once over a batch, whatever the number of candidates. Batches are rows and the model inputs of
+    their sources, each row once, in any order; candidates are token ids, special tokens included.
 
     Returns:
         Sums over the tokens of each candidate in nats, (N, K).
