@@ -26,10 +26,7 @@ WRONGLY_DECODED = "\ufffd|ï¿½|Ã[\\x{80}-\\x{BF}]|Â[\\x{A0}-\\x{BF}]|â€"
 class TokenStatistics:
     """Lengths of one split in tokens, special tokens included, before anything is cut.
 
-    Attributes:
-        max_length: tokens that are kept.
-        percent_truncated: rows longer than that, 0 to 100.
-        length_for_99_percent: the smallest max_length that would cut less than 1 % of the rows.
+    percent_truncated (0 to 100) are longer than max_length; length_for_99_percent would cut less than 1 % of the rows.
     """
 
     mean: float
@@ -157,20 +154,16 @@ NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
 
 @dataclass(frozen=True)
 class LanguageAudit:
-    """What was counted. Split names are train, validation and, where there is one, test.
-
-    Texts count as the same when they differ in case, spacing and Unicode form only.
+    """What was counted in each split; texts are the same when they differ in case, spacing and Unicode form only.
 
     Attributes:
-        rows: split -> documents, completions or chats.
-        characters: split -> characters of them, prompts included (of chats: as JSON).
-        duplicates: split -> rows that occur in an earlier row of the split.
-        repeated_prompts: split -> other rows whose prompt occurs in an earlier row of the split; none for texts.
+        characters: prompts included (of chats: as JSON).
+        duplicates: rows that occur in an earlier row of the split.
+        repeated_prompts: other rows whose prompt occurs in an earlier row of the split; none for texts.
         leaks: `train/validation`, `train/test` and `validation/test` -> rows of the second that are in the first.
         prompt_leaks: the same for prompts alone; none for texts.
-        empty_texts: split -> rows in which there is nothing to learn.
-        wrongly_decoded: split -> rows with the marks of a wrong encoding.
-        warnings: one sentence each.
+        empty_texts: rows in which there is nothing to learn.
+        warnings: what of this a person should look at, one sentence each.
     """
 
     kind: str

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-import re
-from typing import TYPE_CHECKING
 
 from ftkit.data.chat_rows import CHATML_MARKS
 from ftkit.data.prompting import Prompting
@@ -26,11 +20,7 @@ _OTHER = "name another in data.chat_template: plain, chatml, or a .jinja file wi
 
 
 class ChatRenderer:
-    """Renders chats with one template, the way `ftkit generate` and every server will.
-
-    Args:
-        tokenizer: whose template it is, where the recipe names none.
-        prompting: of kind chat.
+    """Renders chats with one template, the recipe's or the tokenizer's, as `ftkit generate` and every server will.
 
     Attributes:
         num_open_turns: chats rendered so far in which an answer before the last ends without a special token.
@@ -187,13 +177,9 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, prompting: Prompting) -> int
 
 @dataclass(frozen=True)
 class Marked:
-    """A text and which parts of it are learnt.
+    """A text and which parts of it are learnt: (first character, character behind the last), in order, none empty.
 
-    Attributes:
-        text: the whole.
-        spans: (first character, character behind the last) of each part, in order, apart from one another, none
-            empty.
-        open_end: whether the text ends with the last span, and with the end token behind it.
+    With `open_end` the text ends with the last part, and with the end token behind it.
     """
 
     text: str

@@ -14,12 +14,7 @@ _SHAPE = 'write [{"role": "user", "content": ...}, {"role": "assistant", "conten
 
 
 class Unusable(Exception):
-    """A row that cannot be used.
-
-    Args:
-        reason: what is wrong with it.
-        fix: what to do about it.
-    """
+    """A row that cannot be used: what is wrong with it, and what to do about it."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(reason)
@@ -32,7 +27,6 @@ class ChatReader:
     """Reads one row's chat after the other.
 
     Attributes:
-        column: where they stand.
         converted: how many were in the older form `{from, value}`.
         left_out: keys of messages that were passed over, such as `name`.
     """
@@ -42,10 +36,7 @@ class ChatReader:
     left_out: dict[str, None] = field(default_factory=dict)
 
     def read(self, value: object) -> str:
-        """The chat as JSON: a list of objects with role and content.
-
-        Args:
-            value: a list of messages, or the JSON text of one.
+        """A list of messages, or the JSON text of one, as JSON: a list of objects with role and content.
 
         Raises:
             Unusable: it is no such list, or there is nothing to learn in it.

@@ -21,10 +21,9 @@ BATCH_ROWS, BATCH_CHARACTERS = 10_000, 1 << 26
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split, in the order of their file.
+    """The rows of one split (train, validation or test), in the order of their file.
 
     Attributes:
-        name: train, validation or test.
         table: strings and labels. Classification: text, text_pair (only for tasks on pairs), label (int32: index
             into the label names). Language models, by the kind of their prompting: text; prompt and completion;
             messages (a JSON list of objects with role and content). Sources and targets: prompt and completion, and in
@@ -95,13 +94,7 @@ class Split:
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row left out because of data.on_bad_row: skip.
-
-    Attributes:
-        file: the file, as messages name it.
-        line: its line, or its row number where the format has no lines.
-        reason: what was wrong with it.
-    """
+    """A row left out because of data.on_bad_row: skip; its line is a row number where the format has no lines."""
 
     file: str
     line: int
@@ -113,12 +106,8 @@ class Splits:
     """The data of a run.
 
     Attributes:
-        train: what the model learns from.
-        validation: what chooses the best checkpoint.
-        test: looked at once, at the end; None when there is none.
         label_names: name of label 0, 1, ...; none for language models.
         notes: what was assumed, found or split off, one sentence each, for the user.
-        skipped: the rows left out, in order.
         prompting: how rows become what a language model reads; None for the other tasks.
     """
 

@@ -9,23 +9,16 @@ import pyarrow as pa
 
 from ftkit.data.chat_rows import ChatReader, Unusable, check_text
 from ftkit.data.columns.names import absent
+from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import value_of
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import DataSpec
 
-Record = tuple[str, ...]
-
 
 class Form:
-    """What an example is, in one set of data.
-
-    Attributes:
-        prompting: for the model.
-        columns: the columns of the file that are read.
-        chats: reads messages; None when the examples are no chats.
-    """
+    """What an example is, in one set of data: how the columns of the file that are read become text."""
 
     def __init__(self, prompting: Prompting, columns: Sequence[str]) -> None:
         self.prompting = prompting
@@ -39,11 +32,9 @@ class Form:
         return pa.schema([(name, pa.string()) for name in names[self.prompting.kind]])
 
     def record(self, values: Mapping[str, object], class_names: Mapping[str, tuple[str, ...]]) -> Record | None:
-        """The texts of a row, one for each column of `schema`; None for a text that is blank.
+        """The texts of a row (column -> value), one for each column of `schema`; None for a text that is blank.
 
-        Args:
-            values: column -> value.
-            class_names: column -> names of its classes, where integers stand for names.
+        Integers in a column that has names of classes stand for those.
 
         Raises:
             Unusable: a value is absent or no text, or there is nothing to give or to learn.
@@ -73,14 +64,23 @@ def field_text(values: Mapping[str, object], name: str, class_names: Sequence[st
         Unusable: it is absent, null, or of another kind.
     """
     value = value_of(values, name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if class_names is None:
-            return str(value)
-        if not 0 <= value < len(class_names):
-            raise Unusable(f"{name} is {value}, outside its {len(class_names)} classes", "fill it in")
-        return class_names[value]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return text_of(value, name)
+    if class_names is None:
+        return str(value)
+    if not 0 <= value < len(class_names):
+        raise Unusable(f"{name} is {value}, outside its {len(class_names)} classes", "fill it in")
+    return class_names[value]
+
+
+def text_of(value: object, name: str) -> str:
+    """What stands in a column, where that is a string.
+
+    Raises:
+        Unusable: it is of another kind, or holds what no tokenizer can take.
+    """
     if not isinstance(value, str):
-        fix = "put it in quotes" if isinstance(value, float | bool) else "write one string"
+        fix = "put it in quotes" if isinstance(value, int | float) else "write one string"
         raise Unusable(f"{name} is {kind_of(value)} instead of a string", fix)
     check_text(value, name)
     return value

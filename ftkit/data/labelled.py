@@ -4,30 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
-import numpy as np
+import pyarrow as pa
 
+from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import choose_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import Split, Splits, booleans
-from ftkit.data.gather import (
-    Columns,
-    Source,
-    UsableRows,
-    gather,
-    note_skipped,
-    refuse_bad_rows,
-    skipped_rows,
-    text_schema,
-    told_with,
-)
-from ftkit.data.labels import Seen, shortened, training_names
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.form import text_of
+from ftkit.data.gather import UsableRows, Record, Source, gather, refuse_bad_rows, told_with
+from ftkit.data.labels import LabelReader, Seen, shortened, training_names
+from ftkit.data.reading.nested import value_of
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.repeats import without_repeats
+from ftkit.data.repeats import note_lost, without_repeats
 from ftkit.data.sources import find_sources
-from ftkit.data.split import limited, split_off
+from ftkit.data.split import divided, limited, parted
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
+
+
+class Columns(NamedTuple):
+    """Names of the columns to read; `pair` is None for tasks on single texts."""
+
+    text: str
+    label: str
+    pair: str | None = None
+
+
+class _Read(NamedTuple):
+    """What was read of a source, and its labels."""
+
+    rows: UsableRows
+    labels: LabelReader
+    schema: pa.Schema
+
+    def split(self, names: Sequence[str]) -> Split:
+        """The rows, with labels as indices (int32) into `names`."""
+        texts = pa.Table.from_batches(self.rows.batches, schema=self.schema)
+        table = texts.append_column("label", self.labels.column_of(names))
+        return Split(self.rows.source.split, table, self.rows.source.name)
 
 
 def load_labelled(
@@ -43,23 +59,24 @@ def load_labelled(
     names = stated or _found_names(train, columns, notes)
     _note_absent(train, names, notes)
     read = [train]
-    splits: dict[str, Split] = {"train": _split(train, names, columns)}
+    splits: dict[str, Split] = {"train": train.split(names)}
     for name in ("validation", "test"):
         if name not in sources:
             continue
-        gathered = _read_evaluation(sources[name], columns, spec, names, stated is not None, notes)
-        if gathered is not None:
-            read.append(gathered)
-            splits[name] = _split(gathered, names, columns)
-    skipped = tuple(row for gathered in read for row in skipped_rows(gathered.source, gathered.bad))
-    notes.extend(note_skipped(data.source, data.bad, usable=len(data.codes)) for data in read if data.bad)
+        found = _read_evaluation(sources[name], columns, spec, names, stated is not None, notes)
+        if found is not None:
+            read.append(found)
+            splits[name] = found.split(names)
+    skipped = tuple(row for found in read for row in found.rows.skipped())
+    for found in read:
+        found.rows.note_skipped(notes)
     if "validation" not in splits:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
     if spec.drop_duplicates:
         splits = without_repeats(splits, notes, names=names)
     for name, split in splits.items():
         splits[name] = limited(split, spec, seed=seed, notes=notes)
-        _note_lost(split, splits[name], names, notes)
+        note_lost(split, splits[name], names, notes, what=name)
     made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
     return made, columns
 
@@ -68,7 +85,7 @@ def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:
     rows = _first_rows(source)
     if not rows:
         # every row is broken, or there is none: reading it to the end tells which
-        _refuse_empty(gather(source, Columns("text", "label"), names=None, stated=False))
+        _refuse_empty(_gather(source, Columns("text", "label"), None, stated=False).rows)
     try:
         guess = choose_columns(
             rows,
@@ -91,27 +108,44 @@ def _first_rows(source: Source) -> list[dict[str, object]]:
     return list(islice(rows, SAMPLE_ROWS))
 
 
-def _refuse_empty(gathered: UsableRows) -> None:
-    refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
+def _refuse_empty(rows: UsableRows) -> None:
+    refuse_bad_rows(rows.source, rows.bad, usable=0)
     raise UserError(
-        "there is no row in it", where=gathered.source.name, fix="write rows below the header or name another file"
+        "there is no row in it", where=rows.source.name, fix="write rows below the header or name another file"
     )
 
 
-def _read(
-    source: Source, columns: Columns, spec: LabelledData, names: Sequence[str] | None, *, stated: bool
-) -> UsableRows:
-    gathered = gather(source, columns, names=names, stated=stated)
-    if spec.on_bad_row == "error" or not gathered.codes:
-        refuse_bad_rows(gathered.source, gathered.bad, usable=len(gathered.codes))
-    if not gathered.codes:
-        _refuse_empty(gathered)
-    return gathered
+def _gather(source: Source, columns: Columns, names: Sequence[str] | None, *, stated: bool) -> _Read:
+    texts = {"text": columns.text} | ({"text_pair": columns.pair} if columns.pair is not None else {})
+    schema = pa.schema([(name, pa.string()) for name in texts])
+    labels = LabelReader(columns.label, source.class_names.get(columns.label), names, stated=stated)
+
+    def record(row: Row) -> Record:
+        found = tuple(_text(row, column) for column in texts.values())
+        labels.read(row)
+        return found
+
+    return _Read(gather(source, record, schema), labels, schema)
+
+
+def _text(row: Row, column: str) -> str:
+    text = text_of(value_of(row.values, column), column)
+    if not text or text.isspace():
+        raise Unusable(f"{column} is empty", "fill it in, or remove the row")
+    return text
+
+
+def _read(source: Source, columns: Columns, spec: LabelledData, names: Sequence[str] | None, *, stated: bool) -> _Read:
+    read = _gather(source, columns, names, stated=stated)
+    read.rows.refuse_bad(spec)
+    if not read.rows.num_rows:
+        _refuse_empty(read.rows)
+    return read
 
 
 def _read_evaluation(
     source: Source, columns: Columns, spec: LabelledData, names: Sequence[str], stated: bool, notes: list[str]
-) -> UsableRows | None:
+) -> _Read | None:
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
     choose_columns(
         _first_rows(source) or [{columns.text: "", columns.label: ""} | ({columns.pair: ""} if columns.pair else {})],
@@ -120,9 +154,9 @@ def _read_evaluation(
         text_pair_column=columns.pair,
         label_column=columns.label,
     )
-    if source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
-        gathered = gather(source, columns, names=names, stated=stated)
-        if gathered.missing and not gathered.codes and gathered.missing == len(gathered.bad):
+    if source.may_lack_answers(spec):
+        read = _gather(source, columns, names, stated=stated)
+        if read.labels.num_missing and not read.rows.num_rows and read.labels.num_missing == len(read.rows.bad):
             notes.append(f"{source.name} has no labels: there is no test set")
             return None
     return _read(source, columns, spec, names, stated=stated)
@@ -137,71 +171,43 @@ def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
     return names
 
 
-def _found_names(train: UsableRows, columns: Columns, notes: list[str]) -> tuple[str, ...]:
-    source = train.source
+def _found_names(train: _Read, columns: Columns, notes: list[str]) -> tuple[str, ...]:
+    source, seen = train.rows.source, train.labels.seen
     if (classes := source.class_names.get(columns.label)) is not None:
         notes.append(f"{len(classes)} label names, in the order of {source.name}: {shortened(classes)}")
-        _refuse_one_class(train.seen, columns, source.name)
+        _refuse_one_class(seen, columns.label, source.name)
         return classes
-    names = training_names(train.seen, column=columns.label, where=source.name)
+    names = training_names(seen, column=columns.label, where=source.name)
     notes.append(f"{len(names)} labels, sorted: {shortened(names)}")
     return names
 
 
-def _refuse_one_class(seen: dict[str, Seen], columns: Columns, where: str) -> None:
+def _refuse_one_class(seen: dict[str, Seen], column: str, where: str) -> None:
     if len(seen) < 2:
-        training_names(seen, column=columns.label, where=where)
+        training_names(seen, column=column, where=where)
 
 
-def _note_absent(train: UsableRows, names: Sequence[str], notes: list[str]) -> None:
-    _refuse_one_class(train.seen, Columns("text", "label"), train.source.name)
-    if absent := [name for name in names if name not in train.seen]:
+def _note_absent(train: _Read, names: Sequence[str], notes: list[str]) -> None:
+    seen = train.labels.seen
+    _refuse_one_class(seen, "label", train.rows.source.name)
+    if absent := [name for name in names if name not in seen]:
         notes.append(f"labels without a training row: {shortened(absent)}")
-
-
-def _split(gathered: UsableRows, names: Sequence[str], columns: Columns) -> Split:
-    source = gathered.source
-    return Split(source.split, gathered.table(names, text_schema(columns)), source.name)
 
 
 def _with_validation(
     train: Split, names: Sequence[str], spec: LabelledData, seed: int, notes: list[str]
 ) -> dict[str, Split]:
-    try:
-        division = split_off(train.keys, train.labels, size=spec.validation_size, seed=seed)
-    except ValueError as error:
-        raise UserError(
-            f"data.validation_size: {spec.validation_size:g} does not fit: {error}",
-            where=train.source,
-            fix="choose a share below 1 or fewer rows, or name a data.validation_file",
-        ) from error
-    mask = division.validation
-    if not mask.any():
-        raise UserError(
-            f"no row of {len(train)} can be split off for validation: each label has one text only",
-            where=train.source,
-            fix="add rows, or name a data.validation_file",
-        )
+    mask, lone = divided(train, train.keys, train.labels, spec, seed=seed)
+    splits = parted(train, mask, otherwise="each label has one text only")
     notes.append(
         f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, stratified by label,"
         f" duplicate texts on one side (data.validation_size: {spec.validation_size:g}, seed {seed})"
     )
-    if division.lone:
-        lone = [names[label] for label in division.lone]
-        notes.append(f"labels with one text only, which stays in training: {shortened(lone)}")
-    origin = f"split from {train.source}"
-    return {
-        "train": Split("train", train.table.filter(booleans(~mask)), train.source),
-        "validation": Split("validation", train.table.filter(booleans(mask)), origin),
-    }
-
-
-def _note_lost(split: Split, smaller: Split, names: Sequence[str], notes: list[str]) -> None:
-    if smaller is split:
-        return
-    lost = sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
-    if lost:
-        notes.append(f"labels without a {split.name} row after that: {shortened([names[label] for label in lost])}")
+    if lone:
+        notes.append(
+            f"labels with one text only, which stays in training: {shortened([names[label] for label in lone])}"
+        )
+    return splits
 
 
 def made_up_labelled(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, str]:

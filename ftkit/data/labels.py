@@ -4,54 +4,120 @@ from __future__ import annotations
 
 import difflib
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
+from ftkit.data.chat_rows import Unusable
+from ftkit.data.dataset import integers
 from ftkit.data.duplicates import normalise
 from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
 
+_PLURAL: dict[type, str] = {str: "strings", int: "integers", bool: "true and false"}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a label occurs.
-
-    Attributes:
-        line: of its first row.
-        count: how many rows have it.
-    """
+    """The line of a label's first row, and how many rows have it."""
 
     line: int
     count: int
 
 
-def spelling(value: object, class_names: Sequence[str] | None) -> str | tuple[str, str]:
-    """The name of a label as it stands in a row, or (reason, fix) when it is none.
+class LabelReader:
+    """Reads one row's label after the other. Holds the type of the file's first label: one file, one type.
 
-    Strings stay as they are, integers become their digits, booleans `true` and `false`; an integer in a ClassLabel
-    column becomes the class's name, and its -1 (how hidden test labels are marked) counts as missing.
+    Args:
+        class_names: of the column, where integers stand for names.
+        names: the labels that are allowed; None: any.
+        stated: whether those come from data.label_names (for messages).
     """
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return "the label is missing", "fill it in"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if class_names is None:
-            return str(value)
+
+    def __init__(
+        self, column: str, class_names: Sequence[str] | None, names: Sequence[str] | None, *, stated: bool
+    ) -> None:
+        self.column = column
+        self.class_names = class_names
+        self.names = names
+        self.stated = stated
+        self.num_missing = 0
+        self._type: type | None = None
+        self._index: dict[str, int] = {}
+        self._lines: list[int] = []
+        self._codes = array("i")
+
+    def read(self, row: Row) -> None:
+        """Take note of a row's label.
+
+        Raises:
+            Unusable: it is missing, no label, of another type than the first, or none of those that are allowed.
+        """
+        if self.column not in row.values:
+            raise self._missing(f"no {self.column} in this row")
+        value = row.values[self.column]
+        name = self._spelling(value)
+        if self._type is None:
+            self._type = type(value)
+        elif type(value) is not self._type:
+            raise Unusable(
+                f"the label is {kind_of(value)}, while the rows before have {_PLURAL[self._type]}",
+                "write all labels as strings, or all as integers",
+            )
+        if self.names is not None and name not in self._index and name not in self.names:
+            raise _unknown(name, self.names, stated=self.stated)
+        code = self._index.setdefault(name, len(self._index))
+        if code == len(self._lines):
+            self._lines.append(row.line)
+        self._codes.append(code)
+
+    def _spelling(self, value: object) -> str:
+        """The name of a label as it stands in a row.
+
+        Strings stay as they are, integers become their digits, booleans `true` and `false`; an integer in a ClassLabel
+        column becomes the class's name, and its -1 (how hidden test labels are marked) counts as missing.
+        """
+        if value is None or (isinstance(value, str) and not value.strip()):
+            raise self._missing("the label is missing")
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int):
+            return str(value) if self.class_names is None else self._class_name(value, self.class_names)
+        if isinstance(value, float):
+            fix = f"write {value:.0f}" if value.is_integer() else "a regression target is no class"
+            raise Unusable(f"the label is the number {value}; classes are strings or integers", fix)
+        raise Unusable(f"the label is {kind_of(value)}", "write a string or an integer")
+
+    def _class_name(self, value: int, names: Sequence[str]) -> str:
         if value == -1:
-            return "the label is missing (-1)", "fill it in"
-        if 0 <= value < len(class_names):
-            return class_names[value]
-        return f"label {value} is outside the column's {len(class_names)} classes", f"use 0 to {len(class_names) - 1}"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        fix = f"write {value:.0f}" if value.is_integer() else "a regression target is no class"
-        return f"the label is the number {value}; classes are strings or integers", fix
-    return f"the label is {kind_of(value)}", "write a string or an integer"
+            raise self._missing("the label is missing (-1)")
+        if 0 <= value < len(names):
+            return names[value]
+        raise Unusable(f"label {value} is outside the column's {len(names)} classes", f"use 0 to {len(names) - 1}")
+
+    def _missing(self, reason: str) -> Unusable:
+        self.num_missing += 1
+        return Unusable(reason, "fill it in")
+
+    @property
+    def seen(self) -> dict[str, Seen]:
+        """Each label as spelt, in the order of first occurrence."""
+        counts = np.bincount(np.asarray(self._codes, dtype=np.int32), minlength=len(self._index))
+        return {name: Seen(self._lines[code], int(counts[code])) for name, code in self._index.items()}
+
+    def column_of(self, names: Sequence[str]) -> pa.Array:
+        """The labels of all rows as indices (int32) into `names`."""
+        index = {name: number for number, name in enumerate(names)}
+        order = np.asarray([index[name] for name in self._index], dtype=np.int32)
+        return integers(order[np.frombuffer(self._codes, dtype=np.int32)] if self._codes else order[:0])
 
 
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
@@ -73,11 +139,6 @@ def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tupl
     five classes for two would train without a complaint and score badly, yet merging guesses, and where `US` and `us`
     do differ it guesses wrong. The mending is one replacement in the file, and whoever means them to differ says so
     in data.label_names.
-
-    Args:
-        seen: each label as spelt in the file.
-        column: the label column, for messages.
-        where: the file, for messages.
 
     Raises:
         UserError: one class only, nearly as many classes as rows, several spellings of a class, or numbers with a
@@ -121,13 +182,12 @@ def spelling_groups(names: Mapping[str, object] | Sequence[str]) -> list[list[st
     return [group for group in groups.values() if len(group) > 1]
 
 
-def unknown(name: str, names: Sequence[str], *, stated: bool) -> tuple[str, str]:
-    """(reason, fix) for a label that is not among the names."""
+def _unknown(name: str, names: Sequence[str], *, stated: bool) -> Unusable:
     by_form = {normalise(known): known for known in names}
     near = difflib.get_close_matches(normalise(name), list(by_form), n=1, cutoff=0.7)
     origin = "in data.label_names" if stated else "in the training set"
-    reason = f"label {name!r} is not {origin} ({shortened(names)})"
-    return reason, f"did you mean {by_form[near[0]]!r}?" if near else "correct it, or add training rows for it"
+    fix = f"did you mean {by_form[near[0]]!r}?" if near else "correct it, or add training rows for it"
+    return Unusable(f"label {name!r} is not {origin} ({shortened(names)})", fix)
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from itertools import islice
 
 import pyarrow as pa
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, strings
-from ftkit.data.form import Form, Record
-from ftkit.data.gather import Source, note_skipped, refuse_bad_rows, skipped_rows, told_with
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.form import Form
+from ftkit.data.gather import UsableRows, Source, gather, refuse_bad_rows, told_with
 from ftkit.data.prompting import check_fields
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
@@ -28,13 +26,10 @@ ChooseForm = Callable[..., Form]
 def read_splits(
     sources: Mapping[str, Source], forms: Mapping[str, Form], spec: DataSpec, *, seed: int, notes: list[str]
 ) -> Splits:
-    """Read every source to its end, and make examples of its rows.
+    """Read every source to its end, and make examples of its rows; notes are added on what is found.
 
-    Args:
-        sources: train, and validation and test where there are any.
-        forms: for each of them, what an example is; their tables and prompting are the same.
-        spec, seed: as for `load_splits`.
-        notes: what was assumed so far; what is found now is added.
+    There is a form for each source (train, and validation and test where there are any): what an example is. Their
+    tables and prompting are the same.
     """
     form = forms["train"]
     splits: dict[str, Split] = {}
@@ -43,15 +38,16 @@ def read_splits(
         if name not in sources:
             continue
         found = _read(sources[name], forms[name], spec, notes)
-        skipped.extend(skipped_rows(found.source, found.bad))
+        if found is None:
+            continue
+        skipped.extend(found.skipped())
         if name == "train" and spec.separator() is not None and found.num_rows == 1:
             notes.append(
                 f"warning: data.document_separator, {spec.separator()!r}, occurs nowhere between texts of "
                 f"{found.source.name}: it is one document"
             )
-        if found.num_rows:
-            table = pa.Table.from_batches(found.batches, schema=form.schema)
-            splits[name] = Split(name, table, found.source.name)
+        table = pa.Table.from_batches(found.batches, schema=form.schema)
+        splits[name] = Split(name, table, found.source.name)
     _note_chats(form, notes)
     if "validation" not in splits:
         splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
@@ -64,13 +60,7 @@ def read_splits(
 
 
 def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm) -> Form:
-    """What an example is, by the first rows of the training set.
-
-    Args:
-        source: of the training set.
-        spec: the recipe's.
-        notes: what was assumed is added here.
-        choose: (rows, spec, *, where, notes) -> form.
+    """What an example is, by the first rows of the training set; notes are added on what was assumed.
 
     Raises:
         UserError: there is no row that can be read, or none of the forms fits.
@@ -96,68 +86,23 @@ def _empty(source: Source) -> UserError:
     return UserError("there is no text in it", where=source.name, fix="write some, or name another file")
 
 
-@dataclass
-class _Read:
-    """What was read of a source: the usable rows in batches, the others, and how many texts were blank."""
-
-    source: Source
-    batches: list[pa.RecordBatch]
-    bad: list[BadRow]
-    num_rows: int = 0
-    num_blank: int = 0
-
-
-def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> _Read:
+def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> UsableRows | None:
+    """The rows of a source; None for the test split of a data set that keeps its answers to itself."""
     if source.split != "train":
         first = [row.values for row in first_rows(source) if isinstance(row, Row)]
         check_fields(form.columns, names_within(first) if first else form.columns, where=source.name)
-    read = _Read(source, [], [])
-    for records in _batches(read, form):
-        columns = [strings(texts) for texts in zip(*records, strict=True)]
-        read.batches.append(pa.RecordBatch.from_arrays(columns, schema=form.schema))
-        read.num_rows += len(records)
+    read = gather(source, lambda row: form.record(row.values, source.class_names), form.schema)
     if read.num_blank:
         notes.append(f"{read.num_blank:,} blank texts of {source.name} left out")
-    if not read.num_rows and source.split == "test" and spec.dataset_name is not None and spec.test_split is None:
-        # the answers of a public test set are often kept back
-        notes.append(f"no row of {source.name} can be used ({_first_reason(read)}): there is no test set")
-        return _Read(source, [], [])
-    if spec.on_bad_row == "error" or not read.num_rows:
-        refuse_bad_rows(source, read.bad, usable=read.num_rows)
+    if not read.num_rows and source.may_lack_answers(spec):
+        reason = read.bad[0].reason if read.bad else "it is blank"
+        notes.append(f"no row of {source.name} can be used ({reason}): there is no test set")
+        return None
+    read.refuse_bad(spec)
     if not read.num_rows:
         raise _empty(source)
-    if read.bad:
-        notes.append(note_skipped(source, read.bad, usable=read.num_rows))
+    read.note_skipped(notes)
     return read
-
-
-def _first_reason(read: _Read) -> str:
-    return read.bad[0].reason if read.bad else "it is blank"
-
-
-def _batches(read: _Read, form: Form) -> Iterator[list[Record]]:
-    records: list[Record] = []
-    size = 0
-    for row in read.source.rows():
-        if isinstance(row, BadRow):
-            read.bad.append(row)
-            continue
-        try:
-            record = form.record(row.values, read.source.class_names)
-        except Unusable as error:
-            read.bad.append(BadRow(row.line, error.reason, error.fix))
-            continue
-        if record is None:
-            read.num_blank += 1
-            continue
-        records.append(record)
-        size += sum(map(len, record))
-        # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
-        if len(records) == BATCH_ROWS or size > BATCH_CHARACTERS:
-            yield records
-            records, size = [], 0
-    if records:
-        yield records
 
 
 def _note_chats(form: Form, notes: list[str]) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, guess_columns
-from ftkit.data.columns.names import columns_of
+from ftkit.data.columns.names import USUAL_NAMES, columns_of
 from ftkit.data.columns.pairs import pair_by_name
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, relative
@@ -23,12 +23,10 @@ LABELS_SHOWN = 6
 
 @dataclass(frozen=True)
 class FileHead:
-    """The first rows of a file.
+    """The first rows of a file that can be read, at least one, and how many between them cannot be.
 
     Attributes:
-        rows: column -> value of each row that can be read; there is one.
         complete: whether these are all rows.
-        num_bad_rows: rows among them that cannot be read.
         named: columns named on the command line, by `text`, `text_pair`, `label`, `prompt`, `completion`, `messages`,
             `source`, `target`.
     """
@@ -61,8 +59,9 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHea
     Raises:
         UserError: there is no such file, no row of it can be read, or a named column is not in it.
     """
-    from ftkit.data.reading.files import BadRow, iter_rows
+    from ftkit.data.reading.files import iter_rows
     from ftkit.data.reading.nested import names_within
+    from ftkit.data.reading.rows import BadRow
 
     data = _training_file(data)
     seen = list(islice(iter_rows(data, encoding=encoding), ROWS_SEEN + 1))
@@ -102,9 +101,8 @@ def _siblings_of(data: Path) -> dict[str, Path]:
     """`validation` and `test` -> the file that lies beside a file called train."""
     if data.stem.lower() != "train":
         return {}
-    names = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
     found = {}
-    for split, stems in names.items():
+    for split, stems in USUAL_NAMES.items():
         there = [data.with_name(f"{stem}{data.suffix}") for stem in stems]
         if near := next((path for path in there if path.is_file()), None):
             found[split] = near
@@ -122,10 +120,9 @@ def recipe_for(
     split_off: str,
     warnings: Sequence[str] = (),
 ) -> NewRecipe:
-    """Fill a starting point in for a data file.
+    """Fill a starting point, the text of a recipe that has a train_file, in for a data file.
 
     Args:
-        text: a starting point that has a train_file.
         values: dotted key -> what the data tell of it; see `fill`.
         path: where the recipe will lie; files are named relative to its folder.
         model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
@@ -163,9 +160,7 @@ def is_labelled(head: FileHead) -> bool:
 
 
 def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -> NewRecipe:
-    """Fill a starting point in for texts and their labels.
-
-    Args: as for `recipe_for`.
+    """Fill a starting point in for texts and their labels, as `recipe_for` does.
 
     Raises:
         UserError: a column is not obvious and not named.

@@ -63,9 +63,6 @@ class Prompting:
     def render_prompt(self, fields: Mapping[str, str]) -> str:
         """The text that stood before the learnt part in training; empty for texts, where nothing did.
 
-        Args:
-            fields: column -> its text, for every one of `prompt_fields`.
-
         Raises:
             UserError: a field is missing.
             ValueError: a chat, whose prompt is rendered by its chat template.
@@ -87,12 +84,7 @@ class Piece(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A template cut at its mark; without one the prompt is empty.
-
-    Attributes:
-        prompt: what the model is given.
-        completion: what it learns to write.
-    """
+    """A template cut at its mark: what the model is given (nothing, without a mark), and what it learns to write."""
 
     prompt: tuple[Piece, ...]
     completion: tuple[Piece, ...]
@@ -106,9 +98,8 @@ class Template(NamedTuple):
 def parse_template(text: str) -> Template:
     """Read a template such as `Question: {question}\\nAnswer:<learn> {answer}`.
 
-    Args:
-        text: literal text; `{name}` for a column, with nothing but its name between the braces; `{{` and `}}` for
-            braces; `<learn>` at most once, before what is learnt.
+    Literal text; `{name}` for a column, with nothing but its name between the braces; `{{` and `}}` for braces;
+    `<learn>` at most once, before what is learnt.
 
     Raises:
         UserError: a brace by itself, no column, two marks, or nothing before or after the mark.

@@ -16,12 +16,7 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
     """Leave out training rows that repeat an earlier one, or that stand in validation or test.
 
     The whole example is compared, but for case, spacing and Unicode form; labels are not. Validation and test stay as
-    they are.
-
-    Args:
-        splits: train, and those that measure.
-        notes: how many rows are left out and why is added.
-        names: of labels, where there are any.
+    they are. Notes are added on how many rows are left out, and why.
 
     Raises:
         UserError: no training row is left.
@@ -51,10 +46,7 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
         f"{int((~kept).sum()):,} of {len(train):,} training rows left out: {int(measured.sum()):,} stand in a set that"
         f" measures, {int((repeated & ~measured).sum()):,} repeat an earlier row (data.drop_duplicates)"
     )
-    if names:
-        lost = sorted(set(np.unique(train.labels).tolist()) - set(np.unique(smaller.labels).tolist()))
-        if lost:
-            notes.append(f"labels without a training row after that: {shortened([names[label] for label in lost])}")
+    note_lost(train, smaller, names, notes, what="training")
     return {**splits, "train": smaller}
 
 
@@ -62,3 +54,11 @@ def _labelled_otherwise(train: Split, repeated: npt.NDArray[np.bool_]) -> int:
     """How many repeated rows have another label than the first of their text."""
     _, first, owner = np.unique(train.keys, return_index=True, return_inverse=True)
     return int((repeated & (train.labels != train.labels[first][owner])).sum())
+
+
+def note_lost(split: Split, smaller: Split, names: Sequence[str], notes: list[str], *, what: str) -> None:
+    """Add the labels, if there are any, that no row of a split has any more."""
+    if not names or smaller is split:
+        return
+    if lost := sorted(set(np.unique(split.labels).tolist()) - set(np.unique(smaller.labels).tolist())):
+        notes.append(f"labels without a {what} row after that: {shortened([names[label] for label in lost])}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ftkit.data.columns.names import listing
+from ftkit.data.columns.names import USUAL_NAMES, listing
 from ftkit.data.gather import Source
 from ftkit.data.reading.arrow_rows import class_names
 from ftkit.data.reading.documents import iter_documents
@@ -18,15 +18,10 @@ from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 
-_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
-
-
 def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, Source], list[str]]:
     """Sources by split (train always, validation and test where there are any), and notes on how they were found.
 
-    Args:
-        spec: names the data.
-        documents: whether a row of a text file is a document and not a line.
+    With `documents` a row of a text file is a document and not a line.
 
     Raises:
         UserError: nothing or two things named, no such file, folder or data set, no training split.
@@ -97,11 +92,8 @@ def _pick(
 ) -> tuple[dict[str, Source], list[str]]:
     present = list(makers)
     chosen: dict[str, str] = {"train": spec.train_split}
-    for split, stated, usual in (
-        ("validation", spec.validation_split, _VALIDATION_NAMES),
-        ("test", spec.test_split, ("test",)),
-    ):
-        found = stated or next((candidate for candidate in usual if candidate in present), None)
+    for split, stated in (("validation", spec.validation_split), ("test", spec.test_split)):
+        found = stated or next((candidate for candidate in USUAL_NAMES[split] if candidate in present), None)
         if found is not None:
             chosen[split] = found
     for split, wanted in chosen.items():

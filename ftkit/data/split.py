@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +14,8 @@ from ftkit.errors import UserError
 from ftkit.recipe.data_section import DataSpec
 
 
-@dataclass(frozen=True)
-class Division:
-    """Which rows go to validation.
-
-    Attributes:
-        validation: (N,) bool.
-        lone: labels whose rows are all in training because they have one text only.
-    """
+class Division(NamedTuple):
+    """Which rows (N,) go to validation; and the labels of one text only, whose rows are all in training."""
 
     validation: np.ndarray
     lone: tuple[int, ...]
@@ -39,7 +33,6 @@ def split_off(keys: np.ndarray, labels: np.ndarray, *, size: float, seed: int) -
         keys: (N,) uint64, equal for duplicate texts (`Split.keys`).
         labels: (N,) label indices.
         size: share of the rows below 1, else number of rows.
-        seed: another seed, another choice.
 
     Raises:
         ValueError: a size that is not above 0 and below the number of rows, or not a whole number of rows.
@@ -119,14 +112,7 @@ def with_validation(train: Split, kind: str, spec: DataSpec, seed: int, notes: l
 
     Whole rows go to validation, and those that are given the same prompt (or are the same text) go to the same side:
     a model that has seen another answer to a prompt is no longer asked something new. Where too few prompts differ
-    for that, only equal rows are kept together. Of a single document the end is cut off.
-
-    Args:
-        train: what is read as training set.
-        kind: text, completion or chat.
-        spec: data.validation_size: a share below 1, or a number of rows.
-        seed: another seed, another choice.
-        notes: what was split off is added here.
+    for that, only equal rows are kept together. Of a single document the end is cut off. Notes are added on that.
 
     Raises:
         UserError: a size that does not fit, or rows that are all the same.
@@ -134,39 +120,57 @@ def with_validation(train: Split, kind: str, spec: DataSpec, seed: int, notes: l
     if len(train) == 1 and kind == "text":
         return _end_of_document(train, spec, notes)
     mask, together = _chosen(train, kind, spec, seed)
+    splits = parted(train, mask, otherwise="they are all the same")
     notes.append(
         f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, {together} on one side"
         f" (data.validation_size: {spec.validation_size:g}, seed {seed})"
     )
-    return {
-        "train": Split("train", train.table.filter(booleans(~mask)), train.source),
-        "validation": Split("validation", train.table.filter(booleans(mask)), f"split from {train.source}"),
-    }
+    return splits
 
 
 def _chosen(train: Split, kind: str, spec: DataSpec, seed: int) -> tuple[np.ndarray, str]:
     labels = np.zeros(len(train), dtype=np.int64)
     size = spec.validation_size
+    if kind != "text":
+        mask = divided(train, train.prompt_keys, labels, spec, seed=seed).validation
+        wanted = size * len(train) if size < 1 else size
+        if mask.sum() >= max(1, wanted // 2):
+            return mask, "rows with the same prompt"
+    return divided(train, train.keys, labels, spec, seed=seed).validation, "duplicates"
+
+
+def divided(train: Split, keys: np.ndarray, labels: np.ndarray, spec: DataSpec, *, seed: int) -> Division:
+    """As `split_off`, for the data.validation_size of a recipe.
+
+    Raises:
+        UserError: a size that does not fit.
+    """
     try:
-        if kind != "text":
-            mask = split_off(train.prompt_keys, labels, size=size, seed=seed).validation
-            wanted = size * len(train) if size < 1 else size
-            if mask.sum() >= max(1, wanted // 2):
-                return mask, "rows with the same prompt"
-        mask = split_off(train.keys, labels, size=size, seed=seed).validation
+        return split_off(keys, labels, size=spec.validation_size, seed=seed)
     except ValueError as error:
         raise UserError(
-            f"data.validation_size: {size:g} does not fit: {error}",
+            f"data.validation_size: {spec.validation_size:g} does not fit: {error}",
             where=train.source,
             fix="choose a share below 1 or fewer rows, or name a data.validation_file",
         ) from error
-    if not mask.any():
+
+
+def parted(train: Split, validation: np.ndarray, *, otherwise: str) -> dict[str, Split]:
+    """Both splits, by name.
+
+    Raises:
+        UserError: no row is chosen for validation (N,), for the reason that is given.
+    """
+    if not validation.any():
         raise UserError(
-            f"no row of {len(train)} can be split off for validation: they are all the same",
+            f"no row of {len(train)} can be split off for validation: {otherwise}",
             where=train.source,
             fix="add rows, or name a data.validation_file",
         )
-    return mask, "duplicates"
+    return {
+        "train": Split("train", train.table.filter(booleans(~validation)), train.source),
+        "validation": Split("validation", train.table.filter(booleans(validation)), f"split from {train.source}"),
+    }
 
 
 def _end_of_document(train: Split, spec: DataSpec, notes: list[str]) -> dict[str, Split]:

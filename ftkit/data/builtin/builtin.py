@@ -33,12 +33,9 @@ _COUNTS = "rows.json"
 
 @dataclass(frozen=True)
 class BuiltinData:
-    """One data set.
+    """One data set; all its columns are strings.
 
     Attributes:
-        name: what stands after `builtin:`.
-        description: what it holds, one line.
-        columns: names of its columns, all strings.
         key_column: the column that decides a row's split, so that equal texts share one.
         rows: rows with Python 3.11; other versions differ a little.
     """
@@ -101,14 +98,7 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
 
 @dataclass(frozen=True)
 class BuiltinDataInfo:
-    """What `ftkit builtin` shows.
-
-    Attributes:
-        name: with the prefix, as a recipe writes it.
-        description: one line.
-        rows: how many; exact when `made`, else as with Python 3.11.
-        made: whether it is in the cache already.
-    """
+    """What `ftkit builtin` shows; rows are exact when the data set is `made` already, else those with Python 3.11."""
 
     name: str
     description: str
@@ -129,12 +119,6 @@ def describe_builtin_data() -> list[BuiltinDataInfo]:
 
 def load_builtin(name: str) -> dict[str, pa.Table]:
     """The tables of a data set by split (train, validation, test: about 80, 10 and 10 %), made on first use (3 s).
-
-    Args:
-        name: a key of BUILTIN_DATA.
-
-    Returns:
-        Tables of string columns: text and label, source and target, or text.
 
     Raises:
         UserError: no such name, or this Python came without its sources.

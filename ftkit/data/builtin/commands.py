@@ -42,12 +42,7 @@ _COUNTS = {"": 1, " twice": 2, " three times": 3}
 
 
 class Convention(NamedTuple):
-    """How actions are written down.
-
-    Attributes:
-        language: a key of COMMAND_WORDS.
-        numbered: whether each step starts with its number.
-    """
+    """How actions are written down: in a language of COMMAND_WORDS, and whether each step starts with its number."""
 
     language: str
     numbered: bool

@@ -19,8 +19,6 @@ class ColumnGuess:
     """What was found; a column that is not obvious is None.
 
     Attributes:
-        text: column of the text.
-        label: column of the label.
         notes: how each column that was not named by the caller was found, one sentence each.
         candidates: `text` or `label` -> columns that could be it, where more than one could.
     """
@@ -42,14 +40,8 @@ def guess_columns(
 
     A name decides when exactly one column bears a usual one (`text`, `sentence`, `label`, `category`, ...). Otherwise
     the values do: a label repeats and is short, a text is a string that rarely repeats and has spaces. Two columns
-    that fit equally well are a matter for the user: the field stays None and `candidates` lists them.
-
-    Args:
-        rows: some rows of the file (`[row.values for row in itertools.islice(iter_rows(path), 200) ...]`); the first
-            200 are looked at.
-        text_column: the text column, when it is known already; it is passed through unchecked.
-        text_pair_column: the column of second texts, never taken for text or label.
-        label_column: the label column, when it is known already.
+    that fit equally well are a matter for the user: the field stays None and `candidates` lists them. Columns that are
+    known already are passed through unchecked. The first 200 rows are looked at.
 
     Example:
         >>> guess = guess_columns([{"id": "1", "text": "good film", "label": "pos"}])

@@ -26,14 +26,9 @@ _LANGUAGE_TEXT_NAMES = ("text", "content")
 
 @dataclass(frozen=True)
 class LanguageColumns:
-    """What was found.
+    """The columns that were found; kind is None when nothing is clear.
 
     Attributes:
-        kind: `chat` (messages), `completion` (prompt and completion), `text`, or None when nothing is clear.
-        text: column of the text, for `text`.
-        prompt: column of the prompt, for `completion`.
-        completion: column of what is to be learnt, for `completion`.
-        messages: column of the messages, for `chat`.
         notes: how they were found and what is left unused, one sentence each.
         template: for `completion` where a third column belongs into the prompt, else None; `<learn>` stands before
             what is to be learnt.
@@ -54,10 +49,7 @@ def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColu
     """Find the columns by their names, plain text also by what is in the rows. Never raises.
 
     Messages are preferred to a prompt with its completion, and both to plain text, for sets that have several of them
-    hold the same content in several forms.
-
-    Args:
-        rows: some rows of the file; the first 200 are looked at.
+    hold the same content in several forms. The first 200 rows are looked at.
 
     Example:
         >>> found = guess_language_columns([{"id": 1, "question": "How far is it?", "answer": "Two miles."}])

@@ -1,4 +1,4 @@
-"""Names of columns, and what a few of their values say."""
+"""Names of columns and of splits, and what a few values of a column say."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 SAMPLE_ROWS = 200
 """Rows at the head of a file by which its columns are told."""
+
+
+USUAL_NAMES = {"validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+"""Split -> what it is called elsewhere, the likeliest first."""
 
 
 def columns_of(rows: Sequence[Mapping[str, object]]) -> list[str]:

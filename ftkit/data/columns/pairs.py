@@ -50,11 +50,9 @@ LANGUAGES = frozenset(_CODES.split()) | frozenset(_NAMES.split())
 
 @dataclass(frozen=True)
 class PairColumns:
-    """What was found: source and target both, or neither.
+    """What was found: source and target both, or neither; `a.b` is key b of the objects in column a.
 
     Attributes:
-        source: column of what is read; `a.b` is key b of the objects in column a.
-        target: column of what is written.
         references: column of lists of texts, each of them right.
         notes: how they were found and what is left unused, one sentence each.
         candidates: columns that could be source or target, where no choice was made.
@@ -77,9 +75,7 @@ def guess_pair_columns(rows: Sequence[Mapping[str, object]]) -> PairColumns:
 
     Two columns that are called as languages are (`de` and `en`, or keys of the objects in a column `translation`) do
     not tell which is translated into which: they are candidates, unless columns source_lang and target_lang say it.
-
-    Args:
-        rows: some rows of the file; the first 200 are looked at.
+    The first 200 rows are looked at.
 
     Example:
         >>> guess_pair_columns([{"id": 7, "dialogue": "A: Hello! B: Hi.", "summary": "They meet."}]).notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def iter_parquet(path: Path) -> Iterator[Row | BadRow]:
     check_readable(path)
     try:
         with pq.ParquetFile(path) as file:
-            yield from _rows(file.iter_batches(batch_size=ROWS_AT_ONCE))
+            yield from rows_of(file.iter_batches(batch_size=ROWS_AT_ONCE))
     except _UNREADABLE as error:
         raise _broken(path, "Parquet", error) from error
 
@@ -34,29 +34,27 @@ def iter_arrow(path: Path) -> Iterator[Row | BadRow]:
     check_readable(path)
     try:
         with pa.memory_map(str(path)) as source:
-            yield from _rows(_arrow_batches(source))
+            reader = _open(source)
+            if isinstance(reader, pa.RecordBatchFileReader):
+                reader = (reader.get_batch(index) for index in range(reader.num_record_batches))
+            yield from rows_of(reader)
     except _UNREADABLE as error:
         raise _broken(path, "Arrow", error) from error
 
 
-def _arrow_batches(source: Any) -> Iterator[Any]:
-    if source.read(6) == b"ARROW1":
-        source.seek(0)
-        with pa.ipc.open_file(source) as reader:
-            for index in range(reader.num_record_batches):
-                yield reader.get_batch(index)
-    else:
-        source.seek(0)
-        with pa.ipc.open_stream(source) as stream:
-            yield from stream
+def _open(source: Any) -> Any:
+    is_file = source.read(6) == b"ARROW1"
+    source.seek(0)
+    return pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
 
 
-def _rows(batches: Iterator[Any]) -> Iterator[Row]:
+def rows_of(tables: Iterable[Any]) -> Iterator[Row]:
+    """The rows of record batches or tables; `line` is the row's number, from 1."""
     number = 0
-    for batch in batches:
-        names = batch.schema.names
-        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
-            part = batch.slice(start, ROWS_AT_ONCE)
+    for table in tables:
+        names = table.schema.names
+        for start in range(0, table.num_rows, ROWS_AT_ONCE):
+            part = table.slice(start, ROWS_AT_ONCE)
             for values in zip(*(part.column(name).to_pylist() for name in names), strict=True):
                 number += 1
                 yield Row(number, dict(zip(names, values, strict=True)))
@@ -74,10 +72,7 @@ def class_names(path: Path) -> dict[str, tuple[str, ...]]:
         if path.suffix == ".parquet":
             return class_names_of(pq.read_schema(path).metadata)
         with pa.memory_map(str(path)) as source:
-            is_file = source.read(6) == b"ARROW1"
-            source.seek(0)
-            reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-            return class_names_of(reader.schema.metadata)
+            return class_names_of(_open(source).schema.metadata)
     except _UNREADABLE as error:
         raise _broken(path, path.suffix[1:].capitalize(), error) from error
 

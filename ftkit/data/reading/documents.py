@@ -18,15 +18,8 @@ _CHUNK_CHARACTERS = 1 << 24
 def iter_documents(path: Path, *, encoding: str, separator: str | None) -> Iterator[Row | BadRow]:
     """Documents of a text file, in its order; a separator keeps no more than one of them in memory.
 
-    Args:
-        path: the file; its line breaks arrive as `\\n`, whatever they are.
-        encoding: as Python names it; a byte order mark is dropped.
-        separator: what stands between documents; the line breaks around it belong to no document. None: the file is
-            one document, as it stands.
-
-    Yields:
-        Row with the column `text` and the line on which the document starts; BadRow for one with a byte that is not
-        in the encoding.
+    The line breaks around a separator belong to no document; without one the file is one document, as it stands. A
+    row has the column `text` and the line on which its document starts.
 
     Raises:
         UserError: no such file, an empty file, an unknown encoding, or a document that is too long.

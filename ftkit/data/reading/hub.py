@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.gather import Source
+from ftkit.data.reading.arrow_rows import rows_of
 from ftkit.data.reading.rows import ROWS_AT_ONCE, Row
 from ftkit.errors import UserError
 
@@ -50,12 +51,7 @@ def dataset_source(name: str, split: str, dataset: Any) -> Source:
 
 
 def _rows(dataset: Any) -> Iterator[Row]:
-    number = 0
-    for table in dataset.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
-        names = table.column_names
-        for values in zip(*(table.column(name).to_pylist() for name in names), strict=True):
-            number += 1
-            yield Row(number, dict(zip(names, values, strict=True)))
+    return rows_of(dataset.with_format("arrow").iter(batch_size=ROWS_AT_ONCE))
 
 
 def _offline() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import ByteProblems, open_text, printable
+from ftkit.data.reading.textfile import iter_lines, printable
 
 _ONE_OBJECT = "write one whole JSON object on each line"
 
@@ -30,16 +30,10 @@ STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 def iter_json_lines(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
     """Rows of a file with one JSON object a line, in constant memory; blank lines are passed over."""
-    bytes_ = ByteProblems(path, encoding)
-    number = 0
     # only "\n" ends a JSON line: a bare "\r" is white space inside it
-    with open_text(path, encoding=encoding, newline="\n") as file:
-        try:
-            for number, line in enumerate(file, 1):
-                if not line.isspace():
-                    yield bytes_.check(number, line) or _parse_line(number, line)
-        except UnicodeError as error:
-            raise bytes_.fatal(number + 1, error) from None
+    for number, line, bad in iter_lines(path, encoding=encoding, newline="\n"):
+        if not line.isspace():
+            yield bad or _parse_line(number, line)
 
 
 def _parse_line(number: int, line: str) -> Row | BadRow:
@@ -63,13 +57,7 @@ def repeated_key(line: int, error: RepeatedKey) -> BadRow:
 
 
 def as_row(line: int, value: object, raw: str) -> Row | BadRow:
-    """A decoded JSON value as a row.
-
-    Args:
-        line: where it starts.
-        value: what was decoded.
-        raw: its JSON text, looked at for escapes that hide characters no text can hold.
-    """
+    """A decoded JSON value as a row; its raw text is looked at for escapes that hide characters no text can hold."""
     if not isinstance(value, dict):
         return BadRow(line, f"{kind_of(value)} instead of an object", 'write {"text": ..., "label": ...}')
     if "\\ud" in raw or "\\uD" in raw or "\\u0000" in raw:

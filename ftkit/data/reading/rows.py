@@ -12,11 +12,9 @@ ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row.
+    """One row, and the line of the file on which it starts; for Parquet, Arrow and hub data its number; from 1.
 
-    Attributes:
-        line: line of the file on which the row starts, from 1; for Parquet, Arrow and hub data its row number, from 1.
-        values: column name -> value: strings for CSV, TSV and text, JSON's types for JSON, Python's for the others.
+    Values are strings for CSV, TSV and text, JSON's types for JSON, Python's for the others.
     """
 
     line: int
@@ -25,13 +23,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """One row that cannot be read.
-
-    Attributes:
-        line: as in Row.
-        reason: what is wrong with it.
-        fix: what to do about it.
-    """
+    """One row that cannot be read: what is wrong with it, and what to do about it."""
 
     line: int
     reason: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -18,12 +19,9 @@ _WINDOW = 1 << 16
 
 
 def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
-    """Open a text file; bytes that are not in its encoding arrive as lone surrogates (PEP 383), see `undecodable`.
+    """Open a text file; bytes that are not in its encoding arrive as lone surrogates (PEP 383), see `ByteProblems`.
 
-    Args:
-        path: the file.
-        encoding: as Python names it; a byte order mark is dropped.
-        newline: as for `open`.
+    The encoding is as Python names it; a byte order mark is dropped.
 
     Raises:
         UserError: no such file, no such encoding, an empty file, or UTF-16 where an 8-bit encoding was asked for.
@@ -131,6 +129,19 @@ class ByteProblems:
             where=f"{shown_path(self.path)}:{line}",
             fix=SettingAdvice("set {} to the file's own, or write the file again as UTF-8", ENCODING),
         )
+
+
+def iter_lines(path: Path, *, encoding: str, newline: str | None) -> Iterator[tuple[int, str, BadRow | None]]:
+    """The number of each line of a text file, from 1, the line, and what is wrong with its bytes."""
+    problems = ByteProblems(path, encoding)
+    number = 0
+    # not str.splitlines, which also breaks at form feeds and at U+2028
+    with open_text(path, encoding=encoding, newline=newline) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                yield number, line, problems.check(number, line)
+        except UnicodeError as error:
+            raise problems.fatal(number + 1, error) from None
 
 
 def _explain(path: Path, encoding: str) -> tuple[int, str]:

@@ -12,8 +12,8 @@ from ftkit.data.chat_rows import Unusable, check_text
 from ftkit.data.columns.names import absent, columns_of
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
-from ftkit.data.form import Form, Record, check_named
-from ftkit.data.gather import Source
+from ftkit.data.form import Form, check_named
+from ftkit.data.gather import Record, Source
 from ftkit.data.labelled import made_up_labelled
 from ftkit.data.load import first_rows, form_of, read_splits
 from ftkit.data.prompting import Prompting, check_fields, fill, parse_template

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pyarrow as pa
 
 from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
-from ftkit.data.gather import Columns, Source
-from ftkit.data.labelled import load_labelled
+from ftkit.data.gather import Source
+from ftkit.data.labelled import Columns, load_labelled
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.reading.files import BadRow, Row, iter_rows
+from ftkit.data.reading.files import iter_rows
+from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 
 
