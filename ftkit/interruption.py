@@ -15,11 +15,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 class Interrupted(BaseException):
     """The process was asked to stop; not an error, and nothing that a library should catch.
 
-    Args:
-        signum: number of the signal.
-
     Attributes:
-        signum: number of the signal.
         advice: how to go on, once somebody knows.
     """
 

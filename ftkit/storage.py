@@ -25,8 +25,6 @@ SECONDS_UNTIL_STALE = 24 * 3600
 
 _HALF_BUILT = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `tempfile` makes of the prefix `.name.`."""
-
-
 _REFUSED = (
     "no space left",
     "input/output error",
@@ -44,11 +42,7 @@ _REFUSED = (
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; on success it is synced and renamed to `target`, else removed.
 
-    Args:
-        target: the file to write; its folder is made.
-
-    Yields:
-        Path to write to, in the same folder, hence on the same file system.
+    The folder is made; both are in it, hence on the same file system.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -125,10 +119,6 @@ def sync_tree(folder: Path) -> None:
 def refuse_place(target: Path, *, overwrite: bool = False) -> None:
     """Refuse a place for a new file where none can be written; called before the work that the file is for.
 
-    Args:
-        target: the file to write, later and by `atomic_path`.
-        overwrite: whether a file that is there may be replaced.
-
     Raises:
         UserError: `target` exists, is a folder, or lies where nothing can be written.
     """
@@ -145,10 +135,15 @@ def refuse_folder(folder: Path, *, wanted: Path) -> None:
     Raises:
         UserError: naming what stands in the way.
     """
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = nearest_folder(folder)
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         obstacle = "cannot be written" if nearest.is_dir() else "is a file"
         raise UserError(f"{wanted} cannot be made: {nearest} {obstacle}", fix="choose another place")
+
+
+def nearest_folder(path: Path) -> Path:
+    """A path itself, or the nearest one above it that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def write_text(target: Path, text: str) -> None:
@@ -207,11 +202,7 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     The folder appears under its name only when `build` has returned, by one rename, so neither a kill nor a second
     process building the same thing can leave or see half of it: whoever comes second finds the name taken and
     throws its own copy away. What a kill leaves behind is removed a day later, by the next process that builds
-    something beside it.
-
-    Args:
-        name: path below the cache folder (`builtin/tiny-bert-1`); what it holds must be determined by the name.
-        build: fills the empty folder it is given.
+    something beside it. What the folder holds must be determined by its name (`builtin/tiny-bert-1`).
 
     Raises:
         UserError: the cache folder cannot be written.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ftkit.inputs.cutting import offsets_of
 from ftkit.inputs.pairs import Pairs
-from ftkit.inputs.sides import offsets_of
 
 MASKED_SHARE = 0.15
 """Of the tokens of a text, those that are hidden."""

@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
 
 def exact_length_batches(lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
-    """Group rows of the same length, longest first, so that a batch holds no padding at all.
+    """Group rows of the same length (N,), longest first, so that a batch holds no padding at all.
 
-    Args:
-        lengths: tokens of each row, (N,).
-        max_tokens: most tokens in a batch; a single longer row still gets a batch of its own.
-
-    Yields:
-        Row indices, each row in exactly one batch.
+    A single row that is longer than max_tokens still gets a batch of its own.
 
     Example:
         >>> [batch.tolist() for batch in exact_length_batches(np.array([3, 2, 3, 3]), max_tokens=6)]
@@ -54,14 +49,9 @@ def chunks(num_rows: int, *, size: int) -> Iterator[slice]:
 
 
 def token_budget_batches(lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
-    """Group rows by length, longest first, so that a padded batch has at most max_tokens, padding included.
+    """Group rows by length (N,), longest first, so that a padded batch has at most max_tokens, padding included.
 
-    Args:
-        lengths: tokens of each row, (N,).
-        max_tokens: most tokens in a padded batch; a single longer row still gets a batch of its own.
-
-    Yields:
-        Row indices, each row in exactly one batch.
+    A single longer row still gets a batch of its own.
 
     Example:
         >>> [batch.tolist() for batch in token_budget_batches(np.array([1, 5, 2, 3]), max_tokens=6)]
@@ -76,15 +66,10 @@ def token_budget_batches(lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
 
 
 def flat_batch(sequences: Sequences, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
-    """Sequences end to end in one row, without padding.
+    """Some sequences end to end in one row, without padding.
 
-    Args:
-        sequences: T tokens in the rows that are chosen.
-        rows: which.
-
-    Returns:
-        input_ids, labels (-100 where a token is no target) and position_ids, each (1, T); positions restart where a
-        document begins, which tells a model where attention may not look back.
+    input_ids, labels (-100 where a token is no target) and position_ids, each (1, T); positions restart where a
+    document begins, which tells a model where attention may not look back.
     """
     chosen = sequences.take(rows)
     place = np.arange(len(chosen.ids))
@@ -95,15 +80,10 @@ def flat_batch(sequences: Sequences, rows: Rows) -> dict[str, npt.NDArray[np.int
 
 
 def padded_batch(sequences: Sequences, rows: Rows, *, pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Sequences one below the other, padded on the right.
+    """Some sequences, each of one document, one below the other, padded on the right.
 
-    Args:
-        sequences: of which each is one document, or a part of one.
-        rows: which; at least one.
-        pad_id: what to pad with. Labels are masked by position, so that it may be the end token as well.
-
-    Returns:
-        input_ids, attention_mask and labels (-100 where a token is no target), each (B, T).
+    input_ids, attention_mask and labels (-100 where a token is no target), each (B, T). Labels are masked by position,
+    so that pad_id may be the end token as well.
 
     Raises:
         ValueError: a sequence in which a second document begins, which would see the first.
@@ -111,54 +91,40 @@ def padded_batch(sequences: Sequences, rows: Rows, *, pad_id: int) -> dict[str, 
     chosen = sequences.take(rows)
     if int(chosen.begins.sum()) != len(chosen):
         raise ValueError("blocks of several documents go into flat_batch, where attention keeps them apart")
-    lengths = chosen.lengths
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.full(mask.shape, pad_id, dtype=np.int64)
-    labels = np.full(mask.shape, IGNORED, dtype=np.int64)
-    ids[mask] = chosen.ids
-    labels[mask] = np.where(chosen.learnt, chosen.ids, IGNORED)
-    return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}
+    ids, mask = padded(chosen.ids, chosen.lengths, pad_id)
+    labels, _ = padded(np.where(chosen.learnt, chosen.ids, IGNORED), chosen.lengths, IGNORED)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def pair_batch(pairs: Pairs, rows: Rows, *, pad_id: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Sources and targets one below the other, padded on the right.
+    """Sources and targets of some pairs one below the other, padded on the right.
 
-    Args:
-        pairs: of which some are chosen.
-        rows: which; B of them, at least one.
-        pad_id: what to pad sources with. Labels are masked by position, so that any id may occur in a target.
-
-    Returns:
-        input_ids and attention_mask (B, S), labels (B, T), -100 behind the end of a target.
+    input_ids and attention_mask (B, S), labels (B, T), -100 behind the end of a target.
     """
     chosen = pairs.take(rows)
-    mask = _mask(chosen.source_lengths)
-    ids = np.full(mask.shape, pad_id, dtype=np.int64)
-    ids[mask] = chosen.source_ids
-    targets = _mask(chosen.target_lengths)
-    labels = np.full(targets.shape, IGNORED, dtype=np.int64)
-    labels[targets] = chosen.target_ids
-    return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "labels": labels}
+    ids, mask = padded(chosen.source_ids, chosen.source_lengths, pad_id)
+    labels, _ = padded(chosen.target_ids, chosen.target_lengths, IGNORED)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def _mask(lengths: Rows) -> npt.NDArray[np.bool_]:
-    """Which places (B, T) are filled by rows of so many tokens (B,)."""
-    return np.asarray(np.arange(lengths.max()) < lengths[:, None])
+def padded(
+    flat: npt.ArrayLike, lengths: Rows, fill: int, *, on_the_left: bool = False
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of so many numbers (B,) that lie end to end, one below the other; and where there are any: (B, T) both."""
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    if on_the_left:
+        mask = mask[:, ::-1]
+    rows = np.full(mask.shape, fill, dtype=np.int64)
+    rows[mask] = flat
+    return rows, mask.astype(np.int64)
 
 
 def pair_budget_batches(source_lengths: Rows, target_lengths: Rows, *, max_tokens: int) -> Iterator[Rows]:
     """Group pairs so that a padded batch has at most max_tokens, sources, targets and padding together.
 
     Batches of 8,192 tokens of 4,000 pairs hold 6 to 8% of padding in that order; sorted by the target and then by the
-    source it is 6 to 24% (Multi30k, E2E and SCAN with two tokenizers).
-
-    Args:
-        source_lengths: tokens of each source, (N,).
-        target_lengths: tokens of each target, (N,).
-        max_tokens: most tokens in a padded batch; a single longer pair still gets a batch of its own.
-
-    Yields:
-        Row indices, each row in exactly one batch; from long targets to short ones, by and large.
+    source it is 6 to 24% (Multi30k, E2E and SCAN with two tokenizers). The order is from long targets (N,) to short
+    ones, by and large; a single longer pair still gets a batch of its own.
 
     Example:
         >>> sources, targets = np.array([9, 1, 2, 8]), np.array([2, 2, 2, 2])
@@ -182,15 +148,7 @@ def by_both_lengths(sources: Rows, targets: Rows, max_tokens: int) -> Rows:
 
     Pairs are sorted by their targets and cut into bands of as many tokens each; within a band they are sorted by their
     sources, downwards and upwards in turn. More bands make targets more alike, fewer make sources; the two paddings
-    are about the same for sqrt(2 B t / s) bands, with B batches and standard deviations s and t of the lengths.
-
-    Args:
-        sources: tokens of each source, (N,).
-        targets: tokens of each target, (N,).
-        max_tokens: of a batch.
-
-    Returns:
-        Row indices (N,).
+    are about the same for sqrt(2 B t / s) bands, with B batches and standard deviations s and t of the lengths (N,).
     """
     order = np.lexsort((-sources, -targets))
     tokens = np.cumsum((sources + targets)[order])

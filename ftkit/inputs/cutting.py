@@ -18,13 +18,7 @@ Number = TypeVar("Number", bound=np.generic)
 
 @dataclass(frozen=True)
 class Framed:
-    """D documents of T tokens in all, with the special tokens around them.
-
-    Attributes:
-        ids, num_bytes: (T,) int32.
-        learnt: (T,) bool.
-        offsets: (D + 1,) int64.
-    """
+    """D documents of T tokens (T,) in all, with the special tokens around them; offsets are (D + 1,)."""
 
     ids: Words
     num_bytes: Words
@@ -49,13 +43,8 @@ class Cut:
 
 
 def frame_documents(parts: Sequence[tuple[Words, Words]], lengths: Integers) -> Framed:
-    """Documents of which all is learnt.
-
-    Args:
-        parts: ids and bytes of all documents, in consecutive parts, T tokens in all.
-        lengths: tokens of each document, (D,).
-    """
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    """Documents of so many tokens (D,) of which all is learnt; their ids and bytes come in consecutive parts."""
+    offsets = offsets_of(lengths)
     ids, num_bytes = _joined([ids for ids, _ in parts], np.int32), _joined([found for _, found in parts], np.int32)
     return Framed(ids, num_bytes, _all_but(offsets[:-1], len(ids)), offsets)
 
@@ -65,14 +54,8 @@ def with_special_tokens(
 ) -> tuple[Words, Words, Integers]:
     """Set the begin and the end token around documents, unless they stand there already.
 
-    Args:
-        encoded: N pieces of documents.
-        first: (N,) whether a piece begins its document, and so gets the begin token, where there is one.
-        last: (N,) whether it ends it, and so gets the end token.
-        special: what to set.
-
-    Returns:
-        Ids and bytes of all pieces end to end, and the tokens of each piece (N,).
+    Of N pieces those that are the first (N,) of a document get the begin token, where there is one, and those that are
+    the last (N,) the end token. Ids and bytes of all pieces end to end come back, and the tokens of each piece (N,).
     """
     starts, lengths = encoded.offsets[:-1], np.diff(encoded.offsets)
     before = len(special.prefix) * (first & ~_starts_with(encoded.ids, starts, lengths, special.prefix))
@@ -98,7 +81,7 @@ def frame_rows(rows: Sequence[MarkedRow], prefix: Sequence[int]) -> Framed:
     headed = [len(tokens) > 0 and not np.array_equal(row.ids[: len(tokens)], tokens) for row in rows]
     parts = [part for row, added in zip(rows, headed, strict=True) for part in ([head, row] if added else [row])]
     lengths = [len(row.ids) + len(tokens) * added for row, added in zip(rows, headed, strict=True)]
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+    offsets = offsets_of(np.asarray(lengths, dtype=np.int64))
     ids, num_bytes = _joined([part.ids for part in parts], np.int32), _joined([p.num_bytes for p in parts], np.int32)
     learnt = _joined([part.learnt for part in parts], np.bool_) & _all_but(offsets[:-1], len(ids))
     return Framed(ids, num_bytes, learnt, offsets)
@@ -149,6 +132,11 @@ def cut_short(framed: Framed, max_length: int) -> Cut:
     return _chosen(framed, framed.offsets[:-1], counts, np.arange(len(counts)))
 
 
+def offsets_of(lengths: Integers) -> Integers:
+    """Where rows of so many tokens (N,) begin when they lie end to end, and where the last ends: (N + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
 def ranges(starts: Integers, counts: Integers) -> Integers:
     """The numbers from each start on, as many as its count, one range after the other.
 
@@ -161,8 +149,7 @@ def ranges(starts: Integers, counts: Integers) -> Integers:
 
 
 def _chosen(framed: Framed, starts: Integers, counts: Integers, rows: Integers) -> Cut:
-    index = ranges(starts, counts)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    index, offsets = ranges(starts, counts), offsets_of(counts)
     begins = ~_all_but(offsets[:-1], len(index))
     return Cut(framed.ids[index], framed.learnt[index] & ~begins, begins, framed.num_bytes[index], offsets, rows)
 

@@ -32,15 +32,8 @@ def training_sequences(
 
     Texts: every document, with its end token, is cut into pieces of max_length; with packing all of them are laid end
     to end and cut into blocks of max_length. A document that goes on in another sequence begins there anew, so the
-    first token there is not learnt. Completions and chats: one sequence for each, its end cut off.
-
-    Args:
-        tokenizer: the model's, a fast one.
-        split: of the kind that prompting says.
-        prompting: how its rows become text.
-        max_length: tokens of a sequence at most, 2 or more.
-        packing: for texts; completions and chats are sequences of their own in any case, which `flat_batch` lays end
-            to end.
+    first token there is not learnt. Completions and chats: one sequence for each, its end cut off; packing leaves them
+    alone, since `flat_batch` lays them end to end. max_length is 2 or more, the tokenizer a fast one.
 
     Raises:
         UserError: a tokenizer without an end token or chat template, or a chat that the template refuses.
@@ -60,8 +53,6 @@ def evaluation_sequences(
 
     Texts: each document by itself, in pieces of max_length; a piece begins with the last token of the one before, as
     context, so that every token but a document's first is scored exactly once. Completions and chats: as in training.
-
-    Args and errors: as for `training_sequences`.
     """
     special = special_tokens(tokenizer)
     if prompting.kind != "text":

@@ -30,7 +30,6 @@ class SpecialTokens:
 
     Attributes:
         prefix: ids that it sets before a text: its begin token, or none.
-        eos: id of the end token.
         pad: id that fills the ends of padded rows: the pad token's, or the end token's where there is none.
         table: (V,) bool: whether an id is a special token (begin, end, chat marks; the unknown token is none of them,
             since it stands for text).
@@ -89,8 +88,7 @@ class Encoded:
     """N texts as T tokens, without anything that a tokenizer adds.
 
     Attributes:
-        ids: (T,) int32.
-        num_bytes: (T,) int32, UTF-8 bytes that a token stands for; over a text they add up to its own, but for those
+        num_bytes: (T,), UTF-8 bytes that a token stands for; over a text they add up to its own, but for those
             of special tokens that are spelt out in it, which count none.
         starts: (T,) the character of its text at which a token starts.
         ends: (T,) how many characters of its text it and the tokens before it reach.
@@ -108,13 +106,7 @@ class Encoded:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: SpecialTokens) -> Encoded:
-    """Tokenize texts, as they are, in one call.
-
-    Args:
-        tokenizer: a fast one.
-        texts: N texts, a few megabytes in all: see `batches`.
-        special: of the tokenizer.
-    """
+    """Tokenize texts, a few megabytes of them (see `batches`), as they are, in one call."""
     found: Any = tokenizer(
         list(texts),
         add_special_tokens=False,
@@ -166,14 +158,7 @@ def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) 
 def encode_parts(
     tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], begins: Bools, special: SpecialTokens
 ) -> Encoded:
-    """Tokenize parts of texts: one that begins no text gets none of what a tokenizer puts before the first word.
-
-    Args:
-        tokenizer: a fast one.
-        parts: N parts.
-        begins: (N,) whether a part is the first of its text.
-        special: of the tokenizer.
-    """
+    """Tokenize N parts of texts: one that begins (N,) no text gets none of what is put before the first word."""
     # such a part is tokenized behind a line break, whose tokens are dropped; where those reach into it, by itself
     anchored = ~begins & special.marks_beginnings
     while True:

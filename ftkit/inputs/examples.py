@@ -46,12 +46,7 @@ class Examples(Protocol):
 
 
 class Targets(NamedTuple):
-    """The targets of a batch, in the order in which a model answers.
-
-    Attributes:
-        examples: the number of the example that each is of (n,).
-        special: whether each stands for no text (n,).
-    """
+    """The targets of a batch, in the order of its answers: which example each is of, and whether it is no text (n,)."""
 
     examples: Rows
     special: npt.NDArray[np.bool_]

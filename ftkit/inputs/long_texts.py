@@ -29,11 +29,6 @@ class Cutter:
     tokenizes each by itself, so between two words it may be cut. One that does not (Llama 2, Gemma) joins neighbours
     to ever longer tokens of its vocabulary: where no token of that holds the two characters on both sides, nothing
     was ever joined. Either way the tokens of a window around the place are compared with those of its halves.
-
-    Args:
-        tokenizer: a fast one.
-        special: of the tokenizer.
-        characters: size of the pieces, about.
     """
 
     def __init__(

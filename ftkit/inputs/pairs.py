@@ -12,10 +12,10 @@ import numpy.typing as npt
 from ftkit.data.audit import length_for_99_percent
 from ftkit.data.dataset import Split
 from ftkit.inputs.batching import pair_batch, pair_budget_batches
-from ftkit.inputs.cutting import ranges
+from ftkit.inputs.cutting import offsets_of, ranges
 from ftkit.inputs.encoding import special_table
 from ftkit.inputs.examples import Arrays, Rows, Targets
-from ftkit.inputs.sides import Side, offsets_of, tokenize_side
+from ftkit.inputs.sides import Side, tokenize_side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,13 +29,12 @@ class Pairs:
     """N sources of S tokens and their targets of T tokens, each end to end in a flat array.
 
     Attributes:
-        source_ids: (S,) int32, with the special tokens that the tokenizer adds.
-        source_offsets: (N + 1,) int64: source n is from source_offsets[n] up to source_offsets[n + 1].
-        target_ids: (T,) int32, with the special tokens that the tokenizer adds; a target that was cut has no end token.
-        target_offsets: (N + 1,) int64.
-        target_special: (T,) bool: the token stands for no text; none of a target that was cut counts as text.
-        text_bytes: (N,) int64: UTF-8 bytes of each target's text, 0 where the target was cut.
-        rows: (N,) int64: the row of the split that each pair is.
+        source_ids: (S,), with the special tokens that the tokenizer adds.
+        source_offsets: (N + 1,): source n is from source_offsets[n] up to source_offsets[n + 1].
+        target_ids: (T,), with the special tokens that the tokenizer adds; a target that was cut has no end token.
+        target_special: (T,): the token stands for no text; none of a target that was cut counts as text.
+        text_bytes: (N,): UTF-8 bytes of each target's text, 0 where the target was cut.
+        rows: (N,): the row of the split that each pair is.
         pad_id: fills the ends of padded sources; never looked at.
         packed: never: the two sides are padded each for itself.
     """
@@ -105,19 +104,10 @@ def pair_tokens(device: str) -> int:
 
 @dataclass(frozen=True)
 class TokenizedPairs:
-    """The pairs of a split, and what became of its examples.
+    """The pairs of a split, one for each row, in their order; and what became of its examples.
 
-    Attributes:
-        pairs: one for each row, in their order.
-        num_examples: rows of the split.
-        sources_cut: sources that were longer than max_length.
-        targets_cut: targets that were longer than max_target_length.
-        source_length_for_99_percent: the smallest max_length that would cut less than 1 % of the sources.
-        target_length_for_99_percent: the same for targets.
-        source_lengths: (num_examples,) int64: tokens of each source, special tokens included, before anything was cut.
-        target_lengths: the same for targets.
-        max_length: tokens of a source at most.
-        max_target_length: tokens of a target at most.
+    Lengths (num_examples,) count special tokens, before anything was cut; the smallest limit that would cut less than
+    1 % of a side is its length_for_99_percent.
     """
 
     pairs: Pairs
@@ -138,13 +128,8 @@ def tokenize_pairs(
     """Tokenize sources and targets, with the special tokens that the tokenizer adds to each.
 
     A source that is too long is cut as the tokenizer itself would cut it: the special tokens behind it stay. A target
-    that is too long loses them, so that stopping in the middle of a sentence is not learnt.
-
-    Args:
-        tokenizer: the model's; one without a fast form does too.
-        split: of at least one row, with columns prompt and completion.
-        max_length: tokens of a source at most, special tokens included, 4 or more.
-        max_target_length: tokens of a target at most, special tokens included, 2 or more.
+    that is too long loses them, so that stopping in the middle of a sentence is not learnt. A tokenizer without a fast
+    form does too; max_length is 4 or more, max_target_length 2 or more, special tokens included.
 
     Raises:
         UserError: the tokenizer sets no end token behind a target, so that a model could not learn to stop.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.inputs.batching import flat_batch, padded_batch, token_budget_batches
-from ftkit.inputs.cutting import ranges
+from ftkit.inputs.cutting import offsets_of, ranges
 from ftkit.inputs.examples import Arrays, Rows, Targets
 
 SEQUENCE_TOKENS = {"cpu": 2_048, "cuda": 16_384}
@@ -21,16 +21,15 @@ class Sequences:
     """N sequences of tokens, T tokens in all, end to end in flat arrays.
 
     Attributes:
-        ids: (T,) int32.
-        learnt: (T,) bool: the token is a target, predicted from those before it; never the first of a sequence or of
+        learnt: (T,): the token is a target, predicted from those before it; never the first of a sequence or of
             a document.
-        begins: (T,) bool: a document begins here, or goes on in a new sequence: positions restart, attention does not
+        begins: (T,): a document begins here, or goes on in a new sequence: positions restart, attention does not
             look back past it. Every sequence starts with one.
-        num_bytes: (T,) int32: UTF-8 bytes of text that the token stands for, 0 for special tokens and for tokens that
+        num_bytes: (T,): UTF-8 bytes of text that the token stands for, 0 for special tokens and for tokens that
             are there for context only; a document's add up to its own.
-        special: (T,) bool: end, begin and chat marks.
-        offsets: (N + 1,) int64: sequence n is from offsets[n] up to offsets[n + 1].
-        rows: (N,) int64: the row of the split that each sequence comes from; of a block, its first document's.
+        special: (T,): end, begin and chat marks.
+        offsets: (N + 1,): sequence n is from offsets[n] up to offsets[n + 1].
+        rows: (N,): the row of the split that each sequence comes from; of a block, its first document's.
         pad_id: fills the ends of padded rows; never looked at.
         packed: whether those of a batch are laid end to end in one row.
     """
@@ -63,7 +62,7 @@ class Sequences:
     def text_bytes(self) -> Rows:
         """UTF-8 bytes that the targets of each sequence stand for (N,)."""
         counted = np.where(self.learnt & ~self.special, self.num_bytes, 0).astype(np.int64)
-        sums = np.concatenate([[0], np.cumsum(counted)])
+        sums = offsets_of(counted)
         found: Rows = sums[self.offsets[1:]] - sums[self.offsets[:-1]]
         return found
 
@@ -78,7 +77,7 @@ class Sequences:
             begins=self.begins[index],
             num_bytes=self.num_bytes[index],
             special=self.special[index],
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            offsets=offsets_of(lengths),
             rows=self.rows[rows],
         )
 
@@ -101,15 +100,12 @@ class Tokenized:
     """The sequences of a split, and what became of its examples.
 
     Attributes:
-        sequences: what to train on or to score.
         num_examples: rows of the split: documents, completions or chats.
         num_truncated: examples whose end was cut off (documents never are: they are cut into pieces).
         num_unlearnt: examples left out since nothing to learn was left of them.
-        length_for_99_percent: the smallest max_length that would cut less than 1 % of the examples.
         num_merged_boundaries: examples whose prompt was tokenized by itself, since a token would have reached across
             its end.
-        lengths: (num_examples,) int64: tokens of each example before anything was cut.
-        max_length: tokens of a sequence at most.
+        lengths: (num_examples,): tokens of each example before anything was cut.
         num_open_turns: chats in which an answer before the last ends without a special token.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ftkit.data.dataset import Split
 from ftkit.errors import UserError
-from ftkit.inputs.cutting import ranges
+from ftkit.inputs.cutting import offsets_of, ranges
 from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, special_tokens
 from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
 from ftkit.metrics.scores import Integers
@@ -30,14 +30,7 @@ the count of tokens before cutting."""
 
 @dataclass(frozen=True)
 class SideTokens:
-    """N texts of T tokens in all.
-
-    Attributes:
-        ids: (T,) int32, after cutting.
-        offsets: (N + 1,) int64.
-        lengths: (N,) int64: tokens before cutting.
-        num_bytes: (N,) int64: UTF-8 bytes of the whole text.
-    """
+    """N texts: their ids (T,) and offsets (N + 1,) after cutting; tokens and UTF-8 bytes of each whole text (N,)."""
 
     ids: Words
     offsets: Integers
@@ -46,15 +39,7 @@ class SideTokens:
 
 
 class Side:
-    """What a tokenizer makes of sources, or of targets: some set other special tokens around those.
-
-    Args:
-        tokenizer: the model's.
-        targets: whether the texts are targets.
-
-    Attributes:
-        before: ids that it sets before a text.
-        behind: ids that it sets behind a text.
+    """What a tokenizer makes of sources, or of targets: some set other special tokens before and behind those.
 
     Raises:
         UserError: no end token behind a target.
@@ -134,14 +119,7 @@ class Side:
 
 
 def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideTokens:
-    """Tokenize a column of a split, a few megabytes of text at a time.
-
-    Args:
-        side: sources or targets.
-        split: of at least one row.
-        column: of strings.
-        limit: tokens of each text at most, special tokens included.
-    """
+    """Tokenize a column, a few megabytes of text at a time; `limit` tokens of each, special ones included, are kept."""
     ids, kept, lengths, num_bytes = [], [], [], []
     for texts in _batches(split, column):
         found, counts = side.encode(texts)
@@ -153,11 +131,6 @@ def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideToke
     return SideTokens(
         np.concatenate(ids), offsets_of(np.concatenate(kept)), np.concatenate(lengths), np.concatenate(num_bytes)
     )
-
-
-def offsets_of(lengths: Integers) -> Integers:
-    """Where rows of so many tokens (N,) begin when they lie end to end, and where the last ends: (N + 1,)."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _batches(split: Split, column: str) -> Iterator[list[str]]:

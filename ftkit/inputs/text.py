@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ftkit.inputs.batching import exact_length_batches
+from ftkit.inputs.batching import exact_length_batches, padded
 from ftkit.inputs.examples import Arrays, Rows
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ class TokenizedTexts:
         lengths: tokens of each example after truncation, (N,).
         num_truncated: examples that were longer than the limit.
         rows: the row of the split that each is (N,).
-        padding: of batches.
-        labels: of each (N,); None where there are none.
         packed: never: an encoder reads each text by itself.
     """
 
@@ -72,16 +70,12 @@ class TokenizedTexts:
     def arrays(self, rows: Rows) -> Arrays:
         """The model inputs of some texts, each (B, T), with their attention mask; and labels (B,)."""
         lengths = self.lengths[rows]
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        if self.padding.on_the_left:
-            mask = mask[:, ::-1]
-        fill = {"input_ids": self.padding.token, "token_type_ids": self.padding.token_type}
         found: Arrays = {}
+        fill = {"input_ids": self.padding.token, "token_type_ids": self.padding.token_type}
         for name, values in self.columns.items():
-            found[name] = np.full(mask.shape, fill.get(name, 0), dtype=np.int64)
-            ids = chain.from_iterable(values[row] for row in rows)
-            found[name][mask] = np.fromiter(ids, dtype=np.int64, count=int(lengths.sum()))
-        found["attention_mask"] = mask.astype(np.int64)
+            ids = list(chain.from_iterable(values[row] for row in rows))
+            found[name], mask = padded(ids, lengths, fill.get(name, 0), on_the_left=self.padding.on_the_left)
+        found["attention_mask"] = mask
         return found if self.labels is None else found | {"labels": self.labels[rows]}
 
     def cut(self, device: str) -> Iterator[Rows]:
@@ -96,13 +90,9 @@ def tokenize_texts(
     *,
     max_length: int,
 ) -> TokenizedTexts:
-    """Tokenize texts, or pairs of texts, for an encoder.
+    """Tokenize texts, or pairs of texts, for an encoder, with a fast tokenizer.
 
-    Args:
-        tokenizer: a fast tokenizer.
-        texts: N texts.
-        pairs: N second texts, or None.
-        max_length: tokens kept, special tokens included; of a pair, the longer text is cut first.
+    At most max_length tokens are kept, special tokens included; of a pair, the longer text is cut first.
     """
     encoded: Any = tokenizer(
         list(texts),

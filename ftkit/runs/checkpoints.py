@@ -23,10 +23,9 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training had come when a checkpoint was written.
+    """How far a training had come when a checkpoint was written, in updates done.
 
     Attributes:
-        step: updates done.
         best_step: the step whose checkpoint scored best so far, None before the first evaluation.
         evaluation_due: whether the validation set was still to be scored at this step when the run was stopped.
         stopped_early: whether early stopping had decided that this step is the last.
@@ -51,7 +50,6 @@ class Checkpoints:
     """The folder checkpoints/ of one run.
 
     Attributes:
-        folder: where they lie.
         hashes: what the run is made of, as in its manifest; a checkpoint of something else does not count.
         former: what it was made of before changes to it were allowed; checkpoints of that count too.
         limit: how many are kept, the best one among them; one more while the newest is being written.
@@ -91,11 +89,7 @@ class Checkpoints:
         return self.staging
 
     def finish(self, progress: Progress) -> Path:
-        """Seal what was written into the staging folder, and only then give it its place and let older ones go.
-
-        Returns:
-            The sealed checkpoint.
-        """
+        """Seal what was written into the staging folder, and only then give it its place and let older ones go."""
         written = self.staging / self.path(progress.step).name
         seal_folder(written, {**asdict(progress), "hashes": dict(self.hashes)})
         self._place(written)

@@ -11,7 +11,7 @@ from typing import Any
 from ftkit.errors import RunError, UserError
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.run import Run
-from ftkit.storage import failure_of_disk, gibibytes
+from ftkit.storage import failure_of_disk, gibibytes, nearest_folder
 
 ADAM_MOMENTS = 2
 """Numbers that Adam keeps of every trained weight, in the weight's precision; other optimizers keep no more."""
@@ -24,8 +24,7 @@ TOKENIZER_BYTES = 32 * 2**20
 def checkpoint_bytes(model: Any) -> int:
     """Bytes that one checkpoint of a model takes: the weights that are saved, and the optimizer's state.
 
-    Args:
-        model: a transformers model, saved whole, or a peft model, of which the trained weights are saved.
+    A transformers model is saved whole, of a peft model the trained weights.
     """
     return _saved_bytes(model) + ADAM_MOMENTS * _num_bytes(model, only_trained=True) + SMALL_FILES
 
@@ -43,7 +42,7 @@ def refuse_little_space(model: Any, checkpoints: Checkpoints) -> None:
     num_kept = checkpoints.limit + 1
     there = len(checkpoints.steps())
     needed = max(0, num_kept - there) * each + _saved_bytes(model) + TOKENIZER_BYTES
-    free = shutil.disk_usage(_existing(checkpoints.folder)).free
+    free = shutil.disk_usage(nearest_folder(checkpoints.folder)).free
     if needed > free:
         raise UserError(
             f"{checkpoints.folder.parent} needs {gibibytes(needed)} more ({num_kept} checkpoints of "
@@ -55,10 +54,6 @@ def refuse_little_space(model: Any, checkpoints: Checkpoints) -> None:
 @contextlib.contextmanager
 def failing_writes_are_told(checkpoints: Checkpoints, what: str) -> Iterator[None]:
     """Turn a write that the disk refused into one message, and give its half-written bytes back.
-
-    Args:
-        checkpoints: those of the run; the staging folder is emptied.
-        what: was being written.
 
     Raises:
         RunError: the disk is full or broken.
@@ -72,7 +67,7 @@ def failing_writes_are_told(checkpoints: Checkpoints, what: str) -> Iterator[Non
         shutil.rmtree(checkpoints.staging, ignore_errors=True)
         newest = checkpoints.newest_name
         safe = f"{newest} is safe" if newest else "no checkpoint had been written before it"
-        free = shutil.disk_usage(_existing(checkpoints.folder)).free
+        free = shutil.disk_usage(nearest_folder(checkpoints.folder)).free
         raise RunError(
             f"{what} could not be written: {reason}; {gibibytes(written)} of it were on the disk, "
             f"{gibibytes(free)} are free now; {safe}",
@@ -96,7 +91,7 @@ def disk_failures_told(path: Path) -> Iterator[None]:
             raise
         newest = Checkpoints(Run(path).checkpoints_dir).newest_name
         safe = f"; {newest} is safe" if newest else ""
-        free = shutil.disk_usage(_existing(path.absolute())).free
+        free = shutil.disk_usage(nearest_folder(path.absolute())).free
         raise RunError(
             f"{path} could not be written to: {reason}, {gibibytes(free)} are free on its disk{safe}",
             fix="free some space, then go on with --resume",
@@ -110,7 +105,3 @@ def _saved_bytes(model: Any) -> int:
 def _num_bytes(model: Any, *, only_trained: bool) -> int:
     weights = [weight for weight in model.parameters() if weight.requires_grad or not only_trained]
     return sum(int(weight.numel()) * int(weight.element_size()) for weight in weights)
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -15,10 +15,7 @@ from typing import Any
 
 from ftkit.errors import UserError
 from ftkit.runs.run import Run
-from ftkit.storage import (
-    refuse_folder,
-    write_text,
-)
+from ftkit.storage import refuse_folder, write_text
 from ftkit.version import __version__
 
 RUN_FORMAT = 1
@@ -44,13 +41,9 @@ def free_name(path: Path) -> Path:
 
 
 def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwrite: bool = False) -> Run:
-    """Make a new run directory.
+    """Make a new run directory; format, state and start time are added to what the manifest says.
 
-    Args:
-        path: the run directory.
-        recipe_text: the resolved recipe.
-        manifest: what the run is made of; format, state and start time are added.
-        overwrite: remove a run that is already there. Folders that are no run are never removed.
+    With `overwrite` a run that is already there is removed. Folders that are no run are never removed.
 
     Raises:
         UserError: the folder holds something, and either it is no run or `overwrite` is false.

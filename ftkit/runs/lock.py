@@ -26,9 +26,7 @@ def lock_file(run: Path) -> Path:
 def locked(run: Path, *, reporter: Reporter) -> Iterator[None]:
     """Hold a run for this process; the operating system lets go of it when the process ends, however it ends.
 
-    Args:
-        run: the run directory, which need not exist yet.
-        reporter: hears when the lock was left behind by a process that died.
+    The run directory need not exist yet. A lock left behind by a process that died is said.
 
     Raises:
         UserError: another process holds it.

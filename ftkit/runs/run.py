@@ -4,7 +4,9 @@ runs/<name>/
   recipe.yaml      the resolved recipe: every value that was used
   manifest.json    versions, hashes, seed, hardware, command, state
   history.jsonl    one JSON object a line: training losses and validation scores by step
-  probes/          losses of single training and validation examples, a file for each evaluation
+  skipped_rows.jsonl  rows left out by `data.on_bad_row: skip`, one JSON object a line
+  probes/          losses of single training and validation examples, a file for each evaluation; rows.npz says which
+                   they are, final_test.npz has the test split's by the weights after the last step
   checkpoints/     what HF Trainer writes while it trains (full and lora)
   model/           the finetuned model, a standard Hugging Face or sentence-transformers folder
   metrics.json     scores of validation and test with their intervals
@@ -24,35 +26,13 @@ from typing import Any, Literal
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
-from ftkit.storage import (
-    atomic_path,
-    half_written,
-    sync_tree,
-    write_json,
-    write_text,
-)
+from ftkit.storage import atomic_path, half_written, sync_tree, write_json, write_text
 
 RunState = Literal["running", "finished", "failed", "stopped"]
 
 
 class Run:
-    """One run directory.
-
-    Attributes:
-        path: of the directory.
-        recipe_file: the resolved recipe.
-        manifest_file: what the run was made of and how it ended.
-        history_file: training losses and validation scores, one JSON object a line.
-        probes_dir: losses of single examples at each evaluation.
-        probe_rows_file: which rows the probes are.
-        final_test_file: losses of the test split by the weights after the last step.
-        metrics_file: final scores by split.
-        skipped_file: rows left out by `data.on_bad_row: skip`, one JSON object a line.
-        model_dir: the finetuned model.
-        checkpoints_dir: HF Trainer's checkpoints.
-        predictions_dir: predictions by split.
-        eval_dir: the report of `ftkit eval`.
-    """
+    """One run directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,11 +77,7 @@ class Run:
         return self.predictions_dir / f"{split}.jsonl"
 
     def checkpoints(self, *, limit: int = 2) -> Checkpoints:
-        """The sealed checkpoints; of what the run was made of before changes were allowed, they count too.
-
-        Args:
-            limit: how many are kept.
-        """
+        """The sealed checkpoints, `limit` of them; of what the run was made of before changes were allowed, too."""
         manifest = self.manifest()
         former = tuple(manifest.get("former_hashes", ()))
         return Checkpoints(self.checkpoints_dir, manifest["hashes"], former=former, limit=limit)
@@ -130,13 +106,7 @@ class Run:
         write_json(self.manifest_file, current | fields)
 
     def remake(self, hashes: Mapping[str, Any], *, recipe_text: str, changed: list[dict[str, str]]) -> None:
-        """Take note that the run goes on with something else than it was started with.
-
-        Args:
-            hashes: of what it is made of now.
-            recipe_text: the resolved recipe of now.
-            changed: what is different, for the manifest.
-        """
+        """Take note that the run goes on with something else than it was started with, and of what is different."""
         manifest = self.manifest()
         if changed:
             manifest["changed"] = [*manifest.get("changed", []), *changed]
@@ -176,8 +146,7 @@ class Run:
     def cut_history(self, *, step: int) -> None:
         """Forget what was written after a step from which training goes on, a line cut short by a kill included.
 
-        Args:
-            step: 0 for a training that begins again, of which nothing is kept.
+        Of a training that begins again, at step 0, nothing is kept.
         """
         self.cut_probes(step=step)
         kept = []

@@ -25,24 +25,14 @@ class BrokenSeal(Exception):
 
 @dataclass(frozen=True)
 class Seal:
-    """What a manifest says.
-
-    Attributes:
-        facts: what the sealed state is of, JSON-able.
-        files: size in bytes and hex SHA-256 of every file, by its path inside the folder.
-    """
+    """What a manifest says: what the sealed state is of; and of every file, by its path inside, bytes and SHA-256."""
 
     facts: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
 
 
 def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Seal a folder as it is; a seal that it had is replaced.
-
-    Args:
-        folder: files and folders, no symbolic links.
-        facts: what goes into the manifest beside the files.
-    """
+    """Seal a folder without symbolic links as it is; a seal that it had is replaced."""
     (folder / SEAL_FILE).unlink(missing_ok=True)
     sync_tree(folder)
     files = {
