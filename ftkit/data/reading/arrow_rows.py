@@ -35,9 +35,8 @@ def iter_arrow(path: Path) -> Iterator[Row | BadRow]:
     try:
         with pa.memory_map(str(path)) as source:
             reader = _open(source)
-            if isinstance(reader, pa.RecordBatchFileReader):
-                reader = (reader.get_batch(index) for index in range(reader.num_record_batches))
-            yield from rows_of(reader)
+            in_file = isinstance(reader, pa.RecordBatchFileReader)
+            yield from rows_of(map(reader.get_batch, range(reader.num_record_batches)) if in_file else reader)
     except _UNREADABLE as error:
         raise _broken(path, "Arrow", error) from error
 
