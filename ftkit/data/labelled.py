@@ -13,7 +13,7 @@ from ftkit.data.columns.labelled import choose_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import text_of
-from ftkit.data.gather import UsableRows, Record, Source, gather, refuse_bad_rows, told_with
+from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, shortened, training_names
 from ftkit.data.reading.nested import value_of
 from ftkit.data.reading.rows import BadRow, Row

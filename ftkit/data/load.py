@@ -10,7 +10,7 @@ import pyarrow as pa
 from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import Form
-from ftkit.data.gather import UsableRows, Source, gather, refuse_bad_rows, told_with
+from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.prompting import check_fields
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row

@@ -18,6 +18,7 @@ from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 
+
 def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, Source], list[str]]:
     """Sources by split (train always, validation and test where there are any), and notes on how they were found.
 
