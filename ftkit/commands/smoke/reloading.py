@@ -24,12 +24,13 @@ PROGRAM = "import sys; sys.path.append(sys.argv[1]); from ftkit.commands.smoke.r
 class NewProcess:
     """Another Python that imports the libraries while this one trains, and then reads a saved model back.
 
-    The two exchange files in an existing folder.
+    The two exchange files in a folder, which does not exist before.
     """
 
     def __init__(self, task: str, folder: Path) -> None:
         self.task = task
         self.folder = folder
+        folder.mkdir()
         self.errors = folder / "errors.txt"
 
     def __enter__(self) -> NewProcess:

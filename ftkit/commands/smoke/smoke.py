@@ -23,16 +23,12 @@ from ftkit.recipe.parse import LoadedRecipe
 from ftkit.tasks.table import read_recipe, task_of
 
 if TYPE_CHECKING:
-    from ftkit.commands.smoke.specimen import FirstRows
     from ftkit.commands.smoke.stand_in import StandIn
     from ftkit.data.dataset import Splits
-    from ftkit.recipe.data_section import DataSpec
     from ftkit.recipe.schema import Recipe
     from ftkit.tasks.task import ReadBack
     from ftkit.training.outcome import TrainResult
 
-TRAIN_ROWS = 48
-EVALUATION_ROWS = 24
 TOLERANCE = 1e-4
 """Largest difference of logits, relative to the largest of them (at least 1), that is taken for rounding."""
 
@@ -57,15 +53,16 @@ def smoke_test(
 
 
 def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process: bool) -> list[str]:
+    from ftkit.commands.smoke.specimen import take_specimen
     from ftkit.commands.smoke.stand_in import make_stand_in
 
     asked = loaded.recipe
     stand_in = make_stand_in(asked.model, folder / "stand-in")
     recipe, changes = shrink(asked, stand_in, output_dir=folder / "run")
     with contextlib.ExitStack() as stack:
-        splits, described = _load(recipe, folder, reporter=reporter)
+        splits, described = take_specimen(recipe, folder / "data", reporter=reporter)
         # started before training, so that it imports the libraries at the same time
-        other = stack.enter_context(NewProcess(recipe.task, _made(folder / "exchange"))) if new_process else None
+        other = stack.enter_context(NewProcess(recipe.task, folder / "exchange")) if new_process else None
         stack.enter_context(_one_thread())
         try:
             result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
@@ -99,57 +96,6 @@ def _shown_answers(read: ReadBack) -> str:
         counted = Counter(read.said).most_common(6)
         return f"predicted: {', '.join(f'{label} {count}' for label, count in counted)}"
     return f"generated: {read.said[0]!r}"
-
-
-def _load(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
-    """A few rows of the recipe's data, and what they are."""
-    from ftkit.commands.smoke.specimen import FirstRows, few_rows
-
-    spec, missing = _data_spec(recipe, folder)
-    first = FirstRows(spec)
-    try:
-        splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
-    except UserError as error:
-        if not first.cut:
-            raise
-        note = f"only the first {first.limit:,} rows of {', '.join(sorted(first.cut))} were looked at"
-        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{note}" if error.fix else note) from error
-    for note in splits.notes:
-        reporter.say(note)
-    few = few_rows(splits, train=TRAIN_ROWS, evaluation=EVALUATION_ROWS)
-    return few, _describe(few, splits, first, missing=missing)
-
-
-def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
-    """The data to read, and the name of the data set that it was made up for, if any."""
-    spec = recipe.data
-    name = spec.dataset_name
-    if name is None or name.startswith("builtin:") or Path(name).exists():
-        return spec, ""
-    from ftkit.commands.smoke.specimen import write_made_up
-    from ftkit.data.reading.hub import hub_rows
-
-    try:
-        hub_rows(name, spec.dataset_config_name)
-    except UserError:
-        made = _made(folder / "data")
-        made_up_row = task_of(recipe.task).made_up_row
-        return write_made_up(spec, made, made_up_row, labels=recipe.labels_named()), name
-    return spec, ""
-
-
-def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) -> str:
-    from ftkit.data.labels import shortened
-
-    counts = ", ".join(
-        f"{len(kept)} of {len(whole):,} {kept.name} rows" for kept, whole in zip(few.all(), splits.all(), strict=True)
-    )
-    source = f"{missing} is not on this machine, so rows were made up for it" if missing else splits.train.source
-    if first.cut:
-        source += f" (the first {first.limit:,} rows of {'each file' if len(first.cut) > 1 else 'it'})"
-    skipped = f", {len(splits.skipped):,} rows left out (data.on_bad_row: skip)" if splits.skipped else ""
-    labels = f"; {len(few.label_names)} labels: {shortened(few.label_names)}" if few.label_names else ""
-    return f"{source}: {counts}{skipped}{labels}"
 
 
 def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, reporter: Reporter) -> TrainResult:
@@ -218,11 +164,6 @@ def _context(stand_in: StandIn) -> str:
 
 def _with_context(fix: str | None, stand_in: StandIn) -> str:
     return f"{fix}\n{_context(stand_in)}" if fix else _context(stand_in)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 @contextlib.contextmanager

@@ -18,10 +18,16 @@ from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
 from ftkit.data.gather import Source
+from ftkit.data.labels import shortened
 from ftkit.data.reading.rows import BadRow, Row
+from ftkit.errors import UserError
+from ftkit.progress import Reporter
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.labelled import LabelledData
+from ftkit.recipe.schema import Recipe
+from ftkit.tasks.table import task_of
 
+TRAIN_ROWS, EVALUATION_ROWS = 48, 24
 ROWS_READ = 10_000
 """Rows of each file that are read and checked in full."""
 ROWS_FOR_LABELS = 1_000_000
@@ -35,6 +41,61 @@ _SUBJECTS = ("the parcel", "my account", "this film", "a question", "the report"
 _VERBS = ("came late", "works again", "is hard to read", "was sent twice", "surprised everybody", "costs too much")
 _LONG = 40
 """The first text is so many sentences long, so that something has to be cut."""
+
+
+def take_specimen(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
+    """A few rows of a recipe's data, and what they are, in words.
+
+    Args:
+        recipe: of a task.
+        folder: to write made-up rows to, where the data set is not on this machine; does not exist yet.
+        reporter: hears the notes of the data.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    spec, missing = _data_spec(recipe, folder)
+    first = FirstRows(spec)
+    try:
+        splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
+    except UserError as error:
+        if not first.cut:
+            raise
+        note = f"only the first {first.limit:,} rows of {', '.join(sorted(first.cut))} were looked at"
+        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{note}" if error.fix else note) from error
+    for note in splits.notes:
+        reporter.say(note)
+    few = few_rows(splits, train=TRAIN_ROWS, evaluation=EVALUATION_ROWS)
+    return few, _describe(few, splits, first, missing=missing)
+
+
+def _data_spec(recipe: Recipe, folder: Path) -> tuple[DataSpec, str]:
+    """The data to read, and the name of the data set that it was made up for, if any."""
+    spec = recipe.data
+    name = spec.dataset_name
+    if name is None or name.startswith("builtin:") or Path(name).exists():
+        return spec, ""
+    from ftkit.data.reading.hub import hub_rows
+
+    try:
+        hub_rows(name, spec.dataset_config_name)
+    except UserError:
+        folder.mkdir()
+        made_up_row = task_of(recipe.task).made_up_row
+        return write_made_up(spec, folder, made_up_row, labels=recipe.labels_named()), name
+    return spec, ""
+
+
+def _describe(few: Splits, splits: Splits, first: FirstRows, *, missing: str) -> str:
+    counts = ", ".join(
+        f"{len(kept)} of {len(whole):,} {kept.name} rows" for kept, whole in zip(few.all(), splits.all(), strict=True)
+    )
+    source = f"{missing} is not on this machine, so rows were made up for it" if missing else splits.train.source
+    if first.cut:
+        source += f" (the first {first.limit:,} rows of {'each file' if len(first.cut) > 1 else 'it'})"
+    skipped = f", {len(splits.skipped):,} rows left out (data.on_bad_row: skip)" if splits.skipped else ""
+    labels = f"; {len(few.label_names)} labels: {shortened(few.label_names)}" if few.label_names else ""
+    return f"{source}: {counts}{skipped}{labels}"
 
 
 class FirstRows:
