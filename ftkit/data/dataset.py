@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,11 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def columns(self, *names: str) -> Iterator[list[list[str]]]:
+        """The texts of some columns, 5,000 rows at a time."""
+        for batch in self.table.select(list(names)).to_batches(max_chunksize=5_000):
+            yield [batch.column(name).to_pylist() for name in names]
 
     @property
     def texts(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ftkit.inputs.cutting import offsets_of
+from ftkit.inputs.encoding import offsets_of
 from ftkit.inputs.pairs import Pairs
 
 MASKED_SHARE = 0.15

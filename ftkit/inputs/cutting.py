@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.inputs.encoding import Bools, Encoded, SpecialTokens, Words
+from ftkit.inputs.encoding import Bools, Encoded, SpecialTokens, Words, offsets_of, ranges
+from ftkit.inputs.sequences import Sequences
 from ftkit.inputs.spans import MarkedRow
 from ftkit.metrics.scores import Integers
 
@@ -24,29 +25,18 @@ class Framed:
     num_bytes: Words
     learnt: Bools
     offsets: Integers
+    special: SpecialTokens
 
     def learning_all(self) -> Framed:
         """The same with every token learnt but a document's first, which nothing predicts."""
         return replace(self, learnt=_all_but(self.offsets[:-1], len(self.ids)))
 
 
-@dataclass(frozen=True)
-class Cut:
-    """Sequences of limited length: the fields of `Sequences` but for the special tokens."""
-
-    ids: Words
-    learnt: Bools
-    begins: Bools
-    num_bytes: Words
-    offsets: Integers
-    rows: Integers
-
-
-def frame_documents(parts: Sequence[tuple[Words, Words]], lengths: Integers) -> Framed:
+def frame_documents(parts: Sequence[tuple[Words, Words]], lengths: Integers, special: SpecialTokens) -> Framed:
     """Documents of so many tokens (D,) of which all is learnt; their ids and bytes come in consecutive parts."""
     offsets = offsets_of(lengths)
     ids, num_bytes = _joined([ids for ids, _ in parts], np.int32), _joined([found for _, found in parts], np.int32)
-    return Framed(ids, num_bytes, _all_but(offsets[:-1], len(ids)), offsets)
+    return Framed(ids, num_bytes, _all_but(offsets[:-1], len(ids)), offsets, special)
 
 
 def with_special_tokens(
@@ -74,9 +64,9 @@ def with_special_tokens(
     return ids, num_bytes, framed_lengths
 
 
-def frame_rows(rows: Sequence[MarkedRow], prefix: Sequence[int]) -> Framed:
-    """Lay rows end to end, each with the begin tokens before it unless they stand there already."""
-    tokens = np.asarray(prefix, dtype=np.int32)
+def frame_rows(rows: Sequence[MarkedRow], special: SpecialTokens, *, begin: bool) -> Framed:
+    """Lay rows end to end, each with the tokens that `begin` asks for before it unless they stand there already."""
+    tokens = np.asarray(special.prefix if begin else (), dtype=np.int32)
     head = MarkedRow(tokens, np.zeros_like(tokens), np.zeros(len(tokens), dtype=bool))
     headed = [len(tokens) > 0 and not np.array_equal(row.ids[: len(tokens)], tokens) for row in rows]
     parts = [part for row, added in zip(rows, headed, strict=True) for part in ([head, row] if added else [row])]
@@ -84,10 +74,10 @@ def frame_rows(rows: Sequence[MarkedRow], prefix: Sequence[int]) -> Framed:
     offsets = offsets_of(np.asarray(lengths, dtype=np.int64))
     ids, num_bytes = _joined([part.ids for part in parts], np.int32), _joined([p.num_bytes for p in parts], np.int32)
     learnt = _joined([part.learnt for part in parts], np.bool_) & _all_but(offsets[:-1], len(ids))
-    return Framed(ids, num_bytes, learnt, offsets)
+    return Framed(ids, num_bytes, learnt, offsets, special)
 
 
-def into_blocks(framed: Framed, max_length: int) -> Cut:
+def into_blocks(framed: Framed, max_length: int) -> Sequences:
     """All documents end to end, in blocks of max_length; nothing is left out.
 
     A last block of a single token would teach nothing, so the one before it gives it one of its own.
@@ -98,10 +88,10 @@ def into_blocks(framed: Framed, max_length: int) -> Cut:
         offsets[-2] -= 1
     begins = ~_all_but(np.concatenate([framed.offsets[:-1], offsets[:-1]]), total)
     rows = np.searchsorted(framed.offsets, offsets[:-1], side="right") - 1
-    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+    return _sequences(framed, slice(None), begins, offsets, rows)
 
 
-def into_pieces(framed: Framed, max_length: int) -> Cut:
+def into_pieces(framed: Framed, max_length: int) -> Sequences:
     """Each document by itself, in pieces of max_length; a last piece of one token takes a second from its neighbour."""
     lengths = np.diff(framed.offsets)
     rows, within = _pieces(np.maximum(1, -(-lengths // max_length)))
@@ -109,10 +99,10 @@ def into_pieces(framed: Framed, max_length: int) -> Cut:
     starts -= (within > 0) & (framed.offsets[rows + 1] - starts == 1)
     begins = ~_all_but(starts, len(framed.ids))
     offsets = np.append(starts, len(framed.ids))
-    return Cut(framed.ids, framed.learnt & ~begins, begins, framed.num_bytes, offsets, rows)
+    return _sequences(framed, slice(None), begins, offsets, rows)
 
 
-def into_overlapping(framed: Framed, max_length: int) -> Cut:
+def into_overlapping(framed: Framed, max_length: int) -> Sequences:
     """Each document by itself, in pieces that begin with the last token of the one before, as context.
 
     So every token but the first of a document is a target once. The token that is there for context counts no bytes.
@@ -126,32 +116,21 @@ def into_overlapping(framed: Framed, max_length: int) -> Cut:
     return cut
 
 
-def cut_short(framed: Framed, max_length: int) -> Cut:
+def cut_short(framed: Framed, max_length: int) -> Sequences:
     """The beginning of each document, max_length tokens of it at most."""
     counts = np.minimum(np.diff(framed.offsets), max_length)
     return _chosen(framed, framed.offsets[:-1], counts, np.arange(len(counts)))
 
 
-def offsets_of(lengths: Integers) -> Integers:
-    """Where rows of so many tokens (N,) begin when they lie end to end, and where the last ends: (N + 1,)."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def ranges(starts: Integers, counts: Integers) -> Integers:
-    """The numbers from each start on, as many as its count, one range after the other.
-
-    Example:
-        >>> ranges(np.array([5, 0]), np.array([3, 2])).tolist()
-        [5, 6, 7, 0, 1]
-    """
-    before = np.cumsum(counts) - counts
-    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - before, counts), dtype=np.int64)
-
-
-def _chosen(framed: Framed, starts: Integers, counts: Integers, rows: Integers) -> Cut:
+def _chosen(framed: Framed, starts: Integers, counts: Integers, rows: Integers) -> Sequences:
     index, offsets = ranges(starts, counts), offsets_of(counts)
-    begins = ~_all_but(offsets[:-1], len(index))
-    return Cut(framed.ids[index], framed.learnt[index] & ~begins, begins, framed.num_bytes[index], offsets, rows)
+    return _sequences(framed, index, ~_all_but(offsets[:-1], len(index)), offsets, rows)
+
+
+def _sequences(framed: Framed, index: Integers | slice, begins: Bools, offsets: Integers, rows: Integers) -> Sequences:
+    ids, learnt = framed.ids[index], framed.learnt[index] & ~begins
+    special = framed.special
+    return Sequences(ids, learnt, begins, framed.num_bytes[index], special.table[ids], offsets, rows, special.pad)
 
 
 def _pieces(counts: Integers) -> tuple[Integers, Integers]:

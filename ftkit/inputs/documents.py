@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftkit.data.audit import length_for_99_percent
 from ftkit.data.chat import ChatRenderer, Marked
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.inputs import cutting
-from ftkit.inputs.cutting import Cut, Framed
+from ftkit.inputs.cutting import Framed
 from ftkit.inputs.encoding import SpecialTokens, batches, encode_parts, special_tokens
 from ftkit.inputs.long_texts import Cutter
 from ftkit.inputs.sequences import Sequences, Tokenized
@@ -43,7 +41,7 @@ def training_sequences(
         return _examples(tokenizer, split, prompting, special, max_length)
     framed = _documents(tokenizer, split, special)
     cut = cutting.into_blocks(framed, max_length) if packing else cutting.into_pieces(framed, max_length)
-    return _tokenized(_sequences(cut, special), framed, max_length)
+    return Tokenized(_teaching(cut), np.diff(framed.offsets), max_length)
 
 
 def evaluation_sequences(
@@ -58,36 +56,19 @@ def evaluation_sequences(
     if prompting.kind != "text":
         return _examples(tokenizer, split, prompting, special, max_length)
     framed = _documents(tokenizer, split, special)
-    return _tokenized(_sequences(cutting.into_overlapping(framed, max_length), special), framed, max_length)
+    cut = cutting.into_overlapping(framed, max_length)
+    return Tokenized(_teaching(cut), np.diff(framed.offsets), max_length)
 
 
-def _sequences(cut: Cut, special: SpecialTokens) -> Sequences:
-    marks = special.table[cut.ids]
-    sequences = Sequences(cut.ids, cut.learnt, cut.begins, cut.num_bytes, marks, cut.offsets, cut.rows, special.pad)
+def _teaching(sequences: Sequences) -> Sequences:
     teaches = sequences.num_learnt > 0
     return sequences if teaches.all() else sequences.take(np.flatnonzero(teaches))
-
-
-def _tokenized(
-    sequences: Sequences,
-    framed: Framed,
-    max_length: int,
-    *,
-    num_truncated: int = 0,
-    num_unlearnt: int = 0,
-    num_merged_boundaries: int = 0,
-) -> Tokenized:
-    lengths = np.diff(framed.offsets)
-    needed = length_for_99_percent(np.sort(lengths)) if len(lengths) else 0
-    return Tokenized(
-        sequences, len(lengths), num_truncated, num_unlearnt, needed, num_merged_boundaries, lengths, max_length
-    )
 
 
 def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: SpecialTokens) -> Framed:
     cutter = Cutter(tokenizer, special)
     parts, lengths = [], []
-    for (texts,) in _columns(split, "text"):
+    for (texts,) in split.columns("text"):
         pieces = [cutter.cut(text) for text in texts]
         flat = [piece for text in pieces for piece in text]
         owners = np.repeat(np.arange(len(texts)), [len(text) for text in pieces])
@@ -101,12 +82,7 @@ def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: Specia
             parts.append((ids, num_bytes))
             counted += np.bincount(owners[part], weights=counts, minlength=len(texts))
         lengths.append(counted.astype(np.int64))
-    return cutting.frame_documents(parts, np.concatenate(lengths))
-
-
-def _columns(split: Split, *names: str) -> Iterator[Sequence[list[str]]]:
-    for batch in split.table.select(list(names)).to_batches(max_chunksize=5_000):
-        yield [batch.column(name).to_pylist() for name in names]
+    return cutting.frame_documents(parts, np.concatenate(lengths), special)
 
 
 def _examples(
@@ -122,24 +98,23 @@ def _examples(
         rows += found
         num_merged += merged
     # a chat template writes a begin token by itself where the model wants one
-    prefix = special.prefix if prompting.kind == "completion" else ()
-    framed = cutting.frame_rows(rows, prefix)
+    framed = cutting.frame_rows(rows, special, begin=prompting.kind == "completion")
     if not prompting.completion_only_loss:
         framed = framed.learning_all()
-    sequences = _sequences(cutting.cut_short(framed, max_length), special)
-    tokenized = _tokenized(
+    sequences, lengths = _teaching(cutting.cut_short(framed, max_length)), np.diff(framed.offsets)
+    return Tokenized(
         sequences,
-        framed,
+        lengths,
         max_length,
-        num_truncated=int((np.diff(framed.offsets) > max_length).sum()),
+        num_truncated=int((lengths > max_length).sum()),
         num_unlearnt=len(rows) - len(sequences),
         num_merged_boundaries=num_merged,
+        num_open_turns=0 if renderer is None else renderer.num_open_turns,
     )
-    return replace(tokenized, num_open_turns=renderer.num_open_turns) if renderer is not None else tokenized
 
 
 def _completions(split: Split) -> Iterator[list[Marked]]:
-    for prompts, completions in _columns(split, "prompt", "completion"):
+    for prompts, completions in split.columns("prompt", "completion"):
         yield [
             Marked(prompt + completion, ((len(prompt), len(prompt) + len(completion)),))
             for prompt, completion in zip(prompts, completions, strict=True)
@@ -148,7 +123,7 @@ def _completions(split: Split) -> Iterator[list[Marked]]:
 
 def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
     number = 0
-    for (texts,) in _columns(split, "messages"):
+    for (texts,) in split.columns("messages"):
         marked = []
         for text in texts:
             number += 1

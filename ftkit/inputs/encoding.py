@@ -116,7 +116,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: Sp
         verbose=False,
     )
     counts = np.fromiter(map(len, found["input_ids"]), dtype=np.int64, count=len(texts))
-    offsets = np.concatenate([[0], np.cumsum(counts)])
+    offsets = offsets_of(counts)
     total = int(offsets[-1])
     ids = np.fromiter(chain.from_iterable(found["input_ids"]), dtype=np.int32, count=total)
     flat = chain.from_iterable(chain.from_iterable(found["offset_mapping"]))
@@ -151,7 +151,7 @@ def _bytes(ends: Integers, offsets: Integers, text_starts: Integers, text: str) 
         return (ends - before).astype(np.int32)
     points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)
-    position = np.concatenate([[0], np.cumsum(widths)])
+    position = offsets_of(widths)
     return np.asarray(position[ends] - position[before], dtype=np.int32)
 
 
@@ -170,7 +170,7 @@ def encode_parts(
             break
         anchored &= ~_any_of(astride, encoded.offsets)
     kept = ~(owners & (encoded.ends <= len(_ANCHOR)))
-    offsets = np.concatenate([[0], np.cumsum(kept)])[encoded.offsets]
+    offsets = offsets_of(kept)[encoded.offsets]
     shift = len(_ANCHOR) * owners[kept]
     return Encoded(
         encoded.ids[kept], encoded.num_bytes[kept], encoded.starts[kept] - shift, encoded.ends[kept] - shift, offsets
@@ -178,7 +178,7 @@ def encode_parts(
 
 
 def _any_of(marks: Bools, offsets: Integers) -> Bools:
-    counted = np.concatenate([[0], np.cumsum(marks)])
+    counted = offsets_of(marks)
     return np.asarray(counted[offsets[1:]] > counted[offsets[:-1]])
 
 
@@ -192,3 +192,19 @@ def batches(texts: Sequence[str]) -> Iterator[slice]:
         size += len(text)
     if start < len(texts):
         yield slice(start, len(texts))
+
+
+def offsets_of(lengths: Integers | Bools) -> Integers:
+    """Where rows of so many tokens (N,) begin when they lie end to end, and where the last ends: (N + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def ranges(starts: Integers, counts: Integers) -> Integers:
+    """The numbers from each start on, as many as its count, one range after the other.
+
+    Example:
+        >>> ranges(np.array([5, 0]), np.array([3, 2])).tolist()
+        [5, 6, 7, 0, 1]
+    """
+    before = np.cumsum(counts) - counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts - before, counts), dtype=np.int64)

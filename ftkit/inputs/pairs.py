@@ -12,8 +12,7 @@ import numpy.typing as npt
 from ftkit.data.audit import length_for_99_percent
 from ftkit.data.dataset import Split
 from ftkit.inputs.batching import pair_batch, pair_budget_batches
-from ftkit.inputs.cutting import offsets_of, ranges
-from ftkit.inputs.encoding import special_table
+from ftkit.inputs.encoding import offsets_of, ranges, special_table
 from ftkit.inputs.examples import Arrays, Rows, Targets
 from ftkit.inputs.sides import Side, tokenize_side
 

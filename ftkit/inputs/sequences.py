@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.audit import length_for_99_percent
 from ftkit.inputs.batching import flat_batch, padded_batch, token_budget_batches
-from ftkit.inputs.cutting import offsets_of, ranges
+from ftkit.inputs.encoding import offsets_of, ranges
 from ftkit.inputs.examples import Arrays, Rows, Targets
 
 SEQUENCE_TOKENS = {"cpu": 2_048, "cuda": 16_384}
@@ -100,21 +101,28 @@ class Tokenized:
     """The sequences of a split, and what became of its examples.
 
     Attributes:
-        num_examples: rows of the split: documents, completions or chats.
         num_truncated: examples whose end was cut off (documents never are: they are cut into pieces).
         num_unlearnt: examples left out since nothing to learn was left of them.
         num_merged_boundaries: examples whose prompt was tokenized by itself, since a token would have reached across
             its end.
-        lengths: (num_examples,): tokens of each example before anything was cut.
+        lengths: tokens of each document, completion or chat before anything was cut (num_examples,).
         num_open_turns: chats in which an answer before the last ends without a special token.
     """
 
     sequences: Sequences
-    num_examples: int
-    num_truncated: int
-    num_unlearnt: int
-    length_for_99_percent: int
-    num_merged_boundaries: int
     lengths: npt.NDArray[np.int64]
     max_length: int
+    num_truncated: int = 0
+    num_unlearnt: int = 0
+    num_merged_boundaries: int = 0
     num_open_turns: int = 0
+
+    @property
+    def num_examples(self) -> int:
+        """Rows of the split."""
+        return len(self.lengths)
+
+    @property
+    def length_for_99_percent(self) -> int:
+        """The smallest max_length that would cut less than 1 % of the examples."""
+        return length_for_99_percent(np.sort(self.lengths)) if len(self.lengths) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,8 +12,7 @@ import numpy as np
 
 from ftkit.data.dataset import Split
 from ftkit.errors import UserError
-from ftkit.inputs.cutting import offsets_of, ranges
-from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, special_tokens
+from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, offsets_of, ranges, special_tokens
 from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
 from ftkit.metrics.scores import Integers
 
@@ -121,7 +120,7 @@ class Side:
 def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideTokens:
     """Tokenize a column, a few megabytes of text at a time; `limit` tokens of each, special ones included, are kept."""
     ids, kept, lengths, num_bytes = [], [], [], []
-    for texts in _batches(split, column):
+    for texts in (many[part] for (many,) in split.columns(column) for part in batches(many)):
         found, counts = side.encode(texts)
         cut, cut_counts = side.cut(found, counts, limit)
         ids.append(cut)
@@ -131,13 +130,6 @@ def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideToke
     return SideTokens(
         np.concatenate(ids), offsets_of(np.concatenate(kept)), np.concatenate(lengths), np.concatenate(num_bytes)
     )
-
-
-def _batches(split: Split, column: str) -> Iterator[list[str]]:
-    for batch in split.table.select([column]).to_batches(max_chunksize=5_000):
-        texts: list[str] = batch.column(column).to_pylist()
-        for part in batches(texts):
-            yield texts[part]
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> tuple[Words, Integers]:
