@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from ftkit.errors import Problem, RecipeError
 from ftkit.methods.section import Section
-from ftkit.recipe.paths import absolute, absolute_metric
+from ftkit.recipe.files import absolute, absolute_metric
 from ftkit.recipe.reading import (
     Reading,
     begin,
     drop_broken,
-    fill_method_defaults,
     refuse_foreign_keys,
     settle_method,
     settle_sections,
@@ -103,7 +102,7 @@ def _settled(reading: Reading, *, check_files: bool) -> Recipe:
     settle_task(reading)
     settle_method(reading)
     refuse_foreign_keys(reading)
-    fill_method_defaults(reading)
+    _fill_defaults(reading)
     recipe = _validate(reading)
     if recipe is not None:
         recipe = _resolve_paths(reading, recipe, check_files=check_files)
@@ -116,6 +115,28 @@ def _settled(reading: Reading, *, check_files: bool) -> Recipe:
 def _problems(flaws: Sequence[Flaw], path: Path) -> list[Problem]:
     ordered = sorted(dict.fromkeys(flaws), key=lambda flaw: (flaw.place[:3], flaw.key))
     return [Problem(flaw.place.where(str(path)), flaw.key, flaw.message, flaw.fix) for flaw in ordered]
+
+
+def _fill_defaults(reading: Reading) -> None:
+    """Fill in the defaults of task and method where the recipe says nothing."""
+    training = reading.below("training")
+    steps, epochs = training.get("max_steps"), training.get("num_train_epochs")
+    note = f"default of method {reading.method}"
+    if steps is not None and steps.place.override and epochs is not None and not epochs.place.override:
+        # `training.max_steps=20` on the command line means: instead of the epochs that the file asks for
+        del training["num_train_epochs"]
+        note_epochs = f"{note} (max_steps decides)"
+    else:
+        note_epochs = note
+
+    def switched_on(key: str) -> bool:
+        node = reading.node(key)
+        return node is not None and node.value is True
+
+    for key, value in reading.task.defaults_of(reading.method, switched_on).items():
+        section, _, name = key.partition(".")
+        place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
+        reading.below(section).setdefault(name, node_of(value, place))
 
 
 def _validate(reading: Reading) -> Recipe | None:
@@ -159,8 +180,8 @@ def _apply_rules(reading: Reading, recipe: Recipe) -> None:
     }
     defaults = reading.task.defaults_of(reading.method, recipe.value)
     facts = Facts(recipe, frozenset(given | (reading.silent & keys)), reading.own, defaults, reading.tasks)
-    for rule in reading.task.rules:
-        for finding in rule(facts):
+    for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in reading.task.rules)):
+        for finding in findings:
             if finding.key not in reading.silent:
                 reading.flaws.append(Flaw(reading.place(finding.key), finding.key, finding.message, finding.fix))
 

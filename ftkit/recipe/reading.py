@@ -17,7 +17,7 @@ from ftkit.recipe.keys import answer_unknown, keys_of
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
 from ftkit.recipe.yaml.messages import found, missing, unlike
-from ftkit.recipe.yaml.nodes import Flaw, Node, Place, node_of, plain_value
+from ftkit.recipe.yaml.nodes import Flaw, Node, Place, plain_value
 
 
 @dataclass
@@ -242,25 +242,3 @@ def _refuse_foreign(reading: Reading, section: str, key: str, node: Node) -> Non
     readers = f"task {owners[0]} reads" if len(owners) == 1 else f"tasks {' and '.join(owners)} read"
     message = f"only {readers} it, and this recipe's task is {reading.task.name}"
     reading.say(Flaw(node.key_place, dotted, message, reading.task.instead.get(dotted, "remove it")), dotted)
-
-
-def fill_method_defaults(reading: Reading) -> None:
-    """Fill in the defaults of task and method where the recipe says nothing."""
-    training = reading.below("training")
-    steps, epochs = training.get("max_steps"), training.get("num_train_epochs")
-    note = f"default of method {reading.method}"
-    if steps is not None and steps.place.override and epochs is not None and not epochs.place.override:
-        # `training.max_steps=20` on the command line means: instead of the epochs that the file asks for
-        del training["num_train_epochs"]
-        note_epochs = f"{note} (max_steps decides)"
-    else:
-        note_epochs = note
-
-    def switched_on(key: str) -> bool:
-        node = reading.node(key)
-        return node is not None and node.value is True
-
-    for key, value in reading.task.defaults_of(reading.method, switched_on).items():
-        section, _, name = key.partition(".")
-        place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
-        reading.below(section).setdefault(name, node_of(value, place))

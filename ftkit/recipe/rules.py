@@ -212,10 +212,6 @@ def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
             yield Finding("training.extra", f"{name} is an older or foreign spelling", f"write {today.key}")
 
 
-def _method(facts: Facts[Recipe]) -> Iterator[Finding]:
-    yield from facts.recipe.method.findings(facts.given)
-
-
 COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _data_source,
     _splits,
@@ -226,5 +222,4 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _length_of_training,
     _evaluation_schedule,
     _extra,
-    _method,
 )

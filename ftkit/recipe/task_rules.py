@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ftkit.methods.section import Finding, Section
 from ftkit.methods.table import METHODS
-from ftkit.recipe.paths import Located
+from ftkit.recipe.files import Located
 from ftkit.recipe.schema import Recipe
 
 R = TypeVar("R", bound=Recipe)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ftkit.errors import UserError
 from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.files import read_recipe_text
 from ftkit.recipe.keys import all_keys
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.parse import LoadedRecipe, parse_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Tasks
 from ftkit.recipe.yaml.scalars import write_value
-from ftkit.recipe.yaml.text import read_recipe_text
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 

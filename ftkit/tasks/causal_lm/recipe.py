@@ -11,9 +11,9 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import LANGUAGE_METRICS
+from ftkit.recipe.files import FILES, Located, locate_file
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
 from ftkit.recipe.nearest import nearest
-from ftkit.recipe.paths import FILES, Located, locate_file
 from ftkit.recipe.rules import BUILTIN_NAMES, COMMON_RULES, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS
+from ftkit.recipe.files import FILES
 from ftkit.recipe.labelled import (
     LabelledRecipe,
     columns_of_labels,
@@ -17,7 +18,6 @@ from ftkit.recipe.labelled import (
     one_of,
     positive_label,
 )
-from ftkit.recipe.paths import FILES
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 from ftkit.recipe.training_section import TrainingSpec
@@ -94,7 +94,7 @@ def _class_weights(facts: _Facts) -> Iterator[Finding]:
 
 _MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classification", chosen="a classifier")
 _defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
-_NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA"
+_NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA or IA3"
 
 RULES = TaskRules(
     name="classification",

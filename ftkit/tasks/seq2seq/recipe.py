@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, TEXT_METRICS
+from ftkit.recipe.files import FILES
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
 from ftkit.recipe.labelled import (
     LabelledData,
@@ -20,7 +21,6 @@ from ftkit.recipe.labelled import (
     label_names,
     positive_label,
 )
-from ftkit.recipe.paths import FILES
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, PAIRED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 
