@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from ftkit.data.chat_rows import ChatReader, Unusable, check_text
-from ftkit.data.columns.names import absent
 from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import value_of
-from ftkit.errors import UserError
-from ftkit.recipe.data_section import DataSpec
 
 
 class Form:
@@ -84,18 +81,6 @@ def text_of(value: object, name: str) -> str:
         raise Unusable(f"{name} is {kind_of(value)} instead of a string", fix)
     check_text(value, name)
     return value
-
-
-def check_named(spec: DataSpec, keys: Sequence[str], columns: Sequence[str], *, where: str) -> None:
-    """Refuse data without a column that the recipe names.
-
-    Raises:
-        UserError: names the column, its key in the recipe, and the nearest column there is.
-    """
-    for key in keys:
-        name = getattr(spec, key)
-        if name is not None and name not in columns:
-            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
 
 
 MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")

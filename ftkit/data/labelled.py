@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import choose_columns
-from ftkit.data.columns.names import SAMPLE_ROWS
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, refuse_absent
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
@@ -147,13 +147,9 @@ def _read_evaluation(
     source: Source, columns: Columns, spec: LabelledData, names: Sequence[str], stated: bool, notes: list[str]
 ) -> _Read | None:
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
-    choose_columns(
-        _first_rows(source) or [{columns.text: "", columns.label: ""} | ({columns.pair: ""} if columns.pair else {})],
-        where=source.name,
-        text_column=columns.text,
-        text_pair_column=columns.pair,
-        label_column=columns.label,
-    )
+    if first := _first_rows(source):
+        for kind, name in (("text", columns.text), ("text_pair", columns.pair), ("label", columns.label)):
+            refuse_absent(name, columns_of(first), where=source.name, key=f"{kind}_column")
     if source.may_lack_answers(spec):
         read = _gather(source, columns, names, stated=stated)
         if read.labels.num_missing and not read.rows.num_rows and read.labels.num_missing == len(read.rows.bad):

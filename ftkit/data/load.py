@@ -7,11 +7,10 @@ from itertools import islice
 
 import pyarrow as pa
 
-from ftkit.data.columns.names import SAMPLE_ROWS
+from ftkit.data.columns.names import SAMPLE_ROWS, refuse_absent
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import Form
 from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
-from ftkit.data.prompting import check_fields
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
@@ -90,7 +89,9 @@ def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> Usabl
     """The rows of a source; None for the test split of a data set that keeps its answers to itself."""
     if source.split != "train":
         first = [row.values for row in first_rows(source) if isinstance(row, Row)]
-        check_fields(form.columns, names_within(first) if first else form.columns, where=source.name)
+        columns = names_within(first) if first else form.columns
+        for name in form.columns:
+            refuse_absent(name, columns, where=source.name)
     read = gather(source, lambda row: form.record(row.values, source.class_names), form.schema)
     if read.num_blank:
         notes.append(f"{read.num_blank:,} blank texts of {source.name} left out")

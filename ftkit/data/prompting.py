@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from ftkit.data.columns.names import absent
 from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
@@ -150,17 +149,6 @@ def fields_of(pieces: Sequence[Piece]) -> tuple[str, ...]:
 def fill(pieces: Sequence[Piece], fields: Mapping[str, str]) -> str:
     """Put the columns' texts in their places; what looks like a mark or a brace inside them stays text."""
     return "".join(fields[piece.text] if piece.is_field else piece.text for piece in pieces)
-
-
-def check_fields(fields: Sequence[str], columns: Sequence[str], *, where: str) -> None:
-    """Refuse data without the columns that a template names.
-
-    Raises:
-        UserError: names the column and the nearest one there is.
-    """
-    for name in fields:
-        if name not in columns:
-            raise UserError(f"no such column: {name}", where=where, fix=absent(name, columns))
 
 
 def short_template(prompt_column: str, completion_column: str, rows: Sequence[Mapping[str, object]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ftkit.data.columns.names import SAMPLE_ROWS, absent, columns_of, listing
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, listing, refuse_absent
 from ftkit.errors import UserError
 
 TEXT_NAMES = ("text", "texts", "sentence", "content", "review", "document", "comment", "message", "tweet", "utterance",
@@ -81,9 +81,8 @@ def choose_columns(
     columns = columns_of(rows)
     named = {"text_column": text_column, "text_pair_column": text_pair_column, "label_column": label_column}
     for key, name in named.items():
-        if name is not None and name not in columns:
-            raise UserError(f"no such column: {name} (data.{key})", where=where, fix=absent(name, columns))
-    guess = guess_columns(rows, text_column=text_column, text_pair_column=text_pair_column, label_column=label_column)
+        refuse_absent(name, columns, where=where, key=key)
+    guess = guess_columns(rows, **named)
     missing = [kind for kind in ("text", "label") if getattr(guess, kind) is None]
     if missing:
         raise UserError(_unclear(missing, guess, columns), where=where, fix=_remedy(missing, guess, columns))

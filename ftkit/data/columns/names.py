@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 
+from ftkit.errors import UserError
+
 SAMPLE_ROWS = 200
 """Rows at the head of a file by which its columns are told."""
 
@@ -30,6 +32,17 @@ def absent(name: str, columns: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
     hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
     return f"columns here: {listing(columns)}{hint}"
+
+
+def refuse_absent(name: str | None, columns: Sequence[str], *, where: str, key: str | None = None) -> None:
+    """Refuse data without a column that a template or a key of the recipe names.
+
+    Raises:
+        UserError: names the column, its key, and the nearest column there is.
+    """
+    if name is not None and name not in columns:
+        said = f" (data.{key})" if key else ""
+        raise UserError(f"no such column: {name}{said}", where=where, fix=absent(name, columns))
 
 
 def is_scalar(value: object) -> bool:

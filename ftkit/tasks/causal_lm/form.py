@@ -8,12 +8,12 @@ from typing import Any
 
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
-from ftkit.data.columns.names import columns_of
+from ftkit.data.columns.names import columns_of, refuse_absent
 from ftkit.data.dataset import Splits
-from ftkit.data.form import Form, check_named
+from ftkit.data.form import Form
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
-from ftkit.data.prompting import Prompting, check_fields, parse_template, short_template
+from ftkit.data.prompting import Prompting, parse_template, short_template
 from ftkit.data.reading.nested import names_within, nested
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.data.sources import find_sources
@@ -37,12 +37,14 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         UserError: a named column is absent, or nothing is named and nothing is clear.
     """
     columns = names_within(rows)
-    check_named(spec, ("text_column", "prompt_column", "completion_column", "messages_column"), columns, where=where)
+    for key in ("text_column", "prompt_column", "completion_column", "messages_column"):
+        refuse_absent(getattr(spec, key), columns, where=where, key=key)
     if spec.messages_column is not None:
         form = _chat(spec.messages_column, spec)
     elif spec.template is not None:
         form = _templated(spec.template, spec)
-        check_fields(form.columns, columns, where=where)
+        for name in form.columns:
+            refuse_absent(name, columns, where=where)
         _note_space(spec.template, notes)
     elif spec.prompt_column is not None and spec.completion_column is not None:
         form = _short(spec.prompt_column, spec.completion_column, rows, spec, notes)

@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable, check_text
-from ftkit.data.columns.names import absent, columns_of
+from ftkit.data.columns.names import absent, columns_of, refuse_absent
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
-from ftkit.data.form import Form, check_named
+from ftkit.data.form import Form
 from ftkit.data.gather import Record, Source
 from ftkit.data.labelled import made_up_labelled
 from ftkit.data.load import first_rows, form_of, read_splits
-from ftkit.data.prompting import Prompting, check_fields, fill, parse_template
+from ftkit.data.prompting import Prompting, fill, parse_template
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
@@ -123,7 +123,8 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     Args and errors: as for `choose_form`.
     """
     columns = names_within(rows)
-    check_named(spec, ("source_column", "target_column"), columns, where=where)
+    for key in ("source_column", "target_column"):
+        refuse_absent(getattr(spec, key), columns, where=where, key=key)
     listed = None
     if spec.template is not None:
         template = _checked(spec.template)
@@ -135,7 +136,8 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     else:
         template, listed = _guess(rows, spec, where, notes)
     form = PairForm(Prompting("completion", escaped(spec.source_prefix or "") + template), references=listed)
-    check_fields(form.columns, columns, where=where)
+    for name in form.columns:
+        refuse_absent(name, columns, where=where)
     return form
 
 
