@@ -49,9 +49,9 @@ def task_of(name: str) -> Task:
 @cache
 def task_rules() -> Tasks:
     """`task` of a recipe -> what it may say."""
-    from ftkit.tasks.causal_lm.recipe import RULES as CAUSAL_LM
-    from ftkit.tasks.classification.recipe import RULES as CLASSIFICATION
-    from ftkit.tasks.seq2seq.recipe import RULES as SEQ2SEQ
+    from ftkit.tasks.causal_lm.recipe import CAUSAL_LM
+    from ftkit.tasks.classification.recipe import CLASSIFICATION
+    from ftkit.tasks.seq2seq.recipe import SEQ2SEQ
 
     return {rules.name: rules for rules in (CLASSIFICATION, CAUSAL_LM, SEQ2SEQ)}
 

@@ -159,7 +159,7 @@ _defaults = partial(
     metrics=["perplexity", "bits_per_byte", "token_accuracy"],
 )
 
-RULES = TaskRules(
+CAUSAL_LM = TaskRules(
     name="causal_lm",
     recipe=CausalRecipe,
     methods={

@@ -96,7 +96,7 @@ _MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classif
 _defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
 _NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA or IA3"
 
-RULES = TaskRules(
+CLASSIFICATION = TaskRules(
     name="classification",
     recipe=ClassificationRecipe,
     methods={

@@ -169,7 +169,7 @@ _defaults = partial(
     metrics=["perplexity", "exact_match", "token_f1", "bleu", "chrf", "rougeL", "length_ratio", "limit_share"],
 )
 
-RULES = TaskRules(
+SEQ2SEQ = TaskRules(
     name="seq2seq",
     recipe=Seq2SeqRecipe,
     methods={
