@@ -36,7 +36,7 @@ def write_outputs(
     The same sources, decoding and versions give the same samples; torch's global generator is left as it was.
 
     Args:
-        sources: N sources as token ids with their special tokens, none of them empty.
+        sources: token ids with their special tokens, none of them empty.
         stop_ids: tokens that end an output.
         max_batch_tokens: of sources and outputs together, padding and beams included; a single row may have more.
         write: called with each new piece of text, for one source and one beam; else never.

@@ -144,11 +144,8 @@ def file_prompts(
     """Prompts from the rows of a file: the columns of the training data, or whole prompts.
 
     Args:
-        prompting: the form of the model's inputs.
         path: text (one prompt a line), CSV, TSV, JSON, JSONL, Parquet or Arrow.
         column: where the data's texts or chats stood in training, when a recipe says it.
-        encoding: of a text file.
-        delimiter: of a CSV file.
 
     Raises:
         UserError: there is no such file, no row, no column that fits, or a row that cannot be read; with its line.

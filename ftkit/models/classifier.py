@@ -91,7 +91,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     return Classifier(module, tokenizer, names, max_length)
 
 
-def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
+def open_classifier(path: Path, *, use_cpu: bool = False) -> Classifier:
     """Load the classifier of a run, or of a model folder.
 
     Raises:
@@ -100,7 +100,7 @@ def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: boo
     folder = model_folder(path)
     if (folder / PROMPTING_FILE).is_file():
         raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
-    return load_classifier(folder, device=choose_device(use_cpu=use_cpu), trust_remote_code=trust_remote_code)
+    return load_classifier(folder, device=choose_device(use_cpu=use_cpu))
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -44,11 +44,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def place(dtype: str, *, use_cpu: bool) -> Placement:
-    """Choose device and precision.
-
-    Args:
-        dtype: `model.dtype` of the recipe.
-        use_cpu: `training.use_cpu` of the recipe.
+    """Choose device and precision: `model.dtype` and `training.use_cpu` of the recipe.
 
     Raises:
         UserError: float16 was asked of a CPU, which would only emulate it.

@@ -44,7 +44,6 @@ def blockwise_attention(
         lengths: tokens of each document.
         masks: document -> bool (1, 1, L, L), where more is hidden than the future.
         scaling: factor of the products; None: 1 / sqrt(D).
-        dropout: share of the weights that is dropped.
 
     Source:
         Dao et al. 2022 (FlashAttention), section 3.1: weights in blocks, made again in the backward pass.

@@ -18,12 +18,7 @@ OutputLayer = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LabelledPositions(NamedTuple):
-    """Where something is predicted, and what.
-
-    Attributes:
-        positions: index into the B x T positions of a batch, (N,).
-        targets: token ids, (N,).
-    """
+    """Where something is predicted (N,), an index into the B x T positions of a batch, and which token id (N,)."""
 
     positions: torch.Tensor
     targets: torch.Tensor
@@ -44,10 +39,8 @@ class TokenLosses(NamedTuple):
 def labelled_positions(labels: torch.Tensor, *, shifted: bool = True) -> LabelledPositions:
     """Where each labelled token is predicted: labels (B, T), -100 where nothing is learnt.
 
-    Args:
-        labels: token ids.
-        shifted: at the position before it, as decoder-only models do. False: at its own, as encoder-decoders do, whose
-            decoders read the labels one position later.
+    Shifted: at the position before it, as decoder-only models do. Else at its own, as encoder-decoders do, whose
+    decoders read the labels one position later.
 
     Example:
         >>> labels = torch.tensor([[-100, 7, 8], [-100, -100, 9]])
