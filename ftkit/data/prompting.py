@@ -44,11 +44,6 @@ class Prompting:
         """The same as JSON can hold it."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Prompting:
-        """Read back what `to_dict` gave."""
-        return cls(**values)
-
     @cached_property
     def parsed(self) -> Template:
         """The template in its two parts; a text without one is a single column `text`."""

@@ -35,13 +35,12 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
     if files["train"] is None:
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
     named_files = {split: Path(file) for split, file in files.items() if file is not None}
-    return {split: file_source(split, path, spec, documents=documents) for split, path in named_files.items()}, []
+    return {split: file_source([path], spec, documents, split) for split, path in named_files.items()}, []
 
 
-def file_source(
-    split: str, path: Path, spec: DataSpec, *, further: Sequence[Path] = (), documents: bool = False
-) -> Source:
+def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, split: str) -> Source:
     """The source of a split that lies in a file, or in several parts of one."""
+    path = paths[0]
     check_readable(path)
     classes = class_names(path) if file_format(path) in ("parquet", "arrow") else {}
     read: Callable[[Path], Iterator[Row | BadRow]]
@@ -49,10 +48,9 @@ def file_source(
         read = partial(iter_documents, encoding=spec.encoding, separator=spec.separator())
     else:
         read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter)
-    if not further:
+    if len(paths) == 1:
         return Source(split, shown_path(path), partial(read, path), classes)
-    parts = (path, *further)
-    return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, parts, read), classes)
+    return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, paths, read), classes)
 
 
 def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[str, Source], list[str]]:
@@ -65,7 +63,7 @@ def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[
         }
     elif Path(name).is_dir():
         makers = {
-            split: partial(_of_files, files, spec, documents) for split, files in find_in_folder(Path(name)).items()
+            split: partial(file_source, files, spec, documents) for split, files in find_in_folder(Path(name)).items()
         }
     elif Path(name).is_file():
         raise UserError("is a file, not a data set", where=name, fix="name it in data.train_file")
@@ -82,10 +80,6 @@ def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[
 
 def _renamed(source: Source, split: str) -> Source:
     return Source(split, source.name, source.rows, source.class_names)
-
-
-def _of_files(files: Sequence[Path], spec: DataSpec, documents: bool, split: str) -> Source:
-    return file_source(split, files[0], spec, further=files[1:], documents=documents)
 
 
 def _pick(

@@ -61,7 +61,7 @@ def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
         return PromptForm(Prompting("text"), None)
     if file.is_file():
         try:
-            return PromptForm(Prompting.from_dict(json.loads(file.read_text(encoding="utf-8"))), None)
+            return PromptForm(Prompting(**json.loads(file.read_text(encoding="utf-8"))), None)
         except (ValueError, TypeError) as error:
             raise UserError(
                 f"it cannot be read: {error}", where=str(file), fix="add --raw to send prompts as they are"

@@ -198,7 +198,7 @@ def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int =
 
     The row has columns as in the table of a split: `text`, `prompt`, or `messages` as JSON.
     """
-    prompting = Prompting.from_dict(saved.prompting) if saved.prompting is not None else Prompting("text")
+    prompting = Prompting(**saved.prompting) if saved.prompting is not None else Prompting("text")
     if prompting.kind == "chat":
         turns: list[dict[str, str]] = json.loads(row["messages"])
         first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")

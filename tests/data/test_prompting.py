@@ -81,7 +81,7 @@ def test_a_prompting_is_the_same_after_json():
         Prompting("completion", "{q}\n<learn>{a}"),
         Prompting("chat", None, "x", False),
     ):
-        assert Prompting.from_dict(json.loads(json.dumps(prompting.to_dict()))) == prompting
+        assert Prompting(**json.loads(json.dumps(prompting.to_dict()))) == prompting
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int)
     saved = load_with_form(path)
     assert saved.prompting is not None, "else it is refused"
     written = first_words(saved, rows[0])
-    split, prompting = Split.of_rows("validation", rows), Prompting.from_dict(saved.prompting)
+    split, prompting = Split.of_rows("validation", rows), Prompting(**saved.prompting)
     sequences = evaluation_sequences(saved.tokenizer, split, prompting, max_length=max_length).sequences
     make_scorable(saved.model)
     scores = Scorer(saved.device, Silent()).rows(saved.model, sequences, num_rows=len(split), what="scoring")
