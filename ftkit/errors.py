@@ -67,6 +67,10 @@ class UserError(Exception):
         remedy = f"; {self.fix}" if self.fix else ""
         return f"{place}{self.problem}{remedy}"
 
+    def with_advice(self, more: str) -> UserError:
+        """The same error with a line more on what to do."""
+        return UserError(self.problem, where=self.where, fix=f"{self.fix}\n{more}" if self.fix else more)
+
 
 class RunError(UserError):
     """A run that was under way cannot go on; its recipe is not wrong, and what it had sealed is safe."""

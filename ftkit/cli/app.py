@@ -62,12 +62,9 @@ def main() -> None:
     except Interrupted as stop:
         print(f"{stop}" + (f"; {stop.advice}" if stop.advice else ""), file=sys.stderr)
         sys.exit(stop.exit_code)
-    except RunError as error:
+    except (RunError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_RUN)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER)
+        sys.exit(EXIT_RUN if isinstance(error, RunError) else EXIT_USER)
     except OSError as error:
         if (reason := failure_of_disk(error)) is None:
             raise

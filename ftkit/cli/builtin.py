@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
+
+from ftkit.cli.console import show_json
 
 
 def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
@@ -17,7 +18,7 @@ def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
 
     found = listing()
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        show_json(found, indent=2)
     else:
         _print_tables(found)
 

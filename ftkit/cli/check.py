@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import go_offline, quiet_libraries
+from ftkit.cli.console import quiet_libraries, show_json, show_lines
 
 
 def check(
@@ -24,20 +23,18 @@ def check(
 
     Shows every value with where it came from, before step 1.
     """
-    quiet_libraries()
-    if offline:
-        go_offline()
+    quiet_libraries(offline=offline)
     from ftkit.commands import check as checking
     from ftkit.report import check as report
+    from ftkit.tasks.table import read_recipe
 
-    loaded = checking.check_recipe(recipe, overrides or ())
+    loaded = read_recipe(recipe, overrides or ())
     values = checking.resolved_values(loaded)
     if not as_json:
-        for line in report.recipe_lines(values):
-            typer.echo(line)
+        show_lines(report.recipe_lines(values))
     found = checking.check_data(loaded) if data else None
     if as_json:
-        typer.echo(json.dumps(report.check_json(values, found), ensure_ascii=False, indent=2))
+        show_json(report.check_json(values, found), indent=2)
     elif found is not None:
-        for line in (*report.data_lines(found), *report.plan_lines(found.plan)):
-            typer.echo(line)
+        show_lines(report.data_lines(found))
+        show_lines(report.plan_lines(found.plan))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from ftkit.cli.console import show_json, show_lines
 
 
 def compare(
@@ -26,7 +27,6 @@ def compare(
     splits = comparing.SPLITS if split == "all" else (split,)
     found = comparing.compare(runs, against=against, splits=splits)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
-        return
-    for line in comparison_lines(found):
-        typer.echo(line)
+        show_json(found.to_dict(), indent=2)
+    else:
+        show_lines(comparison_lines(found))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
@@ -60,17 +64,15 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
     print(f"  {description}: {done:,} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
 
 
-def quiet_libraries() -> None:
-    """Keep other libraries' progress bars and load reports out of the way; called before they are imported."""
+def quiet_libraries(*, offline: bool = False) -> None:
+    """Keep other libraries' progress bars and load reports out of the way, and the hub; called before they come in."""
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-
-
-def go_offline() -> None:
-    """Switch every hub access off; called before huggingface_hub is imported, which reads it then."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    if offline:
+        # read when huggingface_hub is imported
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def quiet_for(model: Path) -> None:
@@ -83,8 +85,18 @@ def quiet_for(model: Path) -> None:
     from ftkit.models.download import needs_hub
     from ftkit.models.saved_folder import model_folder
 
-    if not needs_hub(model_folder(model)):
-        go_offline()
+    quiet_libraries(offline=not needs_hub(model_folder(model)))
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come."""
+    for line in lines:
+        typer.echo(line)
+
+
+def show_json(value: Any, *, indent: int | None = None) -> None:
+    """Print one JSON value for machines."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 @contextlib.contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json
 from ftkit.errors import EXIT_RUN
 from ftkit.runs.folder import RUNS
 
@@ -25,16 +24,14 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
 ) -> None:
     """Show versions, hardware, disk and hub, and test that a killed run comes back."""
-    quiet_libraries()
-    if offline:
-        go_offline()
+    quiet_libraries(offline=offline)
     from ftkit.commands.doctor import examine
 
     good = True
     for finding in examine(folder, offline=offline, self_test=self_test, reporter=ConsoleReporter()):
         good = good and finding.good is not False
         if as_json:
-            typer.echo(json.dumps(asdict(finding), ensure_ascii=False))
+            show_json(asdict(finding))
         else:
             typer.echo(f"{MARKS[finding.good]}  {finding.name:<22} {finding.says}")
     if not good:

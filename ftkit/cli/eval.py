@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json, show_lines
 from ftkit.errors import EXIT_FOUND, UserError
 
 GROUPS = {
@@ -58,9 +57,7 @@ def evaluate(
         raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
     if apply is not None and apply.exists():
         raise UserError(f"{apply} exists and is left alone", fix="name another file")
-    quiet_libraries()
-    if offline:
-        go_offline()
+    quiet_libraries(offline=offline)
     from ftkit.commands.eval import advised_recipe, evaluate
     from ftkit.report.eval.terminal import report_lines
 
@@ -69,10 +66,9 @@ def evaluate(
     if apply is not None and report.verdict.changes:
         apply.write_text(advised_recipe(path, report), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        show_json(report.to_dict())
     else:
-        for line in report_lines(report):
-            typer.echo(line)
+        show_lines(report_lines(report))
         if recipe is None or out is not None:
             typer.echo(f"report: {(out or path / 'eval') / 'report.html'}")
         else:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ftkit.cli.console import show_lines
 from ftkit.errors import UserError
 
 
@@ -63,8 +64,7 @@ def new(
         typer.echo(f"wrote {path}: name your data in it" if "train_file" in written.text else f"wrote {path}")
         return
     typer.echo(f"wrote {path}")
-    for line in written.assumed:
-        typer.echo(f"  {line}")
+    show_lines(f"  {line}" for line in written.assumed)
     for line in written.warnings:
         typer.secho(f"  warning: {line}", fg=typer.colors.YELLOW)
     typer.echo(f"next: ftkit check {path}, then ftkit train {path}")

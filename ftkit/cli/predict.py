@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, lines_to, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, lines_to, quiet_libraries
 from ftkit.errors import SettingAdvice, UserError
 
 
@@ -41,9 +41,7 @@ def predict(
         from ftkit.storage import refuse_place
 
         refuse_place(out, overwrite=overwrite)
-    quiet_libraries()
-    if model.exists():
-        go_offline()
+    quiet_libraries(offline=model.exists())
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ftkit.cli.console import show_json
 from ftkit.runs.folder import RUNS
 
 
@@ -21,7 +21,7 @@ def runs(
     found = summaries(folder)
     if as_json:
         for run in found:
-            typer.echo(json.dumps(run._asdict(), ensure_ascii=False))
+            show_json(run._asdict())
         return
     if not found:
         typer.echo(f"no runs in {folder}")

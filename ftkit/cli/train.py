@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, go_offline, obeying_signals, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, obeying_signals, quiet_libraries, show_json, show_lines
 from ftkit.errors import UserError
 
 
@@ -40,14 +39,11 @@ def train(
     if allow_changed and not resume:
         raise UserError("--allow-changed is about a run that goes on", fix="add --resume")
     values, asked = _checkpoint_among(overrides or (), resume=resume)
-    quiet_libraries()
-    if offline or smoke:
-        go_offline()
+    quiet_libraries(offline=offline or smoke)
     if smoke:
         from ftkit.commands.smoke.smoke import smoke_test
 
-        for line in smoke_test(recipe, values, reporter=ConsoleReporter()):
-            typer.echo(line)
+        show_lines(smoke_test(recipe, values, reporter=ConsoleReporter()))
         return
     from ftkit.commands.eval import curve_verdict
     from ftkit.commands.train import train as train_recipe_file
@@ -63,13 +59,11 @@ def train(
         )
     verdict = curve_verdict(result.run)
     if as_json:
-        found = {"run": str(result.run.path), "metrics": result.metrics, "verdict": verdict}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        show_json({"run": str(result.run.path), "metrics": result.metrics, "verdict": verdict})
         return
     from ftkit.report.terminal import metrics_lines
 
-    for line in metrics_lines(result.metrics):
-        typer.echo(line)
+    show_lines(metrics_lines(result.metrics))
     typer.echo(f"verdict: {verdict} (ftkit eval {result.run.path})")
     typer.echo(f"run: {result.run.path}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.recipe.dump import leaves
 from ftkit.recipe.parse import LoadedRecipe
-from ftkit.tasks.table import read_recipe
+from ftkit.tasks.table import task_of
 
 if TYPE_CHECKING:
     from ftkit.report.check import DataCheck
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 
 def resolved_values(loaded: LoadedRecipe) -> list[tuple[str, Any, str]]:
     """Every value of a recipe as (dotted key, value, where it came from), in the order of the schema."""
-    return [
-        (key, value, found) for key, value in _leaves(loaded.recipe.model_dump(), "") if (found := _source(loaded, key))
-    ]
+    return [(key, value, found) for key, value in leaves(loaded.recipe.model_dump()) if (found := _source(loaded, key))]
 
 
 def _source(loaded: LoadedRecipe, key: str) -> str:
@@ -25,23 +22,6 @@ def _source(loaded: LoadedRecipe, key: str) -> str:
     while key not in loaded.sources and "." in key:
         key = key.rpartition(".")[0]
     return loaded.sources.get(key, "")
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        leaves += _leaves(value, f"{key}.") if isinstance(value, dict) and value else [(key, value)]
-    return leaves
-
-
-def check_recipe(path: Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Read and validate a recipe; nothing heavy is imported.
-
-    Raises:
-        RecipeError: with every problem.
-    """
-    return read_recipe(path, overrides)
 
 
 def check_data(loaded: LoadedRecipe) -> DataCheck:
@@ -53,6 +33,4 @@ def check_data(loaded: LoadedRecipe) -> DataCheck:
     from ftkit.models.download import stay_offline_unless_remote
 
     stay_offline_unless_remote(loaded.recipe)
-    from ftkit.tasks.table import task_of
-
     return task_of(loaded.recipe.task).check_data(loaded.recipe)

@@ -69,9 +69,11 @@ def examine(folder: Path, *, offline: bool, self_test: bool, reporter: Reporter)
         there = importlib.util.find_spec(module) is not None
         yield Observation(module, f"installed ({use})" if there else f"not installed ({use})")
     yield _hub(offline=offline)
-    yield _disk(folder)
+    # the folder itself is made by the first run
+    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    yield _disk(nearest)
     if self_test:
-        yield _self_test(folder, reporter=reporter)
+        yield _self_test(nearest, reporter=reporter)
 
 
 def _precision() -> str:
@@ -96,8 +98,7 @@ def _hub(*, offline: bool) -> Observation:
     return Observation("hub", f"{constants.ENDPOINT} answers")
 
 
-def _disk(folder: Path) -> Observation:
-    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+def _disk(nearest: Path) -> Observation:
     free = shutil.disk_usage(nearest).free
     start = time.monotonic()
     try:
@@ -116,9 +117,8 @@ def _disk(folder: Path) -> Observation:
     )
 
 
-def _self_test(folder: Path, *, reporter: Reporter) -> Observation:
+def _self_test(nearest: Path, *, reporter: Reporter) -> Observation:
     """Train a tiny model whole, and once more with a kill and a resume; the weights must be the same bytes."""
-    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
     start = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix=".ftkit-doctor.", dir=nearest) as name,

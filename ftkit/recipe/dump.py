@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from ftkit.methods.section import Section
 from ftkit.methods.table import METHODS
@@ -46,3 +47,12 @@ def changed(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
         inner = {key.partition(".")[2]: value for key, value in changes.items() if key.startswith(f"{name}.")}
         sections[name] = section.model_validate(values | inner)
     return recipe.model_copy(update=sections)
+
+
+def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key -> value of every value below others; a section without any is a value itself."""
+    if isinstance(values, dict) and values:
+        for name, below in values.items():
+            yield from leaves(below, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, values

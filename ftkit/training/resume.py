@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.data_section import SPLIT_NAMES
-from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.dump import dump_recipe, leaves
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
@@ -40,8 +40,8 @@ class Altered(NamedTuple):
 
 def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Altered]:
     """Keys whose values differ from those that a run was started with."""
-    before = dict(_leaves(started_with.model_dump()))
-    now = dict(_leaves(recipe.model_dump()))
+    before = dict(leaves(started_with.model_dump()))
+    now = dict(leaves(recipe.model_dump()))
     fields = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     return [
         Altered(name, write_value(before.get(name)), write_value(now.get(name)))
@@ -100,7 +100,7 @@ def refuse_unknown_fields(recipe: Recipe, allowed: Sequence[str]) -> None:
     Raises:
         UserError: naming the nearest field.
     """
-    known = [name for name, _ in _leaves(recipe.model_dump())]
+    known = [name for name, _ in leaves(recipe.model_dump())]
     known += ["base_weights", "tokenizer", *(f"data.{split}" for split in SPLIT_NAMES)]
     for name in allowed:
         if name not in known:
@@ -193,14 +193,6 @@ def checkpoint_to_resume(run: Run, asked: Path | None, *, reporter: Reporter) ->
         due = "; its evaluation comes first" if found.progress.evaluation_due else ""
         reporter.say(f"going on from {found.path.name}, whose seal is unbroken{due}")
     return found
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, below in value.items():
-            yield from _leaves(below, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value
 
 
 def _rows(num_rows: int, fingerprint: str | None) -> str:

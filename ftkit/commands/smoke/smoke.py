@@ -7,6 +7,7 @@ what is not tried at all, is said.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
 from ftkit.commands.smoke.reloading import NewProcess
@@ -46,7 +48,7 @@ def smoke_test(
     """
     start = time.monotonic()
     loaded = read_recipe(recipe_file, overrides)
-    with tempfile.TemporaryDirectory(prefix="ftkit-smoke-") as name, _environment(HF_HUB_OFFLINE="1"):
+    with tempfile.TemporaryDirectory(prefix="ftkit-smoke-") as name, mock.patch.dict(os.environ, HF_HUB_OFFLINE="1"):
         folder = Path(name)
         lines = _try(loaded, folder, reporter=reporter or Silent(), new_process=new_process)
     return [f"smoke test passed in {time.monotonic() - start:.1f} s: {recipe_file}", *(f"  {line}" for line in lines)]
@@ -69,7 +71,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
             read = _read_back(recipe, result, splits, other)
             difference = _compare(read, result, splits)
         except UserError as error:
-            raise UserError(error.problem, where=error.where, fix=_with_context(error.fix, stand_in)) from error
+            raise error.with_advice(_context(stand_in)) from error
         except Exception as error:
             error.add_note(_context(stand_in))
             raise
@@ -105,15 +107,13 @@ def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, re
 
     task = task_of(recipe.task)
     # features of the tiny model are of no use to anybody, and stored ones would keep it from running at all
-    with _environment(FTKIT_CACHE=str(cache)):
+    with mock.patch.dict(os.environ, FTKIT_CACHE=str(cache)):
         task.rehearse(recipe, splits, stand_in.checkpoint)
         opened = open_run(recipe, splits, stand_in.checkpoint)
         return finish(opened, recipe, task, write_card=write_model_card, reporter=reporter)
 
 
 def _steps(result: TrainResult) -> str:
-    import json
-
     lines = [json.loads(line) for line in result.run.history_file.read_text(encoding="utf-8").splitlines()]
     losses = [f"{line['train_loss']:.4f}" for line in lines if line.get("train_loss") is not None]
     steps = int(result.facts["fit"]["num_steps"])
@@ -162,10 +162,6 @@ def _context(stand_in: StandIn) -> str:
     return f"(in the smoke test: {_told(stand_in)})"
 
 
-def _with_context(fix: str | None, stand_in: StandIn) -> str:
-    return f"{fix}\n{_context(stand_in)}" if fix else _context(stand_in)
-
-
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """For so small a model a second thread only waits for the first, and burns a whole core doing so."""
@@ -177,18 +173,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -62,7 +62,7 @@ def take_specimen(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[
         if not first.cut:
             raise
         note = f"only the first {first.limit:,} rows of {', '.join(sorted(first.cut))} were looked at"
-        raise UserError(error.problem, where=error.where, fix=f"{error.fix}\n{note}" if error.fix else note) from error
+        raise error.with_advice(note) from error
     for note in splits.notes:
         reporter.say(note)
     few = few_rows(splits, train=TRAIN_ROWS, evaluation=EVALUATION_ROWS)
@@ -185,7 +185,7 @@ MadeUpRow = Callable[..., dict[str, Any]]
 
 
 def write_made_up(spec: DataSpec, folder: Path, made_up_row: MadeUpRow, *, labels: Sequence[str] = ()) -> DataSpec:
-    """Write made-up splits into an existing folder, and describe them.
+    """Write made-up splits into a folder, and describe them.
 
     Args:
         spec: names a data set; its columns, labels and splits are followed where it names them.

@@ -98,12 +98,13 @@ BUILTIN_DATA: dict[str, BuiltinData] = {
 
 @dataclass(frozen=True)
 class BuiltinDataInfo:
-    """What `ftkit builtin` shows; rows are exact when the data set is `made` already, else those with Python 3.11."""
+    """What `ftkit builtin` shows; rows are exact when the data set is `ready` already, else those with Python 3.11."""
 
     name: str
     description: str
     rows: int
-    made: bool
+    ready: bool
+    state: str
 
 
 def describe_builtin_data() -> list[BuiltinDataInfo]:
@@ -113,7 +114,8 @@ def describe_builtin_data() -> list[BuiltinDataInfo]:
         counts = cache_root() / data.folder / _COUNTS
         made = counts.is_file()
         rows = sum(json.loads(counts.read_text(encoding="utf-8")).values()) if made else data.rows
-        infos.append(BuiltinDataInfo(f"builtin:{data.name}", data.description, rows, made))
+        state = "cached" if made else "made on first use"
+        infos.append(BuiltinDataInfo(f"builtin:{data.name}", data.description, rows, made, state))
     return infos
 
 

@@ -48,12 +48,15 @@ class BuiltinStatus:
     """Whether a built-in model is on this machine.
 
     Attributes:
-        model: the entry of `BUILTIN_MODELS`.
+        name: with the prefix.
+        bytes: of the folder, approximately.
         ready: whether using it now neither builds nor installs anything.
         state: `installed`, `cached`, what its first use does, or the command that installs it.
     """
 
-    model: BuiltinModel
+    name: str
+    description: str
+    bytes: int
     ready: bool
     state: str
 
@@ -119,7 +122,10 @@ def made_folder(model: BuiltinModel) -> Path:
 
 def describe_builtin_models() -> list[BuiltinStatus]:
     """What there is and whether it is on this machine; builds, hashes and imports nothing."""
-    return [BuiltinStatus(model, *_state(model)) for model in BUILTIN_MODELS.values()]
+    return [
+        BuiltinStatus(PREFIX + model.name, model.description, model.num_bytes, *_state(model))
+        for model in BUILTIN_MODELS.values()
+    ]
 
 
 def _state(model: BuiltinModel) -> tuple[bool, str]:

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ftkit.diagnosis.report import Report
-from ftkit.diagnosis.verdict import State
+from ftkit.diagnosis.verdict import TITLES, State
 from ftkit.report.eval.view import ScoreTable, View, view_of
-from ftkit.report.eval.wording import STATES, check_name, printable, title_of
+from ftkit.report.eval.wording import STATES, check_name, printable
 from ftkit.report.tables import LINE_WIDTH, hanging, table_lines, widest
 
 STATE_WIDTH = 18
@@ -85,7 +85,7 @@ def _check_lines(report: Report, view: View, width: int) -> Iterator[str]:
         # the headline may be this sentence already
         is_headline = check.summary.lower() == report.verdict.sentence.lower()
         said = "see the first line" if is_headline else check.summary
-        yield from _state_lines("fired", f"{title_of(check)}: {said}", width)
+        yield from _state_lines("fired", f"{TITLES[check.name]}: {said}", width)
     for check in view.checks["cannot_tell"]:
         wanted = f"; it would take {check.needs}" if check.needs else ""
         yield from _state_lines("cannot_tell", f"{check_name(check)}: {check.summary}{wanted}", width)

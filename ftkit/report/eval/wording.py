@@ -50,11 +50,6 @@ def check_name(check: Check) -> str:
     return check.name.replace("_", " ")
 
 
-def title_of(check: Check) -> str:
-    """What a check is called as a headline."""
-    return TITLES[check.name]
-
-
 def sentence(text: str) -> str:
     """Capital and full stop for the summary of a check.
 
@@ -103,6 +98,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "score": score_text,
     "sentence": sentence,
     "in_words": STATES.__getitem__,
-    "title_of": title_of,
+    "title_of": TITLES.__getitem__,
 }
 """What templates call them."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 KINDS = ("text", "prompt", "completion", "messages")
 columns = frozenset(KINDS)
+KIND_OF_COLUMNS: dict[frozenset[str], Literal["text", "completion", "chat"]] = {
+    frozenset({"text"}): "text",
+    frozenset({"prompt", "completion"}): "completion",
+    frozenset({"messages"}): "chat",
+}
 START_OF_KIND = {"text": "causal-lm-lora", "completion": "instruct", "chat": "instruct"}
 """Kind of data -> the starting point where none is named."""
 FORM_KEYS = ("text_column", "prompt_column", "completion_column", "messages_column", "template")
@@ -90,16 +95,14 @@ def _columns(head: FileHead) -> LanguageColumns:
 
 def _named_columns(head: FileHead) -> LanguageColumns | None:
     """The form of which the options name every column; None where they name nothing."""
-    named = head.named
-    if named.keys() not in ({"text"}, {"prompt", "completion"}, {"messages"}, set()):
-        fix = "one of --text-column, --messages-column, or --prompt-column with --completion-column"
-        options = " and ".join(f"--{kind}-column" for kind in named)
-        raise UserError(f"{options} do not say what an example is", fix=fix)
-    if not named:
+    if not head.named:
         return None
-    kind: Literal["text", "completion", "chat"]
-    kind = "text" if "text" in named else "chat" if "messages" in named else "completion"
-    text, prompt, completion, messages = map(named.get, KINDS)
+    kind = KIND_OF_COLUMNS.get(frozenset(head.named))
+    if kind is None:
+        fix = "one of --text-column, --messages-column, or --prompt-column with --completion-column"
+        options = " and ".join(f"--{kind}-column" for kind in head.named)
+        raise UserError(f"{options} do not say what an example is", fix=fix)
+    text, prompt, completion, messages = map(head.named.get, KINDS)
     return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
 
 

@@ -111,7 +111,7 @@ def test_the_status_changes_once_a_checkpoint_is_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
 
     def state():
-        return {entry.model.name: (entry.ready, entry.state) for entry in describe_builtin_models()}
+        return {entry.name.removeprefix("builtin:"): (entry.ready, entry.state) for entry in describe_builtin_models()}
 
     assert state()["tiny-t5"] == (False, "made on first use")
     tiny("t5")

