@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pytest
 
 from ftkit.cli.app import main
 from ftkit.commands import train as workflows
+from tests.fixtures.forge import Forge
 
 RECIPE = """\
 task: classification
@@ -91,16 +91,11 @@ def refused(ftkit: Callable[..., Outcome]):
 
 
 @pytest.fixture
-def ftkit_process(workplace: Path):
+def ftkit_process(workplace: Path, forge: Forge):
     def run(*words: object) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "ftkit", *map(str, words)],
-            capture_output=True,
-            text=True,
-            cwd=workplace,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        done = forge.run(*map(str, words), apart=True)
+        assert done.code is not None
+        return Outcome(done.code, done.output(), done.errors())
 
     return run
 

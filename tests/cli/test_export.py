@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.fixtures.forge import Forge
 
 Runs = Callable[..., Path]
 
@@ -26,7 +27,7 @@ assert not [name for name in sys.modules if name.startswith("ftkit")]
 
 
 def test_a_merged_run_is_a_folder_that_a_pipeline_loads_without_peft_and_ftkit(
-    ftkit: Any, language_runs: Runs, workplace: Path
+    ftkit: Any, language_runs: Runs, workplace: Path, forge: Forge
 ) -> None:
     run = language_runs("completion")
     outcome = ftkit("export", run, "plain", "--merge")
@@ -39,13 +40,9 @@ def test_a_merged_run_is_a_folder_that_a_pipeline_loads_without_peft_and_ftkit(
     said = ftkit("generate", run, "--prompt", "How far?", "--max-new-tokens", 6).out
     again = ftkit("generate", "plain", "--prompt", "How far?", "--max-new-tokens", 6).out
     assert said == again
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PEFT, str(workplace / "plain"), "How far?\n"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout + "\n" == said
+    done = forge.run(str(workplace / "plain"), "How far?\n", code=WITHOUT_PEFT, level="transformers", apart=True)
+    assert done.code == 0, done.errors()
+    assert done.output() + "\n" == said
 
 
 def test_without_an_out_the_folder_lies_beside_the_run(ftkit: Any, language_runs: Runs, workplace: Path) -> None:

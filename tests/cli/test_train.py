@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -116,24 +114,12 @@ def test_nonsense_is_answered_with_one_message(refused, workplace, words, said):
     assert not (workplace / "runs").exists()
 
 
-def test_ctrl_c_ends_with_130_and_a_run_that_can_be_resumed(workplace):
-    words = [sys.executable, "-m", "ftkit", "train", "recipe.yaml", "training.num_train_epochs=1000000"]
-    process = subprocess.Popen(
-        words,
-        cwd=workplace,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell's background job, as whatever runs the tests may be, hands down a SIGINT that is ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "encoding validation" in line or "stored by an earlier run" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+def test_ctrl_c_ends_with_130_and_a_run_that_can_be_resumed(workplace, forge):
+    process = forge.start("train", "recipe.yaml", "training.num_train_epochs=1000000", apart=True)
+    process.wait_for("encoding validation", "stored by an earlier run")
+    process.signal(signal.SIGINT)
+    assert (process.wait(), process.output()) == (130, "")
+    err = process.errors()
     assert err.splitlines()[-1].startswith("stopped by SIGINT")
     assert err.splitlines()[-1].endswith("goes on with --resume")
     assert Run(workplace / "runs" / "recipe").manifest()["state"] == "stopped"

@@ -35,9 +35,9 @@ from tests.faults.experiments import (
     refused_writes,
     stopped_by_signal,
 )
-from tests.faults.forge import build_shim
 from tests.faults.mutations import fuzz_recipes, mutate_data
 from tests.faults.tiny_runs import KINDS, SHORT, TASKS
+from tests.fixtures.forge import Server
 
 ATTEMPTS = 4
 """A moment drawn too late hits nobody; another is drawn, this often at most."""
@@ -56,10 +56,10 @@ class Work:
     mode: str = ""
 
 
-def begin_worker(folder: str, library: str) -> None:
-    """A folder and a forge of its own for each worker."""
+def begin_worker(folder: str, server: str) -> None:
+    """A folder of its own for each worker."""
     global _ground
-    _ground = Ground.prepared(Path(tempfile.mkdtemp(dir=folder)), shim=Path(library))
+    _ground = Ground.prepared(Path(tempfile.mkdtemp(dir=folder)), Path(server))
 
 
 def do(work: Work) -> list[Finding]:
@@ -132,18 +132,17 @@ def main() -> int:
     args = parser.parse_args()
     console, start = Console(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="ftkit-faults-"))
-    library = build_shim(folder)
-    if library is None:
+    server = Server.started()
+    ground = Ground.prepared(Path(tempfile.mkdtemp(dir=folder)), server.folder)
+    if ground.forge.shim is None:
         console.print("the campaign needs Linux and a C compiler")
         return 2
-    ground = Ground.prepared(Path(tempfile.mkdtemp(dir=folder)), shim=library)
     operations = {task: kinds_of_operations(ground, task, *SHORT) for task in args.exhaustive}
-    ground.close()
     works = list(plan(args, operations))
     random.Random(args.seed).shuffle(works)
     found: dict[str, list[Finding]] = defaultdict(list)
     with (
-        ProcessPoolExecutor(args.workers, initializer=begin_worker, initargs=(str(folder), str(library))) as pool,
+        ProcessPoolExecutor(args.workers, initializer=begin_worker, initargs=(str(folder), str(server.folder))) as pool,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         track = bar.add_task("faults", total=len(works))
@@ -155,6 +154,7 @@ def main() -> int:
                     console.print(f"{finding.fault}:\n{finding.note}", markup=False, highlight=False)
     console.print(table_of(found))
     console.print(f"{time.monotonic() - start:,.0f} s; {sum(map(len, operations.values()))} operations of a run")
+    server.close()
     shutil.rmtree(folder, ignore_errors=True)
     return 0 if all(finding.good for findings in found.values() for finding in findings) else 1
 

@@ -1,22 +1,18 @@
-"""One forge for all tests of a process."""
+"""One folder for all runs of a process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.faults.experiments import Ground
-from tests.faults.forge import build_shim
 
 
 @pytest.fixture(scope="session")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def ground(tmp_path_factory: pytest.TempPathFactory, forge_server: Path) -> Ground:
     """Runs of real processes, whose files can be made to fail where there is a C compiler."""
-    folder = tmp_path_factory.mktemp("faults")
-    ground = Ground.prepared(folder, shim=build_shim(folder))
-    yield ground
-    ground.close()
+    return Ground.prepared(tmp_path_factory.mktemp("faults"), forge_server)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,9 @@ from typing import Any
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.run import Run
 from ftkit.runs.seals import BrokenSeal
-from tests.faults.forge import KILLED, Child, Forge, fault_env, fired, operations, outcome_of
+from tests.faults.outcomes import fault_env, fired, operations, outcome_of
 from tests.faults.tiny_runs import SHORT, write_tiny_runs
+from tests.fixtures.forge import KILLED, Child, Forge
 
 PLACED = re.compile(r"/checkpoints/checkpoint-(\d+)$")
 GOES_ON = re.compile(r"going on from checkpoint-(\d+)")
@@ -62,12 +63,16 @@ class Ground:
     forge: Forge
     numbers: Any = field(default_factory=itertools.count)
     known: dict[tuple[str, ...], tuple[dict[str, Any], float]] = field(default_factory=dict)
+    stopped_first: Path | None = None
 
     @classmethod
-    def prepared(cls, folder: Path, *, shim: Path | None) -> Ground:
-        """With data and recipes written and a forge running."""
+    def prepared(cls, folder: Path, server: Path) -> Ground:
+        """With data and recipes written."""
         write_tiny_runs(folder)
-        return cls(Forge(folder, shim=shim))
+        forge = Forge(server, folder)
+        # the seconds of a whole run are what kills are drawn from
+        forge.opened()
+        return cls(forge)
 
     def new_run(self) -> Path:
         """A name that no run has yet."""
@@ -89,16 +94,27 @@ class Ground:
             _clear(run)
         return self.known[key]
 
+    def stopped(self) -> Path:
+        """A run that SIGTERM stopped after a checkpoint or two; a copy of the one that was stopped first."""
+        run = self.new_run()
+        if self.stopped_first is None:
+            child = self.start("classification", run)
+            while child.is_running() and not Run(run).checkpoints_dir.joinpath("checkpoint-4").exists():
+                time.sleep(0.002)
+            child.signal(signal.SIGTERM)
+            assert child.wait() == 143, child.output()
+            self.stopped_first = run.with_name("stopped-first")
+            shutil.copytree(run, self.stopped_first)
+        else:
+            shutil.copytree(self.stopped_first, run)
+        return run
+
     def finish(self, task: str, run: Path, *more: str) -> tuple[Child, bool]:
         """Resume to the end: the process, and whether it ended as the run that nothing happened to."""
         child = self.start(task, run, "--resume", *more)
         if child.wait() != 0:
             return child, False
         return child, outcome_of(run) == self.whole(task, *more)[0]
-
-    def close(self) -> None:
-        """Stop the forge."""
-        self.forge.close()
 
 
 def killed_at_random(ground: Ground, task: str, chance: random.Random, *, kills: int = 1) -> Finding:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftkit.errors import RecipeError, UserError
 from ftkit.tasks.table import read_recipe, task_of
 from tests.faults.experiments import Finding
-from tests.faults.forge import lines_of
+from tests.faults.outcomes import lines_of
 from tests.recipe.broken_recipes import broken_recipe
 
 KEYS = {

@@ -13,7 +13,7 @@ import torch
 
 from ftkit.runs.seals import SEAL_FILE, read_seal, seal_folder
 from tests.faults.experiments import Ground
-from tests.faults.test_survival import stopped_run
+from tests.faults.tiny_runs import SHORT
 
 
 class Canary:
@@ -34,7 +34,7 @@ def test_the_canary_of_these_tests_sings(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
 def test_a_poisoned_file_in_a_checkpoint_that_is_sealed_again_runs_nothing(ground: Ground, tmp_path: Path, name: str):
-    run = stopped_run(ground)
+    run = ground.stopped()
     newest = max((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     facts = read_seal(newest).facts
     torch.save({"state": Canary(tmp_path / "sung")}, newest / name)
@@ -47,7 +47,7 @@ def test_a_poisoned_file_in_a_checkpoint_that_is_sealed_again_runs_nothing(groun
 
 
 def test_a_checkpoint_that_is_a_link_or_holds_one_does_not_count(ground: Ground, tmp_path: Path):
-    run = stopped_run(ground)
+    run = ground.stopped()
     steps = sorted((run / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     newest = steps[-1]
     shutil.move(newest, tmp_path / newest.name)
@@ -105,9 +105,16 @@ def test_shards_outside_of_their_folder_are_refused(ground: Ground, tmp_path: Pa
     assert "../stray.safetensors" in child.output()
 
 
-def test_a_pickled_adapter_is_not_read(ground: Ground, tmp_path: Path):
+@pytest.fixture(scope="module")
+def tuned(ground: Ground) -> Path:
+    """A finished run with an adapter, to be copied."""
     run = ground.new_run()
-    assert ground.start("causal_lm", run).wait() == 0
+    assert ground.start("causal_lm", run, *SHORT).wait() == 0
+    return run
+
+
+def test_a_pickled_adapter_is_not_read(ground: Ground, tmp_path: Path, tuned: Path):
+    run = shutil.copytree(tuned, ground.new_run())
     (run / "model" / "adapter_model.safetensors").unlink()
     torch.save({"x": Canary(tmp_path / "sung")}, run / "model" / "adapter_model.bin")
     child = ground.forge.run("generate", str(run), "--prompt", "the lamp", "--max-new-tokens", "2")
@@ -115,9 +122,8 @@ def test_a_pickled_adapter_is_not_read(ground: Ground, tmp_path: Path):
     assert not (tmp_path / "sung").exists()
 
 
-def test_an_adapter_that_names_a_module_to_import_runs_nothing(ground: Ground, tmp_path: Path):
-    run = ground.new_run()
-    assert ground.start("causal_lm", run).wait() == 0
+def test_an_adapter_that_names_a_module_to_import_runs_nothing(ground: Ground, tmp_path: Path, tuned: Path):
+    run = shutil.copytree(tuned, ground.new_run())
     (ground.forge.folder / "evil_library.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'sung')!r})\n")
     file = run / "model" / "adapter_config.json"
     config = json.loads(file.read_text())

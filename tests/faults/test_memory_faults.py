@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 
 from ftkit.runs.run import Run
 from tests.faults.experiments import Ground
-from tests.faults.forge import lines_of
+from tests.faults.outcomes import lines_of
 
 ROWS = 256
-LIMITS = [2**20 * megabytes for megabytes in (500, 350, 250, 180)]
+LIMITS = [2**20 * megabytes for megabytes in (200, 150, 110)]
 """Tried in turn: the first that the whole batch does not fit into."""
 
 RECIPE = f"""
@@ -22,7 +22,7 @@ task: causal_lm
 model: {{name_or_path: builtin:tiny-llama, dtype: float32}}
 data: {{train_file: long.jsonl, validation_file: texts-new.jsonl, text_column: text, max_length: 96}}
 method: {{type: lora, r: 4, lora_dropout: 0.0}}
-training: {{per_device_train_batch_size: {ROWS}, max_steps: 3, learning_rate: 1.0e-2, seed: 3, bf16: false}}
+training: {{per_device_train_batch_size: {ROWS}, max_steps: 2, learning_rate: 1.0e-2, seed: 3, bf16: false}}
 """
 
 

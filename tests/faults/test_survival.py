@@ -27,7 +27,7 @@ from tests.faults.experiments import (
     refused_writes,
     stopped_by_signal,
 )
-from tests.faults.forge import outcome_of
+from tests.faults.outcomes import outcome_of
 from tests.faults.tiny_runs import KINDS, SHORT
 
 
@@ -135,18 +135,8 @@ def test_the_lock_of_a_dead_process_is_taken_over_and_said(ground: Ground):
     assert "taken over" in last.output()
 
 
-def stopped_run(ground: Ground, task: str = "classification"):
-    run = ground.new_run()
-    child = ground.start(task, run)
-    while child.is_running() and not Run(run).checkpoints_dir.joinpath("checkpoint-4").exists():
-        time.sleep(0.002)
-    child.signal(signal.SIGTERM)
-    assert child.wait() == 143, child.output()
-    return run
-
-
 def test_a_resume_with_another_recipe_is_refused_by_key_and_both_values_unless_allowed(ground: Ground):
-    run = stopped_run(ground)
+    run = ground.stopped()
     refused = ground.start("classification", run, "--resume", "training.learning_rate=1e-4")
     assert refused.wait() == 2
     assert "training.learning_rate: 0.001 -> 0.0001" in refused.output()
@@ -157,7 +147,7 @@ def test_a_resume_with_another_recipe_is_refused_by_key_and_both_values_unless_a
     # a refusal changes nothing
     _, same = ground.finish("classification", run)
     assert same
-    run = stopped_run(ground)
+    run = ground.stopped()
     allowed = ground.start(
         "classification", run, "--resume", "training.learning_rate=1e-4", "--allow-changed", "training.learning_rate"
     )
@@ -167,7 +157,7 @@ def test_a_resume_with_another_recipe_is_refused_by_key_and_both_values_unless_a
 
 
 def test_a_resume_with_other_data_is_refused_by_split(ground: Ground):
-    run = stopped_run(ground)
+    run = ground.stopped()
     data = ground.forge.folder / "labelled.jsonl"
     before = data.read_text(encoding="utf-8")
     try:
@@ -207,7 +197,7 @@ def test_a_resume_from_a_named_checkpoint_ends_in_the_same_bits(ground: Ground):
 
 
 def test_the_signal_of_a_batch_job_is_obeyed_with_a_manifest_that_says_stopped(ground: Ground):
-    run = stopped_run(ground)
+    run = ground.stopped()
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["state"] == "stopped"
     assert "SIGTERM" in manifest["error"]

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.forge import lines_of
+from tests.faults.outcomes import lines_of
 
 NOUNS = ("lamp", "river", "engine", "garden", "letter", "window", "planet", "teapot")
 VERBS = ("opens", "closes", "moves", "breaks", "holds")
 
 TRAINING = """
 training:
-  num_train_epochs: 3
+  num_train_epochs: 2
   per_device_train_batch_size: 4
   gradient_accumulation_steps: 2
   learning_rate: {rate}
@@ -33,7 +33,7 @@ task: classification
 model: {name_or_path: builtin:tiny-bert}
 data: {train_file: labelled.jsonl, validation_file: labelled-new.jsonl}
 method: {type: frozen}
-training: {num_train_epochs: 3, seed: 7, output_dir: runs/frozen}
+training: {num_train_epochs: 2, seed: 7, output_dir: runs/frozen}
 evaluation: {num_resamples: 100}
 """
 

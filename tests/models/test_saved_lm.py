@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from ftkit.errors import UserError
 from ftkit.models.merging import largest_difference, merge_saved_lm, probe_tokens
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
+from tests.fixtures.forge import Forge
 from tests.fixtures.tiny_models import logits_of
 
 Saved = Callable[..., tuple[Path, Any]]
@@ -48,15 +47,16 @@ def prompted(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return logits_of(model, tokens)[:, -tokens.shape[1] :]
 
 
-def test_every_family_by_every_method_has_the_same_logits_in_a_fresh_process(saved: Saved) -> None:
+def test_every_family_by_every_method_has_the_same_logits_in_a_fresh_process(saved: Saved, forge: Forge) -> None:
     folders = []
     for family in DECODERS:
         for kind in KINDS:
             folder, model = saved(family, kind)
             torch.save(logits_of(model, TOKENS), f"{folder}.pt")
             folders.append(str(folder))
-    done = subprocess.run([sys.executable, "-c", RELOAD, *folders], capture_output=True, text=True, check=True)
-    lines = [line.split() for line in done.stdout.splitlines()]
+    done = forge.run(*folders, code=RELOAD, apart=True)
+    assert done.code == 0, done.errors()
+    lines = [line.split() for line in done.output().splitlines()]
     assert [(line[0], line[1]) for line in lines] == [(folder, Path(folder).name.split("-")[1]) for folder in folders]
     assert {line[0]: line[2] for line in lines if not float(line[2]) <= 1e-6} == {}
 

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -42,33 +39,30 @@ def tried(path: Path, *overrides: str) -> str:
     return "\n".join(smoke.smoke_test(path, overrides, new_process=False))
 
 
-def run_smoke(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ftkit", "train", str(path), "--smoke"]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, cwd=path.parent)
-
-
-def test_the_command_exits_0_and_leaves_nothing_behind(tmp_path):
-    temporary = tmp_path / "tmp"
+def test_the_command_exits_0_and_leaves_nothing_behind(tmp_path, forge):
+    temporary, place = tmp_path / "tmp", tmp_path / "place"
     temporary.mkdir()
-    path = write_recipe(tmp_path, method="type: lora", rest="training: {output_dir: out}\n")
-    before = sorted(tmp_path.iterdir())
-    done = run_smoke(path, TMPDIR=str(temporary))
-    assert done.returncode == EXIT_OK, done.stderr
-    assert "read back in a new process" in done.stdout
-    assert "builtin:tiny-bert in place of google-bert/bert-base-uncased" in done.stdout
-    assert "2 labels: blame, praise" in done.stdout
-    assert "not checked:" in done.stdout
-    assert sorted(tmp_path.iterdir()) == before
+    place.mkdir()
+    path = write_recipe(place, method="type: lora", rest="training: {output_dir: out}\n")
+    before = sorted(place.iterdir())
+    done = forge.run("train", str(path), "--smoke", env={"TMPDIR": str(temporary)}, apart=True)
+    assert done.code == EXIT_OK, done.errors()
+    assert "read back in a new process" in done.output()
+    assert "builtin:tiny-bert in place of google-bert/bert-base-uncased" in done.output()
+    assert "2 labels: blame, praise" in done.output()
+    assert "not checked:" in done.output()
+    assert sorted(place.iterdir()) == before
+    assert not (tmp_path / "out").exists()
     assert not any(entry.name.startswith("ftkit-smoke") for entry in temporary.iterdir())
 
 
-def test_the_command_exits_2_with_the_line_of_a_broken_row(tmp_path):
+def test_the_command_exits_2_with_the_line_of_a_broken_row(tmp_path, forge):
     rows = write_rows(tmp_path / "rows.csv")
     rows.write_text(rows.read_text() + "only one field\n")
-    done = run_smoke(write_recipe(tmp_path, data="train_file: rows.csv"))
-    assert done.returncode == EXIT_USER
-    assert "rows.csv:42 1 field where the header has 2" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = forge.run("train", str(write_recipe(tmp_path, data="train_file: rows.csv")), "--smoke", apart=True)
+    assert done.code == EXIT_USER
+    assert "rows.csv:42 1 field where the header has 2" in done.errors()
+    assert "Traceback" not in done.errors()
 
 
 def test_a_file_that_does_not_exist_is_the_error_of_the_real_run(tmp_path):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
 from ftkit.training.outcome import TrainResult
+from tests.fixtures.forge import Forge
 
 DECODERS = ["gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3"]
 SHORT = {
@@ -65,17 +64,16 @@ for run in map(Path, sys.argv[1:]):
 
 
 def test_every_family_reloads_by_transformers_alone_in_a_fresh_process_with_the_losses_that_were_written(
-    train_lm: Callable[..., TrainResult],
+    train_lm: Callable[..., TrainResult], forge: Forge
 ) -> None:
     runs = [
         train_lm(f"{family}-{method}", model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run
         for family in DECODERS
         for method in ("full", "lora")
     ]
-    answer = subprocess.run(
-        [sys.executable, "-c", RELOAD, *(str(run.path) for run in runs)], capture_output=True, text=True, check=True
-    )
-    seen = [json.loads(line) for line in answer.stdout.splitlines()]
+    answer = forge.run(*(str(run.path) for run in runs), code=RELOAD, level="libraries", apart=True)
+    assert answer.code == 0, answer.errors()
+    seen = [json.loads(line) for line in answer.output().splitlines()]
     assert [Path(line["run"]).name for line in seen] == [run.path.name for run in runs]
     assert {line["run"]: line["worst"] for line in seen if line["worst"] > 2e-5} == {}
     assert all(line["written"] >= 1 for line in seen)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from safetensors.torch import load_file
 
 from ftkit.models.builtin.builtin import resolve
 from ftkit.training.outcome import TrainResult
+from tests.fixtures.forge import Forge
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SHORT = {
@@ -39,17 +38,16 @@ for run in sys.argv[1:]:
 
 
 def test_every_family_reloads_in_a_fresh_process_with_the_scores_it_was_trained_to(
-    train: Callable[..., TrainResult],
+    train: Callable[..., TrainResult], forge: Forge
 ) -> None:
     runs = []
     for family in ENCODERS:
         for method in ("full", "lora"):
             name = f"{family}-{method}"
             runs.append(train(name, model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run)
-    answer = subprocess.run(
-        [sys.executable, "-c", RELOAD, *(str(run.path) for run in runs)], capture_output=True, text=True, check=True
-    )
-    seen = [json.loads(line) for line in answer.stdout.splitlines()]
+    answer = forge.run(*(str(run.path) for run in runs), code=RELOAD, level="ftkit", apart=True)
+    assert answer.code == 0, answer.errors()
+    seen = [json.loads(line) for line in answer.output().splitlines()]
     assert [Path(line["run"]).name for line in seen] == [run.path.name for run in runs]
     assert {line["run"]: line["worst"] for line in seen if line["worst"] > 2e-6} == {}
 

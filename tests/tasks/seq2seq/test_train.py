@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +18,7 @@ from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
 from ftkit.tasks.table import read_recipe
 from ftkit.training.outcome import TrainResult
+from tests.fixtures.forge import Forge
 
 Train = Callable[..., TrainResult]
 
@@ -80,12 +79,13 @@ def without_dropout(family: str, folder: Path) -> Path:
 
 
 def test_every_family_and_method_reloads_without_ftkit_in_a_fresh_process_with_its_outputs_and_losses(
-    pair_runs: Train,
+    pair_runs: Train, forge: Forge
 ) -> None:
     results = [pair_runs(family, method) for family in FAMILIES for method in METHODS]
     paths = [str(result.run.path) for result in results]
-    answer = subprocess.run([sys.executable, "-c", RELOAD, *paths], capture_output=True, text=True, check=True)
-    seen = [json.loads(line) for line in answer.stdout.splitlines()]
+    answer = forge.run(*paths, code=RELOAD, level="libraries", apart=True)
+    assert answer.code == 0, answer.errors()
+    seen = [json.loads(line) for line in answer.output().splitlines()]
     assert [line["run"] for line in seen] == [Path(path).name for path in paths]
     assert {line["run"]: line["worst"] for line in seen if not line["worst"] <= 2e-5} == {}
     for line, result in zip(seen, results, strict=True):
