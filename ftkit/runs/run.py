@@ -21,14 +21,12 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
 from ftkit.storage import atomic_path, half_written, sync_tree, write_json, write_text
-
-RunState = Literal["running", "finished", "failed", "stopped"]
 
 
 class Run:

@@ -91,7 +91,9 @@ class SealedTrainer(Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Trainer's, with a note of what is in the batch, for a message when memory runs out."""
         trained: Any = self.model
-        tokens = inputs["input_ids"].numel() + (inputs["labels"].numel() if trained.config.is_encoder_decoder else 0)
+        tokens = inputs[trained.main_input_name].numel()
+        if trained.config.is_encoder_decoder:
+            tokens += inputs["labels"].numel()
         # documents that lie end to end are one row for the model
         rows = self.args.per_device_train_batch_size if self.counts_rows else None
         self._batch = Batch(rows, tokens, self.args.gradient_accumulation_steps)

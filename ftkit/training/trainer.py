@@ -116,7 +116,8 @@ class ExamplesTrainer(SealedTrainer):
         found = super().compute_loss(model, inputs, *args, **kwargs)
         if self.compute_loss_func is None:
             loss = found[0] if isinstance(found, tuple) else found
-            rows = f"{inputs['input_ids'].numel():,} tokens"
+            trained: Any = self.model
+            rows = f"{inputs[trained.main_input_name].numel():,} tokens"
             refuse_bad_loss(loss.detach(), step=self.state.global_step + 1, rows=rows)
         return found
 
