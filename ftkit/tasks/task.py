@@ -41,7 +41,6 @@ ANSWERED_BY = {
     "made_up_row": "form",
     "rehearse": "train",
     "way_of": "train",
-    "make_examples": "examples",
     "metrics_of": "scores",
     "prediction_rows": "scores",
     "check_data": "check",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ftkit.metrics.scores import Scores
 from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
@@ -19,28 +20,41 @@ from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerativeRecipe
 from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16
-from ftkit.training.way import Data, Kept, Prepared, Scoring
+from ftkit.training.way import Kept
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SDPA = "sdpa"
 """PyTorch's own attention, as transformers names it."""
 
 
+class Writes(Protocol):
+    """A way to train a model that writes."""
+
+    def held_out(self, model: Any, whose: str) -> dict[str, Scores]:
+        """What a model gives the held-out splits, by name and row; `whose` it is, for the progress."""
+
+    def score_base(self, model: Any) -> dict[str, Scores]:
+        """The same of a base."""
+
+
 def prepare_to_write(
     recipe: GenerativeRecipe,
     checkpoint: Checkpoint,
-    data: Data[Any],
+    tokenizer: PreTrainedTokenizerBase,
     load: Callable[..., Any],
     *,
     attention: str = SDPA,
     aside: str = "",
     reporter: Reporter,
-) -> Prepared[Any]:
+) -> Any:
     """Load the base, attach what is trained, and choose precision and how the loss is computed.
 
     Args:
         recipe: of a task that writes.
         checkpoint: its base.
-        data: of the run.
+        tokenizer: of the base.
         load: (checkpoint, dtype, attn_implementation, trust_remote_code) -> the base.
         attention: what `model.attn_implementation: auto` means.
         aside: said behind the precision.
@@ -58,20 +72,19 @@ def prepare_to_write(
         attn_implementation=attention if asked == "auto" else asked,
         trust_remote_code=recipe.model.trust_remote_code,
     )
-    refuse_unknown_tokens(base, data.processor)
+    refuse_unknown_tokens(base, tokenizer)
     torch.manual_seed(recipe.training.seed)
-    model = recipe.method.attach(base, data.processor)
+    model = recipe.method.attach(base, tokenizer)
     use_fused_operations(model)
     if not compute_loss_in_chunks(model):
         reporter.say(
             f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"
         )
     counted = count_parameters(model)
-    precision = precision_in_words(recipe, placement)
     reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
-    reporter.say(precision + aside)
+    reporter.say(precision_in_words(recipe, placement) + aside)
     say_idle_accelerators(reporter)
-    return Prepared(model, data, precision, counted.trained)
+    return model
 
 
 def say_idle_accelerators(reporter: Reporter) -> None:
@@ -110,13 +123,13 @@ def precision_in_words(recipe: Recipe, placement: Placement) -> str:
     return f"base on {placement.reason}; what is trained is float32{products}"
 
 
-def score_saved(recipe: Recipe, folder: Path, scoring: Scoring, *, reporter: Reporter) -> Kept:
+def score_saved(recipe: Recipe, folder: Path, way: Writes, *, reporter: Reporter) -> Kept:
     """Score a model as it lies in its folder, and its base where an adapter or a prompt can be lifted off.
 
     Args:
         recipe: of the run.
         folder: `model/` of the run.
-        scoring: of every model of the run.
+        way: of the run.
         reporter: hears of it.
     """
     device = choose_device(use_cpu=recipe.training.use_cpu)
@@ -124,13 +137,13 @@ def score_saved(recipe: Recipe, folder: Path, scoring: Scoring, *, reporter: Rep
     reporter.say(f"reading the saved model back in {str(dtype).removeprefix('torch.')}")
     saved = load_saved_lm(folder, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
     make_scorable(saved.model)
-    final = scoring.kept(saved.model)
+    final = way.held_out(saved.model, "the saved model")
     if not recipe.method.keeps_base:
         return Kept(final, {})
     adapted: Any = saved.model
     with adapted.disable_adapter():
         # a tuned prompt is put before the input by the outer model, whatever is disabled
-        return Kept(final, scoring.base(adapted.get_base_model()))
+        return Kept(final, way.score_base(adapted.get_base_model()))
 
 
 def make_scorable(model: Any) -> None:

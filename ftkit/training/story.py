@@ -40,21 +40,19 @@ def finish(
         Interrupted: the process was asked to stop; what was learnt is sealed.
     """
     run, checkpoint, splits, resumed = opened
-    way = task.way_of(recipe.method)
     with under_way(run, recipe):
-        data = task.make_examples(recipe, splits, checkpoint, reporter=reporter)
-        prepared = way.prepare(recipe, checkpoint, data, reporter=reporter)
-        scoring = way.scoring(recipe, prepared, reporter=reporter)
+        way = task.way_of(recipe, splits, checkpoint, reporter=reporter)
+        model = way.prepare()
         # the only moment at which weights are there that training will change
-        base = {} if recipe.method.keeps_base else scoring.base(prepared.model)
-        facts = way.fit(recipe, run, prepared, scoring, resumed=resumed, reporter=reporter)
+        base = {} if recipe.method.keeps_base else way.score_base(model)
+        facts = way.fit(model, run, resumed=resumed)
         staging = run.staging_dir()
-        way.save(recipe, checkpoint, prepared, scoring, staging)
+        way.save(model, staging)
         run.replace_model(staging)
-        del prepared, data
+        del model
         gc.collect()
-        kept = way.score_kept(recipe, run.model_dir, scoring, reporter=reporter)
-        kept = Kept(kept.final, base or kept.base)
+        final, uncovered = way.score_kept(run.model_dir)
+        kept = Kept(final, base or uncovered)
         say_failure(kept, facts["fit"], reporter=reporter)
         metrics = _write_scores(opened, recipe, task, kept)
         run.update_manifest(training=facts)

@@ -35,7 +35,7 @@ from ftkit.training.callbacks import (
 from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
 from ftkit.training.training_probe import TrainingProbe
-from ftkit.training.way import Prepared
+from ftkit.training.way import Data
 
 
 class ScoresWhileTraining(Protocol):
@@ -141,7 +141,8 @@ class ExamplesTrainer(SealedTrainer):
 def make_trainer(
     recipe: Recipe,
     run: Run,
-    prepared: Prepared[Any],
+    model: Any,
+    data: Data[Any],
     scoring: ScoresWhileTraining,
     *,
     callbacks: Sequence[TrainerCallback] = (),
@@ -153,13 +154,14 @@ def make_trainer(
     Args:
         recipe: what was asked.
         run: gets history, probes and checkpoints.
-        prepared: the model and its data.
-        scoring: while it trains.
+        model: as it was prepared.
+        data: of the run.
+        scoring: of the model, while it trains.
         callbacks: more of them.
         loss: (outputs, labels, num_items_in_batch) -> loss, where the model's own is not meant.
         processor: a tokenizer that is saved with every checkpoint.
     """
-    training, data = recipe.training, prepared.data
+    training = recipe.training
     args = training_arguments(recipe, run)
     # several accelerators in one process would tear a row of documents apart; each wants a process of its own
     args._n_gpu = min(1, args.n_gpu)
@@ -173,7 +175,7 @@ def make_trainer(
         checkpoints=run.checkpoints(limit=training.save_total_limit),
         probe=probe,
         finds_batch_size=training.auto_find_batch_size,
-        model=prepared.model,
+        model=model,
         args=args,
         examples=data.examples["train"],
         scoring=scoring,
@@ -181,7 +183,7 @@ def make_trainer(
         compute_loss_func=loss,
         processing_class=processor,
         callbacks=watching,
-        optimizers=(recipe.method.optimizer(prepared.model, args), None),
+        optimizers=(recipe.method.optimizer(model, args), None),
     )
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from ftkit.data.dataset import Split, Splits
     from ftkit.data.gather import Source
-    from ftkit.methods.section import MethodSection
     from ftkit.metrics.scores import Scores
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
@@ -45,27 +44,9 @@ class Data(Generic[Made]):
     limits: Mapping[str, Any]
     counts: Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Prepared(Generic[Made]):
-    """A model ready to be trained.
-
-    Attributes:
-        model: a transformers model, a peft model around one, or a head; on the CPU still.
-        data: laid out as the model takes them.
-        precision: where and in which it computes, in words.
-        trained: how many parameters are trained.
-    """
-
-    model: Any
-    data: Data[Made]
-    precision: str
-    trained: int
-
-    def facts(self, **others: Any) -> dict[str, Any]:
-        """What the manifest says of it, with what else there is to say."""
-        found = {**self.data.limits, "placement": self.precision, **others}
-        return {**found, "trained_parameters": self.trained, **self.data.counts}
+    def facts(self, *, placement: str, trained: int, **others: Any) -> dict[str, Any]:
+        """What the manifest says of a training on them: where, how precisely and how many parameters are trained."""
+        return {**self.limits, "placement": placement, **others, "trained_parameters": trained, **self.counts}
 
 
 class Kept(NamedTuple):
@@ -80,42 +61,22 @@ class Kept(NamedTuple):
     base: dict[str, Scores]
 
 
-class Scoring(Protocol):
-    """How every model of a run is scored on the held-out splits, by name and row."""
-
-    def base(self, model: Any) -> dict[str, Scores]:
-        """What a model gives them before it is trained; nothing where that is no answer."""
-
-    def kept(self, model: Any) -> dict[str, Scores]:
-        """What the model gives them that was kept."""
-
-
 class Way(Protocol):
-    """How a model is trained: what differs between tasks, and between methods of a task."""
+    """How the model of one run is trained and scored: what differs between tasks, and between methods of a task."""
 
-    def prepare(
-        self, recipe: OwnRecipe, checkpoint: Checkpoint, data: Data[Any], *, reporter: Reporter
-    ) -> Prepared[Any]:
-        """Load the base and attach what is trained. Draws from torch's global generator.
+    def prepare(self) -> Any:
+        """Load the base and attach what is trained; the model is on the CPU still. Draws from torch's generator.
 
         Raises:
             UserError: the checkpoint does not fit.
         """
 
-    def scoring(self, recipe: OwnRecipe, prepared: Prepared[Any], *, reporter: Reporter) -> Scoring:
-        """How every model of the run is scored."""
+    def score_base(self, model: Any) -> dict[str, Scores]:
+        """What a model gives the held-out splits, by name and row, before it is trained; nothing where that is no
+        answer."""
 
-    def fit(
-        self,
-        recipe: OwnRecipe,
-        run: Run,
-        prepared: Prepared[Any],
-        scoring: Any,
-        *,
-        resumed: SealedCheckpoint | None,
-        reporter: Reporter,
-    ) -> dict[str, Any]:
-        """Train to the end; the model that is kept is in `prepared` then.
+    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+        """Train a model to the end, in place: it is the one to keep then.
 
         Returns:
             Facts for the manifest, with `fit` among them.
@@ -125,12 +86,10 @@ class Way(Protocol):
             Interrupted: the process was asked to stop.
         """
 
-    def save(
-        self, recipe: OwnRecipe, checkpoint: Checkpoint, prepared: Prepared[Any], scoring: Any, folder: Path
-    ) -> None:
+    def save(self, model: Any, folder: Path) -> None:
         """Fill an empty folder with a standard model."""
 
-    def score_kept(self, recipe: OwnRecipe, folder: Path, scoring: Any, *, reporter: Reporter) -> Kept:
+    def score_kept(self, folder: Path) -> Kept:
         """Score a model as it lies in the run, so that what is measured is what was saved."""
 
 
@@ -159,13 +118,8 @@ class Trainable(Protocol):
             UserError: the base does not fit the task, or a metric cannot be had or computed.
         """
 
-    def way_of(self, method: MethodSection) -> Way:
-        """How models are trained by a method."""
-
-    def make_examples(
-        self, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
-    ) -> Data[Any]:
-        """What a model is given of every split; says what was cut and left out.
+    def way_of(self, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Way:
+        """Make examples of the data, and choose how the recipe's method is trained; says what was cut and left out.
 
         Raises:
             UserError: nothing is left to learn.

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.check import check_data as check_data
     from ftkit.tasks.causal_lm.evaluate import losses_alone as losses_alone
     from ftkit.tasks.causal_lm.evaluate import measure as measure
-    from ftkit.tasks.causal_lm.examples import make_examples as make_examples
     from ftkit.tasks.causal_lm.form import load_splits as load_splits
     from ftkit.tasks.causal_lm.form import made_up_row as made_up_row
     from ftkit.tasks.causal_lm.new import columns as columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from ftkit.data.dataset import Splits
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.errors import UserError
 from ftkit.inputs.sequences import Sequences
-from ftkit.methods.section import MethodSection
+from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
-from ftkit.models.placement import choose_device
+from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
 from ftkit.progress import Reporter
@@ -24,18 +24,10 @@ from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import example_length, make_examples
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
-from ftkit.tasks.causal_lm.scores import DocumentScoring
-from ftkit.training.prepared import SDPA, prepare_to_write, score_saved
-from ftkit.training.scores import Scorer
+from ftkit.training.prepared import SDPA, base_placement, precision_in_words, prepare_to_write, score_saved
+from ftkit.training.scores import Scorer, mean_scores
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
-from ftkit.training.way import Data, Kept, Prepared, Way
-
-
-def way_of(method: MethodSection) -> Way:  # noqa: ARG001
-    """Every method trains the model that writes."""
-    from ftkit.tasks.causal_lm import train
-
-    return train
+from ftkit.training.way import Data, Kept
 
 
 def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
@@ -48,85 +40,130 @@ def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> No
     example_length(recipe, checkpoint)
 
 
-def prepare(
-    recipe: CausalRecipe, checkpoint: Checkpoint, data: Data[Sequences], *, reporter: Reporter
-) -> Prepared[Sequences]:
-    """Load the base, attach what is trained, and see whether examples may lie end to end.
+def way_of(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Continuing:
+    """Every method trains the model that writes."""
+    scorer = Scorer(choose_device(use_cpu=recipe.training.use_cpu), reporter)
+    return Continuing(recipe, checkpoint, make_examples(recipe, splits, checkpoint, reporter=reporter), scorer)
 
-    Raises:
-        UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
+
+@dataclass
+class Continuing:
+    """How a language model is trained and scored: by its losses on the tokens that are learnt.
+
+    Attributes:
+        recipe: what was asked.
+        checkpoint: the base.
+        data: of the run; padded where the model turns out to see across documents that lie end to end.
+        scorer: of tokens.
     """
-    packed = data.examples["train"].packed
-    if packed:
-        register_document_attention()
-    attention = DOCUMENTS if packed else SDPA
-    prepared = prepare_to_write(recipe, checkpoint, data, load_causal_lm, attention=attention, reporter=reporter)
-    model = prepared.model
-    if packed and not packing_is_exact(model, vocab_size=int(model.get_input_embeddings().weight.shape[0])):
-        if recipe.data.packing is True:
+
+    recipe: CausalRecipe
+    checkpoint: Checkpoint
+    data: Data[Sequences]
+    scorer: Scorer
+
+    def prepare(self) -> Any:
+        """Load the base, attach what is trained, and see whether examples may lie end to end.
+
+        Raises:
+            UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
+        """
+        say, attention = self.scorer.reporter.say, SDPA
+        if self._packed:
+            register_document_attention()
+            attention = DOCUMENTS
+        model = prepare_to_write(
+            self.recipe,
+            self.checkpoint,
+            self.data.processor,
+            load_causal_lm,
+            attention=attention,
+            reporter=self.scorer.reporter,
+        )
+        if self._packed and not packing_is_exact(model, vocab_size=len(model.get_input_embeddings().weight)):
+            self._pad()
+        say(
+            "documents lie end to end, attention within each"
+            if self._packed
+            else "examples are padded, like lengths together"
+        )
+        return model
+
+    @property
+    def _packed(self) -> bool:
+        return self.data.examples["train"].packed
+
+    def _pad(self) -> None:
+        name, spec, reporter = self.checkpoint.name, self.recipe.data, self.scorer.reporter
+        if spec.packing is True:
             raise UserError(
-                f"data.packing: {checkpoint.name} sees across documents that lie end to end, so packing would change "
-                "what it learns",
+                f"data.packing: {name} sees across documents that lie end to end, so packing would change what it "
+                "learns",
                 fix="set data.packing: auto or false",
             )
-        reporter.say(f"{checkpoint.name} sees across documents that lie end to end: examples are padded instead")
-        padded = recipe.model_copy(update={"data": recipe.data.model_copy(update={"packing": False})})
-        prepared = replace(prepared, data=make_examples(padded, data.splits, checkpoint, reporter=reporter))
-        packed = False
-    reporter.say(
-        "documents lie end to end, attention within each" if packed else "examples are padded, like lengths together"
-    )
-    return prepared
+        reporter.say(f"{name} sees across documents that lie end to end: examples are padded instead")
+        padded = self.recipe.model_copy(update={"data": spec.model_copy(update={"packing": False})})
+        self.data = make_examples(padded, self.data.splits, self.checkpoint, reporter=reporter)
 
+    def score_base(self, model: Any) -> dict[str, Scores]:
+        """What a model gives the held-out splits before it is trained; it is put where models are scored."""
+        return self.held_out(model.to(self.scorer.device), "the base")
 
-def scoring(recipe: CausalRecipe, prepared: Prepared[Sequences], *, reporter: Reporter) -> DocumentScoring:
-    """How every model of the run is scored: by its losses on the tokens that are learnt."""
-    data = prepared.data
-    return DocumentScoring(data.splits, data.examples, Scorer(choose_device(use_cpu=recipe.training.use_cpu), reporter))
+    def held_out(self, model: Any, whose: str) -> dict[str, Scores]:
+        """What a model gives the held-out splits, by row."""
+        return {
+            split.name: self.scorer.rows(
+                model, self.data.examples[split.name], num_rows=len(split), what=f"scoring {whose} on {split.name}"
+            )
+            for split in self.data.splits.all()[1:]
+        }
 
+    def probe(self, model: Any, examples: Sequences, name: str) -> Scores:
+        """What a model gives each of some pieces."""
+        return self.scorer.examples(model, examples, what=f"scoring {name}")
 
-def fit(
-    recipe: CausalRecipe,
-    run: Run,
-    prepared: Prepared[Sequences],
-    scoring: DocumentScoring,
-    *,
-    resumed: SealedCheckpoint | None,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """Train with HF Trainer."""
-    callbacks = writers_callbacks(recipe.method, reporter=reporter)
-    trainer = make_trainer(recipe, run, prepared, scoring, callbacks=callbacks)
-    with progress_told(trainer, resumed, reporter=reporter):
-        trainer.go_on(resumed, say=reporter.say)
-    return prepared.facts(packing=prepared.data.examples["train"].packed) | {"fit": fit_facts(trainer)}
+    def validation(self, model: Any) -> Scores:
+        """What a model gives each piece of the validation set, while it trains."""
+        return self.probe(model, self.data.examples["validation"], "validation")
 
+    def means(self, scores: Scores) -> dict[str, float]:
+        """The figures of an evaluation."""
+        return mean_scores(scores)
 
-def save(
-    recipe: CausalRecipe,
-    checkpoint: Checkpoint,
-    prepared: Prepared[Sequences],
-    scoring: DocumentScoring,  # noqa: ARG001
-    folder: Path,
-) -> None:
-    """Save the model with its tokenizer, and how its texts are written."""
-    prompting, tokenizer, model = prepared.data.splits.prompting, prepared.data.processor, prepared.model
-    assert prompting is not None, "the data room says how examples are written"
-    if prompting.chat_template is not None:
-        # whoever loads the model writes chats as it was taught them
-        tokenizer.chat_template = prompting.chat_template
-    ends = [end_of_turn(tokenizer, prompting)] if prompting.kind == "chat" else []
-    save_language_model(
-        model,
-        folder,
-        base_name=checkpoint.base_name,
-        revision=recipe.model.revision if checkpoint.from_hub else None,
-        stop_ids=stop_tokens(model, tokenizer, *ends),
-    )
-    tokenizer.save_pretrained(folder)
-    write_json(folder / PROMPTING_FILE, prompting.to_dict())
+    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+        """Train with HF Trainer."""
+        recipe, reporter = self.recipe, self.scorer.reporter
+        callbacks = writers_callbacks(recipe.method, reporter=reporter)
+        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks)
+        with progress_told(trainer, resumed, reporter=reporter):
+            trainer.go_on(resumed, say=reporter.say)
+        facts = self.data.facts(
+            placement=precision_in_words(recipe, base_placement(recipe)),
+            packing=self._packed,
+            trained=count_parameters(model).trained,
+        )
+        return facts | {"fit": fit_facts(trainer)}
 
+    def save(self, model: Any, folder: Path) -> None:
+        """Save the model with its tokenizer, and how its texts are written."""
+        prompting, tokenizer = self.data.splits.prompting, self.data.processor
+        assert prompting is not None, "the data room says how examples are written"
+        if prompting.chat_template is not None:
+            # whoever loads the model writes chats as it was taught them
+            tokenizer.chat_template = prompting.chat_template
+        ends = [end_of_turn(tokenizer, prompting)] if prompting.kind == "chat" else []
+        save_language_model(
+            model,
+            folder,
+            base_name=self.checkpoint.base_name,
+            revision=self.recipe.model.revision if self.checkpoint.from_hub else None,
+            stop_ids=stop_tokens(model, tokenizer, *ends),
+        )
+        tokenizer.save_pretrained(folder)
+        write_json(folder / PROMPTING_FILE, prompting.to_dict())
 
-def score_kept(recipe: CausalRecipe, folder: Path, scoring: DocumentScoring, *, reporter: Reporter) -> Kept:
-    """Score the saved model and its base; documents are padded, as whoever loads it will have them."""
-    return score_saved(recipe, folder, scoring.padded(), reporter=reporter)
+    def score_kept(self, folder: Path) -> Kept:
+        """Score the saved model and its base; documents are padded, as whoever loads it will have them."""
+        padded = {name: replace(found, packed=False) for name, found in self.data.examples.items()}
+        way = replace(self, data=replace(self.data, examples=padded))
+        return score_saved(self.recipe, folder, way, reporter=self.scorer.reporter)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.check import check_data as check_data
     from ftkit.tasks.classification.evaluate import losses_alone as losses_alone
     from ftkit.tasks.classification.evaluate import measure as measure
-    from ftkit.tasks.classification.examples import make_examples as make_examples
     from ftkit.tasks.classification.form import load_splits as load_splits
     from ftkit.tasks.classification.form import made_up_row as made_up_row
     from ftkit.tasks.classification.new import columns as columns

@@ -1,9 +1,8 @@
-"""What a classifier is given of every split: tokens with their labels, or the stored outputs of a frozen encoder."""
+"""The tokens of every split, with their labels: what a classifier is given whose weights are trained."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.features import load_tokenizer
@@ -17,19 +16,8 @@ from ftkit.training.way import Data
 
 def make_examples(
     recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
-) -> Data[Any]:
-    """The splits as a method takes them; says what was cut."""
-    if recipe.method.trains == "head":
-        from ftkit.tasks.classification.frozen import encode_splits
-
-        return encode_splits(recipe, splits, checkpoint, reporter=reporter)
-    return tokenize_splits(recipe, splits, checkpoint, reporter=reporter)
-
-
-def tokenize_splits(
-    recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
 ) -> Data[TokenizedTexts]:
-    """Every split as tokens with their labels."""
+    """Every split as tokens with their labels; says what was cut."""
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
     if tokenizer.pad_token is None:

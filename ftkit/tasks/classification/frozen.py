@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ftkit.data.dataset import Splits
 from ftkit.encoders.features import Encoder, split_features
@@ -24,24 +23,24 @@ from ftkit.models.placement import Placement, place
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
-from ftkit.tasks.classification.recipe import ClassificationRecipe
+from ftkit.tasks.classification.recipe import ClassificationRecipe, ClassificationTraining
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.probes import ProbeRows, probe_rows
-from ftkit.training.way import Data, Kept, Prepared
+from ftkit.training.way import Data, Kept
 
 
-def encode_splits(
+def features_way(
     recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
-) -> Data[FeatureRows]:
+) -> FrozenHead:
     """Run the encoder over every split, where it has not been run before; says what was reused and cut."""
     assert isinstance(recipe.method, FrozenMethod)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling)
-    placement = _placement(recipe)
+    placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
     reporter.say(f"encoder {checkpoint.name}, pooling {pooling}, on {placement.reason}")
     plan = choose_plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
     features = _encode(plan.encoder, splits, reporter=reporter)
     rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.all()}
-    return Data(
+    data = Data(
         splits=splits,
         processor=plan,
         examples=rows,
@@ -52,10 +51,8 @@ def encode_splits(
             "truncated": {name: f.num_truncated for name, f in features.items()},
         },
     )
-
-
-def _placement(recipe: ClassificationRecipe) -> Placement:
-    return place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
+    head = plan.head(rows["train"]).to(placement.device)
+    return FrozenHead(recipe.training, data, head, placement, reporter)
 
 
 def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str, Features]:
@@ -75,95 +72,65 @@ def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str
     return features
 
 
-def prepare(
-    recipe: ClassificationRecipe,
-    checkpoint: Checkpoint,  # noqa: ARG001
-    data: Data[FeatureRows],
-    *,
-    reporter: Reporter,  # noqa: ARG001
-) -> Prepared[FeatureRows]:
-    """A head for the features."""
-    placement = _placement(recipe)
-    head = data.processor.head(data.examples["train"]).to(placement.device)
-    return Prepared(head, data, placement.reason, 0)
-
-
 @dataclass(frozen=True)
-class HeadScoring:
-    """How the head is scored: by its logits on the features, which are the encoder's own."""
+class FrozenHead:
+    """How a head is fitted and scored, on the stored outputs of an encoder that never changes.
 
+    Attributes:
+        spec: the training section.
+        data: of the run; its processor is the plan by which head and encoder are one model.
+        head: to be fitted.
+        placement: of both.
+        reporter: hears of progress.
+    """
+
+    spec: ClassificationTraining
     data: Data[FeatureRows]
     head: Head
-    device: torch.device
+    placement: Placement
+    reporter: Reporter
 
-    def base(self, model: Any) -> dict[str, Scores]:  # noqa: ARG002
+    def prepare(self) -> Head:
+        """The head, which was made for the features."""
+        return self.head
+
+    def score_base(self, model: Head) -> dict[str, Scores]:  # noqa: ARG002
         """Nothing: a head that is new gives no answer."""
         return {}
 
-    def kept(self, model: Head) -> dict[str, Scores]:
-        """What a head gives the held-out splits."""
-        model.to(self.device)
-        return {
-            name: scored(predict_logits(model, rows, device=self.device)[0].numpy(), rows.labels)
-            for name, rows in self.data.examples.items()
-            if name != "train"
+    def fit(self, model: Head, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:  # noqa: ARG002
+        """Fit the head: seconds, so that a run which was stopped begins again."""
+        spec, splits, rows = self.spec, self.data.splits, self.data.examples
+        counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
+        probed = ProbeRows.of(num_train=len(splits.train), num_validation=len(splits.validation), seed=spec.seed)
+        probe = HeadProbe(run, probed, train=self.data.probed, test=rows.get("test"))
+        num_steps = count_steps(spec, num_rows=len(splits.train))
+        with self.reporter.track("fitting the head", total=num_steps) as advance:
+            result = fit_head(
+                model,
+                rows["train"],
+                rows["validation"],
+                spec=spec,
+                class_weights=class_weight_vector(spec.class_weights, label_names=splits.label_names, counts=counts),
+                device=self.placement.device,
+                record=run.append_history,
+                probe=probe,
+                advance=advance,
+            )
+        probe.write()
+        trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        return self.data.facts(placement=self.placement.reason, trained=trained) | {"fit": result._asdict()}
+
+    def save(self, model: Head, folder: Path) -> None:
+        """Save the encoder and the head as one model."""
+        self.data.processor.save(model.to("cpu"), folder)
+
+    def score_kept(self, folder: Path) -> Kept:  # noqa: ARG002
+        """Score the head on the features, for the encoder would only give the same ones once more."""
+        device, rows = self.placement.device, self.data.examples
+        head = self.head.to(device)
+        logits = {
+            split.name: predict_logits(head, rows[split.name], device=device)[0].numpy()
+            for split in self.data.splits.all()[1:]
         }
-
-
-def scoring(recipe: ClassificationRecipe, prepared: Prepared[FeatureRows], *, reporter: Reporter) -> HeadScoring:  # noqa: ARG001
-    """How the head is scored."""
-    return HeadScoring(prepared.data, prepared.model, _placement(recipe).device)
-
-
-def fit(
-    recipe: ClassificationRecipe,
-    run: Run,
-    prepared: Prepared[FeatureRows],
-    scoring: HeadScoring,
-    *,
-    resumed: SealedCheckpoint | None,  # noqa: ARG001
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """Fit the head: seconds, so that a run which was stopped begins again."""
-    data, spec = prepared.data, recipe.training
-    splits, rows = data.splits, data.examples
-    counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
-    probed = ProbeRows.of(num_train=len(splits.train), num_validation=len(splits.validation), seed=spec.seed)
-    probe = HeadProbe(run, probed, train=data.probed, test=rows.get("test"))
-    with reporter.track("fitting the head", total=count_steps(spec, num_rows=len(splits.train))) as advance:
-        result = fit_head(
-            prepared.model,
-            rows["train"],
-            rows["validation"],
-            spec=spec,
-            class_weights=class_weight_vector(spec.class_weights, label_names=splits.label_names, counts=counts),
-            device=scoring.device,
-            record=run.append_history,
-            probe=probe,
-            advance=advance,
-        )
-    probe.write()
-    trained = sum(weight.numel() for weight in prepared.model.parameters() if weight.requires_grad)
-    return replace(prepared, trained=trained).facts() | {"fit": result._asdict()}
-
-
-def save(
-    recipe: ClassificationRecipe,  # noqa: ARG001
-    checkpoint: Checkpoint,  # noqa: ARG001
-    prepared: Prepared[FeatureRows],
-    scoring: HeadScoring,  # noqa: ARG001
-    folder: Path,
-) -> None:
-    """Save the encoder and the head as one model."""
-    prepared.data.processor.save(prepared.model.to("cpu"), folder)
-
-
-def score_kept(
-    recipe: ClassificationRecipe,  # noqa: ARG001
-    folder: Path,  # noqa: ARG001
-    scoring: HeadScoring,
-    *,
-    reporter: Reporter,  # noqa: ARG001
-) -> Kept:
-    """Score the head on the features, for the encoder would only give the same ones once more."""
-    return Kept(scoring.kept(scoring.head), {})
+        return Kept({name: scored(found, rows[name].labels) for name, found in logits.items()}, {})

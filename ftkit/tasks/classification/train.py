@@ -7,23 +7,23 @@ import pyarrow as pa
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
-from ftkit.methods.section import MethodSection
 from ftkit.metrics.names import HUB_PREFIX
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.progress import Reporter
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import metrics_of, scored
 from ftkit.training.way import Way
 
 
-def way_of(method: MethodSection) -> Way:
-    """How models are trained by a method."""
-    if method.trains == "head":
-        from ftkit.tasks.classification import frozen
+def way_of(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Way:
+    """A head on the stored outputs of the encoder, or the weights of the whole."""
+    if recipe.method.trains == "head":
+        from ftkit.tasks.classification.frozen import features_way
 
-        return frozen
-    from ftkit.tasks.classification import weights
+        return features_way(recipe, splits, checkpoint, reporter=reporter)
+    from ftkit.tasks.classification.weights import tokens_way
 
-    return weights
+    return tokens_way(recipe, splits, checkpoint, reporter=reporter)
 
 
 def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001

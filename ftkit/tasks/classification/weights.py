@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from ftkit.data.dataset import Splits
 from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.encoders.scores import score
@@ -25,60 +26,62 @@ from ftkit.models.scoring import score_logits
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
+from ftkit.tasks.classification.examples import make_examples
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
 from ftkit.training.scores import inputs_of, logits_of
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told
-from ftkit.training.way import Data, Kept, Prepared
+from ftkit.training.way import Data, Kept
 
 
-def prepare(
-    recipe: ClassificationRecipe, checkpoint: Checkpoint, data: Data[TokenizedTexts], *, reporter: Reporter
-) -> Prepared[TokenizedTexts]:
-    """Load the base with a head for the labels, in float32, and attach what is trained.
-
-    Raises:
-        UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
-    """
-    loaded = load_for_classification(
-        checkpoint,
-        label_names=data.splits.label_names,
-        seed=recipe.training.seed,
-        trust_remote_code=recipe.model.trust_remote_code,
-    )
-    loaded.model.config.pad_token_id = data.processor.pad_token_id
-    torch.manual_seed(recipe.training.seed)
-    model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
-    counted = count_parameters(model)
-    reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
-    device = choose_device(use_cpu=recipe.training.use_cpu)
-    return Prepared(model, data, f"{device.type}, {training_precision(recipe)}", counted.trained)
+def tokens_way(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Weights:
+    """Train the weights on the tokens of the data."""
+    data = make_examples(recipe, splits, checkpoint, reporter=reporter)
+    return Weights(recipe, checkpoint, data, reporter, choose_device(use_cpu=recipe.training.use_cpu))
 
 
 @dataclass(frozen=True)
-class LabelScoring:
-    """How every model of a run is scored: by the logits of its labels.
+class Weights:
+    """How a classifier is trained and scored: by the logits of its labels.
 
     Attributes:
+        recipe: what was asked.
+        checkpoint: the base.
         data: of the run.
-        batch_size: texts that are scored together while it trains.
-        seed: of their order.
+        reporter: hears what was chosen.
         device: where models are scored.
     """
 
+    recipe: ClassificationRecipe
+    checkpoint: Checkpoint
     data: Data[TokenizedTexts]
-    batch_size: int
-    seed: int
+    reporter: Reporter
     device: torch.device
 
-    def base(self, model: Any) -> dict[str, Scores]:  # noqa: ARG002
+    def prepare(self) -> Any:
+        """Load the base with a head for the labels, in float32, and attach what is trained.
+
+        Raises:
+            UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
+        """
+        recipe, checkpoint = self.recipe, self.checkpoint
+        loaded = load_for_classification(
+            checkpoint,
+            label_names=self.data.splits.label_names,
+            seed=recipe.training.seed,
+            trust_remote_code=recipe.model.trust_remote_code,
+        )
+        loaded.model.config.pad_token_id = self.data.processor.pad_token_id
+        torch.manual_seed(recipe.training.seed)
+        model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
+        counted = count_parameters(model)
+        self.reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
+        return model
+
+    def score_base(self, model: Any) -> dict[str, Scores]:  # noqa: ARG002
         """Nothing: a head that is new gives no answer."""
         return {}
-
-    def kept(self, model: nn.Module) -> dict[str, Scores]:
-        """What the saved model gives the held-out splits."""
-        return {split.name: self._score(model, self.data.examples[split.name]) for split in self.data.splits.all()[1:]}
 
     def probe(self, model: nn.Module, examples: TokenizedTexts, name: str) -> Scores:  # noqa: ARG002
         """What a model gives each of some texts."""
@@ -92,11 +95,10 @@ class LabelScoring:
 
     def validation(self, model: nn.Module) -> Scores:
         """What a model gives the validation set while it trains, in batches of the size that the recipe names."""
-        examples = self.data.examples["validation"]
-        order = self._order()
+        examples, order = self.data.examples["validation"], self._order()
         numbers: Any = range(len(order))
         # a loader of torch's own draws a seed from the global generator whenever it begins
-        loader: Any = torch.utils.data.DataLoader(numbers, batch_size=self.batch_size)
+        loader: Any = torch.utils.data.DataLoader(numbers, batch_size=self._batch_size)
         batches = [order[batch.numpy()] for batch in loader]
         logits = score_logits(
             SequenceLogits(model).eval(),
@@ -118,41 +120,45 @@ class LabelScoring:
     def _num_labels(self) -> int:
         return len(self.data.splits.label_names)
 
+    @property
+    def _batch_size(self) -> int:
+        return self.recipe.training.per_device_eval_batch_size
+
     def _order(self) -> npt.NDArray[np.int64]:
         """Validation rows with like lengths near one another, the same at every evaluation."""
         lengths = self.data.examples["validation"].lengths.tolist()
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.recipe.training.seed)
         sampler: Any = LengthGroupedSampler
-        return np.array(list(sampler(self.batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
+        return np.array(list(sampler(self._batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
+
+    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+        """Train with HF Trainer, with class weights and label smoothing in the loss."""
+        recipe, data = self.recipe, self.data
+        loss = _loss(recipe, data.splits)
+        trainer = make_trainer(recipe, run, model, data, self, loss=loss, processor=data.processor)
+        with progress_told(trainer, resumed, reporter=self.reporter):
+            trainer.go_on(resumed, say=self.reporter.say)
+        placement = f"{self.device.type}, {training_precision(recipe)}"
+        found = fit_facts(trainer)
+        del found["warmup_steps"]
+        return data.facts(placement=placement, trained=count_parameters(model).trained) | {"fit": found}
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Save the model with its tokenizer."""
+        save_classifier(model, folder, base_name=self.checkpoint.base_name)
+        tokenizer = self.data.processor
+        # whoever loads the model cuts where it was cut in training
+        tokenizer.model_max_length = self.data.limits["max_length"]
+        tokenizer.save_pretrained(folder)
+
+    def score_kept(self, folder: Path) -> Kept:
+        """Score the saved model, in float32."""
+        saved = load_classifier(folder, device=self.device, trust_remote_code=self.recipe.model.trust_remote_code)
+        held_out = self.data.splits.all()[1:]
+        return Kept({split.name: self._score(saved.module, self.data.examples[split.name]) for split in held_out}, {})
 
 
-def scoring(recipe: ClassificationRecipe, prepared: Prepared[TokenizedTexts], *, reporter: Reporter) -> LabelScoring:  # noqa: ARG001
-    """How every model of the run is scored."""
-    training = recipe.training
-    device = choose_device(use_cpu=training.use_cpu)
-    return LabelScoring(prepared.data, training.per_device_eval_batch_size, training.seed, device)
-
-
-def fit(
-    recipe: ClassificationRecipe,
-    run: Run,
-    prepared: Prepared[TokenizedTexts],
-    scoring: LabelScoring,
-    *,
-    resumed: SealedCheckpoint | None,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """Train with HF Trainer, with class weights and label smoothing in the loss."""
-    data = prepared.data
-    trainer = make_trainer(recipe, run, prepared, scoring, loss=_loss(recipe, data), processor=data.processor)
-    with progress_told(trainer, resumed, reporter=reporter):
-        trainer.go_on(resumed, say=reporter.say)
-    facts = fit_facts(trainer)
-    return prepared.facts() | {"fit": {name: value for name, value in facts.items() if name != "warmup_steps"}}
-
-
-def _loss(recipe: ClassificationRecipe, data: Data[TokenizedTexts]) -> Callable[..., torch.Tensor]:
-    splits = data.splits
+def _loss(recipe: ClassificationRecipe, splits: Splits) -> Callable[..., torch.Tensor]:
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
     weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
     smoothing = recipe.training.label_smoothing_factor
@@ -166,24 +172,3 @@ def _loss(recipe: ClassificationRecipe, data: Data[TokenizedTexts]) -> Callable[
         return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
 
     return loss
-
-
-def save(
-    recipe: ClassificationRecipe,  # noqa: ARG001
-    checkpoint: Checkpoint,
-    prepared: Prepared[TokenizedTexts],
-    scoring: LabelScoring,  # noqa: ARG001
-    folder: Path,
-) -> None:
-    """Save the model with its tokenizer."""
-    save_classifier(prepared.model, folder, base_name=checkpoint.base_name)
-    tokenizer = prepared.data.processor
-    # whoever loads the model cuts where it was cut in training
-    tokenizer.model_max_length = prepared.data.limits["max_length"]
-    tokenizer.save_pretrained(folder)
-
-
-def score_kept(recipe: ClassificationRecipe, folder: Path, scoring: LabelScoring, *, reporter: Reporter) -> Kept:  # noqa: ARG001
-    """Score the saved model, in float32."""
-    saved = load_classifier(folder, device=scoring.device, trust_remote_code=recipe.model.trust_remote_code)
-    return Kept(scoring.kept(saved.module), {})

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.check import check_data as check_data
     from ftkit.tasks.seq2seq.evaluate import losses_alone as losses_alone
     from ftkit.tasks.seq2seq.evaluate import measure as measure
-    from ftkit.tasks.seq2seq.examples import make_examples as make_examples
     from ftkit.tasks.seq2seq.form import load_splits as load_splits
     from ftkit.tasks.seq2seq.form import made_up_row as made_up_row
     from ftkit.tasks.seq2seq.new import columns as columns

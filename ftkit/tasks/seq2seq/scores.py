@@ -1,9 +1,8 @@
-"""What an encoder-decoder gave each row: how it is scored, measured, and written into predictions/."""
+"""What an encoder-decoder gave each row: how it is measured, and written into predictions/."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ftkit.data.dataset import Split
-from ftkit.decoding.knobs import Decoding
 from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.batching import pair_budget_batches
 from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
@@ -27,83 +25,12 @@ from ftkit.models.scoring import score_candidates
 from ftkit.progress import Silent
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
-from ftkit.tasks.seq2seq.outputs import texts_of_rows, write_split
+from ftkit.tasks.seq2seq.outputs import texts_of_rows
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.task import ReadBack
-from ftkit.training.scores import Scorer, mean_scores
-from ftkit.training.way import Data
+from ftkit.training.scores import Scorer
 
 unit: Unit = "token"
-
-
-@dataclass(frozen=True)
-class PairScoring:
-    """How every model of a run is scored: by losses of targets, by what it writes, and by the labels it prefers.
-
-    Attributes:
-        recipe: what was asked.
-        data: of the run.
-        scorer: of targets.
-        decoding: how outputs are generated.
-        stop_ids: tokens that end an output.
-        label_ids: tokens of each of K labels, where labels are the targets; else none.
-    """
-
-    recipe: Seq2SeqRecipe
-    data: Data[Pairs]
-    scorer: Scorer
-    decoding: Decoding
-    stop_ids: frozenset[int]
-    label_ids: tuple[tuple[int, ...], ...] = ()
-
-    def base(self, model: Any) -> dict[str, Scores]:
-        """What a model gives the held-out splits before it is trained; it is put where models are scored."""
-        model = model.to(self.scorer.device)
-        return self._held_out(model, "the base", generates=self.recipe.evaluation.score_base)
-
-    def kept(self, model: Any) -> dict[str, Scores]:
-        """What the saved model gives them."""
-        return self._held_out(model, "the saved model", generates=True)
-
-    def _held_out(self, model: Any, whose: str, *, generates: bool) -> dict[str, Scores]:
-        held_out = self.data.splits.all()[1:]
-        return {split.name: self._split(model, split, whose, generates=generates) for split in held_out}
-
-    def probe(self, model: Any, examples: Pairs, name: str) -> Scores:
-        """What a model gives the targets of some pairs."""
-        return self.scorer.examples(model, examples, what=f"scoring the model on {name}")
-
-    def validation(self, model: Any) -> Scores:
-        """What a model gives the validation set while it trains; it writes where that chooses the best one."""
-        generates = self.recipe.training.metric_for_best_model != "loss"
-        return self._split(model, self.data.splits.validation, "the model", generates=generates)
-
-    def means(self, scores: Scores) -> dict[str, float]:
-        """The figures of an evaluation."""
-        splits = self.data.splits
-        chosen = best_model_score(self.recipe, splits.validation, scores, label_names=splits.label_names)
-        return mean_scores(scores) | chosen
-
-    def _split(self, model: Any, split: Split, whose: str, *, generates: bool) -> Scores:
-        pairs = self.data.examples[split.name]
-        targets = self.scorer.examples(model, pairs, what=f"scoring {whose} on {split.name}")
-        if not generates:
-            return targets
-        labels = None
-        if self.label_ids:
-            what = f"{whose} chooses labels of {split.name}"
-            labels = score_labels(model, pairs, self.label_ids, scorer=self.scorer, what=what)
-        outputs = write_split(
-            model,
-            self.data.processor,
-            split,
-            pairs,
-            self.decoding,
-            stop_ids=self.stop_ids,
-            reporter=self.scorer.reporter,
-            what=f"{whose} writes for {split.name}",
-        )
-        return replace(targets, logits=labels, outputs=outputs)
 
 
 def score_labels(

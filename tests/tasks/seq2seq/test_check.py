@@ -23,8 +23,9 @@ from ftkit.progress import Silent
 from ftkit.recipe.parse import LoadedRecipe
 from ftkit.report.check import check_json, data_lines
 from ftkit.tasks.seq2seq.check import check_data
-from ftkit.tasks.seq2seq.train import prepare
+from ftkit.tasks.seq2seq.train import Writing
 from ftkit.tasks.table import read_recipe
+from ftkit.training.scores import Scorer
 
 Load = Callable[..., LoadedRecipe]
 
@@ -62,9 +63,10 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
     loaded = recipe(family, method__type=method)
     plan = check_data(loaded.recipe).plan
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base))
-    prepared = prepare(loaded.recipe, base, data, reporter=Silent())
-    assert (plan.parameters, plan.trained_parameters) == count_parameters(prepared.model)
+    train = SimpleNamespace(target_lengths=torch.ones(1))
+    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base), examples={"train": train})
+    model = Writing(loaded.recipe, base, data, Scorer(torch.device("cpu"), Silent())).prepare()
+    assert (plan.parameters, plan.trained_parameters) == count_parameters(model)
     # what is trained has a gradient and two moments beside it, each in float32
     assert plan.training_bytes > 12 * plan.trained_parameters
     assert plan.weights_bytes == 4 * plan.parameters

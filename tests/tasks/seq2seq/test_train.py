@@ -208,20 +208,22 @@ def test_no_model_that_is_trained_computes_all_logits_and_a_base_under_a_prompt_
 ) -> None:
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
-    from ftkit.tasks.seq2seq.train import prepare
+    from ftkit.tasks.seq2seq.train import Writing
+    from ftkit.training.scores import Scorer
 
     text = f"task: seq2seq\nmodel: {{name_or_path: x}}\nmethod: {{type: {method}}}\ndata: {{train_file: x.jsonl}}\n"
     recipe = read_recipe(Path("r.yaml"), text=text, check_files=False).recipe
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base))
-    prepared = prepare(recipe, base, data, reporter=Silent())
-    assert getattr(prepared.model, "computes_loss_in_chunks", False)
+    train = SimpleNamespace(target_lengths=torch.ones(1))
+    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base), examples={"train": train})
+    model = Writing(recipe, base, data, Scorer(torch.device("cpu"), Silent())).prepare()
+    assert getattr(model, "computes_loss_in_chunks", False)
     ids = torch.arange(5, 25)[None]
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
-    assert prepared.model(**batch).get("logits") is None
-    prepared.model.train()
+    assert model(**batch).get("logits") is None
+    model.train()
     with torch.no_grad():
-        first, second = (float(prepared.model(**batch).loss) for _ in range(2))
+        first, second = (float(model(**batch).loss) for _ in range(2))
     assert (first == second) == (method in ("prompt_tuning", "prefix_tuning")), (
         "a base that is not trained has no dropout"
     )
