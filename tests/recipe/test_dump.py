@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.recipe.dump import dump_recipe
+from ftkit.errors import RecipeError
+from ftkit.methods.full import FullMethod
+from ftkit.methods.lora import LoraMethod
+from ftkit.recipe.dump import changed, dump_recipe
+from ftkit.recipe.parse import recipe_from_values
 from ftkit.recipe.yaml.nodes import Place, compose, plain_value
 from ftkit.recipe.yaml.scalars import write_value
-from ftkit.tasks.table import read_recipe
+from ftkit.tasks.table import read_recipe, task_rules
 from tests.recipe.broken_recipes import VALID
 
 REPOSITORY = Path(__file__).parents[2]
@@ -54,3 +58,27 @@ def test_so_do_recipes_with_every_kind_of_value(tmp_path: Path, text: str, overr
     recipe = read_recipe(tmp_path / "my.yaml", overrides).recipe
     (tmp_path / "resolved.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     assert read_recipe(tmp_path / "resolved.yaml").recipe == recipe
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_the_settings_of_a_recipe_are_read_back_to_an_equal_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "train.csv").touch()
+    recipe = read_recipe(tmp_path / "my.yaml", text=text).recipe
+    values = {"task": recipe.task, **recipe.settings()}
+    assert recipe_from_values(values, tmp_path / "my.yaml", tasks=task_rules()) == recipe
+
+
+def test_what_is_no_recipe_is_told_of_values_as_of_a_text(tmp_path: Path) -> None:
+    values = {"task": "seq2seq", "model": {"name_or_path": "a/b"}, "data": {"train_fil": "a.csv"}}
+    with pytest.raises(RecipeError, match=r"data\.train_fil: no such key; did you mean train_file\?"):
+        recipe_from_values(values, tmp_path / "my.yaml", tasks=task_rules())
+
+
+def test_changed_values_are_validated_and_another_method_is_another_section() -> None:
+    recipe = read_recipe(Path("my.yaml"), text=VALID[0], check_files=False).recipe
+    other = changed(recipe, {"method": {"type": "full"}, "training.seed": 1})
+    assert other.method == FullMethod(type="full")
+    assert other.training == recipe.training.model_copy(update={"seed": 1})
+    assert changed(recipe, {"method": {"type": "lora"}, "method.r": 2}).method == LoraMethod(type="lora", r=2)
+    with pytest.raises(ValueError, match="seed"):
+        changed(recipe, {"training.seed": "one"})

@@ -193,6 +193,32 @@ def test_keys_that_no_longer_fit_after_an_override_of_the_method_are_errors(tmp_
     assert found[0].startswith("my.yaml:8:3 method.r: not a key of method frozen")
 
 
+@pytest.mark.parametrize("value", ["null", "auto"])
+def test_a_key_of_another_task_is_read_in_peace_where_its_value_changes_nothing(tmp_path: Path, value: str) -> None:
+    key = "data.packing=auto" if value == "auto" else "data.source_column=null"
+    assert load(tmp_path, SMALL, key, "generation.num_beams=1").recipe == load(tmp_path, SMALL).recipe
+
+
+@pytest.mark.parametrize(
+    ("word", "owners"), [("packing=maybe", "task causal_lm reads"), ("labels_as_text=0", "task seq2seq reads")]
+)
+def test_a_key_of_another_task_is_answered_with_that_task_once_whatever_its_value(
+    tmp_path: Path, word: str, owners: str
+) -> None:
+    key = word.partition("=")[0]
+    assert problems(tmp_path, SMALL, f"data.{word}") == [
+        f"override 1 data.{key}: only {owners} it, and this recipe's task is classification; remove it"
+    ]
+
+
+def test_keys_stand_in_the_order_in_which_they_are_looked_for(tmp_path: Path) -> None:
+    text = SMALL.replace("classification", "causal_lm").replace("docstrings", "pydoc")
+    keys = list(load(tmp_path, text).recipe.settings()["data"])
+    found = ["text_column", "prompt_column", "completion_column", "messages_column", "template", "chat_template"]
+    assert keys[keys.index("text_column") :][: len(found)] == found
+    assert keys[-1] == "on_bad_row"
+
+
 def test_max_steps_on_the_command_line_takes_the_place_of_the_epochs_in_the_file(tmp_path: Path) -> None:
     text = SMALL + "training: {num_train_epochs: 7}\n"
     loaded = load(tmp_path, text, "training.max_steps=3")
