@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def _read(run: Run, letter: str) -> ComparedRun:
         method=recipe.method.type if recipe else None,
         base=recipe.model.name_or_path if recipe else None,
         metrics=metrics,
-        seconds=_seconds(manifest) if state == "finished" else None,
+        seconds=run.seconds() if state == "finished" else None,
         trained_parameters=training.get("trained_parameters"),
         num_steps=fit.get("num_steps"),
         best_step=fit.get("best_step"),
@@ -119,14 +118,6 @@ def _verdict(run: Run) -> Mapping[str, Any]:
         return {}
     found = report.get("verdict") if isinstance(report, dict) else None
     return found if isinstance(found, dict) else {}
-
-
-def _seconds(manifest: Mapping[str, Any]) -> float | None:
-    try:
-        started, finished = (datetime.fromisoformat(manifest[name]) for name in ("started", "finished"))
-    except (KeyError, TypeError, ValueError):
-        return None
-    return (finished - started).total_seconds()
 
 
 def _differing_keys(sides: Sequence[ComparedRun]) -> dict[str, dict[str, Any]]:

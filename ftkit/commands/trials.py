@@ -6,7 +6,6 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes
 from ftkit.training.story import finish
 
-STANDARD_SECONDS = 25.0
-"""What a trial may take, by the time that the run took, where none was asked for."""
 USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
 width (Yang et al. 2022, Tensor Programs V), which is about the root of its size."""
@@ -105,18 +102,6 @@ def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, ob
             "training.num_train_epochs": max(epochs, min(MANY_EPOCHS, enough)),
         }
     return found
-
-
-def seconds_of_run(subject: Subject) -> float | None:
-    """How long the training took; None where that is not known."""
-    if subject.run is None:
-        return None
-    manifest = subject.run.manifest()
-    try:
-        ended, started = (datetime.fromisoformat(manifest[name]) for name in ("finished", "started"))
-    except (KeyError, TypeError, ValueError):
-        return None
-    return max(1.0, (ended - started).total_seconds())
 
 
 def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) -> Trial | str:

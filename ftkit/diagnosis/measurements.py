@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.methods.section import Trains
 from ftkit.metrics.scores import CurvePoint, Floats, Integers, Scores
+
+if TYPE_CHECKING:
+    from ftkit.recipe.training_section import TrainingSpec
 
 Unit = Literal["example", "token"]
 """What a loss is the mean over; an example is one where its target is a label."""
@@ -198,6 +201,21 @@ class Setting:
     load_best: bool = True
     num_epochs_done: float | None = None
     class_weights: object = "none"
+
+    @classmethod
+    def of(cls, training: TrainingSpec, **known: Any) -> Setting:
+        """What the training section of a recipe says, with what is known of the training."""
+        return cls(
+            max_steps=training.max_steps,
+            num_train_epochs=training.num_train_epochs,
+            learning_rate=training.learning_rate,
+            warmup_steps=training.warmup_steps,
+            weight_decay=training.weight_decay,
+            patience=training.early_stopping_patience,
+            load_best=training.load_best_model_at_end,
+            class_weights=training.weighs_classes(),
+            **known,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,15 +30,7 @@ def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit) -> str:
     }
     if points[0].step == 0 and unit == "token":
         losses |= {("base", "train"): points[0].train, ("base", "validation"): points[0].validation}
-    setting = Setting(
-        num_steps=trained[-1].step,
-        max_steps=training.max_steps,
-        num_train_epochs=training.num_train_epochs,
-        num_epochs_done=trained[-1].epoch,
-        learning_rate=training.learning_rate,
-        patience=training.early_stopping_patience,
-        load_best=training.load_best_model_at_end,
-    )
+    setting = Setting.of(training, num_steps=trained[-1].step, num_epochs_done=trained[-1].epoch)
     verdict = diagnose(
         Measurements(unit, recipe.method.trains, losses, setting=setting, curve=points, seed=training.seed)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from ftkit.diagnosis.measurements import (
     DomainGap,
     Forgetting,
     LabelNoise,
+    Measurements,
     Model,
     Overlap,
     Reproduction,
@@ -181,6 +182,11 @@ class Gathered:
     documents: list[DocumentLoss] = field(default_factory=list)
     bytes_of: dict[Set, npt.NDArray[np.int64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def measurements(self, **known: Any) -> Measurements:
+        """What was gathered, as the diagnosis takes it, with what is known besides."""
+        names = {one.name for one in fields(Measurements)} & {one.name for one in fields(self)}
+        return Measurements(**known, **{name: getattr(self, name) for name in names})
 
     def keep(self, model: Model, scored: Mapping[Set, Scores]) -> None:
         """Note what a model gave each set."""

@@ -20,6 +20,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ class Run:
             return {}
         metrics: dict[str, Any] = json.loads(self.metrics_file.read_text(encoding="utf-8"))
         return metrics
+
+    def seconds(self) -> float | None:
+        """From start to finish, pauses before a --resume included; None for a run that has not finished."""
+        manifest = self.manifest()
+        try:
+            finished, started = (datetime.fromisoformat(manifest[name]) for name in ("finished", "started"))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return (finished - started).total_seconds()
 
     def update_manifest(self, **fields: Any) -> None:
         """Rewrite manifest.json with these fields replaced."""
