@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ftkit.diagnosis.report import Report, Score
 from ftkit.report.eval.plot_style import COLOURS, arms, new_axes
 from ftkit.report.eval.view import NUMBERED_CLASSES, class_names
-from ftkit.report.eval.wording import number, printable
+from ftkit.report.eval.wording import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,30 +90,3 @@ def _short(label: str) -> str:
     # labels of one family often differ at their end
     half = LABEL_SHOWN // 2
     return label if len(label) <= LABEL_SHOWN else f"{label[:half]}..{label[-half + 2 :]}"
-
-
-def reliability_caption(report: Report) -> str:
-    """What the reliability diagram shows."""
-    n = sum(one.n for one in report.calibration)
-    error = "" if report.ece is None or report.ece.value is None else f" Expected calibration error {_ece(report.ece)}."
-    return (
-        f"How often the kept model is right at each confidence, on {n:,} validation rows, with 95 % intervals; below, "
-        f"the rows of each bin. Points under the line are answers given with too much confidence.{error}"
-    )
-
-
-def _ece(score: Score) -> str:
-    bounds = "" if score.low is None or score.high is None else f" (95 % {number(score.low)} to {number(score.high)})"
-    return f"{number(score.value)}{bounds}"
-
-
-def confusion_caption(report: Report) -> str:
-    """What the confusion matrix shows."""
-    n, right = sum(map(sum, report.confusion)), sum(row[place] for place, row in enumerate(report.confusion))
-    numbers = (
-        "numbers are rows" if len(report.confusion) <= NUMBERED_CLASSES else "the commonest mistakes are listed below"
-    )
-    return (
-        f"Expected and predicted labels of {n:,} validation rows, {right:,} of them right (the diagonal); colour is "
-        f"the share of the expected label's rows, {numbers}."
-    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ftkit.diagnosis.measurements import MODELS
 from ftkit.diagnosis.report import Point, Report, Score
-from ftkit.report.eval import class_plots
+from ftkit.report.eval.class_plots import confusion_figure, reliability_figure
 from ftkit.report.eval.plot_style import (
     COLOURS,
     LINES,
@@ -22,7 +22,9 @@ from ftkit.report.eval.plot_style import (
     new_axes,
     to_svg,
 )
-from ftkit.report.eval.wording import number
+from ftkit.report.eval.view import NUMBERED_CLASSES
+from ftkit.report.eval.wording import FILTERS, number
+from ftkit.report.templates import rendered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,19 +36,31 @@ def svg_plots(report: Report) -> list[Plot]:
     The same report gives the same bytes.
     """
     drawn = {
-        "curve": (curve_figure, _curve_caption),
-        "fit": (fit_figure, _fit_caption),
-        "forgetting": (forgetting_figure, _forgetting_caption),
-        "reliability": (class_plots.reliability_figure, class_plots.reliability_caption),
-        "confusion": (class_plots.confusion_figure, class_plots.confusion_caption),
+        "curve": curve_figure,
+        "fit": fit_figure,
+        "forgetting": forgetting_figure,
+        "reliability": reliability_figure,
+        "confusion": confusion_figure,
     }
     plots = []
     with house_style():
-        for name, (draw, caption) in drawn.items():
+        for name, draw in drawn.items():
             if (figure := draw(report)) is not None:
-                text = caption(report)
+                text = _caption(report, name)
                 plots.append(Plot(name, to_svg(figure, name=name, label=text), text))
     return plots
+
+
+def _caption(report: Report, name: str) -> str:
+    return rendered(
+        "report/eval/caption.jinja",
+        filters=FILTERS,
+        name=name,
+        report=report,
+        pairs=_fit_pairs(report),
+        num_right=sum(row[place] for place, row in enumerate(report.confusion)),
+        numbered_classes=NUMBERED_CLASSES,
+    ).strip()
 
 
 def curve_figure(report: Report) -> Figure | None:
@@ -92,6 +106,14 @@ def _passes(curve: Sequence[Point]) -> str:
     return f" ({last.step:,} are {last.epoch:.3g} passes)" if last.epoch else ""
 
 
+class FitPair(NamedTuple):
+    """The losses of a model on what it was trained on and on what it was not."""
+
+    model: str
+    train: Score
+    validation: Score
+
+
 def fit_figure(report: Report) -> Figure | None:
     """Validation loss over train loss of base, best and final, with both intervals; None without such a pair."""
     pairs = _fit_pairs(report)
@@ -116,13 +138,13 @@ def fit_figure(report: Report) -> Figure | None:
     return figure
 
 
-def _fit_pairs(report: Report) -> list[tuple[str, Score, Score]]:
-    found: list[tuple[str, Score, Score]] = []
+def _fit_pairs(report: Report) -> list[FitPair]:
+    found: list[FitPair] = []
     for name in MODELS:
         sets = report.table.get(name, {})
         train, validation = (sets.get(which, {}).get("loss") for which in ("train", "validation"))
         if train and validation and train.value is not None and validation.value is not None:
-            found.append((name, train, validation))
+            found.append(FitPair(name, train, validation))
     return found
 
 
@@ -156,35 +178,3 @@ def _forgetting_lines(report: Report) -> list[tuple[float, str, str]]:
     n = report.rows.get("reference", len(report.forgetting))
     lines = ((found[0].value, f"mean of all {n:,},", "-"), (found[0].margin, "margin of the mean,", ":"))
     return [(value, words, style) for value, words, style in lines if value is not None]
-
-
-def _curve_caption(report: Report) -> str:
-    first = report.curve[0]
-    best = "" if report.best_step is None else f" The dotted line marks the best checkpoint, step {report.best_step:,}."
-    return (
-        f"Loss during training, measured without dropout on the same {first.train.n:,} training and "
-        f"{first.validation.n:,} validation examples each time; bands are 95 % intervals.{best} Where validation rises "
-        "while train falls on, what is learnt no longer carries over."
-    )
-
-
-def _fit_caption(report: Report) -> str:
-    pairs = _fit_pairs(report)
-    return (
-        f"Loss on train (n = {pairs[0][1].n:,}) and on validation (n = {pairs[0][2].n:,}) of "
-        f"{', '.join(name for name, *_ in pairs)}, with 95 % intervals. Training moves a model towards the lower left; "
-        "the height above the line is the gap between what it was trained on and what it was not."
-    )
-
-
-def _forgetting_caption(report: Report) -> str:
-    n, shown = report.rows.get("reference", len(report.forgetting)), len(report.forgetting)
-    which = (
-        f"the {shown:,} of {n:,} reference documents that rose most" if shown < n else f"all {n:,} reference documents"
-    )
-    picked = " They were picked for their rise; what the check judges is the mean of all." if shown < n else ""
-    return (
-        f"Rise of the loss from the base to the kept model for {which}.{picked} A bar below zero is a "
-        "document that the kept model predicts better than the base. A rise of 0.69 nats halves the probability of "
-        "every token."
-    )
