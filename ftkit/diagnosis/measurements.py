@@ -33,10 +33,9 @@ class Classes:
     """What the kept model answered on the validation set of a classifier.
 
     Attributes:
-        names: K label names.
+        names: K label names; `train_counts`, training rows of each.
         labels: expected (N,).
         probabilities: (N, K).
-        train_counts: training rows of each label (K,).
     """
 
     names: tuple[str, ...]
@@ -144,8 +143,7 @@ class Reproduction:
     """Completions that the kept model writes word for word when it is given the beginning.
 
     Attributes:
-        train: of the train probe (N,).
-        validation: of as many validation examples (M,).
+        train: of the train probe (N,); `validation`, of as many validation examples.
     """
 
     train: NDArray[np.bool_]
@@ -160,8 +158,7 @@ class Trial:
         kind: `rate`: ten times the learning rate; `faster`: a hundred times; `slower`: a tenth; `unfrozen`: every
             weight; `rank`: a higher rank; `longer`: three times the length.
         words: what was done, for people.
-        train: of the train probe afterwards.
-        validation: of the validation probe afterwards.
+        train: of the train probe afterwards; `validation`, of that of validation.
         change: recipe keys and values of the trial.
     """
 
@@ -177,17 +174,10 @@ class Setting:
     """What of the recipe advice is computed from; None where it does not apply or is not known.
 
     Attributes:
-        num_steps: optimizer steps done.
-        max_steps: as the recipe gives it.
-        num_train_epochs: as the recipe gives it.
-        learning_rate: peak.
+        num_steps: optimizer steps done; `num_epochs_done`, passes.
         usual_rate: peak that the method usually takes with a model of this size, about.
-        warmup_steps: as the recipe gives it.
-        weight_decay: as the recipe gives it.
         patience: of early stopping.
         load_best: whether the best checkpoint is kept.
-        num_epochs_done: passes over them.
-        class_weights: as the recipe gives it.
     """
 
     num_steps: int | None = None
@@ -224,26 +214,20 @@ class Measurements:
 
     Attributes:
         unit: what a loss is the mean over: `example` where each has one target, its label, else `token`.
-        trains: what the method trains.
         losses: by model and set; the same examples in the same order for every model of a set. `best` is the kept
             model's where the recipe keeps the best.
         absent: `final/test` -> why there is no such entry in `losses`.
         curve: evaluations by step, the first before training where it was taken.
         baselines: name -> set -> what a model without finetuning gives: majority, tfidf, linear_probe, copy_source, ...
         groups: set -> group of each example (N,), which are resampled as wholes; absent where each is its own.
-        setting: of the recipe.
         faults: what makes the run invalid, exactly: a sentence each.
-        classes: of a classifier.
         overlap: validation against train; None with a reason in `absent["overlap"]`.
         test_overlap: test against train.
         repeats: share of training rows that repeat an earlier one.
         noise: of a classifier's training labels; None with a reason in `absent["noise"]`.
-        forgetting: how it was measured.
         domain: None with a reason in `absent["domain"]`.
-        reproduction: of language models with completions; None where it was not tried.
-        trials: short trainings that were made.
+        reproduction: None where it was not tried.
         drift: relative distance of the kept weights from the base's, by group of layers; empty where unknown.
-        seed: of the resamples.
     """
 
     unit: Unit

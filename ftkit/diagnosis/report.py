@@ -18,14 +18,7 @@ TEXT_KEPT = 300
 
 @dataclass(frozen=True)
 class Score:
-    """A figure of the table: one metric of one model on one set.
-
-    Attributes:
-        value: or None where it is undefined.
-        low: lower end of the 95 % interval, or None.
-        high: upper end, or None.
-        n: examples.
-    """
+    """A figure of the table: one metric of one model on one set, its 95 % interval, and the examples behind it."""
 
     value: float | None
     low: float | None
@@ -35,14 +28,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation of the learning curve.
-
-    Attributes:
-        step: optimizer steps done.
-        epoch: passes done.
-        train: loss on the train probe.
-        validation: loss on the validation probe.
-    """
+    """One evaluation of the learning curve: the losses on the two probes."""
 
     step: int
     epoch: float
@@ -52,13 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of the reliability diagram.
-
-    Attributes:
-        confidence: mean confidence of its rows, 0 to 1.
-        accuracy: share of them that were right.
-        n: rows.
-    """
+    """One bin of the reliability diagram: mean confidence of its n rows, and the share of them that were right."""
 
     confidence: float
     accuracy: float
@@ -70,13 +50,10 @@ class SuspectRow:
     """A row worth a look.
 
     Attributes:
-        split: train, validation or test.
         row: its number in the split, from 0.
-        text: the beginning of it.
         given: label or target that the data give.
         suggested: what the evidence points to: another label, the training row that it repeats, the model's answer.
         score: how strongly, 0 to 1, or a loss in nats.
-        why: in words.
     """
 
     split: str
@@ -93,9 +70,7 @@ class DocumentLoss:
     """Loss of one reference document before and after.
 
     Attributes:
-        text: its beginning.
-        base: nats a token of the base.
-        tuned: of the kept model.
+        base: nats a token of the base; `tuned`, of the kept model.
         tokens: the pieces of it with the rise of their loss in nats, where they were kept: (piece, rise).
     """
 
@@ -111,26 +86,15 @@ class Report:
 
     Attributes:
         run: path of the run or model.
-        created: ISO time.
         seconds: that the evaluation took.
-        effort: quick, standard or thorough.
-        task: of the recipe.
-        method: of the recipe.
-        base: name of the base model.
-        best_step: step of the best checkpoint, or None.
-        last_step: steps done, or None.
         kept: `best` or `final`: which model lies in model/.
         unit: what a loss is per: `example` or `token`.
         rows: set -> examples that were scored.
         table: model -> set -> metric -> score. Models: base, best, final; also baselines by name. Metrics: loss,
             accuracy, bits_per_byte, and those of the recipe.
         absent: `final/test` -> why the table has no such entry.
-        curve: learning curve.
-        verdict: the diagnosis.
         calibration: reliability of the kept model on validation (classification), else empty.
-        ece: expected calibration error, or None.
         confusion: rows expected, columns predicted, on validation; empty where there is none.
-        label_names: of the confusion matrix.
         forgetting: documents of the reference with the largest rise first; empty where none was scored.
         suspects: labels that are suspected to be wrong, and rows that leak.
         worst: errors of the kept model on validation with the largest loss.

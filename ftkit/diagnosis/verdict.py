@@ -49,12 +49,8 @@ class Evidence:
 
     Attributes:
         what: in words, such as `validation loss, final minus best`.
-        value: the figure; None where it has none.
-        low: lower end of the interval, or None.
-        high: upper end.
         margin: what the interval has to clear for the check to fire; None for a figure that decides nothing.
         unit: `nat a token`, `share`, ...
-        n: examples behind it.
     """
 
     what: str
@@ -86,10 +82,7 @@ class Check:
     """What one check found.
 
     Attributes:
-        name: of CHECKS.
-        state: of the check.
         summary: one sentence with its figures, or the reason for which it cannot tell or does not apply.
-        evidence: figures behind it.
         needs: what would let it tell: `about 240 validation rows`, `--thorough`; empty otherwise.
         changes: what to change in the recipe; only of a check that fired.
         p: one-sided probability of such evidence at the margin, before Holm's correction; None for exact checks.
@@ -111,7 +104,6 @@ class Verdict:
     """The diagnosis of a run.
 
     Attributes:
-        headline: of HEADLINES.
         sentence: the headline in words, with its figures.
         good_for: what the run is good for, one sentence.
         checks: all of them, in the order of CHECKS.

@@ -46,14 +46,10 @@ class Subject:
     """What is evaluated.
 
     Attributes:
-        recipe: of the run.
         splits: its data, whole.
-        checkpoint: its base model.
-        model_dir: the kept model.
+        checkpoint: its base model; `model_dir`, the kept one.
         run: None for a model that ftkit did not train.
         curve: evaluations of the training; empty where there is no record.
-        effort: how much is measured.
-        reporter: hears of progress.
     """
 
     recipe: Recipe
@@ -149,7 +145,6 @@ class Gathered:
     """What has been measured so far, on its way to `Measurements` and to the report.
 
     Attributes:
-        losses: by model and set.
         absent: what is not there -> why.
         sizes: set -> rows of the whole set.
         texts: set -> text of each scored example.
@@ -205,11 +200,7 @@ class Gathered:
         """Note which examples of a set are scored.
 
         Args:
-            which: set.
             rows: number of each example in its split (N,).
-            size: examples of the whole set.
-            texts: of each example.
-            targets: of each example.
             groups: what each example is a part of; few groups are taken for independent examples, or nothing could be
                 said of a single long text.
         """
