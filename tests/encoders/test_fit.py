@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
-from ftkit.encoders import feature_rows
+from ftkit.encoders import store
 from ftkit.encoders.fit import FitResult, fit_head
 from ftkit.encoders.heads import LinearHead, feature_statistics
 from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
@@ -115,8 +115,8 @@ def test_max_steps_and_eval_steps_are_kept_to() -> None:
 
 
 def test_rows_read_in_blocks_come_once_each_in_a_new_order_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_rows, "ROWS_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(feature_rows, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(store, "ROWS_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(store, "BLOCK_ROWS", 16)
     rows = FeatureRows(np.arange(150, dtype=np.float32)[:, None], np.arange(150))
     generator = np.random.default_rng(0)
     orders = []
