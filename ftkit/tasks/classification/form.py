@@ -12,19 +12,7 @@ from ftkit.recipe.labelled import LabelledData
 
 
 def load_splits(spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
-    """Read, check and split the data of a recipe.
-
-    Args:
-        spec: where the examples are; paths absolute or relative to the working directory.
-        seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
-        narrow: makes each source one that is read in part.
-
-    Returns:
-        The splits, with notes on everything that was assumed.
-
-    Raises:
-        UserError: anything about the data that a person can mend, with `file:line` where it has a place.
-    """
+    """Read, check and split the data of a recipe; the splits have texts and labels."""
     return load_labelled(spec, seed=seed, narrow=narrow)[0]
 
 
