@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,11 +89,17 @@ def imports_of(path: Path) -> Iterator[Import]:
                 found for child in ast.iter_child_nodes(node) for found in visit(child, at_import and not inside)
             )
 
-    return visit(ast.parse(path.read_text(encoding="utf-8")), True)
+    return visit(tree_of(path), True)
 
 
+@cache
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def home_of(path: Path) -> str:
@@ -101,6 +108,7 @@ def home_of(path: Path) -> str:
     return "" if first.startswith("__") else first
 
 
+@cache
 def all_imports() -> list[Import]:
     found = [entry for path in modules() for entry in imports_of(path)]
     assert len(found) > 300, "the reader of imports has gone blind"
@@ -157,7 +165,7 @@ def test_nothing_below_the_command_line_prints_or_exits():
     for path in modules():
         if home_of(path) == "cli":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             raised = ast.unparse(node.exc) if isinstance(node, ast.Raise) and node.exc else ""
             if called in {"print", "input", "exit", "quit", "sys.exit", "os._exit", "pprint"} or "SystemExit" in raised:
@@ -185,11 +193,7 @@ def uses_of(tree: ast.AST, name: str) -> list[int]:
 
 
 def test_only_one_file_makes_training_arguments():
-    users = {
-        path.relative_to(PACKAGE).as_posix()
-        for path in modules()
-        if uses_of(ast.parse(path.read_text(encoding="utf-8")), "TrainingArguments")
-    }
+    users = {path.relative_to(PACKAGE).as_posix() for path in modules() if uses_of(tree_of(path), "TrainingArguments")}
     assert users == {"training/arguments.py"}
 
 
@@ -210,7 +214,7 @@ def test_no_folder_is_crowded():
 
 def named_at_the_top(path: Path) -> Iterator[tuple[str, str]]:
     """Classes and constants of a file with what they are made of, as text."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.ClassDef):
             yield node.name, ast.unparse(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:

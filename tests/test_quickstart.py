@@ -15,12 +15,13 @@ from ftkit.progress import Silent
 from ftkit.training.outcome import TrainResult
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+EVAL_ROWS = "data.max_eval_samples=150"
 
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    folder = tmp_path_factory.mktemp("quickstart")
-    return workflows.train(RECIPE, [f"training.output_dir={folder / 'run'}", "model.dtype=float32"])
+    place = f"training.output_dir={tmp_path_factory.mktemp('quickstart') / 'run'}"
+    return workflows.train(RECIPE, [place, "model.dtype=float32", EVAL_ROWS, "data.max_train_samples=800"])
 
 
 def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_linear_probe(
@@ -62,12 +63,11 @@ def test_the_stored_features_are_what_sentence_transformers_computes(quickstart:
 
 
 def test_bfloat16_features_point_the_same_way_and_classify_as_well(tmp_path: Path) -> None:
-    # a processor without such units only emulates them, slowly
-    few = ["data.max_train_samples=200", "data.max_eval_samples=120"]
     results, reporter = [], Silent()
     for dtype in ("bfloat16", "float32"):
-        place = f"training.output_dir={tmp_path / dtype}"
-        results.append(workflows.train(RECIPE, [place, f"model.dtype={dtype}", *few], reporter=reporter))
+        # a processor without such units only emulates them, slowly
+        words = [f"training.output_dir={tmp_path / dtype}", f"model.dtype={dtype}", "data.max_train_samples=200"]
+        results.append(workflows.train(RECIPE, [*words, EVAL_ROWS], reporter=reporter))
     assert any("bfloat16" in message for message in reporter.messages)
     folders = [result.run.manifest()["training"]["features"]["test"]["folder"] for result in results]
     one, two = (np.load(Path(folder) / "vectors.npy").astype(np.float64) for folder in folders)
