@@ -1,4 +1,4 @@
-"""Every test runs offline, in a cache of its own, on one thread: tiny tensors only lose by a second one."""
+"""Every test runs offline, in a cache of the session, on one thread: tiny tensors only lose by a second one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ pytest_plugins = ["tests.fixtures.tiny_models", "tests.fixtures.tokenizers", "te
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["FTKIT_CACHE"] = tempfile.mkdtemp(prefix="ftkit-tests-")
-# `evaluate` imports its package of metrics once in a process, so there is one place for all tests
-os.environ["HF_MODULES_CACHE"] = os.path.join(os.environ["FTKIT_CACHE"], "modules")
-atexit.register(shutil.rmtree, os.environ["FTKIT_CACHE"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for all workers: what is built in is built once
+    os.environ["FTKIT_CACHE"] = tempfile.mkdtemp(prefix="ftkit-tests-")
+    # `evaluate` imports its package of metrics once in a process, so there is one place for all tests
+    os.environ["HF_MODULES_CACHE"] = os.path.join(os.environ["FTKIT_CACHE"], "modules")
+    atexit.register(shutil.rmtree, os.environ["FTKIT_CACHE"], ignore_errors=True)
 
 # no test of this process can see whether bytes have reached the disk: tests/faults does, in processes of its own
 os.fsync = lambda _file: None

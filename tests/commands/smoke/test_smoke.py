@@ -12,6 +12,7 @@ from ftkit.progress import Silent
 from ftkit.tasks.causal_lm import scores as causal_lm_scores
 from ftkit.tasks.classification import scores as classification_scores
 from ftkit.tasks.seq2seq import scores as seq2seq_scores
+from tests.fixtures.tiers import slow
 
 WORDS = {"praise": "splendid charming film", "blame": "dull endless film"}
 
@@ -70,9 +71,7 @@ def test_a_file_that_does_not_exist_is_the_error_of_the_real_run(tmp_path):
         tried(write_recipe(tmp_path, data="train_file: nowhere.csv"))
 
 
-@pytest.mark.parametrize(
-    "pooling", ["auto", "mean", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cls", "max", "first_token"))]
-)
+@pytest.mark.parametrize("pooling", ["auto", "mean", *map(slow, ("cls", "max", "first_token"))])
 def test_every_pooling_of_a_frozen_encoder_goes_the_whole_way(tmp_path, pooling):
     said = tried(write_recipe(tmp_path, method=f"type: frozen, pooling: {pooling}"))
     assert "trained: method frozen, 2 steps" in said
@@ -154,11 +153,11 @@ def test_layers_that_another_architecture_names_are_replaced_and_a_misspelt_one_
         tried(write_recipe(tmp_path, method="type: lora, target_modules: [qeury]"))
 
 
-def test_a_file_of_a_million_rows_sorted_by_label_takes_seconds(tmp_path):
-    write_rows(tmp_path / "rows.csv", 1_000_000, sort=True)
+def test_a_file_of_very_many_rows_sorted_by_label_takes_seconds(tmp_path):
+    write_rows(tmp_path / "rows.csv", 300_000, sort=True)
     start = time.process_time()
     said = tried(write_recipe(tmp_path, data="train_file: rows.csv", method="type: frozen"))
-    assert time.process_time() - start < 12
+    assert time.process_time() - start < 4
     assert f"the first {ROWS_READ:,} rows of it" in said
     assert "2 labels: blame, praise" in said
 
@@ -213,8 +212,8 @@ def write_language_recipe(folder: Path, *, model: str, data: str, method: str = 
     "data",
     [
         "dataset_name: someone/answers, prompt_column: q, completion_column: a",
-        "dataset_name: someone/stories, text_column: story",
-        "dataset_name: someone/chats, messages_column: turns",
+        slow("dataset_name: someone/stories, text_column: story"),
+        slow("dataset_name: someone/chats, messages_column: turns"),
         "dataset_name: someone/tables, template: '{place} in {year}:<learn> {people}'",
     ],
 )
@@ -244,7 +243,7 @@ def test_a_saved_language_model_that_differs_from_what_was_measured_fails(tmp_pa
 
     read_back = causal_lm_scores.read_back
     monkeypatch.setattr(causal_lm_scores, "read_back", damaged)
-    data = "dataset_name: 'builtin:pydoc'"
+    data = "dataset_name: someone/stories, text_column: story"
     with pytest.raises(UserError, match="gives other losses than the trained one"):
         tried(write_language_recipe(tmp_path, model="builtin:tiny-llama", data=data, method="type: full"))
 
@@ -260,8 +259,8 @@ def write_pair_recipe(folder: Path, *, model: str, data: str, method: str, rest:
     [
         ("google/flan-t5-small", "type: prompt_tuning, num_virtual_tokens: 30", "source_column: q, target_column: a"),
         ("facebook/bart-base", "type: prefix_tuning", "template: '{article}<learn>{summary}'"),
-        ("google-t5/t5-small", "type: full", "source_column: en, target_column: de, references_column: more"),
-        ("google-t5/t5-small", "type: lora", "text_column: review, label_column: verdict, labels_as_text: true"),
+        slow("google-t5/t5-small", "type: full", "source_column: en, target_column: de, references_column: more"),
+        slow("google-t5/t5-small", "type: lora", "text_column: review, label_column: verdict, labels_as_text: true"),
     ],
 )
 def test_a_hub_data_set_of_sources_and_targets_is_made_up_and_learnt_by_every_method(tmp_path, model, method, data):

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,30 +18,23 @@ from ftkit.storage import sha256_file
 from ftkit.tasks.classification.form import load_splits
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FTKIT_CACHE", str(folder))
-        yield folder
-
-
 def column(name: str, column: str) -> dict[str, list[str]]:
     return {split: table.column(column).to_pylist() for split, table in load_builtin(name).items()}
 
 
-def test_describing_the_data_sets_makes_none(cache: Path) -> None:
+def test_describing_the_data_sets_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
     infos = describe_builtin_data()
     names = ["docstrings", "signatures", "pydoc", "commands", "commands-new"]
     assert [info.name for info in infos] == [f"builtin:{name}" for name in names]
     assert not any(info.made for info in infos)
-    assert list(cache.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("name", "text"), [("docstrings", "text"), ("signatures", "target"), ("pydoc", "text"), ("commands", "command")]
 )
-def test_no_text_is_in_two_splits_and_the_splits_are_about_80_10_10(cache: Path, name: str, text: str) -> None:
+def test_no_text_is_in_two_splits_and_the_splits_are_about_80_10_10(name: str, text: str) -> None:
     texts = {split: {normalise(value) for value in values} for split, values in column(name, text).items()}
     assert list(texts) == ["train", "validation", "test"]
     for a, b in [("train", "validation"), ("train", "test"), ("validation", "test")]:
@@ -51,7 +43,7 @@ def test_no_text_is_in_two_splits_and_the_splits_are_about_80_10_10(cache: Path,
     assert 0.7 < len(texts["train"]) / total < 0.9
 
 
-def test_docstrings_are_twelve_modules_without_duplicates(cache: Path) -> None:
+def test_docstrings_are_twelve_modules_without_duplicates() -> None:
     labels = [label for labels in column("docstrings", "label").values() for label in labels]
     texts = [text for texts in column("docstrings", "text").values() for text in texts]
     counts = Counter(labels)
@@ -63,18 +55,18 @@ def test_docstrings_are_twelve_modules_without_duplicates(cache: Path) -> None:
     assert named / len(texts) < 0.1
 
 
-def test_docstrings_load_as_a_data_set_of_a_recipe(cache: Path) -> None:
+def test_docstrings_load_as_a_data_set_of_a_recipe() -> None:
     splits = load_splits(LabelledData(dataset_name="builtin:docstrings"), seed=1)
     assert len(splits.label_names) == 12
     assert splits.test is not None
 
 
-def test_a_data_set_without_labels_says_which_columns_it_has(cache: Path) -> None:
+def test_a_data_set_without_labels_says_which_columns_it_has() -> None:
     with pytest.raises(UserError, match=r"builtin:pydoc\[train\] no column is clearly the label \(columns: text\)"):
         load_splits(LabelledData(dataset_name="builtin:pydoc"), seed=1)
 
 
-def test_signatures_are_python_and_sentences(cache: Path) -> None:
+def test_signatures_are_python_and_sentences() -> None:
     table = load_builtin("signatures")["train"]
     assert table.column_names == ["source", "target"]
     for source in table.column("source").to_pylist()[::50]:
@@ -83,7 +75,7 @@ def test_signatures_are_python_and_sentences(cache: Path) -> None:
         assert "." in name
 
 
-def test_no_paragraph_of_pydoc_is_in_two_splits(cache: Path) -> None:
+def test_no_paragraph_of_pydoc_is_in_two_splits() -> None:
     paragraphs = {
         split: {normalise(part) for text in texts for part in text.split("\n\n")}
         for split, texts in column("pydoc", "text").items()
@@ -91,17 +83,17 @@ def test_no_paragraph_of_pydoc_is_in_two_splits(cache: Path) -> None:
     assert not paragraphs["train"] & (paragraphs["validation"] | paragraphs["test"])
 
 
-def test_two_makings_are_equal_byte_for_byte(cache: Path, tmp_path: Path) -> None:
+def test_two_makings_are_equal_byte_for_byte(tmp_path: Path) -> None:
     load_builtin("docstrings")
     program = "from ftkit.data.builtin.builtin import load_builtin; load_builtin('docstrings')"
     environment = {**os.environ, "FTKIT_CACHE": str(tmp_path), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
-    folder = BUILTIN_DATA["docstrings"].folder
+    cache, folder = Path(os.environ["FTKIT_CACHE"]), BUILTIN_DATA["docstrings"].folder
     for split in ("train", "validation", "test"):
         assert sha256_file(cache / folder / f"{split}.parquet") == sha256_file(tmp_path / folder / f"{split}.parquet")
 
 
-def test_what_is_made_is_described_by_its_true_size_near_the_stated_one(cache: Path) -> None:
+def test_what_is_made_is_described_by_its_true_size_near_the_stated_one() -> None:
     for name in BUILTIN_DATA:
         load_builtin(name)
     for info in describe_builtin_data():
@@ -110,7 +102,7 @@ def test_what_is_made_is_described_by_its_true_size_near_the_stated_one(cache: P
         assert 0.5 < info.rows / stated < 2, info
 
 
-def test_an_unknown_name_lists_those_there_are(cache: Path) -> None:
+def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(UserError, match="no built-in data set imdb; there are docstrings, signatures, pydoc"):
         load_builtin("imdb")
 
