@@ -27,7 +27,7 @@ def test_describing_the_data_sets_makes_none(tmp_path: Path, monkeypatch: pytest
     infos = describe_builtin_data()
     names = ["docstrings", "signatures", "pydoc", "commands", "commands-new"]
     assert [info.name for info in infos] == [f"builtin:{name}" for name in names]
-    assert not any(info.made for info in infos)
+    assert not any(info.ready for info in infos)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +98,7 @@ def test_what_is_made_is_described_by_its_true_size_near_the_stated_one() -> Non
         load_builtin(name)
     for info in describe_builtin_data():
         stated = BUILTIN_DATA[info.name.removeprefix("builtin:")].rows
-        assert info.made
+        assert info.ready
         assert 0.5 < info.rows / stated < 2, info
 
 
