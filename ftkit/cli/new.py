@@ -9,15 +9,15 @@ import typer
 
 from ftkit.cli.console import show_lines
 from ftkit.errors import UserError
+from ftkit.tasks import TASKS
+
+TaskName = Literal[TASKS]  # type: ignore[valid-type]
 
 
 def new(
     path: Annotated[Path | None, typer.Argument(help="Recipe to write, such as classify.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Training file; its columns are found.")] = None,
-    task: Annotated[
-        Literal["classification", "causal_lm", "seq2seq"] | None,
-        typer.Option(help="What to train; told by the data if left out."),
-    ] = None,
+    task: Annotated[TaskName | None, typer.Option(help="What to train; told by the data if left out.")] = None,
     model: Annotated[str | None, typer.Option(help="Hub id, folder or builtin:NAME.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Starting point; --list shows them.")] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
@@ -73,7 +73,6 @@ def new(
 def _list() -> None:
     """Starting points by task."""
     from ftkit.recipe.new import starting_points
-    from ftkit.tasks.table import TASKS
 
     points = starting_points()
     width = max(map(len, points))

@@ -10,7 +10,8 @@ from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, starting_point, task_of_recipe
 from ftkit.storage import refuse_place, write_text
-from ftkit.tasks.table import TASKS, task_of
+from ftkit.tasks import TASKS
+from ftkit.tasks.table import task_of
 
 
 def write_recipe(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 RecipeLike = str | PathLike[str] | Mapping[str, object] | Recipe
 """A recipe as Python code has it: a YAML file, its sections as dictionaries, or one that has been read already."""
-TASKS = ("classification", "causal_lm", "seq2seq")
-"""Names of the tasks, the usual ones first."""
 
 
 def task_of(name: str) -> Task:
