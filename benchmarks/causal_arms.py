@@ -117,7 +117,7 @@ def ftkit(settings: Settings) -> Result:
     """`ftkit train`, with a clock added to its Trainer, or a profiler."""
     from causal_profile import make_profiler
 
-    from ftkit.commands import train as workflows
+    from ftkit.commands.train import train
     from ftkit.tasks.causal_lm import train as causal_lm
 
     clock = make_clock(settings)
@@ -131,7 +131,7 @@ def ftkit(settings: Settings) -> Result:
         return trainer
 
     causal_lm.make_trainer = make_trainer_with_clock
-    trained = workflows.train(Path(settings["recipe"]), settings["overrides"])
+    trained = train(Path(settings["recipe"]), settings["overrides"])
     if profiler is not None:
         return {"shares": profiler.shares}
     facts = trained.run.manifest()["training"]

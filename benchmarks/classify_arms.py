@@ -168,11 +168,11 @@ def ftkit(settings: Settings) -> Result:
     start = time.perf_counter()
     for module in settings["imports"]:
         __import__(module)
-    from ftkit.commands import train as workflows
+    from ftkit.commands.train import train
 
     imports = time.perf_counter() - start
     start = time.perf_counter()
-    result = workflows.train(Path(settings["recipe"]), settings["overrides"])
+    result = train(Path(settings["recipe"]), settings["overrides"])
     seconds = time.perf_counter() - start
     facts = result.run.manifest()["training"]
     return {

@@ -92,7 +92,7 @@ def trainer(settings: Settings) -> Result:
 
 def ftkit(settings: Settings) -> Result:
     """`ftkit train`, with a clock added to its Trainer."""
-    from ftkit.commands import train as workflows
+    from ftkit.commands.train import train
     from ftkit.tasks.seq2seq import train as seq2seq
 
     clock = make_clock(settings, count=count_pairs, score=held_out_loss)
@@ -105,7 +105,7 @@ def ftkit(settings: Settings) -> Result:
         return made
 
     seq2seq.make_trainer = make_trainer_with_clock
-    trained = workflows.train(Path(settings["recipe"]), settings["overrides"])
+    trained = train(Path(settings["recipe"]), settings["overrides"])
     return clock.result() | {"placement": trained.run.manifest()["training"]["placement"]}
 
 

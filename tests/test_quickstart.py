@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftkit.commands import train as workflows
+import ftkit
 from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
 from ftkit.training.outcome import TrainResult
@@ -21,7 +21,7 @@ EVAL_ROWS = "data.max_eval_samples=150"
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     place = f"training.output_dir={tmp_path_factory.mktemp('quickstart') / 'run'}"
-    return workflows.train(RECIPE, [place, "model.dtype=float32", EVAL_ROWS, "data.max_train_samples=800"])
+    return ftkit.train(RECIPE, [place, "model.dtype=float32", EVAL_ROWS, "data.max_train_samples=800"])
 
 
 def test_the_quickstart_is_far_better_than_the_majority_and_near_a_converged_linear_probe(
@@ -67,7 +67,7 @@ def test_bfloat16_features_point_the_same_way_and_classify_as_well(tmp_path: Pat
     for dtype in ("bfloat16", "float32"):
         # a processor without such units only emulates them, slowly
         words = [f"training.output_dir={tmp_path / dtype}", f"model.dtype={dtype}", "data.max_train_samples=200"]
-        results.append(workflows.train(RECIPE, [*words, EVAL_ROWS], reporter=reporter))
+        results.append(ftkit.train(RECIPE, [*words, EVAL_ROWS], reporter=reporter))
     assert any("bfloat16" in message for message in reporter.messages)
     folders = [result.run.manifest()["training"]["features"]["test"]["folder"] for result in results]
     one, two = (np.load(Path(folder) / "vectors.npy").astype(np.float64) for folder in folders)

@@ -111,9 +111,9 @@ def refitted_mask_loss(encoder: Path, base: Path, texts: Sequence[str], *, steps
 
 def class_outputs(run: Path, rows: Sequence[Row]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(nats of the right label (N,), label numbers that a run's classifier predicts (N,))."""
-    from ftkit.commands.smoke.reloading import read_back
+    from ftkit.tasks import classification
 
-    found = read_back("classification", run, rows, max_length=64)
+    found = classification.read_back(run, rows, max_length=64)
     names = list(found.label_names)
     labels = np.array([names.index(row["label"]) for row in rows])
     logits = found.outputs.astype(np.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.plants import Material, Plant, Row
-from ftkit.commands import train as workflows
+from ftkit.commands.train import train
 
 LENGTHS = {"causal_lm": {"max_length": 64}, "classification": {"max_length": 64}, "seq2seq": {"max_length": 48}}
 DATA = {
@@ -150,7 +150,7 @@ def train_recipe(planted: Planted, recipe: Mapping[str, Any] | str, *, name: str
     file = planted.folder / f"{name}.yaml"
     # JSON is YAML
     file.write_text(recipe if isinstance(recipe, str) else json.dumps(recipe, indent=1), encoding="utf-8")
-    result = workflows.train(file, [f"training.output_dir={planted.folder / name}"], overwrite=True)
+    result = train(file, [f"training.output_dir={planted.folder / name}"], overwrite=True)
     return read_fit(result.run.path)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.cli.app import main
-from ftkit.commands import train as workflows
+from ftkit.commands.train import train
 from tests.fixtures.forge import Forge
 
 RECIPE = """\
@@ -105,7 +105,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is only looked at."""
     folder = tmp_path_factory.mktemp("finished")
     write_workplace(folder)
-    return workflows.train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
+    return train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
 
 
 LANGUAGE_RECIPE = """\
@@ -149,7 +149,7 @@ def language_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
             recipe = folder / f"{output.name}.yaml"
             columns = LANGUAGE_COLUMNS[kind]
             recipe.write_text(LANGUAGE_RECIPE.replace("{columns}", columns).replace("{output}", str(output)))
-            workflows.train(recipe, [f"method.type={method}", f"model.name_or_path=builtin:tiny-{family}"])
+            train(recipe, [f"method.type={method}", f"model.name_or_path=builtin:tiny-{family}"])
         return output
 
     return run
@@ -207,7 +207,7 @@ def pair_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 text = text.replace(f"{{{name}}}", str(value))
             recipe = folder / f"{output.name}.yaml"
             recipe.write_text(text)
-            workflows.train(recipe)
+            train(recipe)
         return output
 
     return run

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from ftkit.cli.compare import compare
-from ftkit.commands import train as workflows
+from ftkit.commands.train import train
 from ftkit.errors import UserError
 from ftkit.report.tables import LINE_WIDTH
 
@@ -26,7 +26,7 @@ def two_runs(finished_run):
     """A run and one of the same recipe and data with another learning rate."""
     other = finished_run.parent / "compared" / "slower"
     changes = [f"training.output_dir={other}", "training.learning_rate=1e-6"]
-    return finished_run, workflows.train(finished_run.parent / "recipe.yaml", changes).run.path
+    return finished_run, train(finished_run.parent / "recipe.yaml", changes).run.path
 
 
 def test_two_trained_runs_are_paired_row_by_row(two_runs):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.commands import train as workflows
 from ftkit.commands.predict import FileColumns, text_rows
+from ftkit.commands.train import train
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.classifier import open_classifier
 from ftkit.runs import folder as runs
@@ -57,7 +57,7 @@ def run_of_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data: {train_file: pairs.csv, text_column: a, text_pair_column: b}\n"
         "training: {num_train_epochs: 1}\nevaluation: {metrics: [accuracy], num_resamples: 100}\n"
     )
-    return workflows.train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
+    return train(folder / "recipe.yaml", [f"training.output_dir={folder / 'run'}"]).run.path
 
 
 def test_texts_are_labelled_in_the_order_they_are_given(ftkit, finished_run):

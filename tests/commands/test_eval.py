@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ftkit.commands import train as workflows
+import ftkit
 from ftkit.commands.eval import advised_recipe, evaluate
 from ftkit.diagnosis.report import Report
 from ftkit.runs.run import Run
@@ -43,7 +43,7 @@ def evaluated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
         f"load_best_model_at_end: false, output_dir: {folder / 'run'}}}\n"
         "evaluation: {metrics: [loss], num_resamples: 100}\n"
     )
-    run = workflows.train(folder / "recipe.yaml").run
+    run = ftkit.train(folder / "recipe.yaml").run
     return run, evaluate(run.path, effort="quick")
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ftkit.commands import train as workflows
+import ftkit
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
@@ -83,7 +83,7 @@ def test_steps_tokens_and_the_limit_of_outputs_are_those_of_the_run(batches: dic
     settings = {"method__type": "prompt_tuning", "training__num_train_epochs": 2, **batches}
     loaded = recipe(**settings)
     check = check_data(loaded.recipe)
-    facts = workflows.train(loaded.path, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]).facts
+    facts = ftkit.train(loaded.path, [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]).facts
     assert check.plan.steps == facts["fit"]["num_steps"]
     assert check.figures["max_new_tokens"] == facts["max_new_tokens"]
     assert check.plan.max_length == facts["max_length"]

@@ -272,7 +272,7 @@ def test_what_cannot_be_trained_or_measured_is_one_message_before_a_run_is_made(
 
 
 def test_an_encoder_decoder_is_refused_by_the_task_of_decoders(tmp_path: Path, questions: dict[str, Path]) -> None:
-    from ftkit.commands import train as workflows
+    import ftkit
 
     recipe = tmp_path / "r.yaml"
     recipe.write_text(
@@ -281,7 +281,7 @@ def test_an_encoder_decoder_is_refused_by_the_task_of_decoders(tmp_path: Path, q
         f"training: {{output_dir: {tmp_path / 'run'}}}\n"
     )
     with pytest.raises(UserError, match="task: seq2seq"):
-        workflows.train(recipe)
+        ftkit.train(recipe)
     assert not (tmp_path / "run").exists()
 
 
