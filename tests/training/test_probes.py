@@ -7,6 +7,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ from ftkit.training.probes import (
     read_probes,
     validation_probe_rows,
 )
+from tests.fixtures.tiers import slow_but
 
 STEPS: dict[str, Any] = {
     "training__max_steps": 6,
     "training__eval_strategy": "steps",
     "training__eval_steps": 3,
     "training__load_best_model_at_end": "false",
+    "training__warmup_steps": 2,
+    "training__lr_scheduler_type": "cosine",
 }
 # what is in the loss of the training and must not be in the probe's
 WEIGHED = {"training__label_smoothing_factor": 0.3, "training__class_weights": "balanced"}
@@ -60,11 +64,27 @@ def start(train: Callable[..., Any], train_lm: Callable[..., Any], train_pairs: 
 
     def run(kind: str, name: str = "run", **settings: Any) -> Run:
         by_task = {"lora causal_lm": train_lm, "full seq2seq": train_pairs}
-        logging = {} if kind == "frozen" else {"training__logging_steps": 3}
-        found: Run = by_task.get(kind, train)(name, **(STEPS | logging | KINDS[kind] | settings)).run
-        return found
+        return by_task.get(kind, train)(name, **(settings_of(kind) | settings)).run
 
     return run
+
+
+@pytest.fixture
+def runs(
+    classifier_runs: Callable[..., Any], lm_runs: Callable[..., Any], runs_of_pairs: Callable[..., Any]
+) -> Callable[..., Run]:
+    """A run of each kind that is only looked at."""
+
+    def run(kind: str, **settings: Any) -> Run:
+        by_task = {"lora causal_lm": lm_runs, "full seq2seq": runs_of_pairs}
+        return by_task.get(kind, classifier_runs)(**(settings_of(kind) | settings)).run
+
+    return run
+
+
+def settings_of(kind: str) -> dict[str, Any]:
+    logging = {} if kind == "frozen" else {"training__logging_steps": 3}
+    return STEPS | logging | KINDS[kind]
 
 
 def history(run: Run) -> list[dict[str, Any]]:
@@ -122,8 +142,8 @@ INDEPENDENT = {"lora causal_lm": document_losses, "full seq2seq": pair_losses}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_last_record_is_what_the_saved_model_gives_the_same_rows_by_another_way(kind: str, start: Start) -> None:
-    run = start(kind)
+def test_the_last_record_is_what_the_saved_model_gives_the_same_rows_by_another_way(kind: str, runs: Start) -> None:
+    run = runs(kind)
     recipe = read_recipe(run.recipe_file).recipe
     splits = task_of(recipe.task).load_splits(recipe.data, seed=recipe.training.seed)
     last, rows = read_probes(run)[-1], read_probe_rows(run)
@@ -140,8 +160,8 @@ def test_the_last_record_is_what_the_saved_model_gives_the_same_rows_by_another_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_means_of_the_record_stand_in_history_from_before_the_first_step_on(kind: str, start: Start) -> None:
-    run = start(kind)
+def test_the_means_of_the_record_stand_in_history_from_before_the_first_step_on(kind: str, runs: Start) -> None:
+    run = runs(kind)
     points = {point.step: point for point in read_probes(run)}
     lines = {line["step"]: line for line in history(run) if "validation_loss" in line}
     assert list(points) == list(lines) == [0, 3, 6]
@@ -159,8 +179,8 @@ def test_the_means_of_the_record_stand_in_history_from_before_the_first_step_on(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_learning_rates_of_all_steps_are_added_up(kind: str, start: Start) -> None:
-    run = start(kind, training__warmup_steps=2, training__lr_scheduler_type="cosine")
+def test_the_learning_rates_of_all_steps_are_added_up(kind: str, runs: Start) -> None:
+    run = runs(kind)
     peak = KINDS[kind]["training__learning_rate"]
     factors = [learning_rate_factor(step, num_steps=6, warmup_steps=2, schedule="cosine") for step in range(6)]
     expected = [peak * sum(factors[:step]) for step in (0, 3, 6)]
@@ -202,16 +222,21 @@ def trainer_log(run: Run) -> list[dict[str, float]]:
     return [{name: line[name] for name in line if not name.endswith(clocks)} for line in state["log_history"]]
 
 
-@pytest.mark.parametrize("kind", TRAINED)
-@pytest.mark.parametrize("stopped_at", [5, 6])
+@pytest.mark.parametrize(
+    ("kind", "stopped_at"),
+    slow_but(
+        [("full classification", 5), ("lora causal_lm", 5), ("lora causal_lm", 6), ("full seq2seq", 6)],
+        product(TRAINED, (5, 6)),
+    ),
+)
 def test_a_run_that_was_stopped_and_resumed_has_the_record_of_one_that_was_not(
-    kind: str, stopped_at: int, start: Start, monkeypatch: pytest.MonkeyPatch
+    kind: str, stopped_at: int, start: Start, runs: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # a signal before an evaluation leaves a checkpoint between two of them; one at it leaves the evaluation due
     from ftkit.training.training_probe import TrainingProbe
 
     settings = {"training__max_steps": 9, "training__warmup_steps": 4}
-    whole = start(kind, "whole", **settings)
+    whole = runs(kind, **settings)
     on_optimizer_step = TrainingProbe.on_optimizer_step
     steps = []
 
@@ -226,7 +251,7 @@ def test_a_run_that_was_stopped_and_resumed_has_the_record_of_one_that_was_not(
         with pytest.raises(Interrupted):
             start(kind, "stopped", **settings)
     STOP.signum = None
-    stopped = Run(whole.path.parent / "stopped")
+    stopped = Run(tmp_path / "stopped")
     assert stopped.checkpoints().newest_name == f"checkpoint-{stopped_at}"
     assert [point.step for point in read_probes(stopped)] == [0, 3]
     start(kind, "stopped", resume=True, **settings)
@@ -260,8 +285,10 @@ def test_a_due_evaluation_that_was_written_before_a_kill_is_not_written_twice(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_large_sets_a_fixed_part_is_recorded(kind: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, whole_rows = read_probes(start(kind, "whole")), 6
+def test_of_large_sets_a_fixed_part_is_recorded(
+    kind: str, start: Start, runs: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, whole_rows = read_probes(runs(kind)), 6
     monkeypatch.setattr(probes, "PROBE_ROWS", 4)
     monkeypatch.setattr(probes, "WHOLE_VALIDATION", 5)
     run = start(kind, "part")

@@ -17,6 +17,7 @@ from ftkit.models.builtin.builtin import resolve
 from ftkit.progress import Silent
 from ftkit.training.outcome import TrainResult
 from tests.fixtures.forge import Forge
+from tests.fixtures.tiers import slow, slow_but
 
 DECODERS = ["gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3"]
 SHORT = {
@@ -63,13 +64,16 @@ for run in map(Path, sys.argv[1:]):
 """
 
 
+@pytest.mark.parametrize(
+    ("full", "lora"), [(DECODERS[::2], DECODERS[1::2]), slow(DECODERS[1::2], DECODERS[::2])], ids=["some", "others"]
+)
 def test_every_family_reloads_by_transformers_alone_in_a_fresh_process_with_the_losses_that_were_written(
-    train_lm: Callable[..., TrainResult], forge: Forge
+    full: list[str], lora: list[str], lm_runs: Callable[..., TrainResult], forge: Forge
 ) -> None:
+    chosen = [*((family, "full") for family in full), *((family, "lora") for family in lora)]
     runs = [
-        train_lm(f"{family}-{method}", model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run
-        for family in DECODERS
-        for method in ("full", "lora")
+        lm_runs(model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run
+        for family, method in chosen
     ]
     answer = forge.run(*(str(run.path) for run in runs), code=RELOAD, level="libraries", apart=True)
     assert answer.code == 0, answer.errors()
@@ -79,7 +83,7 @@ def test_every_family_reloads_by_transformers_alone_in_a_fresh_process_with_the_
     assert all(line["written"] >= 1 for line in seen)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "gemma3"])
+@pytest.mark.parametrize("family", ["gpt2", slow("gemma3")])
 def test_prompt_tuning_trains_the_prompt_alone_and_lowers_the_loss(
     family: str, train_lm: Callable[..., TrainResult]
 ) -> None:
@@ -121,7 +125,7 @@ def test_lora_leaves_the_base_bit_for_bit_as_it_was_and_moves_every_adapter(
     assert all(bool((tensor != 0).any()) for tensor in adapters.values())
 
 
-@pytest.mark.parametrize("family", ["llama", "olmo2"])
+@pytest.mark.parametrize("family", ["llama", slow("olmo2")])
 def test_one_batch_of_eight_gives_the_weights_of_eight_batches_of_one(
     family: str, train_lm: Callable[..., TrainResult]
 ) -> None:
@@ -136,8 +140,8 @@ def test_one_batch_of_eight_gives_the_weights_of_eight_batches_of_one(
 
 @pytest.mark.parametrize(
     "family",
-    # one with plain attention and one with windows and soft caps every time, the others in the slow tier
-    ["llama", "gemma3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("olmo2", "qwen3", "smollm3"))],
+    # the one with windows and soft caps every time, the others in the slow tier
+    slow_but(["gemma3"], ["llama", "gemma3", "olmo2", "qwen3", "smollm3"]),
 )
 def test_packing_padding_and_batches_counted_in_tokens_learn_the_same(
     family: str, train_lm: Callable[..., TrainResult]
@@ -192,8 +196,8 @@ def test_the_perplexity_and_the_bits_per_byte_are_those_of_a_few_independent_lin
     [
         {"method__type": "full"},
         {"method__type": "lora", "method__lora_dropout": 0.1},
-        pytest.param({"method__type": "lora", "method__lora_plus_ratio": 8}, marks=pytest.mark.slow),
-        {"method__type": "prompt_tuning"},
+        slow({"method__type": "lora", "method__lora_plus_ratio": 8}),
+        slow({"method__type": "prompt_tuning"}),
         {"method__type": "lora", "training__max_tokens_per_batch": 200, "training__gradient_accumulation_steps": 2},
         {"method__type": "full", "training__gradient_checkpointing": "true", "data__packing": "false"},
     ],
@@ -203,15 +207,15 @@ def test_a_run_resumed_in_a_later_epoch_ends_with_the_same_bytes(
     settings: dict[str, object], train_lm: Callable[..., TrainResult]
 ) -> None:
     settings = SHORT | {"training__max_steps": 12, "training__eval_steps": 4, "training__logging_steps": 4} | settings
-    whole = train_lm("whole", **settings).run
-    stopped = train_lm("stopped", **settings).run
-    (stopped.checkpoints_dir / "checkpoint-12" / "optimizer.pt").write_bytes(b"cut short")
-    stopped.update_manifest(state="failed")
-    weights = next(stopped.model_dir.glob("*model.safetensors")).name
-    (stopped.model_dir / weights).unlink()
-    resumed = train_lm("stopped", resume=True, **settings).run
-    assert (resumed.model_dir / weights).read_bytes() == (whole.model_dir / weights).read_bytes()
-    assert resumed.history_file.read_text() == whole.history_file.read_text()
+    run = train_lm(**settings).run
+    weights = next(run.model_dir.glob("*model.safetensors"))
+    whole, history = weights.read_bytes(), run.history_file.read_text()
+    (run.checkpoints_dir / "checkpoint-12" / "optimizer.pt").write_bytes(b"cut short")
+    run.update_manifest(state="failed")
+    weights.unlink()
+    resumed = train_lm(resume=True, **settings).run
+    assert weights.read_bytes() == whole
+    assert resumed.history_file.read_text() == history
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_nothing_is_saved(
@@ -251,7 +255,7 @@ def test_a_prompt_takes_its_positions_from_the_examples(train_lm: Callable[..., 
         train_lm("more", **tuned, **SHORT, data__max_length=1001)
 
 
-@pytest.mark.parametrize("start", ["gaussian", "orthogonal", "pissa"])
+@pytest.mark.parametrize("start", ["gaussian", slow("orthogonal"), "pissa"])
 def test_adapters_of_every_start_train_and_reload_with_the_losses_that_were_measured(
     start: str, train_lm: Callable[..., TrainResult]
 ) -> None:
@@ -305,7 +309,7 @@ def test_a_length_that_the_model_cannot_take_is_never_advised(
     train_lm: Callable[..., TrainResult], tmp_path: Path
 ) -> None:
     long = tmp_path / "long.jsonl"
-    rows = [{"prompt": f"{row} " + "so it went on " * 500, "completion": "and on " * 100} for row in range(8)]
+    rows = [{"prompt": f"{row} " + "so it went on " * 500, "completion": "and on " * 100} for row in range(4)]
     long.write_text("".join(json.dumps(row) + "\n" for row in rows))
     reporter = Silent()
     with pytest.raises(UserError, match="is left to learn"):

@@ -20,6 +20,7 @@ from ftkit.models.classifier import open_classifier
 from ftkit.tasks.classification.form import load_splits
 from ftkit.tasks.classification.scores import TextRow, predict_rows
 from ftkit.tasks.table import read_recipe
+from tests.fixtures.tiers import slow, slow_but
 
 ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SETTINGS = {
@@ -66,7 +67,7 @@ def encode_every_epoch(recipe_file: Path) -> torch.nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("family", slow_but(["bert", "deberta-v2", "modernbert"], ENCODERS))
 def test_a_replayed_encoder_trains_the_head_as_one_that_runs_every_epoch_does_and_stays_as_it_was(
     family: str, train: Callable[..., Any]
 ) -> None:
@@ -89,10 +90,10 @@ def test_a_replayed_encoder_trains_the_head_as_one_that_runs_every_epoch_does_an
     assert all(torch.equal(before[name], saved[name]) for name in frozen)
 
 
-def test_a_transformers_pipeline_loads_the_run_and_names_the_same_labels(train: Callable[..., Any]) -> None:
+def test_a_transformers_pipeline_loads_the_run_and_names_the_same_labels(classifier_runs: Callable[..., Any]) -> None:
     from transformers import pipeline
 
-    result = train(**SETTINGS)
+    result = classifier_runs(**SETTINGS)
     rows = read_jsonl(result.run.predictions_file("validation"))
     classify = pipeline("text-classification", model=str(result.run.model_dir))
     answers = classify([row["text"] for row in rows])
@@ -100,13 +101,13 @@ def test_a_transformers_pipeline_loads_the_run_and_names_the_same_labels(train: 
     np.testing.assert_allclose([answer["score"] for answer in answers], [row["score"] for row in rows], atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "first_token"])
+@pytest.mark.parametrize("pooling", ["mean", "max", slow("first_token")])
 def test_sentence_transformers_alone_loads_a_pooled_run_and_gives_its_logits(
-    pooling: str, train: Callable[..., Any]
+    pooling: str, classifier_runs: Callable[..., Any]
 ) -> None:
     from sentence_transformers import SentenceTransformer
 
-    result = train(method__pooling=pooling, training__num_train_epochs=5)
+    result = classifier_runs(method__pooling=pooling, training__num_train_epochs=4)
     rows = read_jsonl(result.run.predictions_file("validation"))
     model = SentenceTransformer(str(result.run.model_dir), device="cpu")
     logits = torch.from_numpy(model.encode([row["text"] for row in rows]))
@@ -116,8 +117,8 @@ def test_sentence_transformers_alone_loads_a_pooled_run_and_gives_its_logits(
     torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=0, atol=1e-5)
 
 
-def test_a_pooled_run_holds_no_pickle_and_no_code(train: Callable[..., Any]) -> None:
-    result = train(method__pooling="mean", training__num_train_epochs=2)
+def test_a_pooled_run_holds_no_pickle_and_no_code(classifier_runs: Callable[..., Any]) -> None:
+    result = classifier_runs(method__pooling="mean", training__num_train_epochs=4)
     names = [path.name for path in result.run.model_dir.rglob("*") if path.is_file()]
     assert "model.safetensors" in names
     assert not [name for name in names if name.endswith((".bin", ".pkl", ".pt", ".pth", ".py", ".joblib"))]
@@ -147,11 +148,12 @@ def test_a_checkpoint_with_sentence_transformers_files_is_pooled_as_they_say(
 
 
 def test_another_learning_rate_reads_the_stored_features_and_says_so(train: Callable[..., Any]) -> None:
-    first = train("first", method__pooling="mean", data__max_length=37)
-    second = train("second", method__pooling="mean", data__max_length=37, training__learning_rate=1e-3)
+    short = {"method__pooling": "mean", "training__num_train_epochs": 2}
+    first = train("first", **short, data__max_length=37)
+    second = train("second", **short, data__max_length=37, training__learning_rate=1e-3)
     assert not any(stored["reused"] for stored in first.run.manifest()["training"]["features"].values())
     assert all(stored["reused"] for stored in second.run.manifest()["training"]["features"].values())
-    third = train("third", method__pooling="mean", data__max_length=36)
+    third = train("third", **short, data__max_length=36)
     assert not any(stored["reused"] for stored in third.run.manifest()["training"]["features"].values())
 
 
@@ -163,8 +165,10 @@ def test_the_same_recipe_gives_the_same_bytes_twice(train: Callable[..., Any]) -
     assert len(hashes) == 1
 
 
-def test_predictions_of_the_loaded_run_equal_those_written_while_training(train: Callable[..., Any]) -> None:
-    result = train(method__pooling="mean", training__num_train_epochs=5)
+def test_predictions_of_the_loaded_run_equal_those_written_while_training(
+    classifier_runs: Callable[..., Any],
+) -> None:
+    result = classifier_runs(method__pooling="mean", training__num_train_epochs=4)
     rows = read_jsonl(result.run.predictions_file("validation"))
     again = predict_rows(
         open_classifier(result.run.path), (TextRow(row["text"], None, {"text": row["text"]}) for row in rows)
@@ -174,8 +178,8 @@ def test_predictions_of_the_loaded_run_equal_those_written_while_training(train:
         assert prediction["scores"] == pytest.approx(row["scores"], abs=1e-5)
 
 
-def test_history_holds_one_line_an_epoch_and_marks_the_best(train: Callable[..., Any]) -> None:
-    result = train(method__pooling="mean", training__num_train_epochs=4)
+def test_history_holds_one_line_an_epoch_and_marks_the_best(classifier_runs: Callable[..., Any]) -> None:
+    result = classifier_runs(method__pooling="mean", training__num_train_epochs=4)
     before, *lines = read_jsonl(result.run.history_file)
     assert (before["step"], before["epoch"], "best" in before) == (0, 0.0, False)
     assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0, 4.0]

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from ftkit.models.builtin.builtin import resolve
 from ftkit.training.outcome import TrainResult
 from tests.fixtures.forge import Forge
+from tests.fixtures.tiers import slow
 
-ENCODERS = ["bert", "roberta", "distilbert", "albert", "electra", "deberta-v2", "modernbert"]
 SHORT = {
     "training__max_steps": 4,
     "training__learning_rate": 5e-3,
@@ -37,14 +37,22 @@ for run in sys.argv[1:]:
 """
 
 
+@pytest.mark.parametrize(
+    ("full", "lora"),
+    [
+        (["bert", "albert", "deberta-v2"], ["bert", "roberta", "modernbert"]),
+        slow(["roberta", "distilbert", "electra", "modernbert"], ["distilbert", "albert", "electra", "deberta-v2"]),
+    ],
+    ids=["some", "others"],
+)
 def test_every_family_reloads_in_a_fresh_process_with_the_scores_it_was_trained_to(
-    train: Callable[..., TrainResult], forge: Forge
+    full: list[str], lora: list[str], classifier_runs: Callable[..., TrainResult], forge: Forge
 ) -> None:
-    runs = []
-    for family in ENCODERS:
-        for method in ("full", "lora"):
-            name = f"{family}-{method}"
-            runs.append(train(name, model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run)
+    chosen = [*((family, "full") for family in full), *((family, "lora") for family in lora)]
+    runs = [
+        classifier_runs(model__name_or_path=f"builtin:tiny-{family}", method__type=method, **SHORT).run
+        for family, method in chosen
+    ]
     answer = forge.run(*(str(run.path) for run in runs), code=RELOAD, level="ftkit", apart=True)
     assert answer.code == 0, answer.errors()
     seen = [json.loads(line) for line in answer.output().splitlines()]
@@ -72,12 +80,12 @@ def test_lora_leaves_the_base_as_it_was_and_trains_the_parameters_of_the_formula
 
 @pytest.mark.parametrize("loader", ["peft", "transformers"])
 def test_peft_or_transformers_alone_loads_an_adapter_and_gives_the_scores_that_ftkit_wrote(
-    loader: str, train: Callable[..., TrainResult]
+    loader: str, classifier_runs: Callable[..., TrainResult]
 ) -> None:
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    folder = train(method__type="lora", **SHORT).run.model_dir
+    folder = classifier_runs(model__name_or_path="builtin:tiny-bert", method__type="lora", **SHORT).run.model_dir
     names = json.loads((folder / "label_names.json").read_text())["id2label"]
     loaders = {"peft": AutoPeftModelForSequenceClassification, "transformers": AutoModelForSequenceClassification}
     model = loaders[loader].from_pretrained(str(folder), id2label={int(index): name for index, name in names.items()})
@@ -91,10 +99,12 @@ def test_peft_or_transformers_alone_loads_an_adapter_and_gives_the_scores_that_f
     assert list(rows[0]["scores"]) == [model.config.id2label[index] for index in range(3)]
 
 
-def test_full_finetuning_moves_the_encoder_and_a_pipeline_loads_it(train: Callable[..., TrainResult]) -> None:
+def test_full_finetuning_moves_the_encoder_and_a_pipeline_loads_it(
+    classifier_runs: Callable[..., TrainResult],
+) -> None:
     from transformers import pipeline
 
-    run = train(method__type="full", **SHORT).run
+    run = classifier_runs(model__name_or_path="builtin:tiny-bert", method__type="full", **SHORT).run
     before = load_file(Path(resolve("builtin:tiny-bert")) / "model.safetensors")
     after = load_file(run.model_dir / "model.safetensors")
     shared = [name for name in after if name in before]
@@ -111,15 +121,15 @@ def test_a_run_resumed_in_its_second_epoch_ends_with_the_same_bytes(
     settings = SHORT | {"training__max_steps": 12, "training__eval_steps": 4, "method__type": method}
     # Trainer's logged loss is a mean since the last log, and begins again at a resume: let the two meet
     settings |= {"training__logging_steps": 4}
-    whole = train("whole", **settings).run
-    stopped = train("stopped", **settings).run
-    (stopped.checkpoints_dir / "checkpoint-12" / "optimizer.pt").write_bytes(b"cut short")
-    stopped.update_manifest(state="failed")
-    weights = "model.safetensors" if method == "full" else "adapter_model.safetensors"
-    (stopped.model_dir / weights).unlink()
-    resumed = train("stopped", resume=True, **settings).run
-    assert (resumed.model_dir / weights).read_bytes() == (whole.model_dir / weights).read_bytes()
-    assert resumed.history_file.read_text() == whole.history_file.read_text()
+    run = train(**settings).run
+    weights = run.model_dir / ("model.safetensors" if method == "full" else "adapter_model.safetensors")
+    whole, history = weights.read_bytes(), run.history_file.read_text()
+    (run.checkpoints_dir / "checkpoint-12" / "optimizer.pt").write_bytes(b"cut short")
+    run.update_manifest(state="failed")
+    weights.unlink()
+    resumed = train(resume=True, **settings).run
+    assert weights.read_bytes() == whole
+    assert resumed.history_file.read_text() == history
 
 
 def test_one_batch_of_eight_gives_the_gradients_of_eight_batches_of_one(

@@ -19,6 +19,7 @@ from ftkit.progress import Silent
 from ftkit.tasks.table import read_recipe
 from ftkit.training.outcome import TrainResult
 from tests.fixtures.forge import Forge
+from tests.fixtures.tiers import slow, slow_but
 
 Train = Callable[..., TrainResult]
 
@@ -129,7 +130,7 @@ def test_a_tuned_prompt_is_a_file_of_a_few_kilobytes_and_nothing_else(family: st
     assert not (run.model_dir / "config.json").exists()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(["t5"], FAMILIES))
 def test_one_batch_of_all_eight_of_four_and_batches_counted_in_tokens_learn_the_same(
     family: str, train_pairs: Train, tmp_path: Path
 ) -> None:
@@ -150,11 +151,11 @@ def test_one_batch_of_all_eight_of_four_and_batches_counted_in_tokens_learn_the_
 @pytest.mark.parametrize(
     "settings",
     [
-        {"family": "t5", "method__type": "full"},
-        {"family": "bart", "method__type": "full", "training__gradient_checkpointing": "true"},
+        slow({"family": "t5", "method__type": "full"}),
+        slow({"family": "bart", "method__type": "full", "training__gradient_checkpointing": "true"}),
         {"family": "t5", "method__type": "lora", "method__lora_dropout": 0.1},
         {"family": "t5", "method__type": "prompt_tuning", "training__load_best_model_at_end": "true"},
-        {"family": "bart", "method__type": "prefix_tuning"},
+        slow({"family": "bart", "method__type": "prefix_tuning"}),
         {
             "family": "t5",
             "method__type": "lora",
