@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
+# compiled once, and not in every process of the tests
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow faults fit-benchmark check format smollm2 commands-t5 bench-classify bench-causal bench-seq2seq bench-startup clean
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.forge import Forge
+from tests.fixtures.tiers import slow
 
 Runs = Callable[..., Path]
 
@@ -183,7 +184,7 @@ def test_a_tuned_prompt_is_exported_for_peft(ftkit: Any, language_runs: Runs, wo
     assert AutoPeftModelForCausalLM.from_pretrained(str(workplace / "prompt")) is not None
 
 
-@pytest.mark.parametrize("family", ["gpt2", "olmo2", "gemma3", "qwen3", "smollm3"])
+@pytest.mark.parametrize("family", ["gpt2", slow("olmo2"), "gemma3", slow("qwen3"), slow("smollm3")])
 def test_every_family_is_merged(family: str, ftkit: Any, language_runs: Runs, workplace: Path) -> None:
     run = language_runs("completion", "lora", family)
     assert ftkit("export", run, "plain", "--merge").code == 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ftkit.diagnosis.measurements import Classes, Forgetting, Measurements, Overlap, Setting
+from ftkit.metrics.bootstrap import Bootstrap
 from ftkit.metrics.scores import CurvePoint, Scores
 
 
@@ -99,3 +101,17 @@ def with_predictions(
         curve=[point for point in points if point.step],
         classes=Classes(names, labels, probabilities, counts),
     )
+
+
+@pytest.fixture(autouse=True)
+def same_rows_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed and a number of rows always draw the same resamples: made for the first check that asks for them."""
+    monkeypatch.setattr(Bootstrap, "row_weights", drawn)
+
+
+draw = Bootstrap.row_weights
+
+
+@lru_cache(maxsize=8)
+def drawn(bootstrap: Bootstrap, num_rows: int) -> list[np.ndarray]:
+    return list(draw(bootstrap, num_rows))

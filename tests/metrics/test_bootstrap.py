@@ -6,6 +6,7 @@ from sklearn import metrics as reference
 
 from ftkit.metrics import bootstrap, ranking
 from ftkit.metrics.bootstrap import Bootstrap, with_interval
+from tests.fixtures.tiers import slow, slow_but
 
 
 def by_hand(labels, probabilities, score, *, num_resamples, seed=0):
@@ -27,7 +28,7 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("name", list(SCORES))
+@pytest.mark.parametrize("name", slow_but(["loss", "f1_macro", "roc_auc"], SCORES))
 def test_intervals_are_those_of_rows_resampled_by_hand(evaluate, random_predictions, name):
     labels, probabilities = random_predictions(2, 120, sharpness=1.0, decimals=2)
     ours = evaluate(labels, probabilities, metrics=[name], num_resamples=20_000)[name]
@@ -52,7 +53,7 @@ def test_row_weights_sum_to_the_rows_and_come_in_chunks(monkeypatch):
     assert all((chunk.sum(axis=1) == 100).all() for chunk in chunks)
 
 
-@pytest.mark.parametrize(("name", "true_value"), [("accuracy", 0.8), ("recall", 0.8), ("matthews", 0.6)])
+@pytest.mark.parametrize(("name", "true_value"), [slow("accuracy", 0.8), slow("recall", 0.8), ("matthews", 0.6)])
 def test_intervals_cover_the_truth_about_95_times_in_100(evaluate, name, true_value):
     random, covered, trials = np.random.default_rng(5), 0, 500
     for _ in range(trials):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ftkit.errors import UserError
 from ftkit.models.merging import largest_difference, merge_saved_lm, probe_tokens
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
 from tests.fixtures.forge import Forge
+from tests.fixtures.tiers import slow_but
 from tests.fixtures.tiny_models import logits_of
 
 Saved = Callable[..., tuple[Path, Any]]
@@ -24,6 +26,7 @@ DECODERS = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 KINDS = ("full", "lora", "prompt_tuning")
 TOKENS = probe_tokens(700)
 CPU = torch.device("cpu")
+VARIANTS: list[dict[str, Any]] = [{"use_dora": True}, {"init_lora_weights": "pissa"}, {"use_rslora": True}]
 
 RELOAD = """
 import sys
@@ -61,8 +64,13 @@ def test_every_family_by_every_method_has_the_same_logits_in_a_fresh_process(sav
     assert {line[0]: line[2] for line in lines if not float(line[2]) <= 1e-6} == {}
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("kind", ["lora", "prompt_tuning"])
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    slow_but(
+        [*product(DECODERS, ["lora"]), *product(["gpt2", "gemma3"], ["prompt_tuning"])],
+        product(DECODERS, ["lora", "prompt_tuning"]),
+    ),
+)
 def test_peft_alone_and_transformers_alone_load_an_adapter_with_the_logits_that_were_trained(
     family: str, kind: str, saved: Saved
 ) -> None:
@@ -206,8 +214,13 @@ def test_folders_that_are_no_language_model_are_refused_by_what_they_are(saved: 
         load(tmp_path)
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("settings", [{}, {"use_dora": True}, {"init_lora_weights": "pissa"}, {"use_rslora": True}])
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    slow_but(
+        [*product(DECODERS, [{}]), *product(["gpt2"], VARIANTS)],
+        product(DECODERS, [{}, *VARIANTS]),
+    ),
+)
 def test_a_merged_model_is_one_plain_folder_with_the_logits_of_base_and_adapter(
     family: str, settings: dict[str, Any], saved: Saved, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.document_attention import DOCUMENTS, register_document_attention
 from ftkit.models.kernels.fused import use_fused_operations
 from ftkit.models.scoring import TokenBatch, score_candidates, score_tokens
+from tests.fixtures.tiers import slow_but
 
 CPU = torch.device("cpu")
 register_document_attention()
@@ -231,9 +233,14 @@ def row_by_row(model, source, target):
     return nll, (logits.argmax(-1) == labels[0]).numpy()
 
 
-@pytest.mark.parametrize(("chunked", "fused"), [(False, False), (True, True)])
-@pytest.mark.parametrize("adapter", PAIR_ADAPTERS)
-@pytest.mark.parametrize("family", ["t5", "bart"])
+HOW_PAIRS_ARE_SCORED = slow_but(
+    # as training does it, by every adapter; and as transformers alone would
+    [*product(["t5", "bart"], PAIR_ADAPTERS, [True], [True]), *product(["t5", "bart"], ["none"], [False], [False])],
+    [(*one, way, way) for one in product(["t5", "bart"], PAIR_ADAPTERS) for way in (False, True)],
+)
+
+
+@pytest.mark.parametrize(("family", "adapter", "chunked", "fused"), HOW_PAIRS_ARE_SCORED)
 def test_targets_of_encoder_decoders_are_scored_from_their_first_token_on(family, adapter, chunked, fused):
     plain, made = load_pairs(family, adapter, chunked=False), MadePairs()
     expected = []
@@ -249,9 +256,7 @@ def test_targets_of_encoder_decoders_are_scored_from_their_first_token_on(family
         )
 
 
-@pytest.mark.parametrize(("chunked", "fused"), [(False, False), (True, True)])
-@pytest.mark.parametrize("adapter", PAIR_ADAPTERS)
-@pytest.mark.parametrize("family", ["t5", "bart"])
+@pytest.mark.parametrize(("family", "adapter", "chunked", "fused"), HOW_PAIRS_ARE_SCORED)
 def test_candidates_are_scored_as_if_each_were_read_by_itself(family, adapter, chunked, fused):
     plain, made = load_pairs(family, adapter, chunked=False), MadePairs()
     expected = [[-row_by_row(plain, source, ids)[0].sum() for ids in CANDIDATES] for source in made.sources]

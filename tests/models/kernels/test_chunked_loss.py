@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from itertools import product
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from transformers import (
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.kernels import chunked_loss
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
+from tests.fixtures.tiers import slow_but
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 
@@ -85,8 +87,13 @@ def loss_and_gradients(model, batch, **more):
     return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "method"),
+    slow_but(
+        [*product(["gpt2", "gemma3"], METHODS), *product(["olmo2", "llama", "qwen3", "smollm3"], ["full", "lora"])],
+        product(FAMILIES, METHODS),
+    ),
+)
 def test_loss_and_gradients_are_those_of_all_logits(family, method):
     model = METHODS[method](load(family))
     batch = make_batch(model)
@@ -124,7 +131,7 @@ def test_eight_rows_at_once_are_as_good_as_eight_steps_of_one(family):
 
 
 @pytest.mark.parametrize(("dtype", "autocast"), [("bfloat16", False), ("float32", True), ("bfloat16", True)])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(["gpt2", "gemma3"], FAMILIES))
 def test_in_bfloat16_the_loss_is_that_of_float32_but_for_rounding(family, dtype, autocast):
     expected, _ = loss_and_gradients(with_lora(load(family)), make_batch(load(family)))
     model = with_lora(load(family, dtype=getattr(torch, dtype)))

@@ -23,6 +23,7 @@ from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.progress import Silent
 from ftkit.training.outcome import TrainResult
 from ftkit.training.scores import Scorer
+from tests.fixtures.tiers import slow
 
 Train = Callable[..., TrainResult]
 Rows = list[dict[str, Any]]
@@ -205,7 +206,8 @@ def likelihoods(result: TrainResult, source: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("family", "method"), [("bart", "full"), ("t5", "full"), ("t5", "prompt_tuning"), ("bart", "prefix_tuning")]
+    ("family", "method"),
+    [("bart", "full"), slow("t5", "full"), ("t5", "prompt_tuning"), slow("bart", "prefix_tuning")],
 )
 def test_the_label_that_is_chosen_is_the_likeliest_of_all_read_by_themselves(
     family: str, method: str, label_runs: Callable[[str, str], TrainResult]
