@@ -19,6 +19,7 @@ from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
     from ftkit.recipe.schema import Recipe
+    from ftkit.training.opening import Opened
     from ftkit.training.outcome import TrainResult
 
 
@@ -67,22 +68,12 @@ def train(
 
         from ftkit.tasks.table import task_of
         from ftkit.training.outcome import TrainResult
-        from ftkit.training.resume import go_on
         from ftkit.training.story import begin, finish
 
         task = task_of(asked.task)
         try:
             if going_on:
-                run = Run(path)
-                opened = go_on(
-                    run,
-                    asked,
-                    task,
-                    started_with=read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None,
-                    asked=from_checkpoint,
-                    allowed=allow_changed,
-                    reporter=reporter,
-                )
+                opened = _go_on(Run(path), asked, from_checkpoint, allowed=allow_changed, reporter=reporter)
             else:
                 opened = begin(asked, task, overwrite=overwrite, reporter=reporter)
             if opened is None:
@@ -91,6 +82,18 @@ def train(
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise
+
+
+def _go_on(
+    run: Run, recipe: Recipe, checkpoint: Path | None, *, allowed: Sequence[str], reporter: Reporter
+) -> Opened | None:
+    """Open a run to go on with; None where it is finished already."""
+    from ftkit.tasks.table import task_of
+    from ftkit.training.resume import go_on
+
+    before = read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None
+    task = task_of(recipe.task)
+    return go_on(run, recipe, task, started_with=before, asked=checkpoint, allowed=allowed, reporter=reporter)
 
 
 def write_model_card(
