@@ -79,6 +79,11 @@ def test_what_is_wrong_with_a_dictionary_is_said_as_of_a_file(tmp_path: Path) ->
         take_recipe({**recipe_in(tmp_path), "training": {"lr": 1e-3}})
 
 
+def test_a_value_that_yaml_has_no_word_for_is_named_by_its_type(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="set"):
+        take_recipe({**recipe_in(tmp_path), "evaluation": {"metrics": {"accuracy"}}})
+
+
 def test_a_result_is_handed_on_as_a_path(result: TrainResult) -> None:
     (row,) = ftkit.predict(result, "a ship 3", use_cpu=True)
     assert row["label"] in ("no", "yes")

@@ -88,7 +88,7 @@ def export(
             recipe = recipe_of_run(path)
             trusted = recipe is not None and recipe.model.trust_remote_code
             notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trusted)
-            _take_along(source, staging, name=target.name)
+            notes += _take_along(source, staging, name=target.name)
         else:
             notes = _copy(source, staging, target)
     if merge and settings is None:
@@ -174,8 +174,8 @@ def _write_plain(source: Original, staging: Path, *, dtype: str, trust_remote_co
     return notes
 
 
-def _take_along(source: Original, staging: Path, *, name: str) -> None:
-    """Put everything but the weights into a folder of new weights."""
+def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
+    """Put everything but the weights into a folder of new weights; says what could not come along."""
     from ftkit.decoding.prompts import form_of
 
     home = source.folder
@@ -191,7 +191,7 @@ def _take_along(source: Original, staging: Path, *, name: str) -> None:
     elif not source.is_classifier:
         _say_where_to_stop(staging, form_of(source.folder).prompting)
     writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
-    write_card_anew(
+    return write_card_anew(
         source.folder,
         staging,
         name=name,
@@ -211,7 +211,7 @@ def _say_where_to_stop(staging: Path, prompting: Any) -> None:
     add_end_tokens(staging, [index for index in (tokenizer.eos_token_id, turn) if index is not None])
 
 
-def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, made: str) -> None:
+def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, made: str) -> list[str]:
     """Write the card of a model that was written anew: that of its home, with the lines that load what lies here now.
 
     Args:
@@ -220,6 +220,9 @@ def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, m
         name: that the folder will have.
         pipeline_tag: of the hub, where there was no card.
         made: what was done, one sentence.
+
+    Returns:
+        A word on a README.md that is left behind, since its values are not known.
     """
     from ftkit.report.card import CARD_FILE, library_of, metadata, read_card, write_card
     from ftkit.tasks.table import task_of
@@ -228,9 +231,11 @@ def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, m
     if card is None:
         text = f"---\n{metadata(library, pipeline_tag)}\n---\n\n# {name}\n\n{made}\n"
         (folder / CARD_FILE).write_text(text, encoding="utf-8")
-        return
+        left = (home / CARD_FILE).is_file()
+        return [f"{home / CARD_FILE} has no card.json beside it: the new card says only what was done"] if left else []
     loading = task_of(card.task).loading_lines(folder, at=name, name=name, prompt=card.told.prompt)
     write_card(replace(card, library=library, loading=loading, made=[made, *card.made]), folder)
+    return []
 
 
 def _copy(source: Original, staging: Path, target: Path) -> list[str]:

@@ -85,12 +85,13 @@ def take_recipe(
     Raises:
         RecipeError: with every problem.
         UserError: a key that no section has.
+        TypeError: a value that YAML has no word for.
     """
     words = [*overrides, *(f"{_dotted(key)}={write_value(_plain(value))}" for key, value in (values or {}).items())]
     if isinstance(given, Recipe):
         return read_recipe(Path("recipe"), words, text=dump_recipe(given))
     if isinstance(given, Mapping):
-        text = json.dumps({**given}, indent=2, default=_plain)
+        text = json.dumps({**given}, indent=2, default=fspath)
         return read_recipe(Path("recipe"), words, text=text)
     return read_recipe(Path(given), words)
 

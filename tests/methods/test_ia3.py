@@ -119,3 +119,14 @@ def test_the_folder_says_what_it_is_the_same_way_in_every_process(adapted: tuple
     assert settings["peft_type"] == "IA3"
     assert settings["target_modules"] == sorted(settings["target_modules"])
     assert set(settings["feedforward_modules"]) <= set(settings["target_modules"])
+
+
+def test_a_card_whose_values_are_not_known_is_not_shortened_without_a_word(
+    adapted: tuple[str, Path, TrainResult],
+) -> None:
+    task, recipe, result = adapted
+    bare = recipe.parent / "bare"
+    shutil.copytree(result.run.model_dir, bare)
+    (bare / "card.json").unlink()
+    said = export(bare, recipe.parent / "bare-merged", merge=True).notes
+    assert any("has no card.json beside it" in note for note in said), task
