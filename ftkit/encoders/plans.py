@@ -24,7 +24,7 @@ from ftkit.encoders.heads import (
 from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
 from ftkit.inputs.text import tokenize_texts
-from ftkit.models.checkpoint import Checkpoint, Pooling
+from ftkit.models.checkpoint import Checkpoint, Pooling, cut_as_trained
 from ftkit.models.placement import Placement
 from ftkit.models.pooled import PooledFolder, pool, save_pooled
 from ftkit.recipe.schema import Recipe
@@ -128,8 +128,7 @@ class ArchitecturePlan:
     def save(self, head: Head, target: Path) -> None:  # noqa: ARG002
         """The ordinary full checkpoint: the head shares its parameters with the whole model."""
         self.loaded.model.save_pretrained(target)
-        # whoever loads the model cuts where it was cut in training
-        self.encoder.tokenizer.model_max_length = self.encoder.max_length
+        cut_as_trained(self.encoder.tokenizer, self.encoder.max_length)
         self.encoder.tokenizer.save_pretrained(target)
 
     def _check(self, head: ArchitectureHead) -> None:

@@ -27,6 +27,9 @@ COUNTS_DISTANCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
 """Architectures whose positions start behind the id of padding."""
 
+OWN_LENGTH = "base_model_max_length"
+"""Beside model_max_length in tokenizer_config.json, where that is the length at which a run cut: the base's own."""
+
 LABELS_FILE = "label_names.json"
 """Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
 
@@ -168,10 +171,17 @@ class Checkpoint:
             # RoBERTa's positions start after the padding index, so two of its 514 are never used
             is_behind_padding = self.config.get("model_type") in COUNT_FROM_PADDING
             limits.append(positions - ((self.config.get("pad_token_id") or 0) + 1 if is_behind_padding else 0))
-        declared = self._json("tokenizer_config.json", missing_ok=True).get("model_max_length")
+        tokenizer = self._json("tokenizer_config.json", missing_ok=True)
+        declared = tokenizer.get(OWN_LENGTH, tokenizer.get("model_max_length"))
         if isinstance(declared, int | float) and 0 < declared < 1_000_000:
             limits.append(int(declared))
         return min(limits, default=None)
+
+    @property
+    def trained_length(self) -> int | None:
+        """Tokens at which a run that made this checkpoint cut its examples, where it says; else `position_limit`."""
+        tokenizer = self._json("tokenizer_config.json", missing_ok=True)
+        return int(tokenizer["model_max_length"]) if OWN_LENGTH in tokenizer else self.position_limit
 
     def _json(self, name: str, *, missing_ok: bool = False) -> dict[str, Any]:
         path = self.folder / name
@@ -182,6 +192,12 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {name} of {self.name}: {error}", where=str(path)) from error
         return value
+
+
+def cut_as_trained(tokenizer: Any, max_length: int) -> None:
+    """Let whoever loads a tokenizer cut where a run did; the base's own limit is kept beside, for a second stage."""
+    tokenizer.init_kwargs.setdefault(OWN_LENGTH, tokenizer.model_max_length)
+    tokenizer.model_max_length = max_length
 
 
 def _pooling_kind(config: dict[str, Any]) -> PoolingKind | None:

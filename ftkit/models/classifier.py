@@ -78,7 +78,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)
     module: nn.Module
-    max_length = checkpoint.position_limit or LONGEST_DEFAULT
+    max_length = checkpoint.trained_length or LONGEST_DEFAULT
     if pooled := read_pooled(folder):
         encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length

@@ -19,7 +19,7 @@ from ftkit.encoders.optimization import class_weight_vector
 from ftkit.encoders.scores import score
 from ftkit.inputs.text import TokenizedTexts
 from ftkit.metrics.scores import Scores
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import Checkpoint, cut_as_trained
 from ftkit.models.classifier import SequenceLogits, load_classifier, save_classifier
 from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.scoring import score_logits
@@ -147,8 +147,7 @@ class Weights:
         """Save the model with its tokenizer."""
         save_classifier(model, folder, base_name=self.checkpoint.base_name)
         tokenizer = self.data.processor
-        # whoever loads the model cuts where it was cut in training
-        tokenizer.model_max_length = self.data.limits["max_length"]
+        cut_as_trained(tokenizer, self.data.limits["max_length"])
         tokenizer.save_pretrained(folder)
 
     def score_kept(self, folder: Path) -> Kept:

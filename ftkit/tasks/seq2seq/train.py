@@ -13,7 +13,7 @@ from ftkit.decoding.outputs import settings_of_the_model
 from ftkit.inputs.pairs import Pairs
 from ftkit.metrics.names import HUB_PREFIX
 from ftkit.metrics.scores import Scores
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import Checkpoint, cut_as_trained
 from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
@@ -191,8 +191,7 @@ class Writing:
             revision=self.recipe.model.revision if self.checkpoint.from_hub else None,
             generation=generation,
         )
-        # whoever loads the model cuts where it was cut in training
-        tokenizer.model_max_length = self.data.limits["max_length"]
+        cut_as_trained(tokenizer, self.data.limits["max_length"])
         tokenizer.save_pretrained(folder)
         write_json(folder / PROMPTING_FILE, prompting.to_dict())
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.classifier import open_classifier
 from ftkit.training.outcome import TrainResult
 
 
@@ -47,3 +49,12 @@ def test_a_metric_of_ones_own_beside_the_recipe_is_computed(
     scores = train(evaluation__metrics="[accuracy, 'evaluate:./share']").metrics["validation"]
     own = [entry["value"] for name, entry in scores.items() if name.startswith("evaluate:")]
     assert own == [pytest.approx(scores["accuracy"]["value"])]
+
+
+@pytest.mark.parametrize("method", ["frozen", "full", "lora"])
+def test_a_second_stage_has_the_positions_of_the_base_and_predictions_the_length_of_the_first(
+    method: str, classifier_recipe: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    first = classifier_recipe(tmp_path, "first", method__type=method, data__max_length=12, training__num_train_epochs=1)
+    assert open_classifier(first.run.model_dir, use_cpu=True).max_length == 12
+    assert Checkpoint("first", first.run.model_dir).max_length(100) == 100

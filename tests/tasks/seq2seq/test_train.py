@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Silent
 from ftkit.tasks.table import read_recipe
 from ftkit.training.outcome import TrainResult
@@ -348,3 +349,16 @@ def test_a_prompt_takes_positions_from_sources_and_a_prefix_from_targets(
     ).facts
     lengths = {"prompt_tuning": (500, 512), "prefix_tuning": (512, 500)}
     assert (facts["max_length"], facts["max_target_length"]) == lengths[method]
+
+
+def test_a_second_stage_has_the_positions_of_the_base_whatever_length_the_first_one_cut_at(train_pairs: Train) -> None:
+    once = {"training__max_steps": 1, "training__eval_steps": 1, "evaluation__score_base": "false"}
+    first = train_pairs("first", family="bart", data__max_length=32, **once).run.model_dir
+    saved = Checkpoint("first", first)
+    assert (saved.position_limit, saved.trained_length) == (
+        Checkpoint("bart", Path(resolve("builtin:tiny-bart"))).position_limit,
+        32,
+    )
+    second = train_pairs("second", model__name_or_path=first, data__max_length=128, **once)
+    assert second.facts["max_length"] == 128
+    assert Checkpoint("second", second.run.model_dir).position_limit == saved.position_limit
