@@ -14,7 +14,7 @@ from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, refuse_absent
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
-from ftkit.data.labels import LabelReader, Seen, shortened, training_names
+from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
 from ftkit.data.reading.nested import value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
@@ -47,7 +47,7 @@ class _Read(NamedTuple):
 
 
 def load_labelled(
-    spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None
+    spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None, head: Sequence[str] = ()
 ) -> tuple[Splits, Columns]:
     """As `load_splits`, with the columns that were read, whether they were named or found."""
     sources, notes = find_sources(spec)
@@ -56,7 +56,7 @@ def load_labelled(
     columns = _columns(sources["train"], spec, notes)
     stated = None if spec.label_names is None else _stated_names(spec.label_names)
     train = _read(sources["train"], columns, spec, stated, stated=True)
-    names = stated or _found_names(train, columns, notes)
+    names = stated or _found_names(train, columns, head, notes)
     _note_absent(train, names, notes)
     read = [train]
     splits: dict[str, Split] = {"train": train.split(names)}
@@ -167,14 +167,17 @@ def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
     return names
 
 
-def _found_names(train: _Read, columns: Columns, notes: list[str]) -> tuple[str, ...]:
+def _found_names(train: _Read, columns: Columns, head: Sequence[str], notes: list[str]) -> tuple[str, ...]:
     source, seen = train.rows.source, train.labels.seen
     if (classes := source.class_names.get(columns.label)) is not None:
-        notes.append(f"{len(classes)} label names, in the order of {source.name}: {shortened(classes)}")
         _refuse_one_class(seen, columns.label, source.name)
-        return classes
-    names = training_names(seen, column=columns.label, where=source.name)
-    notes.append(f"{len(names)} labels, sorted: {shortened(names)}")
+        names, what = classes, f"label names, in the order of {source.name}"
+    else:
+        names, what = training_names(seen, column=columns.label, where=source.name), "labels, sorted"
+    if (rows := rows_of_head(names, head)) is not None:
+        # a head and its names are one thing: finetuning goes on with both
+        names, what = tuple(names[rows.index(row)] for row in range(len(rows))), "labels, in the order of the base's"
+    notes.append(f"{len(names)} {what}: {shortened(names)}")
     return names
 
 

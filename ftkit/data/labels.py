@@ -132,6 +132,29 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def rows_of_head(names: Sequence[str], head: Sequence[str]) -> tuple[int, ...] | None:
+    """The row of a classification head that each label is of; None where the two do not name the same labels.
+
+    Names are the same when they are equal but for case and white space, and a row that bears no name of its own
+    (`LABEL_2`) is that of the number.
+
+    Example:
+        >>> rows_of_head(["negative", "positive"], ["POSITIVE", "NEGATIVE"])
+        (1, 0)
+    """
+    keys, rows = list(map(_head_key, names)), list(map(_head_key, head))
+    if len(set(keys)) < len(keys) or len(set(rows)) < len(rows):
+        # some differ in nothing but case
+        keys, rows = list(names), list(head)
+    if set(keys) != set(rows) or len(keys) != len(rows):
+        return None
+    return tuple(rows.index(key) for key in keys)
+
+
+def _head_key(name: str) -> str:
+    return re.sub(r"^label_(?=[0-9]+$)", "", normalise(name))
+
+
 def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tuple[str, ...]:
     """The label names of a training set for which nobody stated any.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import torch
 from torch import nn
 
+from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 
@@ -106,7 +106,7 @@ class ArchitectureHead(nn.Module):
 
     Args:
         model: the whole model; its head's parameters are shared, its encoder is neither changed nor called.
-        trainable: names of the parameters that the checkpoint did not bring.
+        trainable: names of the parameters that are trained.
     """
 
     def __init__(self, model: PreTrainedModel, *, trainable: Iterable[str]) -> None:
@@ -120,11 +120,6 @@ class ArchitectureHead(nn.Module):
         self.model = copy.copy(model)
         self.model._modules = dict(model._modules)
         self.model._modules[prefix] = Replay(encoder)
-        if not any(parameter.requires_grad for parameter in self.parameters()):
-            raise UserError(
-                "the checkpoint brings every weight of the classification head, so method.type: frozen trains nothing",
-                fix="set method.pooling: mean for a new head, or method.type: full or lora",
-            )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features (B, D) of the first token -> logits (1, B, K): one candidate."""
@@ -147,8 +142,7 @@ def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> l
     return [name for name, _ in model.named_parameters() if name in missing]
 
 
-@dataclass(frozen=True)
-class LoadedClassifier:
+class LoadedClassifier(NamedTuple):
     """An AutoModelForSequenceClassification and the names of the parameters its checkpoint did not bring."""
 
     model: PreTrainedModel
@@ -159,6 +153,8 @@ def load_for_classification(
     checkpoint: Checkpoint, *, label_names: Sequence[str], seed: int, trust_remote_code: bool, cls_pooling: bool = False
 ) -> LoadedClassifier:
     """Load a checkpoint with a classification head in float32; new weights are drawn with `seed`.
+
+    A head that it brings already is kept, row for row, where it is for the same labels.
 
     Args:
         checkpoint: a local checkpoint.
@@ -192,6 +188,9 @@ def load_for_classification(
     except (ValueError, OSError, KeyError) as error:
         raise UserError(f"cannot load {checkpoint.name} for classification: {str(error).splitlines()[0]}") from error
     missing = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
+    head = base_head(checkpoint, label_names)
+    if head is not None and not loading["mismatched_keys"]:
+        missing += fit_head_to_labels(model, head, seed=seed)
     return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ftkit.data.dataset import Splits
+from ftkit.encoders.base_head import last_layer
 from ftkit.encoders.features import Encoder
 from ftkit.encoders.heads import (
     ArchitectureHead,
@@ -91,7 +92,10 @@ class PooledPlan:
 
 
 class ArchitecturePlan:
-    """The head of AutoModelForSequenceClassification; every weight that the checkpoint does not bring is trained."""
+    """The head of AutoModelForSequenceClassification: what the checkpoint does not bring of it is trained.
+
+    Of a head that it brings whole that is the last layer.
+    """
 
     def __init__(
         self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
@@ -121,7 +125,8 @@ class ArchitecturePlan:
 
     def head(self, train: FeatureRows) -> Head:  # noqa: ARG002
         """The architecture's own head around a replay, checked against the whole model on a few examples."""
-        head = ArchitectureHead(self.loaded.model, trainable=self.loaded.new_parameters)
+        model, new = self.loaded
+        head = ArchitectureHead(model, trainable=new or last_layer(model))
         self._check(head.eval())
         return head
 

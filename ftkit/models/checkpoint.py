@@ -90,6 +90,13 @@ class Checkpoint:
         return names or ({"0": "LABEL_0", "1": "LABEL_1"} if self._has_classification_head else {})
 
     @property
+    def head_labels(self) -> tuple[str, ...]:
+        """Names of the rows of its own classification head, in their order; none where it brings no such head."""
+        if not self._has_classification_head:
+            return ()
+        return tuple(str(self.labels[index]) for index in sorted(self.labels, key=lambda index: (len(index), index)))
+
+    @property
     def is_classifier(self) -> bool:
         """Whether the folder holds a finetuned classifier: a whole one, an adapter's, or a pooled head."""
         beside = (self.folder / LABELS_FILE).is_file()

@@ -15,6 +15,7 @@ from ftkit.models.download import ADAPTER_FILE, refuse_damaged, refuse_pickled_a
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, model_folder
+from ftkit.models.saved_lm import brought_whole, find_base, put_adapter
 from ftkit.storage import write_json
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
     elif (folder / ADAPTER_FILE).is_file():
         refuse_pickled_adapter(folder)
-        module = SequenceLogits(_with_adapter(checkpoint, tokenizer))
+        module = SequenceLogits(_with_adapter(checkpoint, tokenizer, trust_remote_code))
     else:
         module = SequenceLogits(_full(folder, trust_remote_code))
     module.eval().to(device)
@@ -126,20 +127,31 @@ def _full(folder: Path, trust_remote_code: bool) -> nn.Module:
     return module
 
 
-def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    from peft import PeftModel
+def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> nn.Module:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     folder = checkpoint.folder
-    base = adapter_settings(folder)["base_model_name_or_path"]
-    if Path(base).is_absolute() and not Path(base).is_dir():
-        raise UserError(f"the base model of this adapter is gone: {base}", where=str(folder), fix="restore that folder")
+    base = find_base(folder, adapter_settings(folder))
     names = {int(index): name for index, name in checkpoint.labels.items()}
-    config = AutoConfig.from_pretrained(base, id2label=names)
+    config = AutoConfig.from_pretrained(base.folder, id2label=names, trust_remote_code=trust_remote_code)
     config.pad_token_id = tokenizer.pad_token_id
-    model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=torch.float32)
-    module: nn.Module = PeftModel.from_pretrained(model, folder)
-    return module
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        base.folder,
+        config=config,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        trust_remote_code=trust_remote_code,
+    )
+    adapted = put_adapter(model, folder, base)
+    new = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
+    if lacking := sorted(set(new) - brought_whole(adapted)):
+        raise UserError(
+            f"neither the adapter nor its base {base.name} brings {', '.join(lacking[:3])}",
+            where=str(folder),
+            fix="name the base that it was trained on",
+        )
+    return adapted
 
 
 def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of init_lora_weights that leave the base as it is."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def load_saved_lm(
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
         model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
-        model = _with_adapter(model, folder, base) if with_adapter else model
+        model = put_adapter(model, folder, base) if with_adapter else model
         method = BY_PEFT_TYPE[settings["peft_type"]]
     elif not with_adapter:
         raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
@@ -201,10 +203,29 @@ def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
         ) from error
 
 
-def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> PeftModel:
+def brought_whole(model: PeftModel) -> set[str]:
+    """Parameters of the base in whose place an adapter brings its own, by the names that they have there."""
+    mark = ".modules_to_save.default."
+    names = (name.removeprefix("base_model.model.") for name, _ in model.named_parameters() if mark in name)
+    return {name.replace(mark, ".") for name in names}
+
+
+def put_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> PeftModel:
+    """Put the adapter of a folder on its base, whole: every weight of the folder has its place, and every place one.
+
+    Raises:
+        UserError: the two do not fit, the adapter changes its base as it is put on, or a part of it would be left out.
+    """
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
+    start = adapter_settings(folder).get("init_lora_weights", True)
+    if start not in HARMLESS_STARTS:
+        raise UserError(
+            f"init_lora_weights: {start} changes the base when the adapter is put on it",
+            where=str(folder / ADAPTER_FILE),
+            fix="save it as a plain LoRA (peft: path_initial_model_for_weight_conversion), as ftkit does",
+        )
     try:
         with warnings.catch_warnings():
             # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
@@ -212,7 +233,7 @@ def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> Pef
             adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
         with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
             there = set(weights.keys())
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"the adapter does not fit its base model {base.name}: {reason}",
@@ -222,4 +243,10 @@ def _with_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> Pef
     wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     if lacking := sorted(wanted - there):
         raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))
+    if astray := sorted(there - wanted - set(adapted.state_dict())):
+        raise UserError(
+            f"{ADAPTER_FILE} has no place for {len(astray)} of the adapter's weights: {', '.join(astray[:3])}",
+            where=str(folder),
+            fix="put back the adapter_config.json that was saved with them",
+        )
     return adapted

@@ -52,7 +52,7 @@ def load_base_and_data(recipe: Recipe, task: Trainable, *, reporter: Reporter) -
     checkpoint = locate(recipe.model)
     if checkpoint.note is not None:
         reporter.say(checkpoint.note)
-    splits = task.load_splits(recipe.data, seed=recipe.training.seed)
+    splits = task.load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
     for note in splits.notes:
         reporter.say(note)
     return checkpoint, splits

@@ -96,13 +96,22 @@ class Way(Protocol):
 class Trainable(Protocol):
     """What a task is asked in the story of a run."""
 
-    def load_splits(self, spec: OwnData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+    def load_splits(
+        self,
+        spec: OwnData,
+        *,
+        seed: int,
+        narrow: Callable[[Source], Source] | None = None,
+        head: Sequence[str] = (),
+    ) -> Splits:
         """Read, check and split the data of a recipe.
 
         Args:
             spec: where the examples are; paths absolute or relative to the working directory.
             seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
             narrow: makes each source one that is read in part.
+            head: labels of the base's own classification head, in their order: labels that nobody put in an order
+                get theirs, where they are the same.
 
         Returns:
             The splits, with notes on everything that was assumed.

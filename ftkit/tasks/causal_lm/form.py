@@ -127,13 +127,20 @@ def _note_space(template: str, notes: list[str]) -> None:
         )
 
 
-def load_splits(spec: CausalData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(
+    spec: CausalData,
+    *,
+    seed: int,
+    narrow: Callable[[Source], Source] | None = None,
+    head: Sequence[str] = (),  # noqa: ARG001
+) -> Splits:
     """Read, check and split the data of a recipe.
 
     Args:
         spec: where the examples are; paths absolute or relative to the working directory.
         seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
         narrow: makes each source one that is read in part.
+        head: nothing: a model that writes has no head for labels.
 
     Returns:
         The splits, with their prompting and with notes on everything that was assumed.

@@ -12,6 +12,7 @@ from ftkit.report.tables import shortened, table_lines
 if TYPE_CHECKING:
     from ftkit.data.audit import TokenStatistics
     from ftkit.data.dataset import Split, Splits
+    from ftkit.models.checkpoint import Checkpoint, Pooling
     from ftkit.tasks.classification.audit import DataAudit
     from ftkit.tasks.classification.recipe import ClassificationRecipe
 
@@ -35,7 +36,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     from ftkit.tasks.classification.plan import plan_classifier
 
     checkpoint = locate(recipe.model)
-    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    splits = load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
@@ -45,7 +46,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     examples = _examples(tokenizer, splits, max_length=max_length)
     found = audit(splits)
     return DataCheck(
-        notes=splits.notes,
+        notes=[*splits.notes, *_head_notes(checkpoint, splits, pooling)],
         skipped=len(splits.skipped),
         lines=[*_count_lines(found), *_token_lines(tokens, rows_tokenized, found.rows)],
         warnings=[*_cut_warnings(tokens["train"]), *found.warnings],
@@ -67,6 +68,13 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             length=tokens["train"].p95,
         ),
     )
+
+
+def _head_notes(checkpoint: Checkpoint, splits: Splits, pooling: Pooling | None) -> list[str]:
+    from ftkit.encoders.base_head import base_head
+
+    head = None if pooling is not None and pooling.kind != "cls" else base_head(checkpoint, splits.label_names)
+    return [] if head is None else [head.note]
 
 
 def _token_lengths(tokenizer: Any, split: Split) -> Any:

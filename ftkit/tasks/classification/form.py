@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ftkit.data.dataset import Splits
@@ -11,9 +11,11 @@ from ftkit.data.labelled import load_labelled, made_up_labelled
 from ftkit.recipe.labelled import LabelledData
 
 
-def load_splits(spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None) -> Splits:
+def load_splits(
+    spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None, head: Sequence[str] = ()
+) -> Splits:
     """Read, check and split the data of a recipe; the splits have texts and labels."""
-    return load_labelled(spec, seed=seed, narrow=narrow)[0]
+    return load_labelled(spec, seed=seed, narrow=narrow, head=head)[0]
 
 
 def made_up_row(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, Any]:

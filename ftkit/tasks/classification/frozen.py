@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.dataset import Splits
+from ftkit.encoders.base_head import base_head
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import Head
@@ -37,6 +38,8 @@ def features_way(
     pooling = resolve_pooling(checkpoint, recipe.method.pooling)
     placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
     reporter.say(f"encoder {checkpoint.name}, pooling {pooling}, on {placement.reason}")
+    if pooling.kind == "cls" and (brought := base_head(checkpoint, splits.label_names)) is not None:
+        reporter.say(brought.note)
     plan = choose_plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
     features = _encode(plan.encoder, splits, reporter=reporter)
     rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.all()}

@@ -14,6 +14,7 @@ from torch import nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ftkit.data.dataset import Splits
+from ftkit.encoders.base_head import base_head
 from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.encoders.scores import score
@@ -37,6 +38,8 @@ from ftkit.training.way import Data, Kept
 
 def tokens_way(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Weights:
     """Train the weights on the tokens of the data."""
+    if (head := base_head(checkpoint, splits.label_names)) is not None:
+        reporter.say(head.note)
     data = make_examples(recipe, splits, checkpoint, reporter=reporter)
     return Weights(recipe, checkpoint, data, reporter, choose_device(use_cpu=recipe.training.use_cpu))
 
