@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -176,10 +176,8 @@ def _write_plain(source: Original, staging: Path, *, dtype: str, trust_remote_co
 
 def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
     """Put everything but the weights into a folder of new weights; says what could not come along."""
-    from ftkit.decoding.prompts import form_of
-
     home = source.folder
-    if source.settings is not None and not any((home / file).is_file() for file in TOKENIZER_FILES):
+    if source.settings is not None and not _has_tokenizer(home):
         from ftkit.models.saved_lm import find_base
 
         home = find_base(source.folder, source.settings).folder
@@ -189,7 +187,7 @@ def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
     if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):
         shutil.copyfile(source.folder / GENERATION_FILE, staging / GENERATION_FILE)
     elif not source.is_classifier:
-        _say_where_to_stop(staging, form_of(source.folder).prompting)
+        _say_where_to_stop(staging)
     writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
     return write_card_anew(
         source.folder,
@@ -201,12 +199,18 @@ def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
     )
 
 
-def _say_where_to_stop(staging: Path, prompting: Any) -> None:
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in TOKENIZER_FILES)
+
+
+def _say_where_to_stop(staging: Path) -> None:
     """Name every token that ends an answer in generation_config.json, where every library looks."""
     from ftkit.data.chat import end_of_turn
+    from ftkit.decoding.prompts import form_of
     from ftkit.models.causal import load_tokenizer_for_lm
 
     tokenizer = load_tokenizer_for_lm(Checkpoint(str(staging), staging))
+    prompting = form_of(staging).prompting
     turn = end_of_turn(tokenizer, prompting) if prompting.kind == "chat" else None
     add_end_tokens(staging, [index for index in (tokenizer.eos_token_id, turn) if index is not None])
 
@@ -224,34 +228,46 @@ def write_card_anew(home: Path, folder: Path, *, name: str, pipeline_tag: str, m
     Returns:
         A word on a README.md that is left behind, since its values are not known.
     """
-    from ftkit.report.card import CARD_FILE, library_of, metadata, read_card, write_card
+    from ftkit.report.card import CARD_FILE, library_of, metadata
+
+    if _write_card_of(home, folder, name=name, made=[made]):
+        return []
+    text = f"---\n{metadata(library_of(folder), pipeline_tag)}\n---\n\n# {name}\n\n{made}\n"
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+    left = (home / CARD_FILE).is_file()
+    return [f"{home / CARD_FILE} has no card.json beside it: the new card says only what was done"] if left else []
+
+
+def _write_card_of(home: Path, folder: Path, *, name: str, made: Sequence[str] = ()) -> bool:
+    """Write the card of a model for a folder that will have another name; False where there is none of ftkit's."""
+    from ftkit.report.card import library_of, read_card, write_card
     from ftkit.tasks.table import task_of
 
-    card, library = read_card(home), library_of(folder)
+    card = read_card(home)
     if card is None:
-        text = f"---\n{metadata(library, pipeline_tag)}\n---\n\n# {name}\n\n{made}\n"
-        (folder / CARD_FILE).write_text(text, encoding="utf-8")
-        left = (home / CARD_FILE).is_file()
-        return [f"{home / CARD_FILE} has no card.json beside it: the new card says only what was done"] if left else []
+        return False
     loading = task_of(card.task).loading_lines(folder, at=name, name=name, prompt=card.told.prompt)
-    write_card(replace(card, library=library, loading=loading, made=[made, *card.made]), folder)
-    return []
+    write_card(replace(card, library=library_of(folder), loading=loading, made=[*made, *card.made]), folder)
+    return True
 
 
 def _copy(source: Original, staging: Path, target: Path) -> list[str]:
     shutil.copytree(source.folder, staging, dirs_exist_ok=True)
     if source.settings is None:
+        _write_card_of(source.folder, staging, name=target.name)
         return []
     base = str(source.settings.get("base_model_name_or_path"))
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise UserError(f"the base model of this adapter is gone: {base}", where=str(source.folder), fix="put it back")
-    notes = [f"an adapter: peft and transformers load it with its base, {base}"]
-    if not source.is_classifier and source.settings.get("task_type") != "SEQ_2_SEQ_LM":
+    notes = [f"an adapter: peft loads it with its base, {base}"]
+    writes_on = not source.is_classifier and source.settings.get("task_type") != "SEQ_2_SEQ_LM"
+    if writes_on and not (staging / GENERATION_FILE).is_file() and _has_tokenizer(staging):
+        _say_where_to_stop(staging)
+    _write_card_of(source.folder, staging, name=target.name)
+    if writes_on:
         from ftkit.report import serving
 
-        chats = (staging / "chat_template.jinja").is_file()
-        notes.append(
-            serving.refusal(source.settings)
-            or "served: " + serving.command(source.settings, name=target.name, folder=target, has_chat_template=chats)
-        )
+        refusal = serving.refusal(source.settings)
+        command = serving.command
+        notes.append(refusal or f"served: {command(source.settings, name=target.name, folder=staging, at=target)}")
     return notes

@@ -108,6 +108,7 @@ def write_model_card(
         metrics: as in metrics.json.
         facts: of the training, as in the manifest.
     """
+    from ftkit.recipe.dump import dump_recipe
     from ftkit.report.card import Card, library_of, write_card
     from ftkit.report.terminal import score_rows
     from ftkit.tasks.table import task_of
@@ -116,18 +117,25 @@ def write_model_card(
     task, folder = task_of(recipe.task), run.model_dir
     told = task.card_facts(recipe, splits, facts)
     rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
+    name = recipe.model.name_or_path
+    is_folder = Path(name).is_absolute()
+    source, data_set = splits.train.source, recipe.data.dataset_name
+    if data_set is None or Path(data_set).is_absolute():
+        source = Path(source).name
     card = Card(
         task=recipe.task,
         name=run.path.name,
         library=library_of(folder),
-        base=recipe.model.name_or_path,
+        # where something lay on this machine is nobody else's business
+        base=Path(name).name if is_folder else name,
+        base_is_folder=is_folder,
         method=recipe.method.type,
         version=__version__,
-        data=f"{splits.train.source}; {rows}",
+        data=f"{source}; {rows}",
         scores=score_rows(metrics, beside_base=told.beside_base),
         chose_best=recipe.training.load_best_model_at_end,
         loading=task.loading_lines(folder, at=folder.name, name=run.path.name, prompt=told.prompt),
-        recipe=run.recipe_file.read_text(encoding="utf-8"),
+        recipe=dump_recipe(read_recipe(run.recipe_file, check_files=False).recipe, folders=False),
         told=told,
     )
     write_card(card, folder)

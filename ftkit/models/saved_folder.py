@@ -19,6 +19,7 @@ from ftkit.storage import write_json
 PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
 GENERATION_FILE = "generation_config.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
 TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 """What peft calls the tasks of language models."""
 
@@ -69,7 +70,7 @@ def refuse_other_folders(folder: Path) -> None:
 
 def has_chat_template(folder: Path) -> bool:
     """Whether the tokenizer in a model folder knows how a chat is written."""
-    if (folder / "chat_template.jinja").is_file():
+    if (folder / CHAT_TEMPLATE_FILE).is_file():
         return True
     return bool(read_object(folder / "tokenizer_config.json").get("chat_template"))
 

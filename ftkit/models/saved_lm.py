@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,17 +73,15 @@ def save_language_model(
     Args:
         target: an empty folder.
         base_name: hub id or absolute folder under which an adapter will find its base again.
-        stop_ids: tokens that end what the model writes, for the generation_config.json of a full model; none: as the
-            checkpoint has it.
-        generation: the whole generation_config.json, beside an adapter too, where libraries and people find it.
+        stop_ids: tokens that end what the model writes, for generation_config.json; none: as the checkpoint has it.
+        generation: the whole generation_config.json, in place of the checkpoint's own.
     """
     from peft import PeftModel
 
+    generation = generation or ending_at(stop_ids, model.generation_config)
     if not isinstance(model, PeftModel):
         if generation is not None:
             model.generation_config = generation
-        if stop_ids and model.generation_config is not None:
-            model.generation_config.eos_token_id = sorted(stop_ids)
         # switched off for training only; whoever generates from the folder wants it
         model.config.use_cache = True
         model.save_pretrained(target)
@@ -93,9 +92,19 @@ def save_language_model(
     # peft would ask the hub whether the vocabulary has grown
     model.save_pretrained(str(target), save_embedding_layers=False)
     if generation is not None:
+        # no loader of adapters reads it by itself: the lines of the card do, and vLLM's --generation-config
         generation.save_pretrained(target)
     if getattr(config, "init_lora_weights", True) == "pissa":
         write_as_plain_lora(target, adapter_start(model))
+
+
+def ending_at(stop_ids: Collection[int], settings: GenerationConfig | None) -> GenerationConfig | None:
+    """Settings of generation that end at other tokens; None where there are none to be named."""
+    if not stop_ids or settings is None:
+        return None
+    settings = deepcopy(settings)
+    settings.eos_token_id = sorted(stop_ids)
+    return settings
 
 
 def write_as_plain_lora(folder: Path, start: dict[str, torch.Tensor]) -> None:

@@ -65,6 +65,9 @@ class DataSpec(Section):
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     """Field separator of a CSV file. Default: comma, or tab for .tsv."""
 
+    example_in_card: bool = False
+    """Show a row of the validation set in the card of the model, and offer it as an example on the hub's page."""
+
     on_bad_row: Literal["error", "skip"] = "error"
     """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and
     listed in the run."""

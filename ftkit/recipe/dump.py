@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ftkit.methods.section import Section
 from ftkit.methods.table import METHODS
+from ftkit.recipe.files import FILES
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
 
+PATHS = ("output_dir", *(key.partition(".")[2] for key in FILES))
+"""Keys of sections that hold paths, whether or not something is there."""
 
-def dump_recipe(recipe: Recipe, *, comments: Sequence[str] = (), without: Collection[str] = ()) -> str:
+
+def dump_recipe(
+    recipe: Recipe, *, comments: Sequence[str] = (), without: Collection[str] = (), folders: bool = True
+) -> str:
     """YAML text that `read_recipe` reads back to an equal recipe.
 
     Where max_steps is set, num_train_epochs decides nothing and is left out as a comment.
@@ -20,6 +27,7 @@ def dump_recipe(recipe: Recipe, *, comments: Sequence[str] = (), without: Collec
         recipe: of any task.
         comments: lines at the head.
         without: dotted keys that are left out.
+        folders: false writes of absolute paths the last part alone, for people on other machines.
     """
     lines = [*(f"# {line}" for line in comments), f"task: {recipe.task}"]
     for section, values in recipe.settings().items():
@@ -28,8 +36,22 @@ def dump_recipe(recipe: Recipe, *, comments: Sequence[str] = (), without: Collec
             if key == "max_steps" and value is not None:
                 lines.append("  # num_train_epochs: not used, max_steps decides")
             if f"{section}.{key}" not in without:
-                lines.append(f"  {key}: {write_value(value)}")
+                lines.append(f"  {key}: {write_value(value if folders else _without_folders(key, value))}")
     return "\n".join(lines) + "\n"
+
+
+def _without_folders(key: str, value: Any) -> Any:
+    """A value of a recipe with the last part of each path in it; texts that only look like one stay."""
+    if isinstance(value, list):
+        return [_without_folders(key, one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_folders(name, below) for name, below in value.items()}
+    prefix, path = ("evaluate:", value[9:]) if str(value).startswith("evaluate:") else ("", value)
+    if not isinstance(path, str) or not os.path.isabs(path):
+        return value
+    # a template may begin with a slash too
+    is_path = prefix or key in PATHS or os.path.lexists(path)
+    return prefix + (os.path.basename(path.rstrip("/")) or path) if is_path else value
 
 
 def changed(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:

@@ -36,6 +36,7 @@ class CardFacts:
         explained: what some of them mean.
         beside_base: whether they stand beside those of the untrained base.
         prompt: what the lines that load it ask it.
+        shows_row: whether a row of the data is shown, which the prompt is then made of.
     """
 
     pipeline_tag: str
@@ -50,6 +51,7 @@ class CardFacts:
     explained: str = ""
     beside_base: bool = False
     prompt: Prompt = ""
+    shows_row: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class Card:
 
     Attributes:
         library: which reads the folder, as the hub calls it.
-        base: name or folder of the base model.
+        base: name of the base model, or of its folder.
         data: source of the training set and the rows of each split.
         scores: rows of cells, the first is their head.
         chose_best: whether the validation set chose among checkpoints.
         loading: Python that loads the folder and asks it.
         made: what was done to the model since, the last first.
+        base_is_folder: whether the base lay in a folder, which a reader of the card does not have.
     """
 
     task: str
@@ -79,17 +82,20 @@ class Card:
     recipe: str
     told: CardFacts
     made: Sequence[str] = ()
+    base_is_folder: bool = False
 
 
 def write_card(card: Card, folder: Path) -> None:
     """Write README.md, and card.json, from which `read_card` reads the card back."""
-    is_on_hub = not card.base.startswith(("/", "builtin:"))
-    text = card_text(
-        "report/card.md.jinja",
-        card=card,
-        told=card.told,
-        metadata=metadata(card.library, card.told.pipeline_tag, base=card.base if is_on_hub else None),
+    is_on_hub = not card.base_is_folder and not card.base.startswith(("/", "builtin:"))
+    prompt = card.told.prompt
+    head = metadata(
+        card.library,
+        card.told.pipeline_tag,
+        base=card.base if is_on_hub else None,
+        widget=[{"text" if isinstance(prompt, str) else "messages": prompt}] if card.told.shows_row else None,
     )
+    text = card_text("report/card.md.jinja", card=card, told=card.told, metadata=head)
     write_text(folder / CARD_FILE, f"{text}\n")
     write_json(folder / VALUES_FILE, asdict(card))
 
@@ -102,7 +108,7 @@ def card_text(name: str, /, **values: Any) -> str:
         "shortened": partial(shortened, most=EXAMPLE_CHARACTERS),
         "json": partial(json.dumps, ensure_ascii=False),
     }
-    return rendered(name, filters=filters, **values).removesuffix("\n")
+    return rendered(name, filters=filters, **values).rstrip("\n")
 
 
 def read_card(folder: Path) -> Card | None:
@@ -121,11 +127,20 @@ def library_of(folder: Path) -> str:
     return "peft" if (folder / "adapter_config.json").is_file() else "transformers"
 
 
-def metadata(library: str, pipeline_tag: str, *, base: str | None = None) -> str:
-    """The head of a card, YAML."""
+def metadata(
+    library: str,
+    pipeline_tag: str,
+    *,
+    base: str | None = None,
+    widget: list[dict[str, Any]] | None = None,
+) -> str:
+    """The head of a card, YAML; `widget`: what the hub's page of the model offers to ask it."""
     from huggingface_hub import ModelCardData
 
-    return ModelCardData(library_name=library, pipeline_tag=pipeline_tag, tags=["ftkit"], base_model=base).to_yaml()
+    data = ModelCardData(
+        library_name=library, pipeline_tag=pipeline_tag, tags=["ftkit"], base_model=base, widget=widget
+    )
+    return data.to_yaml()
 
 
 def plain_facts(facts: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:

@@ -22,6 +22,15 @@ class Example(NamedTuple):
     answer: str
 
 
+def made_up_prompt(prompting: Prompting) -> str | list[dict[str, str]]:
+    """What a model may be asked that was trained in this form, with no word of the data."""
+    if prompting.kind == "chat":
+        return [{"role": "user", "content": "What can you tell me?"}]
+    if prompting.kind == "completion":
+        return prompting.render_prompt({name: f"the {name}" for name in prompting.prompt_fields})
+    return "This is"
+
+
 def find_example(split: Split, prompting: Prompting) -> Example:
     """The shortest example among the first rows: a card is to be read."""
     rows = split.table.slice(0, EXAMPLE_ROWS).to_pylist()

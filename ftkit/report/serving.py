@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ftkit.models.saved_folder import CHAT_TEMPLATE_FILE, GENERATION_FILE
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that `vllm serve --max-lora-rank` takes."""
@@ -24,15 +27,26 @@ def refusal(settings: Mapping[str, Any]) -> str:
     return f"vllm serves no adapters with {reason}: export it with --merge for that"
 
 
-def command(settings: Mapping[str, Any], *, name: str, folder: str | Path, has_chat_template: bool) -> str:
-    """The command that serves an adapter, one without a `refusal`, beside its base; `folder` as a user reaches it."""
+def command(settings: Mapping[str, Any], *, name: str, folder: Path, at: str | Path) -> str:
+    """The command that serves an adapter, one without a `refusal`, beside its base.
+
+    Args:
+        settings: of its adapter_config.json; its base as a user will reach it.
+        name: under which it is served.
+        folder: of the adapter, read for what lies in it.
+        at: the same as a user will reach it.
+    """
     rank = _rank(settings)
     assert rank is not None, "ranks above all that vLLM takes are refused"
-    more = f" --max-lora-rank {rank}" if rank > DEFAULT_RANK else ""
-    if has_chat_template:
-        # vLLM asks the base's tokenizer, which may have another template or none
-        more += f" --chat-template {folder}/chat_template.jinja"
-    return f"vllm serve {settings['base_model_name_or_path']} --enable-lora{more} --lora-modules {name}={folder}"
+    words = ["vllm", "serve", settings["base_model_name_or_path"], "--enable-lora"]
+    if rank > DEFAULT_RANK:
+        words += ["--max-lora-rank", str(rank)]
+    # vLLM asks the base what ends an answer, and how a chat is written
+    if (folder / GENERATION_FILE).is_file():
+        words += ["--generation-config", str(at)]
+    if (folder / CHAT_TEMPLATE_FILE).is_file():
+        words += ["--chat-template", f"{at}/{CHAT_TEMPLATE_FILE}"]
+    return shlex.join([*words, "--lora-modules", f"{name}={at}"])
 
 
 def _rank(settings: Mapping[str, Any]) -> int | None:

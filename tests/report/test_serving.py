@@ -27,11 +27,16 @@ def test_adapters_that_vllm_does_not_serve_are_told_why(settings, said):
 @pytest.mark.parametrize(
     ("rank", "more"), [(8, ""), (16, ""), (17, " --max-lora-rank 32"), (300, " --max-lora-rank 320")]
 )
-def test_a_rank_above_vllms_own_limit_is_named_in_a_step_that_it_takes(rank, more):
-    said = command(LORA | {"r": rank}, name="harbour", folder="model", has_chat_template=False)
+def test_a_rank_above_vllms_own_limit_is_named_in_a_step_that_it_takes(rank, more, tmp_path):
+    said = command(LORA | {"r": rank}, name="harbour", folder=tmp_path, at="model")
     assert said == f"vllm serve someone/llama --enable-lora{more} --lora-modules harbour=model"
 
 
-def test_the_template_that_it_was_trained_with_is_named_where_it_lies():
-    said = command(LORA, name="harbour", folder="out/model", has_chat_template=True)
-    assert " --chat-template out/model/chat_template.jinja --lora-modules harbour=out/model" in said
+def test_the_template_that_it_was_trained_with_and_what_ends_an_answer_are_named_where_they_lie(tmp_path):
+    for name in ("chat_template.jinja", "generation_config.json"):
+        (tmp_path / name).touch()
+    said = command(LORA, name="harbour", folder=tmp_path, at="my run/model")
+    assert said.endswith(
+        " --enable-lora --generation-config 'my run/model' --chat-template 'my run/model/chat_template.jinja' "
+        "--lora-modules 'harbour=my run/model'"
+    )

@@ -9,10 +9,10 @@ from typing import Any
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.models.download import ADAPTER_FILE
-from ftkit.models.saved_folder import adapter_settings
+from ftkit.models.saved_folder import GENERATION_FILE, adapter_settings
 from ftkit.report import serving
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
-from ftkit.report.example import find_example
+from ftkit.report.example import find_example, made_up_prompt
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
 ROWS_OF_KIND = {"text": "documents", "completion": "examples", "chat": "chats"}
@@ -21,9 +21,9 @@ MEASURED_ON = {"text": "every token", "completion": "the completions", "chat": "
 
 
 def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
-    """How a language model is asked, shown by an example, and what its scores were measured on."""
+    """How a language model is asked and what its scores were measured on."""
     prompting = splits.prompting or Prompting("text")
-    example = find_example(splits.validation, prompting)
+    example = find_example(splits.validation, prompting) if recipe.data.example_in_card else None
     measured = MEASURED_ON[prompting.kind if prompting.completion_only_loss else "text"]
     return CardFacts(
         pipeline_tag="text-generation",
@@ -34,7 +34,8 @@ def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -
         scored=f"Measured on {measured}; loss in nats a token.",
         over=ROWS_OF_KIND[prompting.kind],
         beside_base=True,
-        prompt=example.prompt,
+        prompt=example.prompt if example else made_up_prompt(prompting),
+        shows_row=example is not None,
         training=list(plain_facts(facts)),
     )
 
@@ -45,14 +46,14 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:
     settings = adapter_settings(folder) if is_adapter else {}
     served = f"vllm serve {at}"
     if is_adapter:
-        chats = (folder / "chat_template.jinja").is_file()
-        refused = serving.refusal(settings)
-        served = "" if refused else serving.command(settings, name=name, folder=at, has_chat_template=chats)
+        base = Path(settings["base_model_name_or_path"])
+        reached = settings | ({"base_model_name_or_path": f"PATH/TO/{base.name}"} if base.is_absolute() else {})
+        served = "" if serving.refusal(settings) else serving.command(reached, name=name, folder=folder, at=at)
     return card_text(
         "tasks/causal_lm/loading.jinja",
         at=at,
         prompt=prompt,
         is_adapter=is_adapter,
-        learnt_prompt="num_virtual_tokens" in settings,
+        ends=(folder / GENERATION_FILE).is_file(),
         served=served,
     )

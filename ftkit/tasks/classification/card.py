@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.dataset import Splits
+from ftkit.data.prompting import Prompting
 from ftkit.report.card import CardFacts, Prompt, card_text, library_of
+from ftkit.report.example import find_example
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 
 
-def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:  # noqa: ARG001
+def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """The labels of a classifier."""
+    shown = find_example(splits.validation, Prompting("text")).answer if recipe.data.example_in_card else ""
     return CardFacts(
         pipeline_tag="text-classification",
         what=f"A text classifier with {len(splits.label_names)} labels,",
         rows="rows",
         labels=splits.label_names,
         over="rows",
-        prompt="a text to classify",
+        prompt=shown or "a text to classify",
+        shows_row=bool(shown),
         training=[(name, value) for name, value in facts.items() if isinstance(value, str | int)],
     )
 

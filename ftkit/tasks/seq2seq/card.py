@@ -9,14 +9,14 @@ from typing import Any
 from ftkit.data.dataset import Splits
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
-from ftkit.report.example import find_example
+from ftkit.report.example import find_example, made_up_prompt
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 
 def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
-    """What an encoder-decoder reads and writes, shown by an example, and how its outputs were generated."""
+    """What an encoder-decoder reads and writes, and how its outputs were generated."""
     assert splits.prompting is not None, "the data room says how examples are written"
-    example = find_example(splits.validation, splits.prompting)
+    example = find_example(splits.validation, splits.prompting) if recipe.data.example_in_card else None
     place = " before what the encoder reads" if recipe.method.input_tokens else ""
     return CardFacts(
         # the hub knows encoder-decoders by this tag, though transformers has no pipeline for it any more
@@ -38,7 +38,8 @@ def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) 
         if splits.label_names
         else "",
         beside_base=True,
-        prompt=example.prompt,
+        prompt=example.prompt if example else made_up_prompt(splits.prompting),
+        shows_row=example is not None,
         training=list(plain_facts(facts)),
     )
 

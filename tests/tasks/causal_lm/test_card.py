@@ -23,12 +23,14 @@ from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.merging import answer, largest_difference, probe_tokens
 from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.dump import dump_recipe
 from ftkit.report.example import find_example
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
+from ftkit.tasks.causal_lm.card import loading_lines
 from ftkit.tasks.table import read_recipe
 
 PLAIN = CHAT_TEMPLATES["plain"]
@@ -63,7 +65,7 @@ def splits_of(kind: str, rows: list[dict[str, str]] | None = None) -> Splits:
 def card(tmp_path: Path) -> Callable[..., tuple[Run, str]]:
     """Save a tiny model as a run does and write its card; gives the run and the card."""
 
-    def make(kind: str, method: str, *, metrics: Any = METRICS, **settings: Any) -> tuple[Run, str]:
+    def make(kind: str, method: str, *, metrics: Any = METRICS, shown: bool = True, **settings: Any) -> tuple[Run, str]:
         base = Checkpoint("builtin:tiny-llama", Path(resolve("builtin:tiny-llama")))
         model: Any = load_causal_lm(base, dtype=torch.float32)
         tokenizer: Any = load_tokenizer_for_lm(base)
@@ -74,10 +76,11 @@ def card(tmp_path: Path) -> Callable[..., tuple[Run, str]]:
         recipe = read_recipe(
             tmp_path / "r.yaml",
             text="task: causal_lm\nmodel: {name_or_path: 'builtin:tiny-llama'}\n"
-            f"method: {{type: {method}}}\ndata: {{train_file: harbour.jsonl}}\n",
+            f"method: {{type: {method}}}\n"
+            f"data: {{train_file: harbour.jsonl, example_in_card: {str(shown).lower()}}}\n",
             check_files=False,
         ).recipe
-        run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})
+        run = runs.create(tmp_path / "harbour", overwrite=True, recipe_text=dump_recipe(recipe), manifest={})
         save_language_model(model, run.model_dir, base_name=str(base.folder))
         if kind == "chat":
             tokenizer.chat_template = PLAIN
@@ -108,6 +111,70 @@ def test_the_lines_of_the_card_load_the_model_and_let_it_answer(
     assert len(said.getvalue()) > 20, "a random model writes something, if not words"
     expected = {"text": "The ferry calls on Tuesdays and Fridays, and", "completion": "Q: How far is it?\nA:"}
     assert names["prompt"] == expected.get(kind, TURNS[:2])
+
+
+@pytest.mark.parametrize("kind", ["text", "completion", "chat"])
+def test_no_row_of_the_data_is_shown_but_by_the_recipes_word(
+    kind: str, card: Callable[..., tuple[Run, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ROWS[kind][0] if kind != "chat" else {turn["role"]: turn["content"] for turn in TURNS[:3]}
+    pieces = [part.strip() for text in rows.values() for part in text.split("\n")]
+    _, text = card(kind, "full")
+    assert all(piece.removeprefix("Q: ") in text for piece in pieces)
+    assert "widget:\n- " in text
+    run, text = card(kind, "full", shown=False)
+    told = text + (run.model_dir / "card.json").read_text(encoding="utf-8")
+    assert not [piece for piece in pieces if len(piece) > 5 and piece.removeprefix("Q: ") in told]
+    assert "widget" not in text
+    monkeypatch.chdir(run.path)
+    exec(compile(code_of(text), "card", "exec"), {"print": lambda *_: None})
+
+
+def run_lines(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What the lines of a card print about a folder, and what they leave behind."""
+    said, names = io.StringIO(), dict[str, Any]()
+    lines = loading_lines(folder, at=str(folder), name="harbour", prompt="The ferry calls on")
+    with contextlib.redirect_stdout(said):
+        exec(compile(lines, "card", "exec"), names)
+    return said.getvalue().removesuffix("\n"), names
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("lora", {}),
+        ("lora", {"use_dora": True}),
+        ("lora", {"use_rslora": True}),
+        ("lora", {"init_lora_weights": "pissa"}),
+        ("lora", {"init_lora_weights": "orthogonal"}),
+        ("lora", {"modules_to_save": ["model.norm"]}),
+        ("ia3", {}),
+        ("prompt_tuning", {}),
+    ],
+)
+def test_the_lines_of_the_card_load_the_very_model_that_was_trained(
+    method: str, settings: dict[str, Any], saved: Callable[..., tuple[Path, Any]]
+) -> None:
+    folder, model = saved("llama", method, **settings)
+    _, names = run_lines(folder)
+    expected, found = (answer(each, {"input_ids": probe_tokens(700)}) for each in (model, names["model"]))
+    assert largest_difference(found, expected) <= 1e-4
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "ia3", "prompt_tuning"])
+def test_the_lines_of_the_card_stop_where_the_model_was_taught_to_stop(
+    method: str, saved: Callable[..., tuple[Path, Any]], tmp_path: Path
+) -> None:
+    folder, model = saved("llama", method)
+    tokenizer: Any = load_tokenizer_for_lm(Checkpoint("saved", folder))
+    prompt = tokenizer("The ferry calls on", return_tensors="pt")
+    model.config.use_cache = True
+    new = model.generate(**prompt, max_new_tokens=20, do_sample=False)[0, prompt.input_ids.shape[1] :].tolist()
+    last = next(place for place in range(2, len(new)) if new[place] not in new[:place])
+    base = str(resolve("builtin:tiny-llama"))
+    save_language_model(model, tmp_path / "ending", base_name=base, stop_ids={new[last]})
+    tokenizer.save_pretrained(tmp_path / "ending")
+    assert run_lines(tmp_path / "ending")[0] == tokenizer.decode(new[: last + 1], skip_special_tokens=True)
 
 
 def test_the_card_says_how_a_prompt_is_made_and_shows_one(card: Callable[..., tuple[Run, str]]) -> None:
@@ -161,7 +228,7 @@ def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[Run, str]]) 
     run, text = card("text", "lora")
     for line in ("- placement: cpu", "- packing: yes", "- fit.num_steps: 2", "- fit.best_score: 0.25"):
         assert f"{line}\n" in text
-    assert run.recipe_file.read_text(encoding="utf-8") in text
+    assert re.sub(": /.*/", ": ", run.recipe_file.read_text(encoding="utf-8")) in text
     assert "pipeline_tag: text-generation\n" in text
     assert "library_name: peft\n" in text
 
@@ -169,8 +236,8 @@ def test_facts_and_recipe_are_in_the_card(card: Callable[..., tuple[Run, str]]) 
 @pytest.mark.parametrize(
     ("settings", "served"),
     [
-        ({"r": 8}, "--enable-lora --lora-modules harbour=model\n"),
-        ({"r": 24}, "--enable-lora --max-lora-rank 32 --lora-modules harbour=model\n"),
+        ({"r": 8}, "--enable-lora --lora-modules harbour=model"),
+        ({"r": 24}, "--enable-lora --max-lora-rank 32 --lora-modules harbour=model"),
         ({"use_dora": True}, None),
     ],
 )
@@ -181,7 +248,7 @@ def test_vllm_is_named_for_the_adapters_that_it_serves(
     if served is None:
         assert "vllm serve" not in text
     else:
-        assert re.search(r"# served: vllm serve /\S+ " + re.escape(served), text)
+        assert re.search(r"# served: vllm serve PATH/TO/tiny-llama\S+ " + re.escape(served), text)
 
 
 def test_a_served_chat_gets_the_template_that_it_was_trained_with(card: Callable[..., tuple[Run, str]]) -> None:

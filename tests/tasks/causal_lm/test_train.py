@@ -280,15 +280,24 @@ def test_chats_train_and_the_template_is_kept_beside_the_model(train_lm: Callabl
     assert "What of the ship?" in text
 
 
+@pytest.mark.parametrize("method", ["full", "lora", slow("prompt_tuning")])
 def test_a_finetuned_chat_model_stops_at_the_end_of_a_turn_for_whoever_loads_it(
-    train_lm: Callable[..., TrainResult],
+    method: str, train_lm: Callable[..., TrainResult], tmp_path: Path
 ) -> None:
     from transformers import AutoTokenizer, GenerationConfig
 
-    run = train_lm(data="chats", model__name_or_path="builtin:tiny-qwen3", method__type="full", **SHORT).run
+    # a base whose own documents end in another token than turns do
+    base = Path(shutil.copytree(resolve("builtin:tiny-qwen3"), tmp_path / "base"))
+    for name, key, value in (
+        ("tokenizer_config", "eos_token", "<|endoftext|>"),
+        ("generation_config", "eos_token_id", 0),
+    ):
+        file = base / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    run = train_lm(data="chats", model__name_or_path=base, method__type=method, **SHORT).run
     tokenizer = AutoTokenizer.from_pretrained(run.model_dir)
     ends = GenerationConfig.from_pretrained(run.model_dir).eos_token_id
-    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in (ends if isinstance(ends, list) else [ends])
+    assert ends == tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
 
 
 def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Callable[..., TrainResult]) -> None:

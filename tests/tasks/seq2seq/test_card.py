@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,6 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import settings_of_the_model, write_outputs
-from ftkit.methods.lora import LoraMethod, attach_language_lora
-from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
-from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_lm import save_language_model
@@ -56,26 +54,23 @@ def splits(label_names: tuple[str, ...] = ()) -> Splits:
 def card(tmp_path: Path) -> Callable[..., tuple[Run, str, Any]]:
     """Save a tiny model as a run does and write its card; gives the run, the card and the model."""
 
-    def make(family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = ()) -> tuple[Run, str, Any]:
+    def make(
+        family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = (), **of_method: Any
+    ) -> tuple[Run, str, Any]:
         base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
         tokenizer = load_tokenizer_for_seq2seq(base)
         torch.manual_seed(0)
-        model: Any = load_seq2seq(base, dtype=torch.float32)
-        if method == "lora":
-            model = attach_language_lora(model, LoraMethod(type="lora"))
-        if method == "prompt_tuning":
-            model = attach_prompt_tuning(model, PromptTuningMethod(type="prompt_tuning"), tokenizer)
-        if method == "prefix_tuning":
-            model = attach_prefix_tuning(model, PrefixTuningMethod(type="prefix_tuning"))
+        recipe: Any = read_recipe(
+            tmp_path / "r.yaml",
+            text=f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\n"
+            f"method: {json.dumps({'type': method, **of_method})}\n"
+            f"data: {{train_file: harbour.jsonl, example_in_card: true}}\n{keys}",
+            check_files=False,
+        ).recipe
+        model = recipe.method.attach(load_seq2seq(base, dtype=torch.float32), tokenizer)
         for parameter in model.parameters():
             if parameter.requires_grad and method != "full":
                 torch.nn.init.normal_(parameter, std=0.1)
-        recipe = read_recipe(
-            tmp_path / "r.yaml",
-            text=f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\nmethod: {{type: {method}}}\n"
-            f"data: {{train_file: harbour.jsonl}}\n{keys}",
-            check_files=False,
-        ).recipe
         run = runs.create(tmp_path / "harbour", recipe_text=dump_recipe(recipe), manifest={})
         settings: GenerationConfig = DECODING.generation_config(
             stop_ids={tokenizer.eos_token_id},
@@ -104,12 +99,27 @@ def said_by(card: str) -> str:
     return said.getvalue()
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("full", {}),
+        ("lora", {}),
+        ("lora", {"use_dora": True, "use_rslora": True}),
+        ("lora", {"init_lora_weights": "pissa"}),
+        ("ia3", {}),
+        ("prompt_tuning", {}),
+        ("prefix_tuning", {}),
+    ],
+)
 @pytest.mark.parametrize("family", ["t5", "bart"])
 def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
-    family: str, method: str, card: Callable[..., tuple[Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+    family: str,
+    method: str,
+    settings: dict[str, Any],
+    card: Callable[..., tuple[Run, str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run, text, model = card(family, method)
+    run, text, model = card(family, method, **settings)
     tokenizer = load_tokenizer_for_seq2seq(Checkpoint("saved", run.model_dir))
     model.eval()
     model.config.use_cache = True
