@@ -14,6 +14,8 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.classifier import open_classifier
+from ftkit.runs.folder import is_run
+from ftkit.runs.run import Run
 from ftkit.storage import StrPath
 from ftkit.tasks.classification.scores import TextRow, predict_rows
 from ftkit.tasks.table import recipe_of_run
@@ -57,15 +59,20 @@ def predict(
             taken: a broken row, with `file:line`.
     """
     path = Path(path)
-    path = Path(path)
-    recipe = recipe_of_run(path)
+    # the folder of a run's model is asked as its run
+    recipe = recipe_of_run(path.parent if path == Run(path.parent).model_dir and is_run(path.parent) else path)
+    trained_on = None
     if recipe is not None:
-        text, pair = recipe.data.columns_of_texts()
+        trained_on, pair = recipe.data.columns_of_texts()
         pair = columns.pair or pair
-        columns = columns._replace(text=columns.text or text, pair=pair)
+        columns = columns._replace(pair=pair)
         if file is None and pairs is None and pair is not None:
             raise UserError(f"the run {path} was trained on pairs of texts", fix="give a --text-pair for each --text")
-    rows = text_rows(Path(file), columns) if file is not None else _typed_rows(several(texts), several(pairs))
+    rows = (
+        text_rows(Path(file), columns, trained_on=trained_on)
+        if file is not None
+        else _typed_rows(several(texts), several(pairs))
+    )
     return predict_rows(open_classifier(path, use_cpu=use_cpu), rows)
 
 
@@ -82,8 +89,8 @@ def _typed_rows(texts: Sequence[str], pairs: Sequence[str]) -> Iterator[TextRow]
         yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
 
 
-def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
-    """The rows of a file, its text columns found when they are not named.
+def text_rows(path: Path, columns: FileColumns, *, trained_on: str | None = None) -> Iterator[TextRow]:
+    """The rows of a file, its text columns those of the training, or found when neither is named.
 
     The file is opened and its columns are settled before this returns, so that a wrong name costs no model's loading.
 
@@ -97,20 +104,22 @@ def text_rows(path: Path, columns: FileColumns) -> Iterator[TextRow]:
         )
     rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
     head = list(itertools.islice(rows, SAMPLE_ROWS))
-    text = _text_column(path, columns, head)
+    text = _text_column(path, columns, trained_on, head)
     return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])
 
 
-def _text_column(path: Path, columns: FileColumns, head: Sequence[Row | BadRow]) -> str:
+def _text_column(path: Path, columns: FileColumns, trained_on: str | None, head: Sequence[Row | BadRow]) -> str:
     sample = [row.values for row in head if isinstance(row, Row)]
     if not sample:
         raise _refusal(path, head[0]) if head else UserError("there is no row in it", where=str(path))
     present = list(dict.fromkeys(name for values in sample for name in values))
     listed = f"columns here: {', '.join(present)}"
-    for name, option in ((columns.text, "--text-column"), (columns.pair, "--text-pair-column")):
+    # a file of texts alone has but one column, whatever it is called
+    named = columns.text or (trained_on if len(present) > 1 else None)
+    for name, option in ((named, "--text-column"), (columns.pair, "--text-pair-column")):
         if name is not None and name not in present:
             raise UserError(f"no such column: {name}", where=str(path), fix=f"name another with {option}; {listed}")
-    text = columns.text or guess_columns(sample, text_pair_column=columns.pair).text
+    text = named or guess_columns(sample, text_pair_column=columns.pair).text
     if text is None:
         raise UserError("no column is obviously the text", where=str(path), fix=f"name it with --text-column; {listed}")
     return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -114,6 +114,7 @@ class Splits:
         label_names: name of label 0, 1, ...; none for language models.
         notes: what was assumed, found or split off, one sentence each, for the user.
         prompting: how rows become what a language model reads; None for the other tasks.
+        found: keys of the data section that nobody gave a value -> what was found for them.
     """
 
     train: Split
@@ -123,6 +124,7 @@ class Splits:
     notes: tuple[str, ...]
     skipped: tuple[SkippedRow, ...]
     prompting: Prompting | None = None
+    found: Mapping[str, object] = field(default_factory=dict)
 
     def all(self) -> tuple[Split, ...]:
         """The splits that are there, train first."""

@@ -15,12 +15,17 @@ from ftkit.data.reading.nested import value_of
 
 
 class Form:
-    """What an example is, in one set of data: how the columns of the file that are read become text."""
+    """What an example is, in one set of data: how the columns of the file that are read become text.
+
+    Attributes:
+        found: keys of the data section that nobody gave a value -> the column or template that was found.
+    """
 
     def __init__(self, prompting: Prompting, columns: Sequence[str]) -> None:
         self.prompting = prompting
         self.columns = tuple(columns)
         self.chats = ChatReader(columns[0]) if prompting.kind == "chat" else None
+        self.found: dict[str, str] = {}
 
     @property
     def schema(self) -> pa.Schema:

@@ -26,12 +26,14 @@ class Source:
         name: path or name for messages; a bad row is reported as `name:line`.
         rows: opens it and reads it from the start.
         class_names: column -> names of its classes, where the source knows them.
+        called: what the split is called in its data set; None where files are named.
     """
 
     split: str
     name: str
     rows: Callable[[], Iterable[Row | BadRow]]
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    called: str | None = None
 
     def may_lack_answers(self, spec: DataSpec) -> bool:
         """Whether nobody asked for this test split: the answers of a public one are often kept back."""

@@ -18,7 +18,7 @@ from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, traini
 from ftkit.data.reading.nested import value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
-from ftkit.data.sources import find_sources
+from ftkit.data.sources import find_sources, found_splits
 from ftkit.data.split import divided, limited, parted
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
@@ -77,7 +77,16 @@ def load_labelled(
     for name, split in splits.items():
         splits[name] = limited(split, spec, seed=seed, notes=notes)
         note_lost(split, splits[name], names, notes, what=name)
-    made = Splits(splits["train"], splits["validation"], splits.get("test"), names, tuple(notes), skipped)
+    found_keys = {"text_column": columns.text, "label_column": columns.label, "label_names": list(names)}
+    made = Splits(
+        splits["train"],
+        splits["validation"],
+        splits.get("test"),
+        names,
+        tuple(notes),
+        skipped,
+        found=found_splits(sources) | found_keys,
+    )
     return made, columns
 
 

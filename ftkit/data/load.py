@@ -14,6 +14,7 @@ from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
+from ftkit.data.sources import found_splits
 from ftkit.data.split import limited, with_validation
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
@@ -54,7 +55,14 @@ def read_splits(
         splits = without_repeats(splits, notes)
     splits = {name: limited(split, spec, seed=seed, notes=notes) for name, split in splits.items()}
     return Splits(
-        splits["train"], splits["validation"], splits.get("test"), (), tuple(notes), tuple(skipped), form.prompting
+        splits["train"],
+        splits["validation"],
+        splits.get("test"),
+        (),
+        tuple(notes),
+        tuple(skipped),
+        form.prompting,
+        found=found_splits(sources) | form.found,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
     named_files = {split: Path(file) for split, file in files.items() if file is not None}
     return {split: file_source([path], spec, documents, split) for split, path in named_files.items()}, []
+
+
+def found_splits(sources: Mapping[str, Source]) -> dict[str, object]:
+    """Keys of the data section that name the splits of a data set -> what they are called there."""
+    return {f"{split}_split": source.called for split, source in sources.items() if source.called is not None}
 
 
 def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, split: str) -> Source:
@@ -100,4 +106,4 @@ def _pick(
             )
     unused = [split for split in present if split not in chosen.values()]
     notes = [f"splits of {name} that are not used: {listing(unused)}"] if unused else []
-    return {split: makers[wanted](split) for split, wanted in chosen.items()}, notes
+    return {split: replace(makers[wanted](split), called=wanted) for split, wanted in chosen.items()}, notes

@@ -14,7 +14,7 @@ from ftkit.interruption import Interrupted
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import stay_offline_unless_remote
 from ftkit.progress import Reporter
-from ftkit.recipe.dump import dump_recipe
+from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.folder import create, hardware, versions
@@ -58,6 +58,17 @@ def load_base_and_data(recipe: Recipe, task: Trainable, *, reporter: Reporter) -
     return checkpoint, splits
 
 
+def keys_found(recipe: Recipe, splits: Splits) -> list[str]:
+    """Dotted keys that the recipe gives no value, and for which something was found in the data."""
+    return [f"data.{key}" for key in splits.found if recipe.value(f"data.{key}") is None]
+
+
+def resolved(recipe: Recipe, splits: Splits) -> Recipe:
+    """The recipe with what was found in the data, so that whoever reads it again finds no other columns or order."""
+    found = {key: splits.found[key.removeprefix("data.")] for key in keys_found(recipe, splits)}
+    return changed(recipe, found)
+
+
 def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
     """What a run is made of, as its manifest keeps it."""
     # where a run lies is no part of what it is: it may be moved
@@ -73,18 +84,20 @@ def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[st
 def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrite: bool = False) -> Opened:
     """Make the directory of a new run, with the resolved recipe and a manifest of all that it is made of."""
     assert recipe.training.output_dir is not None, "load_recipe fills it"
+    whole = resolved(recipe, splits)
     manifest = {
         "command": sys.argv,
         "seed": recipe.training.seed,
         "data": {split.name: {"rows": len(split), "source": split.source} for split in splits.all()},
         "data_notes": list(splits.notes),
         "label_names": list(splits.label_names),
-        "hashes": hashes_of(recipe, checkpoint, splits),
+        "found": keys_found(recipe, splits),
+        "hashes": hashes_of(whole, checkpoint, splits),
         "versions": versions(),
         "hardware": hardware(),
     }
     path = Path(recipe.training.output_dir)
-    run = create(path, recipe_text=dump_recipe(recipe), manifest=manifest, overwrite=overwrite)
+    run = create(path, recipe_text=dump_recipe(whole), manifest=manifest, overwrite=overwrite)
     if splits.skipped:
         rows = ({"file": row.file, "line": row.line, "reason": row.reason} for row in splits.skipped)
         run.write_jsonl(run.skipped_file, rows)

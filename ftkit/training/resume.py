@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.data_section import SPLIT_NAMES
-from ftkit.recipe.dump import dump_recipe, leaves
+from ftkit.recipe.dump import changed, dump_recipe, leaves
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
@@ -17,7 +17,7 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.folder import versions
 from ftkit.runs.run import Run
 from ftkit.runs.seals import BrokenSeal
-from ftkit.training.opening import Opened, hashes_of, load_base_and_data
+from ftkit.training.opening import Opened, hashes_of, keys_found, load_base_and_data, resolved
 from ftkit.training.way import Trainable
 
 PLACES = frozenset({"training.output_dir"})
@@ -48,6 +48,12 @@ def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Altered]:
         for name in fields
         if name not in PLACES
     ]
+
+
+def _as_found(recipe: Recipe, run: Run, started_with: Recipe) -> Recipe:
+    """Today's recipe with what the run found for keys without a value: it finds that again in the same data."""
+    missing = (key for key in run.manifest().get("found", ()) if recipe.value(key) is None)
+    return changed(recipe, {key: started_with.value(key) for key in missing})
 
 
 def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]) -> list[Altered]:
@@ -146,20 +152,22 @@ def go_on(
         UserError: it cannot be gone on with.
     """
     refuse_unknown_fields(recipe, allowed)
-    changes = [] if started_with is None else recipe_changes(started_with, recipe)
+    changes = [] if started_with is None else recipe_changes(started_with, _as_found(recipe, run, started_with))
     refuse_changes(run, changes, allowed=allowed)
     if run.manifest()["state"] == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return None
     checkpoint, splits = load_base_and_data(recipe, task, reporter=reporter)
-    hashes = hashes_of(recipe, checkpoint, splits)
+    whole = resolved(recipe, splits)
+    hashes = hashes_of(whole, checkpoint, splits)
     changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})
     refuse_changes(run, changes, allowed=allowed)
     for change in changes:
         reporter.say(f"changed as allowed: {change.field}: {change.before} -> {change.now}")
     for note in version_notes(run.manifest()["versions"], versions()):
         reporter.say(note)
-    run.remake(hashes, recipe_text=dump_recipe(recipe), changed=[change._asdict() for change in changes])
+    run.remake(hashes, recipe_text=dump_recipe(whole), changed=[change._asdict() for change in changes])
+    run.update_manifest(found=keys_found(recipe, splits))
     resumed = checkpoint_to_resume(run, asked, reporter=reporter)
     run.cut_history(step=0 if resumed is None else resumed.progress.step)
     return Opened(run, checkpoint, splits, resumed)

@@ -210,7 +210,7 @@ def test_a_run_without_a_model_says_what_became_of_it(refused, workplace):
         (["--file", "."], "is a folder"),
         (["--file", "empty.csv"], "empty.csv the file is empty"),
         (["--file", "header.csv"], "header.csv there is no row in it"),
-        (["--file", "numbers.csv"], "no column is obviously the text; name it with --text-column; columns here: a, b"),
+        (["--file", "numbers.csv"], "no such column: text; name another with --text-column; columns here: a, b"),
         (["--file", "null.jsonl"], "null.jsonl:2 column text is null, not a text"),
         (["--file", "lacks.jsonl"], "lacks.jsonl:2 column text is absent"),
         (["--file", "bad.csv"], "bad.csv:2 3 fields where the header has 2"),

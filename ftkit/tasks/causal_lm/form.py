@@ -107,15 +107,19 @@ def _guess(rows: Sequence[Mapping[str, object]], spec: CausalData, where: str, n
         raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
     notes.extend(found.notes)
     if found.messages is not None:
-        return _chat(found.messages, spec)
-    if found.text is not None:
-        return _text(found.text)
-    if found.template is not None:
+        form, keys = _chat(found.messages, spec), {"messages_column": found.messages}
+    elif found.text is not None:
+        form, keys = _text(found.text), {"text_column": found.text}
+    elif found.template is not None:
         notes.append(f"template {found.template!r}, made of these columns; write another in data.template")
-        return _templated(found.template, spec)
-    assert found.prompt is not None
-    assert found.completion is not None
-    return _short(found.prompt, found.completion, rows, spec, notes)
+        form, keys = _templated(found.template, spec), {"template": found.template}
+    else:
+        assert found.prompt is not None
+        assert found.completion is not None
+        form = _short(found.prompt, found.completion, rows, spec, notes)
+        keys = {"prompt_column": found.prompt, "completion_column": found.completion}
+    form.found |= keys
+    return form
 
 
 def _note_space(template: str, notes: list[str]) -> None:

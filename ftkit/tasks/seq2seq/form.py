@@ -125,7 +125,7 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     columns = names_within(rows)
     for key in ("source_column", "target_column"):
         refuse_absent(getattr(spec, key), columns, where=where, key=key)
-    listed = None
+    listed, keys = None, {}
     if spec.template is not None:
         template = _checked(spec.template)
     elif spec.source_column is not None and spec.target_column is not None:
@@ -134,8 +134,10 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
         missing = "target_column" if spec.target_column is None else "source_column"
         raise UserError(f"data.{missing} is missing", where=where, fix="name both columns, or neither")
     else:
-        template, listed = _guess(rows, spec, where, notes)
+        source, target, listed = _guess(rows, spec, where, notes)
+        template, keys = pair_template(source, target), {"source_column": source, "target_column": target}
     form = PairForm(Prompting("completion", escaped(spec.source_prefix or "") + template), references=listed)
+    form.found |= keys
     for name in form.columns:
         refuse_absent(name, columns, where=where)
     return form
@@ -150,16 +152,16 @@ def _checked(template: str) -> str:
 
 def _guess(
     rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, where: str, notes: list[str]
-) -> tuple[str, str | None]:
-    """The template of the columns that were found, and the column of references unless the recipe names one."""
+) -> tuple[str, str, str | None]:
+    """Source and target column, and the column of references unless the recipe names one."""
     found = guess_pair_columns(rows)
     if found.source is None or found.target is None:
         raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
     if spec.references_column is None:
         notes.extend(found.notes)
-        return pair_template(found.source, found.target), found.references
+        return found.source, found.target, found.references
     notes.extend(note for note in found.notes if not note.startswith("references column"))
-    return pair_template(found.source, found.target), None
+    return found.source, found.target, None
 
 
 def load_splits(
@@ -208,7 +210,9 @@ def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, not
     listed = [split for split, found in columns.items() if name in found]
     if not listed and spec.references_column is None:
         notes.append(f"column `{name}` is in the training set only, so it is not used")
-        return dict.fromkeys(sources, PairForm(form.prompting))
+        bare = PairForm(form.prompting)
+        bare.found |= form.found
+        return dict.fromkeys(sources, bare)
     if not listed:
         fix = absent(name, columns[measured[0].split])
         raise UserError(f"no such column: {name} (data.references_column)", where=measured[0].name, fix=fix)
@@ -217,7 +221,9 @@ def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, not
         for source in measured
         if source.split not in listed
     )
-    return {split: PairForm(form.prompting, references=name, reads_lists=split in listed) for split in sources}
+    forms = {split: PairForm(form.prompting, references=name, reads_lists=split in listed) for split in sources}
+    forms["train"].found |= form.found | {"references_column": name}
+    return forms
 
 
 def _columns(source: Source) -> list[str]:
