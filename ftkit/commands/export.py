@@ -21,6 +21,7 @@ from ftkit.models.saved_folder import (
     PROMPTING_FILE,
     adapter_settings,
     add_end_tokens,
+    holds_model,
     model_folder,
 )
 from ftkit.models.seq2seq import is_seq2seq
@@ -127,7 +128,7 @@ def refuse_target(target: Path, source: Original, *, overwrite: bool) -> None:
     origin = source.path.absolute()
     if origin.is_relative_to(target) or source.folder.absolute().is_relative_to(target) or is_run(target):
         raise UserError(f"{target} holds what is exported or another run", fix="name a new folder")
-    if not (target / "config.json").is_file() and not (target / ADAPTER_FILE).is_file():
+    if not holds_model(target):
         raise UserError(f"{target} is not empty and holds no model, so it is left alone", fix="name a new folder")
     if not overwrite:
         raise UserError(f"{target} exists already", fix="name a new folder, or add --overwrite")

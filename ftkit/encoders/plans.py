@@ -88,7 +88,13 @@ class PooledPlan:
         """Transformer, Pooling and Dense; the standardisation folded into the Dense layer."""
         assert isinstance(head, LinearHead)
         written = PooledFolder(self.encoder.pooling, *head.folded(), self.encoder.max_length)
-        save_pooled(target, self.encoder.checkpoint, written, label_names=self.splits.label_names)
+        save_pooled(
+            target,
+            self.encoder.checkpoint,
+            written,
+            label_names=self.splits.label_names,
+            trust_remote_code=self.recipe.model.trust_remote_code,
+        )
 
 
 class ArchitecturePlan:

@@ -31,7 +31,10 @@ OWN_LENGTH = "base_model_max_length"
 """Beside model_max_length in tokenizer_config.json, where that is the length at which a run cut: the base's own."""
 
 LABELS_FILE = "label_names.json"
-"""Beside an adapter, which has no config.json: num_labels, id2label and label2id as a config.json has them."""
+"""Beside an adapter or a pooled head, which have no config.json: num_labels, id2label and label2id as that has them."""
+
+MODULES_FILE = "modules.json"
+"""What makes a folder one of sentence-transformers."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json; empty for the folder of an adapter, which has none."""
-        return self._json("config.json", missing_ok=(self.folder / ADAPTER_FILE).is_file())
+        """config.json; empty for the folder of an adapter or of modules, which has none."""
+        parts = (self.folder / ADAPTER_FILE, self.folder / MODULES_FILE)
+        return self._json("config.json", missing_ok=any(part.is_file() for part in parts))
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -100,7 +104,7 @@ class Checkpoint:
     def is_classifier(self) -> bool:
         """Whether the folder holds a finetuned classifier: a whole one, an adapter's, or a pooled head."""
         beside = (self.folder / LABELS_FILE).is_file()
-        pooled = (self.folder / "modules.json").is_file() and bool(self.labels)
+        pooled = (self.folder / MODULES_FILE).is_file() and bool(self.labels)
         return beside or pooled or self._has_classification_head
 
     @property
@@ -150,9 +154,9 @@ class Checkpoint:
         Raises:
             UserError: they name a pooling that ftkit does not do.
         """
-        if not (self.folder / "modules.json").is_file():
+        if not (self.folder / MODULES_FILE).is_file():
             return None
-        modules = json.loads((self.folder / "modules.json").read_text(encoding="utf-8"))
+        modules = json.loads((self.folder / MODULES_FILE).read_text(encoding="utf-8"))
         kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
         if "Pooling" not in kinds:
             return None

@@ -76,12 +76,14 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
 
     refuse_damaged(folder)
     checkpoint = Checkpoint(str(folder), folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    pooled = read_pooled(folder)
+    home = folder if pooled is None else folder / pooled.encoder
+    tokenizer = AutoTokenizer.from_pretrained(home, trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)
     module: nn.Module
     max_length = checkpoint.trained_length or LONGEST_DEFAULT
-    if pooled := read_pooled(folder):
-        encoder = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    if pooled is not None:
+        encoder = AutoModel.from_pretrained(home, dtype=torch.float32, trust_remote_code=trust_remote_code)
         module, max_length = PooledLogits(encoder, pooled), pooled.max_length
     elif (folder / ADAPTER_FILE).is_file():
         refuse_pickled_adapter(folder)

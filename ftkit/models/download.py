@@ -100,6 +100,8 @@ def what_instead(folder: Path) -> str:
     """What to do about a folder that is named as a checkpoint and has no config.json."""
     if (folder / ADAPTER_FILE).is_file():
         return "it is an adapter: name the base model, or merge the two with `ftkit export --merge`"
+    if (encoder := folder / "0_Transformer").is_dir():
+        return f"its encoder is one: {encoder}"
     if files := sorted(path.name for path in folder.glob("*.gguf")):
         return f"set model.gguf_file: {files[0]}"
     return "name a transformers model folder"

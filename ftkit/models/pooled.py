@@ -1,7 +1,10 @@
 """An encoder, a pooling and one linear layer as a folder that sentence-transformers loads as it is.
 
-`SentenceTransformer(folder).encode(texts)` gives the logits, and `config.json` the names of the labels. Nothing in the
-folder is pickled and no code of ftkit is needed to use it.
+`SentenceTransformer(folder).encode(texts)` gives the logits, and `label_names.json` the names of the labels. Nothing in
+the folder is pickled and no code of ftkit is needed to use it.
+
+The encoder lies in a folder of its own: beside a config.json transformers would take the whole for one of its own
+classifiers and answer with a head that nobody trained.
 """
 
 from __future__ import annotations
@@ -17,54 +20,104 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ftkit.models.checkpoint import Checkpoint, Pooling
-from ftkit.models.download import TOKENIZER_FILES
+from ftkit.models.checkpoint import LABELS_FILE, MODULES_FILE, Checkpoint, Pooling
+from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
+from ftkit.models.families import read_object
 from ftkit.storage import write_json
 
+ENCODER_FOLDER, LENGTH_FILE = "0_Transformer", "sentence_bert_config.json"
 POOLING_MODES = {"first_token": "cls", "mean": "mean", "max": "max"}
 """Our name of a pooling -> sentence-transformers' name."""
 
 
 @dataclass(frozen=True)
 class PooledFolder:
-    """What such a folder says beside its encoder: pooling, weight (K, D), bias (K,), and how many tokens are kept."""
+    """What such a folder says beside its encoder.
+
+    Attributes:
+        pooling: of the token vectors.
+        weight: (K, D).
+        bias: (K,).
+        max_length: tokens that are kept.
+        encoder: folder of the encoder, below the whole.
+    """
 
     pooling: Pooling
     weight: torch.Tensor
     bias: torch.Tensor
     max_length: int
+    encoder: str = ENCODER_FOLDER
 
 
-def save_pooled(target: Path, checkpoint: Checkpoint, head: PooledFolder, *, label_names: Sequence[str]) -> None:
+def save_pooled(
+    target: Path,
+    checkpoint: Checkpoint,
+    head: PooledFolder,
+    *,
+    label_names: Sequence[str],
+    trust_remote_code: bool = False,
+) -> None:
     """Fill the empty folder `target`; the frozen encoder's weight files are copied byte for byte.
 
-    The pooling is any kind but `cls`, which is the architecture's own head.
+    Of a base that is a classifier the head stays behind. The pooling is any kind but `cls`, which is the
+    architecture's own head.
     """
-    for file in [*checkpoint.weight_files, *checkpoint.folder.glob("*.safetensors.index.json")]:
-        shutil.copyfile(file, target / file.name)
-    for name in TOKENIZER_FILES:
-        if (checkpoint.folder / name).is_file():
-            shutil.copyfile(checkpoint.folder / name, target / name)
+    encoder = target / ENCODER_FOLDER
+    encoder.mkdir()
+    if checkpoint.head_labels:
+        _write_bare_encoder(encoder, checkpoint, trust_remote_code=trust_remote_code)
+    else:
+        for file in [*checkpoint.weight_files, *checkpoint.folder.glob("*.safetensors.index.json")]:
+            shutil.copyfile(file, encoder / file.name)
+        write_json(encoder / "config.json", {**checkpoint.config})
+    _write_tokenizer(encoder, checkpoint, trust_remote_code=trust_remote_code)
     labels = {
         "num_labels": len(label_names),
         "id2label": {str(index): name for index, name in enumerate(label_names)},
         "label2id": {name: index for index, name in enumerate(label_names)},
     }
-    write_json(target / "config.json", {**checkpoint.config, **labels})
-    write_json(target / "sentence_bert_config.json", {"max_seq_length": head.max_length, "do_lower_case": False})
+    write_json(target / LABELS_FILE, labels)
+    write_json(encoder / LENGTH_FILE, {"max_seq_length": head.max_length, "do_lower_case": False})
     write_json(target / "config_sentence_transformers.json", {"model_type": "SentenceTransformer"})
     _write_modules(target, head)
+
+
+def _write_bare_encoder(target: Path, checkpoint: Checkpoint, *, trust_remote_code: bool) -> None:
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(checkpoint.folder, dtype="auto", trust_remote_code=trust_remote_code)
+    # the names of a head that is left behind
+    for name in ("id2label", "label2id", "problem_type"):
+        model.config.__dict__.pop(name, None)
+    model.save_pretrained(target)
+
+
+def _write_tokenizer(target: Path, checkpoint: Checkpoint, *, trust_remote_code: bool) -> None:
+    """The tokenizer's files, unless it could not fill up the rows of a batch behind their ends."""
+    settings = read_object(checkpoint.folder / "tokenizer_config.json")
+    named = settings | read_object(checkpoint.folder / "special_tokens_map.json")
+    if named.get("pad_token") is not None and settings.get("padding_side", "right") == "right":
+        for name in TOKENIZER_FILES:
+            if (checkpoint.folder / name).is_file():
+                shutil.copyfile(checkpoint.folder / name, target / name)
+        return
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    tokenizer.save_pretrained(target)
 
 
 def _write_modules(target: Path, head: PooledFolder) -> None:
     num_labels, width = head.weight.shape
     names = ["Transformer", "Pooling", *(["Normalize"] if head.pooling.normalize else []), "Dense"]
-    folders = ["", *(f"{index}_{name}" for index, name in enumerate(names) if index > 0)]
+    folders = [f"{index}_{name}" for index, name in enumerate(names)]
     modules = [
         {"idx": index, "name": str(index), "path": folder, "type": f"sentence_transformers.models.{name}"}
         for index, (name, folder) in enumerate(zip(names, folders, strict=True))
     ]
-    write_json(target / "modules.json", modules)
+    write_json(target / MODULES_FILE, modules)
     for folder in folders[1:]:
         (target / folder).mkdir()
     modes = {
@@ -86,18 +139,22 @@ def _write_modules(target: Path, head: PooledFolder) -> None:
 def read_pooled(folder: Path) -> PooledFolder | None:
     """Read such a folder; None when it ends in no classification layer, hence is something else."""
     checkpoint = Checkpoint(str(folder), folder)
-    if not (folder / "modules.json").is_file() or "id2label" not in checkpoint.config:
+    if not (folder / MODULES_FILE).is_file() or not checkpoint.labels:
         return None
-    last = json.loads((folder / "modules.json").read_text(encoding="utf-8"))[-1]
+    modules = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
+    first, last = modules[0], modules[-1]
     pooling = checkpoint.own_pooling()
     if pooling is None or not str(last["type"]).endswith("Dense"):
         return None
+    encoder = str(first["path"])
+    for part in (encoder, str(last["path"])):
+        refuse_damaged(folder / part)
     tensors = load_file(folder / str(last["path"]) / "model.safetensors")
     weight, bias = tensors["linear.weight"], tensors["linear.bias"]
-    if len(weight) != len(checkpoint.config["id2label"]):
+    if len(weight) != len(checkpoint.labels):
         return None
-    length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
-    return PooledFolder(pooling, weight, bias, int(length))
+    length = json.loads((folder / encoder / LENGTH_FILE).read_text(encoding="utf-8"))["max_seq_length"]
+    return PooledFolder(pooling, weight, bias, int(length), encoder)
 
 
 def pool(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.runs.folder import is_run
@@ -35,9 +35,18 @@ def model_folder(path: Path) -> Path:
     folder = Run(path).model_dir if is_run(path) else path
     if not folder.is_dir():
         raise UserError(f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
-    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    _refuse_without_model(folder)
     return folder
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder is that of a whole model, of an adapter, or of the modules of sentence-transformers."""
+    return any((folder / name).is_file() for name in ("config.json", ADAPTER_FILE, MODULES_FILE))
+
+
+def _refuse_without_model(folder: Path) -> None:
+    if not holds_model(folder):
+        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
 
 
 def language_model_folder(path: Path) -> Path:
@@ -57,8 +66,7 @@ def refuse_other_folders(folder: Path) -> None:
     Raises:
         UserError: it holds a classifier, an adapter of another kind, or nothing.
     """
-    if not (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file():
-        raise UserError(f"{folder} holds no model: it has no config.json", fix="name a run or a model folder")
+    _refuse_without_model(folder)
     if Checkpoint(str(folder), folder).is_classifier:
         raise UserError(f"{folder} holds a classifier, which writes no text", fix="ask it with `ftkit predict`")
     if (folder / ADAPTER_FILE).is_file():

@@ -8,26 +8,54 @@ from typing import Any
 
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.report.card import CardFacts, Prompt, card_text, library_of
 from ftkit.report.example import find_example
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 
+TEXTS = ({"text": "a text to classify"}, {"text": "another one"})
+PAIRS = (
+    {"text": "a text to classify", "text_pair": "with its second text"},
+    {"text": "another one", "text_pair": "and another second text"},
+)
+"""What the lines of a card ask."""
+
 
 def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """The labels of a classifier."""
+    first, *others = TEXTS if splits.train.text_pairs is None else PAIRS
     shown = find_example(splits.validation, Prompting("text")).answer if recipe.data.example_in_card else ""
     return CardFacts(
-        pipeline_tag="text-classification",
+        # what the library gives that reads a pooled head
+        pipeline_tag="text-classification" if str(facts.get("pooling", "cls")) == "cls" else "feature-extraction",
         what=f"A text classifier with {len(splits.label_names)} labels,",
         rows="rows",
         labels=splits.label_names,
         over="rows",
-        prompt=shown or "a text to classify",
+        prompt=({**first, "text": shown}, *others) if shown else (first, *others),
         shows_row=bool(shown),
         training=[(name, value) for name, value in facts.items() if isinstance(value, str | int)],
     )
 
 
 def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  # noqa: ARG001
-    """Python that loads the model and classifies a text."""
-    return card_text("tasks/classification/loading.jinja", library=library_of(folder), at=at, text=prompt)
+    """Python that loads the model and classifies texts, or pairs of them."""
+    library = library_of(folder)
+    asked = [{"text": prompt}] if isinstance(prompt, str) else prompt
+    texts = [list(one.values()) if library == "sentence-transformers" else one for one in asked]
+    return card_text(
+        "tasks/classification/loading.jinja",
+        library=library,
+        at=at,
+        texts=texts if any(len(one) > 1 for one in asked) else [one["text"] for one in asked],
+        other_head=library == "peft" and _other_head(folder),
+    )
+
+
+def _other_head(folder: Path) -> bool:
+    """Whether the base of an adapter has a head for another number of labels, in whose place the adapter's stands."""
+    from ftkit.models.saved_folder import adapter_settings
+    from ftkit.models.saved_lm import find_base
+
+    base = find_base(folder, adapter_settings(folder))
+    return bool(base.head_labels) and len(base.head_labels) != len(Checkpoint(str(folder), folder).labels)

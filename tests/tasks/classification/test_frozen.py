@@ -111,8 +111,8 @@ def test_sentence_transformers_alone_loads_a_pooled_run_and_gives_its_logits(
     rows = read_jsonl(result.run.predictions_file("validation"))
     model = SentenceTransformer(str(result.run.model_dir), device="cpu")
     logits = torch.from_numpy(model.encode([row["text"] for row in rows]))
-    names = model[0].auto_model.config.id2label
-    assert [names[int(row)] for row in logits.argmax(dim=1)] == [row["label"] for row in rows]
+    names = json.loads((result.run.model_dir / "label_names.json").read_text())["id2label"]
+    assert [names[str(int(row))] for row in logits.argmax(dim=1)] == [row["label"] for row in rows]
     expected = torch.tensor([list(row["scores"].values()) for row in rows])
     torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=0, atol=1e-5)
 
