@@ -1,6 +1,25 @@
-"""`python -m ftkit`."""
+"""`python -m ftkit`, and the script `ftkit`."""
 
-from ftkit.cli.app import main
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while its libraries come in ends the process with one line and its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from ftkit.cli.app import main as run
+
+    run()
+
+
+def _leave(signum: int, _frame: object) -> None:
+    """Nothing was begun, so there is nothing to undo."""
+    os.write(2, b"stopped by SIGINT\n")
+    os._exit(128 + signum)
+
 
 if __name__ == "__main__":
     main()

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 
 StrPath = str | os.PathLike[str]
 """A path as Python code has it; a run and what `train` returns are such."""
 
+BLOCK_BYTES = 2**22
+"""Read or copied at a time: few enough to break off at once."""
 SECONDS_UNTIL_STALE = 24 * 3600
 """A half-built cache folder in which nothing was written for that long belongs to a process that was killed."""
 
@@ -159,8 +162,12 @@ def write_json(target: Path, value: Any) -> None:
 
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            STOP.poll()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sha256_texts(texts: Iterable[str]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
+from ftkit import interruption
 from ftkit.interruption import SIGNALS, Interrupted, Stop
 
 
@@ -32,10 +35,54 @@ class Heard:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_outside_of_training_a_signal_raises_at_once_with_the_exit_code_of_shells(number: int):
-    with pytest.raises(Interrupted) as caught, Heard().listening(Stop()):
+def test_outside_of_training_a_signal_is_obeyed_where_work_comes_by_with_the_exit_code_of_shells(number: int):
+    stop = Stop()
+    with Heard().listening(stop):
         os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as caught:
+            stop.poll()
     assert caught.value.exit_code == 128 + number
+
+
+def test_a_handler_never_raises_so_that_a_signal_in_the_middle_of_a_deletion_is_not_lost():
+    class Deleted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stop = Stop()
+    with Heard().listening(stop):
+        Deleted()
+        with pytest.raises(Interrupted):
+            stop.poll()
+
+
+def test_a_stop_that_somebody_swallowed_is_asked_for_again_at_the_next_place():
+    stop = Stop()
+    with Heard().listening(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                stop.poll()
+
+
+def test_where_no_work_comes_by_the_process_is_ended_but_never_with_a_step_that_is_not_sealed(monkeypatch):
+    monkeypatch.setattr(interruption, "UNHEARD_SECONDS", 0.1)
+    stop, heard = Stop(), Heard()
+    with heard.listening(stop):
+        with stop.waiting(), contextlib.suppress(Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.4)
+            assert heard.left == []
+        time.sleep(0.4)
+    assert heard.left == [143]
+
+
+def test_nobody_waits_for_a_terminal_that_stands_still():
+    stop, free = Stop(), threading.Event()
+    with stop.listening(say=lambda _message: free.wait(10.0), leave=print), stop.waiting():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    free.set()
 
 
 def test_in_training_a_signal_waits_until_it_is_obeyed():
@@ -44,6 +91,7 @@ def test_in_training_a_signal_waits_until_it_is_obeyed():
         with stop.waiting():
             os.kill(os.getpid(), signal.SIGTERM)
             assert stop.requested
+            stop.poll()
         with pytest.raises(Interrupted):
             stop.obey()
     assert len(heard.said) == 1
@@ -53,8 +101,10 @@ def test_in_training_a_signal_waits_until_it_is_obeyed():
 def test_scoring_inside_of_training_is_left_at_once_even_when_the_signal_came_before():
     stop = Stop()
     with Heard().listening(stop), stop.waiting():
-        with pytest.raises(Interrupted), stop.at_once():
+        with stop.at_once():
             os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(Interrupted):
+                stop.poll()
         with pytest.raises(Interrupted), stop.at_once():
             raise AssertionError("a stop that was asked for is obeyed before the work begins")
 

@@ -163,7 +163,7 @@ def test_only_the_command_line_imports_typer():
 def test_nothing_below_the_command_line_prints_or_exits():
     wrong = []
     for path in modules():
-        if home_of(path) == "cli":
+        if home_of(path) == "cli" or path.name == "__main__.py":
             continue
         for node in ast.walk(tree_of(path)):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import signal
 import sys
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from ftkit.cli.builtin import builtin
 from ftkit.cli.check import check
 from ftkit.cli.compare import compare
+from ftkit.cli.console import obeying_signals
 from ftkit.cli.doctor import doctor
 from ftkit.cli.eval import evaluate
 from ftkit.cli.export import export
@@ -18,8 +19,9 @@ from ftkit.cli.new import new
 from ftkit.cli.predict import predict
 from ftkit.cli.runs import runs
 from ftkit.cli.schema import schema
+from ftkit.cli.streams import outlive_readers
 from ftkit.cli.train import train
-from ftkit.errors import EXIT_INTERRUPTED, EXIT_RUN, EXIT_USER, RunError, UserError
+from ftkit.errors import EXIT_RUN, EXIT_USER, RunError, UserError
 from ftkit.interruption import Interrupted
 from ftkit.storage import failure_of_disk
 from ftkit.version import __version__
@@ -53,14 +55,13 @@ def options(
 
 def main() -> None:
     """Run the command line; a UserError becomes one message and exit code 2 or 3, a bug keeps its traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        # a terminal or pipe of another encoding than UTF-8 shows what it can
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    outlive_readers()
     try:
-        app()
+        with obeying_signals():
+            app()
     except Interrupted as stop:
-        print(f"{stop}" + (f"; {stop.advice}" if stop.advice else ""), file=sys.stderr)
+        if stop.signum != getattr(signal, "SIGPIPE", None):
+            print(f"{stop}" + (f"; {stop.advice}" if stop.advice else ""), file=sys.stderr)
         sys.exit(stop.exit_code)
     except (RunError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -70,8 +71,3 @@ def main() -> None:
             raise
         print(f"error: {error.filename or 'a file'} could not be written: {reason}", file=sys.stderr)
         sys.exit(EXIT_RUN)
-    except SystemExit as stop:
-        # typer turns Ctrl-C into this exit code, without a word
-        if stop.code == EXIT_INTERRUPTED:
-            print("stopped by SIGINT", file=sys.stderr)
-        raise

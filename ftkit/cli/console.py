@@ -116,7 +116,9 @@ def obeying_signals() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP finish and seal the step under way before the command ends."""
 
     def say(message: str) -> None:
-        os.write(2, f"\n  {message}\n".encode())
+        # nobody may be there to read it any more
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n  {message}\n".encode())
 
     def leave(code: int) -> None:
         say("stopped at once; what was sealed is safe")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, obeying_signals, quiet_libraries, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json, show_lines
 from ftkit.errors import UserError
 
 
@@ -48,15 +48,14 @@ def train(
     from ftkit.commands.eval import curve_verdict
     from ftkit.commands.train import train as train_recipe_file
 
-    with obeying_signals():
-        result = train_recipe_file(
-            recipe,
-            values,
-            overwrite=overwrite,
-            resume=asked or resume,
-            allow_changed=allow_changed or (),
-            reporter=ConsoleReporter(),
-        )
+    result = train_recipe_file(
+        recipe,
+        values,
+        overwrite=overwrite,
+        resume=asked or resume,
+        allow_changed=allow_changed or (),
+        reporter=ConsoleReporter(),
+    )
     verdict = curve_verdict(result.run)
     if as_json:
         show_json({"run": str(result.run.path), "metrics": result.metrics, "verdict": verdict})

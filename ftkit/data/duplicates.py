@@ -11,6 +11,8 @@ from itertools import takewhile
 import numpy as np
 import pyarrow as pa
 
+from ftkit.interruption import STOP
+
 
 def normalise(text: str) -> str:
     """The form in which texts are compared: NFKC, casefolded, runs of white space as one blank, none at the ends.
@@ -65,6 +67,7 @@ def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns])
     keys = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
     for batch in table.select(names).to_batches(max_chunksize=10_000):
+        STOP.poll()
         columns: Sequence[list[str]] = [batch.column(name).to_pylist() for name in names]
         rows: Iterable[tuple[str, ...]] = zip(*columns, strict=True)
         if names == ["messages"]:

@@ -11,6 +11,7 @@ from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, SkippedRow, strings
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 from ftkit.recipe.data_section import DataSpec
 
 Record = tuple[str, ...]
@@ -75,6 +76,7 @@ def gather(source: Source, record: Callable[[Row], Record | None], schema: pa.Sc
     records: list[Record] = []
     size = 0
     for row in source.rows():
+        STOP.poll()
         if isinstance(row, BadRow):
             gathered.bad.append(row)
             continue

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.text import NewText, Pieces
-from ftkit.models.scoring import is_encoder_decoder
+from ftkit.models.scoring import is_encoder_decoder, polled
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -182,7 +182,10 @@ def new_ids(
     with seeded(model.device, *seed), torch.inference_mode(), settings_alone(model, config), warnings.catch_warnings():
         # peft says so at every step with a tuned prompt, whose positions transformers then counts itself
         warnings.filterwarnings("ignore", message="Position ids are not supported")
-        written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, streamer=streamer)
+        # the base runs at each token, whatever prompt or adapter is around it
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        with polled(base):
+            written = model.generate(input_ids=ids, attention_mask=mask, generation_config=config, streamer=streamer)
     new: list[list[int]] = written[:, 1 if has_encoder else ids.shape[1] :].tolist()
     return new
 

@@ -17,6 +17,7 @@ from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, lea
 from ftkit.encoders.scores import BestWeights, HeadProbe, predict_logits, score
 from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
 
@@ -71,6 +72,7 @@ def fit_head(
         if probe is not None:
             record(fitting.look_on(validation))
         for vectors, labels in fitting.batches(train):
+            STOP.poll()
             fitting.step(vectors, labels)
             advance(1)
             if fitting.evaluation_is_due:

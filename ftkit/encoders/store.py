@@ -20,6 +20,7 @@ from torch import nn
 from ftkit.inputs.examples import Examples, Rows
 from ftkit.models.checkpoint import Pooling
 from ftkit.models.pooled import pool
+from ftkit.models.scoring import polled
 from ftkit.storage import build_once, cache_root, sha256_texts, write_json
 
 FORMAT = 1
@@ -139,7 +140,8 @@ def encode(
             vectors[start + rows] = pooled.cpu().numpy().astype(precision)
             return len(rows)
 
-        with _workers(device) as workers:
+        # a batch of a large encoder takes a minute on a CPU, one of its layers does not
+        with polled(*encoder.modules()), _workers(device) as workers:
             for examples, num_cut in chunks:
                 start = sum(map(len, lengths))
                 for finished in workers.map(partial(run, examples, start=start), examples.cut(device.type)):
@@ -157,13 +159,14 @@ def encode(
 def _workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        with ThreadPoolExecutor(1) as single:
-            yield single
-        return
+        workers = ThreadPoolExecutor(1)
+    else:
+        workers = ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1))
     try:
-        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as workers:
-            yield workers
+        yield workers
     finally:
+        # batches that wait would be run to the last one
+        workers.shutdown(cancel_futures=True)
         # the number of threads belongs to the process, whichever thread sets it
         torch.set_num_threads(threads)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import Floats, Integers, Scores
 
 Name = TypeVar("Name", bound=str)
@@ -137,6 +138,7 @@ def _best_strength(known: Any, labels: Integers, strengths: Sequence[float], *, 
     inner, outer = mixed[cut:], mixed[:cut]
     losses = []
     for strength in strengths:
+        STOP.poll()
         (answers,) = fitted_probabilities(
             known[inner], labels[inner], [known[outer]], num_labels=num_labels, strength=strength
         )
@@ -168,6 +170,7 @@ def fitted_probabilities(
     present = np.unique(labels)
     missing = num_labels - len(present)
     out = []
+    STOP.poll()
     model = LogisticRegression(C=strength, max_iter=100, tol=1e-3)
     if len(present) > 1:
         with warnings.catch_warnings():

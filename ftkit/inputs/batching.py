@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.inputs.examples import Rows
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import IGNORED
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def chunks(num_rows: int, *, size: int) -> Iterator[slice]:
         [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     for start in range(0, num_rows, size):
+        STOP.poll()
         yield slice(start, min(start + size, num_rows))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ftkit.inputs.batching import exact_length_batches, padded
+from ftkit.inputs.batching import chunks, exact_length_batches, padded
 from ftkit.inputs.examples import Arrays, Rows
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
 """Tokens that an encoder reads together: larger batches leave a CPU's caches, an accelerator wants them."""
+
+
+TEXTS_AT_ONCE = 1_024
+"""Texts that are tokenized by one call, which nothing can break off."""
 
 
 def text_tokens(device: str) -> int:
@@ -94,17 +98,21 @@ def tokenize_texts(
 
     At most max_length tokens are kept, special tokens included; of a pair, the longer text is cut first.
     """
-    encoded: Any = tokenizer(
-        list(texts),
-        None if pairs is None else list(pairs),
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-    )
-    columns = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
+    calls: list[Any] = [
+        tokenizer(
+            list(texts[part]),
+            None if pairs is None else list(pairs[part]),
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+        )
+        for part in (*chunks(len(texts), size=TEXTS_AT_ONCE), *([] if texts else [slice(0)]))
+    ]
+    names = [name for name in tokenizer.model_input_names if name in calls[0]]
+    columns = {name: [ids for call in calls for ids in call[name]] for name in names}
     lengths = np.fromiter((len(ids) for ids in columns["input_ids"]), dtype=np.int64, count=len(texts))
     # a fast tokenizer keeps what it cut off as overflowing pieces
-    num_truncated = sum(1 for encoding in encoded.encodings if encoding.overflowing)
+    num_truncated = sum(1 for call in calls for encoding in call.encodings if encoding.overflowing)
     known: Any = tokenizer
     padding = Padding(known.pad_token_id or 0, known.pad_token_type_id, known.padding_side == "left")
     return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), padding)

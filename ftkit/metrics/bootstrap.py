@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftkit.interruption import STOP
 from ftkit.metrics.predictions import Entry
 from ftkit.metrics.scores import Floats
 
@@ -113,6 +114,7 @@ class Bootstrap:
         """Sizes of chunks of resamples such that a chunk of that width stays within MAX_ELEMENTS."""
         largest = max(1, MAX_ELEMENTS // width)
         for start in range(0, self.num_resamples, largest):
+            STOP.poll()
             yield min(largest, self.num_resamples - start)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 from ftkit.methods.table import METHODS
 from ftkit.models.builtin.tiny import no_progress_bar
 from ftkit.models.checkpoint import Checkpoint
@@ -125,6 +126,7 @@ def compare(again: Any, probe: Probe, written: Written, *, dtype: torch.dtype) -
 def round_parameters(model: Any, dtype: torch.dtype) -> None:
     """Cast the parameters alone: `model.to(dtype)` would round the angles of rotary positions, which are not saved."""
     for parameter in model.parameters():
+        STOP.poll()
         parameter.data = parameter.data.to(dtype)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import IGNORED, Scores
 
 NumberedBatch = tuple[npt.NDArray[np.int64], Mapping[str, npt.NDArray[np.int64]]]
@@ -32,6 +33,7 @@ def score_logits(
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
     with torch.inference_mode():
         for rows, inputs in batches:
+            STOP.poll()
             tensors = {name: torch.from_numpy(ids).to(device) for name, ids in inputs.items()}
             logits[rows] = module(**tensors).float().cpu().numpy()
             advance(len(rows))
@@ -86,6 +88,7 @@ def score_tokens(
     hits, texts = [np.zeros(0, dtype=np.bool_)], [np.zeros(0, dtype=np.bool_)]
     with evaluating(model), torch.inference_mode():
         for batch in batches:
+            STOP.poll()
             labelled = batch.inputs["labels"] != IGNORED
             if (shifts and labelled[:, 0].any()) or labelled.sum() != len(batch.sequences):
                 raise ValueError("labels: one for each scored token, and none for the first token of a row")
@@ -139,6 +142,7 @@ def score_candidates(
                 # a step of the decoder, for the sake of the encoder's output, with whatever prompt stands before it
                 model(**inputs, decoder_input_ids=torch.zeros(len(rows), 1, dtype=torch.int64, device=device))
                 for column, ids in enumerate(candidates):
+                    STOP.poll()
                     labels = torch.tensor([list(ids)] * len(rows), device=device)
                     nll, _ = _token_losses(model, inputs | encoded | {"labels": labels}, shifts=False)
                     found[rows, column] = -nll.double().view(len(rows), -1).sum(dim=1).cpu().numpy()
@@ -173,6 +177,21 @@ def _token_losses(
     chunks = torch.split(torch.arange(len(targets)), max(1, SOFTMAX_AT_A_TIME // logits.shape[1]))
     nlls = [nn.functional.cross_entropy(logits[rows].float(), targets[rows], reduction="none") for rows in chunks]
     return torch.cat(nlls), logits.argmax(dim=1) == targets
+
+
+@contextlib.contextmanager
+def polled(*modules: nn.Module) -> Iterator[None]:
+    """Look before every run of some modules whether the process was asked to stop."""
+
+    def look(_module: nn.Module, _inputs: Any) -> None:
+        STOP.poll()
+
+    hooks = [module.register_forward_pre_hook(look) for module in modules]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextlib.contextmanager

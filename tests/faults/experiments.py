@@ -166,6 +166,49 @@ def stopped_by_signal(ground: Ground, task: str, number: int, *, after: str = ""
     )
 
 
+HANG_UP = """
+import os, signal, sys, threading
+from ftkit.cli.app import main
+kind, number = sys.argv[1:3]
+reader, writer = os.openpty() if kind == "terminal" else os.pipe()
+os.dup2(writer, 1), os.dup2(writer, 2), os.close(writer)
+def hang_up():
+    seen = b""
+    while b"step 4:" not in seen:
+        seen += os.read(reader, 4096)
+    os.close(reader)
+    os.kill(os.getpid(), int(number))
+threading.Thread(target=hang_up, daemon=True).start()
+sys.argv = ["ftkit", *sys.argv[3:]]
+main()
+"""
+"""`ftkit` behind a terminal or a pipe that goes away in the middle of training, with the signal that then comes."""
+
+
+def hung_up(ground: Ground, task: str, kind: str) -> Finding:
+    """A terminal is closed (SIGHUP, then EIO), or `| tee` dies of the Ctrl-C that stops the run; then to the end."""
+    ground.whole(task)
+    number = signal.SIGHUP if kind == "terminal" else signal.SIGINT
+    run = ground.new_run()
+    words = ("train", f"{task}.yaml", f"training.output_dir={run}")
+    child = ground.forge.start(kind, str(int(number)), *words, code=HANG_UP)
+    code = child.wait()
+    manifest = Run(run).manifest()
+    happened = code != 0
+    sealed = manifest["state"] == "stopped" and bool(_verified(run))
+    last, same = ground.finish(task, run)
+    note = "" if same and sealed else f"exit {code}, {manifest}\n{child.output()}\n{last.output()}"
+    _clear(run)
+    return Finding(
+        f"the {kind} goes away, {task}",
+        fired=happened,
+        lost=happened and not sealed,
+        differs=not same,
+        told=not happened or code == 128 + number,
+        note=note,
+    )
+
+
 def kinds_of_operations(ground: Ground, task: str, *more: str) -> list[str]:
     """Every file operation below runs/ that a whole training makes: create, write, fsync, rename, unlink, ..."""
     run = ground.new_run()

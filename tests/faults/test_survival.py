@@ -22,6 +22,7 @@ from tests.faults.experiments import (
     Ground,
     crashed_at_operation,
     damaged_checkpoint,
+    hung_up,
     killed_at_random,
     kinds_of_operations,
     refused_writes,
@@ -59,6 +60,11 @@ def test_a_signal_in_training_seals_the_step_and_ends_with_its_exit_code(
     ground: Ground, task: str, after: str, number: int
 ):
     check(lambda attempt: stopped_by_signal(ground, task, number, after=after, seconds=0.02 * (attempt % 3)))
+
+
+@pytest.mark.parametrize("kind", ["terminal", "pipe"])
+def test_a_step_is_sealed_although_nobody_can_be_told_any_more(ground: Ground, kind: str):
+    check(lambda _attempt: hung_up(ground, "causal_lm", kind))
 
 
 def test_an_evaluation_that_a_signal_breaks_off_comes_first_after_a_resume_in_the_random_state_it_had(ground: Ground):
