@@ -148,6 +148,9 @@ HEAD_IGNORES = (
     "auto_find_batch_size",
     "gradient_accumulation_steps",
     "optim",
+    "save_strategy",
+    "save_steps",
+    "save_minutes",
     "save_total_limit",
     "dataloader_num_workers",
     "logging_steps",
@@ -187,17 +190,36 @@ def _length_of_training(facts: Facts[Recipe]) -> Iterator[Finding]:
 
 def _evaluation_schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
     training = facts.recipe.training
-    if training.eval_strategy == "steps" and training.eval_steps is None and not facts.has("training.eval_steps"):
-        yield Finding(
-            "training.eval_strategy", "eval_steps is missing", "add eval_steps: the steps between evaluations"
-        )
-    if training.eval_strategy == "epoch" and training.eval_steps is not None:
-        yield Finding("training.eval_steps", "eval_strategy is epoch", "add eval_strategy: steps, or remove it")
+    if training.eval_strategy == "no" and facts.recipe.method.trains == "head":
+        yield Finding("training.eval_strategy", "a frozen head chooses its weights by evaluations", "remove it")
+    elif training.eval_strategy == "no" and training.load_best_model_at_end:
+        fix = "add load_best_model_at_end: false, or remove it"
+        yield Finding("training.eval_strategy", "without evaluations there is no best model to load", fix)
+    elif training.eval_strategy == "no" and training.save_strategy == "evaluation":
+        fix = "add save_strategy: epoch, steps, minutes or no"
+        yield Finding("training.eval_strategy", "no checkpoint would be sealed before the end", fix)
+    yield from _interval(facts, "eval", "evaluations", ("steps",))
+    if facts.recipe.method.trains != "head":
+        yield from _interval(facts, "save", "checkpoints", ("steps", "minutes"))
     if not training.load_best_model_at_end:
         for key in ("early_stopping_patience", "metric_for_best_model"):
             if facts.changed(f"training.{key}"):
                 fix = "remove it, or remove load_best_model_at_end: false"
                 yield Finding(f"training.{key}", "the best model is not looked for", fix)
+
+
+def _interval(facts: Facts[Recipe], what: str, of: str, units: Sequence[str]) -> Iterator[Finding]:
+    """Whether a strategy that counts has its count, and a count the strategy that reads it."""
+    strategy = f"training.{what}_strategy"
+    chosen = facts.recipe.value(strategy)
+    for unit in units:
+        key = f"training.{what}_{unit}"
+        count = facts.recipe.value(key)
+        if chosen == unit and count is None and not facts.has(key):
+            yield Finding(strategy, f"{what}_{unit} is missing", f"add {what}_{unit}: the {unit} between {of}")
+        if chosen != unit and count is not None:
+            fix = f"add {what}_strategy: {unit}, or remove it"
+            yield Finding(key, f"{what}_strategy is {chosen}", fix)
 
 
 def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:

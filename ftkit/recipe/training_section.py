@@ -46,11 +46,23 @@ class TrainingSpec(Section):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this norm; 0 leaves them."""
 
-    eval_strategy: Literal["epoch", "steps"] = "epoch"
-    """When the validation set is scored."""
+    eval_strategy: Literal["epoch", "steps", "no"] = "epoch"
+    """When the validation set is scored; `no`: before the first step and after the last one alone."""
 
     eval_steps: int | None = Field(default=None, ge=1)
     """Steps between evaluations, with eval_strategy: steps."""
+
+    save_strategy: Literal["evaluation", "epoch", "steps", "minutes", "no"] = "evaluation"
+    """When a checkpoint is sealed (a frozen head needs none): with every evaluation, or apart from them. Whatever it
+    says, the best so far is sealed where load_best_model_at_end looks for it, and so is the step at which a run is
+    asked to stop."""
+
+    save_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints, with save_strategy: steps."""
+
+    save_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Minutes between checkpoints, with save_strategy: minutes: the most that kill -9 or a power cut can lose, besides
+    the step and the scoring under way."""
 
     save_total_limit: int = Field(default=2, ge=1)
     """Checkpoints kept (`full` and `lora`; a frozen head needs none)."""

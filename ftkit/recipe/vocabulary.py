@@ -93,6 +93,8 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("training.eval_strategy", "do_eval", "the validation set is always scored"),
     ("training.eval_steps", "evals_per_epoch"),
     ("training.save_total_limit", "save_total"),
+    ("training.save_steps", "save_every checkpointing_steps"),
+    ("training.save_strategy", "saves_per_epoch"),
     ("training.early_stopping_patience", "patience"),
     ("training.load_best_model_at_end", "load_best_model"),
     ("training.use_cpu", "no_cuda"),

@@ -83,8 +83,8 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         **({} if (rows := spec.rows_scored_at_once()) is None else {"per_device_eval_batch_size": rows}),
         "eval_strategy": spec.eval_strategy,
         "eval_steps": spec.eval_steps,
-        "save_strategy": spec.eval_strategy,
-        "save_steps": spec.eval_steps or 500,
+        # the best are sealed by Trainer, what is due apart from evaluations by the trainer's own SavesApart
+        "save_strategy": "best" if spec.load_best_model_at_end else "no",
         "metric_for_best_model": OWN_LOSS if best == "loss" else f"eval_{best}",
         "greater_is_better": best != "loss",
         "bf16": mixes_bfloat16(recipe),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
 
 from ftkit.errors import RunError, UserError
 from ftkit.metrics.names import TEXT_METRICS
@@ -98,6 +100,56 @@ class EvaluationsTold(TrainerCallback):
             + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")
             + (f", training loss {learnt[-1]:.4f}" if learnt else "")
         )
+
+
+@dataclass(eq=False)
+class Schedule(TrainerCallback):
+    """Asks for checkpoints apart from evaluations, and for the one evaluation that is always made: after the last step.
+
+    A checkpoint stays due until there is one.
+
+    Args:
+        strategy, steps, minutes: as training.save_strategy, save_steps and save_minutes.
+        clock: seconds that have gone.
+    """
+
+    strategy: str
+    steps: int | None = None
+    minutes: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    due: bool = False
+    saved_at: float = math.inf
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        """The time until the first checkpoint begins."""
+        self.due, self.saved_at = False, self.clock()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        """Whether steps or minutes are over."""
+        is_last = state.global_step >= state.max_steps
+        if self.strategy == "steps":
+            self.due |= is_last or state.global_step % (self.steps or 1) == 0
+        elif self.strategy == "minutes":
+            self.due |= is_last or self.clock() - self.saved_at >= 60 * (self.minutes or 0)
+        if is_last and args.eval_strategy == IntervalStrategy.NO:
+            control.should_evaluate = True
+        control.should_save |= self.due
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        """Whether an epoch is over, or the training has been ended early."""
+        ended = control.should_training_stop and self.strategy in ("steps", "minutes")
+        self.due |= self.strategy == "epoch" or ended
+        control.should_save |= self.due
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any) -> None:
+        """There is a checkpoint, whoever asked for it."""
+        self.due, self.saved_at = False, self.clock()
 
 
 class StopOnNonFinite(TrainerCallback):

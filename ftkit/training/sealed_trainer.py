@@ -32,6 +32,7 @@ class SealedTrainer(Trainer):
     Args:
         checkpoints: where they lie and how many are kept.
         probe: is scored before the first step, and by whoever evaluates beside the validation set.
+        saves_with_evaluations: whether each evaluation is followed by a checkpoint, the best one or not.
         finds_batch_size: whether batches are made smaller when memory runs out, with as much more accumulation.
         counts_rows: whether batches are counted in rows, not in tokens.
         arguments: what Trainer takes.
@@ -42,6 +43,7 @@ class SealedTrainer(Trainer):
         *,
         checkpoints: Checkpoints,
         probe: TrainingProbe,
+        saves_with_evaluations: bool = True,
         finds_batch_size: bool = False,
         counts_rows: bool = True,
         **arguments: Any,
@@ -50,6 +52,7 @@ class SealedTrainer(Trainer):
         self.add_callback(probe)
         self.checkpoints = checkpoints
         self.probe = probe
+        self.saves_with_evaluations = saves_with_evaluations
         self.finds_batch_size = finds_batch_size
         self.counts_rows = counts_rows
         self._batch: Batch | None = None
@@ -174,12 +177,20 @@ class SealedTrainer(Trainer):
         self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *args: Any, **kwargs: Any
     ) -> None:
         due = bool(self.control.should_evaluate)
-        if STOP.requested and not self._epoch_ends_next():
+        wanted = bool(self.control.should_save) or (due and self.saves_with_evaluations)
+        ends_next = self._epoch_ends_next()
+        if ends_next and not due:
+            # a checkpoint of this step says whether its evaluation is done
+            self.control.should_save = wanted = False
+        if STOP.requested and not ends_next:
             # no time to score or to save twice
-            self.control.should_evaluate = self.control.should_save = False
+            self.control.should_evaluate = self.control.should_save = wanted = False
         before = random_state()
         try:
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
+            if wanted and self._saved_step != self.state.global_step:
+                self._save_checkpoint(model, trial)
+                self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         except Interrupted:
             assert due, "only the scoring of the validation set may be left in the middle"
             # a data loader draws a seed when it begins; the scoring will begin again
@@ -203,6 +214,12 @@ class SealedTrainer(Trainer):
         self._scored_step = self.state.global_step
         return found
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_best = super()._determine_best_metric(metrics, trial)
+        if is_best:
+            self.state.best_global_step = self.state.global_step
+        return is_best
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
 
@@ -212,7 +229,7 @@ class SealedTrainer(Trainer):
     def _save_sealed(self, model: Any, trial: Any, *, evaluation_due: bool) -> None:
         progress = Progress(
             step=self.state.global_step,
-            best_step=self.state.best_global_step or None,
+            best_step=(self.state.best_global_step or None) if self._keeps_best() else None,
             evaluation_due=evaluation_due,
             stopped_early=self._stops_early(),
         )
@@ -231,10 +248,15 @@ class SealedTrainer(Trainer):
                 # pickled, and read by nobody
                 (self.checkpoints.staging / f"checkpoint-{progress.step}" / "training_args.bin").unlink(missing_ok=True)
                 self.checkpoints.finish(progress)
+            self._know_best()
         self._saved_step = progress.step
 
     def _stops_early(self) -> bool:
         return self.control.should_training_stop and self.state.global_step < self.state.max_steps
+
+    def _keeps_best(self) -> bool:
+        """Whether the checkpoint of the best step is there."""
+        return self.saves_with_evaluations or bool(self.args.load_best_model_at_end)
 
     def _know_best(self) -> None:
         if self.state.best_global_step:

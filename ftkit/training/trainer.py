@@ -29,6 +29,7 @@ from ftkit.training.callbacks import (
     EvaluationsTold,
     HistoryCallback,
     ProgressCallback,
+    Schedule,
     StopOnNonFinite,
     refuse_bad_loss,
 )
@@ -168,12 +169,14 @@ def make_trainer(
     probe = TrainingProbe(
         run, probed=data.probed, validation=data.examples["validation"], seed=training.seed, score=scoring.probe
     )
-    watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), *callbacks]
+    schedule = Schedule(training.save_strategy, training.save_steps, training.save_minutes)
+    watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]
     if training.early_stopping_patience is not None:
         watching.append(EarlyStoppingCallback(early_stopping_patience=training.early_stopping_patience))
     return ExamplesTrainer(
         checkpoints=run.checkpoints(limit=training.save_total_limit),
         probe=probe,
+        saves_with_evaluations=training.save_strategy == "evaluation",
         finds_batch_size=training.auto_find_batch_size,
         model=model,
         args=args,

@@ -117,19 +117,21 @@ class Ground:
         return child, outcome_of(run) == self.whole(task, *more)[0]
 
 
-def killed_at_random(ground: Ground, task: str, chance: random.Random, *, kills: int = 1) -> Finding:
+def killed_at_random(
+    ground: Ground, task: str, chance: random.Random, *, kills: int = 1, more: Sequence[str] = ()
+) -> Finding:
     """kill -9 at a random moment, `kills` times in a row, each time while it goes on; then to the end."""
-    _, seconds = ground.whole(task)
+    _, seconds = ground.whole(task, *more)
     # several kills must all come before the end, which each resume brings nearer
     latest = seconds if kills == 1 else 0.5 * seconds
     run, happened, logs = ground.new_run(), 0, []
     for number in range(kills):
-        child = ground.start(task, run, *(["--resume"] if number else []))
+        child = ground.start(task, run, *(["--resume"] if number else []), *more)
         time.sleep(chance.uniform(0.1, latest))
         child.signal(signal.SIGKILL)
         happened += child.wait() == KILLED
         logs.append(child.output())
-    last, same = ground.finish(task, run)
+    last, same = ground.finish(task, run, *more)
     note = "" if same else "\n".join([*logs, last.output()])
     _clear(run)
     name = f"kill -9 x {kills}, {task}"

@@ -52,6 +52,12 @@ def test_a_run_that_is_killed_twice_ends_in_the_same_bits(ground: Ground, task: 
     check(lambda attempt: killed_at_random(ground, task, random.Random(attempt), kills=2 if attempt < 2 else 1))
 
 
+@pytest.mark.parametrize("task", ["causal_lm"])
+def test_a_run_that_saves_by_the_clock_goes_on_in_the_same_bits(ground: Ground, task: str):
+    by_the_clock = ("training.save_strategy=minutes", "training.save_minutes=0.001", "training.eval_steps=5")
+    check(lambda attempt: killed_at_random(ground, task, random.Random(attempt), kills=2, more=by_the_clock))
+
+
 @pytest.mark.parametrize(
     ("task", "after", "number"),
     [("classification", "parameters are trained", signal.SIGTERM), ("causal_lm", "step 4:", signal.SIGINT)],

@@ -79,7 +79,15 @@ def test_a_broken_rule_is_reported(tmp_path: Path, base: dict[str, str], overrid
     assert problem in broken(tmp_path, {**base, **replaced})
 
 
-VALUES = {"optim": "sgd", "report_to": "wandb", "extra": "{adam_beta2: 0.9}", "logging_steps": "7"}
+VALUES = {
+    "optim": ["optim=sgd"],
+    "report_to": ["report_to=wandb"],
+    "extra": ["extra={adam_beta2: 0.9}"],
+    "logging_steps": ["logging_steps=7"],
+    "save_strategy": ["save_strategy=epoch"],
+    "save_steps": ["save_steps=3", "save_strategy=steps"],
+    "save_minutes": ["save_minutes=3", "save_strategy=minutes"],
+}
 
 
 @pytest.mark.parametrize("name", HEAD_IGNORES)
@@ -87,9 +95,9 @@ def test_a_key_that_a_frozen_head_would_ignore_is_an_error_and_fits_the_other_me
     tmp_path: Path, name: str
 ) -> None:
     number = "3" if name in ("save_total_limit", "dataloader_num_workers", "gradient_accumulation_steps") else "true"
-    word = f"training.{name}={VALUES.get(name, number)}"
-    assert "a frozen head is fitted without it" in broken(tmp_path, FILE, word)
-    assert broken(tmp_path, FILE, word, "method.type=full") == ""
+    words = [f"training.{word}" for word in VALUES.get(name, [f"{name}={number}"])]
+    assert f"{name}: a frozen head is fitted without it" in broken(tmp_path, FILE, *words)
+    assert broken(tmp_path, FILE, *words, "method.type=full") == ""
 
 
 def test_rules_are_checked_beside_wrong_values(tmp_path: Path) -> None:
