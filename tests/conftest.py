@@ -14,7 +14,12 @@ import pytest
 
 from tests.fixtures.forge import Forge, Server
 
-pytest_plugins = ["tests.fixtures.tiny_models", "tests.fixtures.tokenizers", "tests.fixtures.training"]
+pytest_plugins = [
+    "tests.fixtures.pair_forge",
+    "tests.fixtures.tiny_models",
+    "tests.fixtures.tokenizers",
+    "tests.fixtures.training",
+]
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")

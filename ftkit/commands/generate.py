@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import Decoding
-from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
-from ftkit.decoding.writer import Writer, open_writer
+from ftkit.decoding.prompts import Ask, file_prompts, form_of, in_its_languages, typed_prompts
+from ftkit.decoding.writer import Writer, open_writer, refuse_languages
 from ftkit.decoding.writer import generate as let_write
 from ftkit.errors import UserError
 from ftkit.models.families import read_object
@@ -73,6 +73,8 @@ def ask(
     delimiter: str | None = None,
     raw: bool = False,
     num_samples: int = 1,
+    source_language: str | None = None,
+    target_language: str | None = None,
     with_adapter: bool = True,
     dtype: str = "auto",
     use_cpu: bool = False,
@@ -90,6 +92,8 @@ def ask(
         delimiter: of the file.
         raw: send prompts as they are, without any template.
         num_samples: how often each is asked.
+        source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
+        target_language: the same of the answers.
         with_adapter: else the base of an adapter alone.
         dtype: of the weights; see `open_writer`.
         use_cpu: leave an accelerator alone.
@@ -112,6 +116,8 @@ def ask(
     writer = open_writer(
         folder, prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=with_adapter, trust_remote_code=trusted
     )
+    asks = [in_its_languages(ask, prompting, source=source_language, target=target_language) for ask in asks]
+    refuse_languages(writer, asks)
     return Asked(writer, [ask for ask in asks for _ in range(num_samples)])
 
 
@@ -132,6 +138,8 @@ def generate(
     file: StrPath | None = None,
     raw: bool = False,
     num_samples: int = 1,
+    source_language: str | None = None,
+    target_language: str | None = None,
     use_cpu: bool = False,
     say: Callable[[str], None] = lambda _note: None,
     **knobs: Any,
@@ -145,6 +153,8 @@ def generate(
         file: of prompts; text, CSV, JSONL, ... as in training.
         raw: send prompts as they are, without any template.
         num_samples: how often each is asked.
+        source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
+        target_language: the same of the answers.
         use_cpu: leave an accelerator alone.
         say: hears what was assumed.
         knobs: of `ftkit.decoding.knobs.Decoding`; what is not named is as the model was measured, else greedy.
@@ -168,6 +178,8 @@ def generate(
         file=None if file is None else Path(file),
         raw=raw,
         num_samples=num_samples,
+        source_language=source_language,
+        target_language=target_language,
         use_cpu=use_cpu,
         say=say,
     )

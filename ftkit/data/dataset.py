@@ -15,6 +15,8 @@ from ftkit.data.duplicates import prompt_keys, text_columns, text_keys
 from ftkit.data.prompting import Prompting
 from ftkit.storage import sha256_texts
 
+LANGUAGE_COLUMNS = ("source_language", "target_language")
+"""Columns of a table whose rows name the languages of their two sides."""
 BATCH_ROWS, BATCH_CHARACTERS = 10_000, 1 << 26
 """Rows, and characters, of which an array is made at once: as many as one of strings can hold."""
 
@@ -27,7 +29,7 @@ class Split:
         table: strings and labels. Classification: text, text_pair (only for tasks on pairs), label (int32: index
             into the label names). Language models, by the kind of their prompting: text; prompt and completion;
             messages (a JSON list of objects with role and content). Sources and targets: prompt and completion, and in
-            all splits or none references (a JSON list of texts that are right) or label.
+            all splits or none references (a JSON list of texts that are right) or label, and the two languages.
         source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
     """
 
@@ -67,6 +69,14 @@ class Split:
         """The text of each row, two of them on lines of their own."""
         second = self.text_pairs
         return self.texts if second is None else [f"{a}\n{b}" for a, b in zip(self.texts, second, strict=True)]
+
+    def languages(self, *, targets: bool) -> list[str] | None:
+        """The language of each source, or target; None where rows do not name theirs."""
+        name = LANGUAGE_COLUMNS[targets]
+        if name not in self.table.column_names:
+            return None
+        codes: list[str] = self.table.column(name).to_pylist()
+        return codes
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -26,6 +26,8 @@ class Prompting:
             the place where the prompt ends.
         chat_template: of chats, as Jinja text; None: the tokenizer's own.
         completion_only_loss: whether the prompt is left out of the loss.
+        source_language_column: of the language of each source, where rows name it; else None.
+        target_language_column: the same of each target.
 
     Example:
         >>> prompting = Prompting("completion", "Q: {question}\\nA:<learn> {answer}")
@@ -39,10 +41,18 @@ class Prompting:
     template: str | None = None
     chat_template: str | None = None
     completion_only_loss: bool = True
+    source_language_column: str | None = None
+    target_language_column: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
-        return asdict(self)
+        """The same as JSON can hold it, columns of languages only where there are any."""
+        return {name: value for name, value in asdict(self).items() if value or not name.endswith("language_column")}
+
+    @property
+    def language_columns(self) -> dict[str, str]:
+        """Columns of languages, by what a table calls them."""
+        named = {"source_language": self.source_language_column, "target_language": self.target_language_column}
+        return {name: column for name, column in named.items() if column is not None}
 
     @cached_property
     def parsed(self) -> Template:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ftkit.decoding.continuing import Continuation, batched, continuation, new_ids, pad_id
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.text import NewText, Pieces
+from ftkit.models.languages import in_languages, marks_languages, target_frame
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,6 +29,7 @@ def write_outputs(
     decoding: Decoding,
     *,
     stop_ids: Collection[int],
+    languages: Sequence[str] | None = None,
     max_batch_tokens: int = TOKENS_A_BATCH,
     write: Callable[[str], None] | None = None,
     advance: Callable[[int], None] = lambda _sources: None,
@@ -38,36 +42,60 @@ def write_outputs(
     Args:
         sources: token ids with their special tokens, none of them empty.
         stop_ids: tokens that end an output.
+        languages: of the N outputs; None: the tokenizer's own.
         max_batch_tokens: of sources and outputs together, padding and beams included; a single row may have more.
         write: called with each new piece of text, for one source and one beam; else never.
         advance: called with the number of sources just answered.
     """
     limit = _positions(model, without="PREFIX_TUNING")
-    config = decoding.generation_config(
-        stop_ids=stop_ids,
-        pad_id=pad_id(tokenizer),
-        # T5 counts distances without end
-        max_new_tokens=decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit),
-        **settings_of_the_model(model),
-    )
+    # T5 counts distances without end
+    longest = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit)
     text = NewText(tokenizer, [])
     streams = write is not None and len(sources) == 1 and decoding.num_beams == 1
     streamer = Pieces(text, write) if streams and write is not None else None
     found: dict[int, Continuation] = {}
-    for number, rows in enumerate(batched(sources, decoding, max_batch_tokens)):
-        batch = new_ids(model, [sources[row] for row in rows], config, seed=(decoding.seed, number), streamer=streamer)
-        found |= {row: continuation(text, ids, stop_ids) for row, ids in zip(rows, batch, strict=True)}
-        advance(len(rows))
+    number = 0
+    for language in dict.fromkeys(languages) if languages is not None else (None,):
+        those = [row for row in range(len(sources)) if languages is None or languages[row] == language]
+        settings = settings_of_the_model(model, tokenizer, language)
+        config = decoding.generation_config(
+            stop_ids=stop_ids, pad_id=pad_id(tokenizer), max_new_tokens=longest, **settings
+        )
+        for batch in batched([sources[row] for row in those], decoding, max_batch_tokens):
+            rows = [those[place] for place in batch]
+            seed = (decoding.seed, number)
+            new = new_ids(model, [sources[row] for row in rows], config, seed=seed, streamer=streamer)
+            found |= {row: continuation(text, ids, stop_ids) for row, ids in zip(rows, new, strict=True)}
+            number += 1
+            advance(len(rows))
     return [found[row] for row in range(len(sources))]
 
 
-def settings_of_the_model(model: Any) -> dict[str, Any]:
-    """What of a checkpoint's own generation settings belongs to its architecture."""
+def settings_of_the_model(
+    model: Any, tokenizer: PreTrainedTokenizerBase | None = None, language: str | None = None
+) -> dict[str, Any]:
+    """What of a checkpoint's own generation settings belongs to its architecture, and to what is written.
+
+    With a tokenizer a decoder begins as the loss has it: with the model's own shift of a target, and with the mark of
+    its language, `language` where one is named. A checkpoint may name others: an output would begin as nothing was
+    trained to.
+    """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = getattr(base, "generation_config", None)
     values = {name: getattr(own, name, None) for name in OF_THE_MODEL}
     if values["decoder_start_token_id"] is None:
         values["decoder_start_token_id"] = getattr(base.config, "decoder_start_token_id", None)
+    shift = getattr(base, "prepare_decoder_input_ids_from_labels", None)
+    if tokenizer is not None:
+        with in_languages(tokenizer, target=language):
+            before, behind = target_frame(tokenizer)
+        start = getattr(base.config, "decoder_start_token_id", None)
+        if shift is not None:
+            labels = torch.tensor([[*before, *behind]], device=base.device)
+            start = int(shift(labels=labels)[0, 0])
+        values["decoder_start_token_id"] = start
+        if marks_languages(tokenizer):
+            values["forced_bos_token_id"] = before[0] if before else None
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from ftkit.data.chat_rows import ChatReader, Unusable
 from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.files import iter_rows
-from ftkit.data.reading.nested import has
+from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
@@ -38,11 +38,15 @@ class Ask:
         text: as it is sent, for everything but chats.
         messages: of a chat, up to where the assistant is to write.
         values: the columns of the file it comes from; what was typed, for others.
+        source_language: of the text, where the tokenizer marks languages; None: as it was trained.
+        target_language: the same of the answer.
     """
 
     text: str | None = None
     messages: tuple[Message, ...] = ()
     values: Mapping[str, object] = field(default_factory=dict)
+    source_language: str | None = None
+    target_language: str | None = None
 
     @property
     def shown(self) -> str:
@@ -163,6 +167,20 @@ def file_prompts(
             problem = error.reason if isinstance(error, Unusable) else error.problem
             raise UserError(problem, where=f"{path}:{row.line}", fix=error.fix) from None
     return asks
+
+
+def in_its_languages(ask: Ask, prompting: Prompting, *, source: str | None, target: str | None) -> Ask:
+    """A prompt in the languages that are named, or else in those that its row has where training had them."""
+    codes = {side: get(ask.values, column) for side, column in prompting.language_columns.items()}
+    return replace(
+        ask,
+        source_language=source or _code(codes.get("source_language")),
+        target_language=target or _code(codes.get("target_language")),
+    )
+
+
+def _code(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:

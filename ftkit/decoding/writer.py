@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ftkit.data.chat import ChatRenderer, end_of_turn
+from ftkit.data.dataset import LANGUAGE_COLUMNS
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
 from ftkit.decoding.knobs import Decoding
@@ -19,6 +20,7 @@ from ftkit.decoding.outputs import source_positions, write_outputs
 from ftkit.decoding.prompts import Ask
 from ftkit.errors import UserError
 from ftkit.inputs.encoding import special_tokens
+from ftkit.models.languages import in_languages, listed, marks_languages, refuse_language
 from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
@@ -103,8 +105,7 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     prefix: list[int] = []
     if writer.is_encoder_decoder:
         assert ask.text is not None, "encoder-decoders are not trained on chats"
-        whole: list[int] = tokenizer(ask.text, verbose=False)["input_ids"]
-        return whole
+        return _source_ids(tokenizer, ask)
     if ask.text is None:
         text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
     else:
@@ -124,13 +125,41 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     return ids
 
 
+def refuse_languages(writer: Writer, asks: Sequence[Ask]) -> None:
+    """Refuse prompts in no language of a tokenizer that marks them, and a language for one that does not.
+
+    Raises:
+        UserError: names the language, or says that there is none.
+    """
+    tokenizer: Any = writer.saved.tokenizer
+    marks = writer.is_encoder_decoder and marks_languages(tokenizer)
+    for side, own in zip(LANGUAGE_COLUMNS, ("src_lang", "tgt_lang"), strict=True):
+        what = f"the {side.replace('_', ' ')}"
+        for code in dict.fromkeys(getattr(ask, side) for ask in asks):
+            if code is not None:
+                refuse_language(tokenizer, code, what=what)
+            elif marks and (tokenizer.init_kwargs.get(own) is None or writer.prompting.language_columns.get(side)):
+                column = writer.prompting.language_columns.get(side)
+                there = f", or let a file name it in column {column}" if column else ""
+                fix = f"add --{side.replace('_', '-')}{there}; {listed(tokenizer)}"
+                raise UserError(f"{what} is not named, and this model knows several", fix=fix)
+
+
+def _source_ids(tokenizer: Any, ask: Ask, limit: int | None = None) -> list[int]:
+    """What an encoder reads, in its language, cut where there is a limit."""
+    with in_languages(tokenizer, source=ask.source_language):
+        cut = {} if limit is None else {"truncation": True, "max_length": limit}
+        ids: list[int] = tokenizer(ask.text, verbose=False, **cut)["input_ids"]
+    return ids
+
+
 def _cut(writer: Writer, asks: Sequence[Ask], prompts: list[list[int]], say: Callable[[str], None]) -> None:
     """Cut the sources that are too long, in place, where training cut them."""
     tokenizer: Any = writer.saved.tokenizer
     limit = writer.source_limit
     long = [row for row, ids in enumerate(prompts) if limit is not None and len(ids) > limit]
     for row in long:
-        prompts[row] = tokenizer(asks[row].text, truncation=True, max_length=limit)["input_ids"]
+        prompts[row] = _source_ids(tokenizer, asks[row], limit)
     if long:
         those = "the source is" if len(prompts) == 1 else f"{len(long):,} of {len(prompts):,} sources are"
         say(
@@ -163,19 +192,26 @@ def generate(
         UserError: a prompt is empty, or too long for a decoder.
     """
     prompts = [prompt_ids(writer, ask) for ask in asks]
+    tokenizer: Any = writer.saved.tokenizer
+    speaks = writer.is_encoder_decoder and marks_languages(tokenizer)
     if writer.is_encoder_decoder:
         _cut(writer, asks, prompts, say)
     for start in range(0, len(prompts), CHUNK):
         chunk = prompts[start : start + CHUNK]
         let_write = write_outputs if writer.is_encoder_decoder else continue_prompts
         seed = int(np.random.SeedSequence([decoding.seed, start]).generate_state(1)[0]) if start else decoding.seed
+        options: dict[str, Any] = {}
+        if speaks:
+            asked = asks[start : start + CHUNK]
+            options["languages"] = [ask.target_language or tokenizer.tgt_lang for ask in asked]
         yield from let_write(
             writer.saved.model,
-            writer.saved.tokenizer,
+            tokenizer,
             chunk,
             replace(decoding, seed=seed),
             stop_ids=writer.stop_ids,
             write=write if len(prompts) == 1 else None,
+            **options,
         )
         advance(len(chunk))
 
@@ -204,7 +240,7 @@ def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int =
         first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")
         ask = Ask(messages=tuple(turns[: max(1, first)]))
     elif prompting.kind == "completion":
-        ask = Ask(row["prompt"])
+        ask = Ask(row["prompt"], source_language=row.get("source_language"), target_language=row.get("target_language"))
     else:
         ask = Ask(" ".join(row["text"].split()[:FIRST_WORDS]))
     writer = make_writer(saved, prompting)

@@ -15,6 +15,7 @@ from ftkit.errors import UserError
 from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, offsets_of, ranges, special_tokens
 from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
 from ftkit.metrics.scores import Integers
+from ftkit.models.languages import language_ids, marks_languages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +48,7 @@ class Side:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, targets: bool) -> None:
         self.tokenizer = tokenizer
         self.targets = targets
+        self.marks_languages = marks_languages(tokenizer)
         bare, whole = (self._call(["a"], add_special_tokens=added)[0] for added in (False, True))
         starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
         start = next(starts, 0)
@@ -68,14 +70,15 @@ class Side:
     def cut(self, ids: Words, counts: Integers, limit: int) -> tuple[Words, Integers]:
         """The same with at most `limit` tokens of each text.
 
-        Of a source the special tokens stay, as the tokenizer's own truncation has it. A target loses those behind it.
+        Of a source the special tokens stay, as the tokenizer's own truncation has it. A target loses those behind it,
+        unless the tokenizer marks languages: mBART's decoder begins with what ends its target.
         """
         starts, too_long = np.cumsum(counts) - counts, counts > limit
-        if self.targets:
+        if self.targets and not self.marks_languages:
             kept = np.where(too_long, np.minimum(counts - len(self.behind), limit), counts)
             return ids[ranges(starts, kept)], kept
         kept = np.minimum(counts, limit)
-        if self.tokenizer.truncation_side == "left":
+        if self.tokenizer.truncation_side == "left" and not self.targets:
             starts = starts + counts - kept
         cut = ids[ranges(starts, kept)]
         ends = np.cumsum(kept)[too_long]
@@ -84,6 +87,17 @@ class Side:
         for index, token in enumerate(self.behind):
             cut[ends - len(self.behind) + index] = token
         return cut, kept
+
+    def mark(self, ids: Words, offsets: Integers, languages: Sequence[str]) -> None:
+        """Set the language of each of N texts, in place, where the tokenizer's own was set for all."""
+        given: Any = self.tokenizer
+        known = language_ids(given)
+        own = known[given.tgt_lang if self.targets else given.src_lang]
+        wanted = np.array([known[code] for code in languages], dtype=np.int32)
+        for place in np.flatnonzero(self.before == own):
+            ids[offsets[:-1] + place] = wanted
+        for place in np.flatnonzero(self.behind == own):
+            ids[offsets[1:] - len(self.behind) + place] = wanted
 
     def _call(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
         given: dict[str, Any] = {"text_target" if self.targets else "text": list(texts)}
@@ -127,9 +141,10 @@ def tokenize_side(side: Side, split: Split, column: str, limit: int) -> SideToke
         kept.append(cut_counts)
         lengths.append(counts)
         num_bytes.append(np.array([len(text) if text.isascii() else len(text.encode()) for text in texts]))
-    return SideTokens(
-        np.concatenate(ids), offsets_of(np.concatenate(kept)), np.concatenate(lengths), np.concatenate(num_bytes)
-    )
+    whole, offsets = np.concatenate(ids), offsets_of(np.concatenate(kept))
+    if side.marks_languages and (languages := split.languages(targets=side.targets)) is not None:
+        side.mark(whole, offsets, languages)
+    return SideTokens(whole, offsets, np.concatenate(lengths), np.concatenate(num_bytes))
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> tuple[Words, Integers]:

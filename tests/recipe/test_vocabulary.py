@@ -70,7 +70,7 @@ def test_the_spellings_that_people_paste_most_are_answered_wherever_they_stand(w
 
 
 @pytest.mark.parametrize(
-    "word", ["overwrite_output_dir", "logging_dir", "tokenizer", "predict_with_generate", "source_lang"]
+    "word", ["overwrite_output_dir", "logging_dir", "tokenizer", "predict_with_generate", "num_return_sequences"]
 )
 def test_a_spelling_without_a_successor_says_what_to_do_instead(word: str) -> None:
     found = answer("training", word, method="full")

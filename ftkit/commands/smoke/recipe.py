@@ -51,7 +51,7 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     model = _model(recipe, stand_in, changes)
     lengths = [key for key in ("max_length", "max_target_length") if key in type(recipe.data).model_fields]
     data: dict[str, Any] = {key: _max_length(recipe, stand_in, changes, key=key) for key in lengths}
-    data |= _chat_template(recipe.data, stand_in, changes)
+    data |= _chat_template(recipe.data, stand_in, changes) | _languages(recipe.data, stand_in, changes)
     method = _method(recipe.method, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
     metrics = _metrics(recipe, changes)
@@ -115,6 +115,16 @@ def _chat_template(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dic
         f"chat_template plain instead of the tokenizer's own, which {stand_in.checkpoint.name} does not have"
     )
     return {"chat_template": "plain"}
+
+
+def _languages(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:
+    """The stand-in's tokenizer may mark no languages, or others."""
+    keys = ("source_language", "target_language", "source_language_column", "target_language_column")
+    named = [key for key in keys if getattr(data, key, None) is not None]
+    if not named or stand_in.marks_languages:
+        return {}
+    changes.append(f"without {', '.join(named)}: {stand_in.checkpoint.name} marks no languages")
+    return dict.fromkeys(named)
 
 
 def _method(method: MethodSection, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:

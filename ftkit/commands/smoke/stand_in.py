@@ -51,6 +51,11 @@ class StandIn:
         return "chat_template" in read_object(folder / "tokenizer_config.json")
 
     @property
+    def marks_languages(self) -> bool:
+        """Whether its tokenizer sets a token for the language of a text."""
+        return "src_lang" in read_object(self.checkpoint.folder / "tokenizer_config.json")
+
+    @property
     def num_layers(self) -> int:
         """Layers of its decoder or encoder."""
         config = self.checkpoint.config

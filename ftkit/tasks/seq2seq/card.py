@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.dataset import Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.models.download import ADAPTER_FILE
+from ftkit.models.families import read_object
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
 from ftkit.report.example import find_example, made_up_prompt
-from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from ftkit.tasks.seq2seq.recipe import Seq2SeqData, Seq2SeqRecipe
+from ftkit.tasks.seq2seq.tokenizer import languages_of, usual_languages
 
 
 def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """What an encoder-decoder reads and writes, and how its outputs were generated."""
     assert splits.prompting is not None, "the data room says how examples are written"
-    example = find_example(splits.validation, splits.prompting) if recipe.data.example_in_card else None
+    shown = _in_usual_languages(splits, recipe.data)
+    example = find_example(shown, splits.prompting) if recipe.data.example_in_card else None
     place = " before what the encoder reads" if recipe.method.input_tokens else ""
     return CardFacts(
         # the hub knows encoder-decoders by this tag, though transformers has no pipeline for it any more
@@ -47,7 +52,31 @@ def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) 
 def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  # noqa: ARG001
     """Python that loads the model and lets it write for a source."""
     is_adapter = (folder / ADAPTER_FILE).is_file()
-    return card_text("tasks/seq2seq/loading.jinja", is_adapter=is_adapter, at=at, source=prompt)
+    values = {"is_adapter": is_adapter, "at": at, "source": prompt} | _languages(folder)
+    return card_text("tasks/seq2seq/loading.jinja", **values)
+
+
+def _languages(folder: Path) -> dict[str, Any]:
+    """What a model reads and writes as it is loaded, and what chooses another language where it learnt several."""
+    tokenizer, settings = (read_object(folder / name) for name in ("tokenizer_config.json", GENERATION_FILE))
+    chosen_by = "forced_bos_token_id" if "forced_bos_token_id" in settings else "decoder_start_token_id"
+    return {
+        "reads": tokenizer.get("src_lang"),
+        "writes": tokenizer.get("tgt_lang"),
+        "several": any(name.endswith("language_column") for name in read_object(folder / PROMPTING_FILE)),
+        "chosen_by": chosen_by,
+        "id_of": "get_lang_id" if tokenizer.get("tokenizer_class") == "M2M100Tokenizer" else "convert_tokens_to_ids",
+    }
+
+
+def _in_usual_languages(splits: Splits, data: Seq2SeqData) -> Split:
+    """Rows of the validation set in the languages that the model has when nobody names others."""
+    held_out = splits.validation
+    if data.source_language_column is None and data.target_language_column is None:
+        return held_out
+    usual = usual_languages(splits.train, data)
+    rows = [row for row, pair in enumerate(languages_of(held_out, data)) if pair == usual]
+    return replace(held_out, table=held_out.table.take(rows)) if rows else held_out
 
 
 def _decoding(recipe: Seq2SeqRecipe) -> str:

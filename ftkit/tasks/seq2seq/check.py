@@ -25,18 +25,20 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         UserError: the data or the base model cannot be had, or do not fit.
     """
     from ftkit.models.checkpoint import locate
-    from ftkit.models.seq2seq import load_tokenizer_for_seq2seq, refuse_decoders_and_encoders, refuse_float16
+    from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16
     from ftkit.tasks.seq2seq.audit import audit, token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_splits
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
+    from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_decoders_and_encoders(checkpoint)
     refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
-    tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    tokenizer = task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    languages = languages_in_words(tokenizer, recipe.data)
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     reports = {
@@ -52,6 +54,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         lines=[
             *_count_lines(found),
             *([f"labels: {listed(labels)}"] if labels else []),
+            *([f"languages: {languages}"] if languages else []),
             *_token_lines(reports),
             f"outputs have at most {longest:,} tokens (generation.max_new_tokens)",
         ],

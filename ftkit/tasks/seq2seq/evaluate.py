@@ -17,9 +17,10 @@ from ftkit.evaluation.reference_text import most_risen, reference_texts, tokens_
 from ftkit.evaluation.subject import Gathered, Subject, take
 from ftkit.inputs.pairs import Pairs, tokenize_pairs
 from ftkit.metrics.scores import Scores
-from ftkit.models.seq2seq import load_seq2seq, load_tokenizer_for_seq2seq
+from ftkit.models.seq2seq import load_seq2seq
 from ftkit.tasks.seq2seq.examples import pair_lengths
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
 from ftkit.training.prepared import scoring_dtype
 
 KNOWS = 0.85
@@ -36,7 +37,8 @@ losses_alone: Mapping[str, object] = {
 def measure(subject: Subject) -> Gathered:
     """Measure an encoder-decoder; losses are of targets, token by token, given the right tokens before."""
     found = Gathered()
-    tokenizer = load_tokenizer_for_seq2seq(subject.checkpoint, trust_remote_code=subject.trust)
+    assert isinstance(subject.recipe, Seq2SeqRecipe), "a task is asked about its own recipes"
+    tokenizer = task_tokenizer(subject.recipe.data, subject.splits, subject.checkpoint, trust_remote_code=subject.trust)
     sets = _sets(subject, found, tokenizer)
     base: Any = load_seq2seq(
         subject.checkpoint, dtype=scoring_dtype(subject.recipe, subject.device), trust_remote_code=subject.trust

@@ -13,10 +13,10 @@ from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
-from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
 from ftkit.training.probes import probe_rows
 from ftkit.training.way import Data
 
@@ -47,7 +47,9 @@ def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint,
     Raises:
         UserError: the tokenizer does not do, or more was asked than the model has positions for.
     """
-    tokenizer = load_tokenizer_for_seq2seq(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    tokenizer = task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    if (languages := languages_in_words(tokenizer, recipe.data)) is not None:
+        reporter.say(f"languages: {languages}")
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     say_tokens(tokens, tokenizer, lengths=lengths, reporter=reporter)

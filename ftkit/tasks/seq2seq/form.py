@@ -12,7 +12,7 @@ from ftkit.data.chat_rows import Unusable, check_text
 from ftkit.data.columns.names import absent, columns_of, refuse_absent
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
-from ftkit.data.form import Form
+from ftkit.data.form import Form, text_of
 from ftkit.data.gather import Record, Source
 from ftkit.data.labelled import made_up_labelled
 from ftkit.data.load import first_rows, form_of, read_splits
@@ -39,23 +39,34 @@ class PairForm(Form):
     """
 
     def __init__(self, prompting: Prompting, *, references: str | None = None, reads_lists: bool = True) -> None:
-        super().__init__(prompting, prompting.parsed.fields)
+        super().__init__(
+            prompting, tuple(dict.fromkeys((*prompting.parsed.fields, *prompting.language_columns.values())))
+        )
         self.references = references
         self.reads_lists = reads_lists
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of the table that is made."""
+        more = ["references"] if self.references is not None else []
         schema = super().schema
-        return schema if self.references is None else schema.append(pa.field("references", pa.string()))
+        for name in (*more, *self.prompting.language_columns):
+            schema = schema.append(pa.field(name, pa.string()))
+        return schema
 
     def record(self, values: Mapping[str, object], class_names: Mapping[str, tuple[str, ...]]) -> Record | None:
-        """The prompt, the completion and, where there are references, the JSON text of a list of them.
+        """The prompt, the completion and, where there are any, the JSON text of a list of references, and languages.
 
         Args and errors: as for `Form`.
         """
         record = super().record(values, class_names)
-        if record is None or self.references is None:
+        if record is None:
+            return record
+        languages = (text_of(value_of(values, name), name) for name in self.prompting.language_columns.values())
+        return (*self._with_references(record, values), *languages)
+
+    def _with_references(self, record: Record, values: Mapping[str, object]) -> Record:
+        if self.references is None:
             return record
         texts = [record[1]]
         if self.reads_lists:
@@ -123,7 +134,7 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     Args and errors: as for `choose_form`.
     """
     columns = names_within(rows)
-    for key in ("source_column", "target_column"):
+    for key in ("source_column", "target_column", "source_language_column", "target_language_column"):
         refuse_absent(getattr(spec, key), columns, where=where, key=key)
     listed, keys = None, {}
     if spec.template is not None:
@@ -136,7 +147,13 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     else:
         source, target, listed = _guess(rows, spec, where, notes)
         template, keys = pair_template(source, target), {"source_column": source, "target_column": target}
-    form = PairForm(Prompting("completion", escaped(spec.source_prefix or "") + template), references=listed)
+    prompting = Prompting(
+        "completion",
+        escaped(spec.source_prefix or "") + template,
+        source_language_column=spec.source_language_column,
+        target_language_column=spec.target_language_column,
+    )
+    form = PairForm(prompting, references=listed)
     form.found |= keys
     for name in form.columns:
         refuse_absent(name, columns, where=where)
@@ -238,6 +255,9 @@ def made_up_row(spec: Seq2SeqData, *, sentence: str, text: str, label: str) -> d
         values: dict[str, Any] = dict.fromkeys(parse_template(spec.template).fields, text)
     else:
         values = {spec.source_column or "source": text, spec.target_column or "target": f"{sentence}."}
+    for name in (spec.source_language_column, spec.target_language_column):
+        if name is not None:
+            values[name] = "en_XX"
     if spec.references_column is not None:
         values[spec.references_column] = [f"{sentence}.", f"it is said that {sentence}."]
     return nested(values)

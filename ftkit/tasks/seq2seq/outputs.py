@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import LANGUAGE_COLUMNS, Split, Splits
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs
@@ -74,13 +74,21 @@ def write_split(
         what: is done, for the progress.
     """
     first_rows, references = group_by_prompt(split)
-    pairs = pairs.take(first_rows)
+    pairs, languages = pairs.take(first_rows), split.languages(targets=True)
     was_training, cached = model.training, model.config.use_cache
     model.eval()
     model.config.use_cache = True
     try:
         with reporter.track(what, total=len(pairs)) as advance:
-            written = write_outputs(model, tokenizer, sources_of(pairs), decoding, stop_ids=stop_ids, advance=advance)
+            written = write_outputs(
+                model,
+                tokenizer,
+                sources_of(pairs),
+                decoding,
+                stop_ids=stop_ids,
+                languages=None if languages is None else [languages[row] for row in first_rows],
+                advance=advance,
+            )
     finally:
         model.train(was_training)
         model.config.use_cache = cached
@@ -95,9 +103,14 @@ def write_split(
 
 def texts_of_rows(outputs: Outputs, split: Split) -> list[str]:
     """The output of each row of a split, (N,): rows with one source share theirs."""
-    prompts: list[str] = split.table["prompt"].to_pylist()
-    by_prompt = {prompts[row]: text for row, text in zip(outputs.first_rows.tolist(), outputs.texts, strict=True)}
-    return [by_prompt[prompt] for prompt in prompts]
+    asked = list(zip(*(split.table.column(name).to_pylist() for name in _asked_columns(split)), strict=True))
+    by_source = {asked[row]: text for row, text in zip(outputs.first_rows.tolist(), outputs.texts, strict=True)}
+    return [by_source[source] for source in asked]
+
+
+def _asked_columns(split: Split) -> list[str]:
+    """Columns of what is asked for in each row: its prompt, and the languages where rows have their own."""
+    return ["prompt", *(name for name in LANGUAGE_COLUMNS if name in split.table.column_names)]
 
 
 def sources_of(pairs: Pairs) -> list[list[int]]:
@@ -107,7 +120,7 @@ def sources_of(pairs: Pairs) -> list[list[int]]:
 
 
 def group_by_prompt(split: Split) -> tuple[npt.NDArray[np.int64], list[list[str]]]:
-    """The distinct prompts of a split, each with everything that is right as an answer to it.
+    """The distinct prompts of a split, and languages where rows have them, each with everything that is a right answer.
 
     Args:
         split: with columns prompt, completion and perhaps references, N rows.
@@ -124,12 +137,13 @@ def group_by_prompt(split: Split) -> tuple[npt.NDArray[np.int64], list[list[str]
         ([0, 1], [['1', '3'], ['2']])
     """
     first: list[int] = []
-    groups: dict[str, dict[str, None]] = {}
+    groups: dict[tuple[str, ...], dict[str, None]] = {}
     lists = "references" in split.table.column_names
     start = 0
-    for batch in split.table.select(["prompt", "references" if lists else "completion"]).to_batches():
-        prompts, answers = (column.to_pylist() for column in batch.columns)
-        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True), start):
+    for batch in split.table.select(["references" if lists else "completion", *_asked_columns(split)]).to_batches():
+        answers, *asked = (column.to_pylist() for column in batch.columns)
+        for row, (answer, *parts) in enumerate(zip(answers, *asked, strict=True), start):
+            prompt = tuple(parts)
             if prompt not in groups:
                 groups[prompt] = {}
                 first.append(row)

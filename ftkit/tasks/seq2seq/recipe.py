@@ -47,6 +47,19 @@ class Seq2SeqData(GenerativeData, LabelledData):
     source_prefix: str | None = Field(default=None, min_length=1)
     """Text before every source, such as "summarize: ": T5 tells its tasks by it."""
 
+    source_language: str | None = None
+    """Language of the sources, as the tokenizer of mBART, mBART-50, M2M100 or NLLB writes it (`de_DE`, `de`,
+    `deu_Latn`); they need it, and no other has it."""
+
+    target_language: str | None = None
+    """Language of the targets: outputs begin with its mark, here and wherever the model is loaded."""
+
+    source_language_column: str | None = None
+    """Column of the language of each source, where there are several."""
+
+    target_language_column: str | None = None
+    """Column of the language of each target, where there are several."""
+
     labels_as_text: bool = False
     """Write the names of labels as targets: a data set for classification, with text_column and
     label_column, is learnt as text to text."""
@@ -106,6 +119,19 @@ def _one_form(facts: _Facts) -> Iterator[Finding]:
     for one, other in (("source_column", "target_column"), ("target_column", "source_column")):
         if facts.has(f"data.{one}") and not facts.has(f"data.{other}"):
             yield Finding(f"data.{one}", f"{other} is missing", f"add {other}")
+
+
+def _languages(facts: _Facts) -> Iterator[Finding]:
+    """Each side has a language for all rows, or a column of them; one side alone has none."""
+    for side, other in (("source", "target"), ("target", "source")):
+        names = [name for name in (f"{side}_language", f"{side}_language_column") if facts.has(f"data.{name}")]
+        if len(names) > 1:
+            yield Finding(f"data.{names[1]}", f"{names[0]} is given as well", "keep one of the two")
+        if names and not any(facts.has(f"data.{other}_{name}") for name in ("language", "language_column")):
+            yield Finding(f"data.{names[0]}", f"{other}_language is missing", f"add {other}_language")
+        if facts.recipe.data.labels_as_text and facts.has(f"data.{side}_language_column"):
+            fix = f"name one {side}_language"
+            yield Finding(f"data.{side}_language_column", "labels are compared in one language", fix)
 
 
 def _no_labels(facts: _Facts) -> Iterator[Finding]:
@@ -189,6 +215,7 @@ SEQ2SEQ = TaskRules(
         _data_set,
         columns_of_labels,
         _one_form,
+        _languages,
         _no_labels,
         _columns,
         *GENERATIVE_RULES,
@@ -211,11 +238,8 @@ SEQ2SEQ = TaskRules(
         ("data.target_column", "target tgt tgt_column target_text target_field summary_column summary answer_column"),
         ("data.template", "question_column context_column", "a template can have question and context before <learn>"),
         ("data.references_column", "references refs_column"),
-        (
-            "",
-            "source_lang target_lang src_lang tgt_lang",
-            "name the columns: data.source_column: translation.en, data.target_column: translation.de",
-        ),
+        ("data.source_language", "source_lang src_lang src_language from_lang"),
+        ("data.target_language", "target_lang tgt_lang tgt_language to_lang forced_bos_token_id forced_bos_token lang"),
         ("data.source_prefix", "prefix task_prefix input_prefix"),
         ("data.max_target_length", "max_target_len target_max_length target_max_len"),
         (

@@ -26,6 +26,7 @@ from ftkit.tasks.seq2seq.examples import make_examples, pair_lengths
 from ftkit.tasks.seq2seq.outputs import decoding_of, write_split
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.scores import best_model_score, rehearse_outputs, score_labels
+from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer, mean_scores
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
@@ -36,12 +37,14 @@ def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> N
     """Refuse a base that does not fit; and measure made-up outputs where a metric may not be had or computed.
 
     Raises:
-        UserError: the base is no encoder-decoder, has no positions for examples of that length, or would be trained in
-            a precision that breaks it; a metric that cannot be had or computed.
+        UserError: the base is no encoder-decoder, has no positions for examples of that length, would be trained in a
+            precision that breaks it, or does not know the languages of the data; a metric that cannot be had or
+            computed.
     """
     refuse_decoders_and_encoders(checkpoint)
     refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
     pair_lengths(recipe, checkpoint)
+    task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     asked = recipe.evaluation
     if asked.positive_label is not None or any(name.startswith(HUB_PREFIX) for name in asked.metrics):
         rehearse_outputs(recipe, splits.label_names)
@@ -182,7 +185,7 @@ class Writing:
             stop_ids=self.stop_ids,
             pad_id=tokenizer.pad_token_id,
             max_new_tokens=self.decoding.max_new_tokens,
-            **settings_of_the_model(model),
+            **settings_of_the_model(model, tokenizer),
         )
         save_language_model(
             model,
