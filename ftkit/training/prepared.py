@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ftkit.methods.section import MethodSection
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint
@@ -16,6 +17,7 @@ from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.fused import use_fused_operations
 from ftkit.models.placement import DTYPES, Placement, choose_device, count_parameters, place
 from ftkit.models.saved_lm import load_saved_lm
+from ftkit.models.untrained_rows import refuse_unlearnable_ends, untrained_rows
 from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerativeRecipe
 from ftkit.recipe.schema import Recipe
@@ -45,6 +47,7 @@ def prepare_to_write(
     tokenizer: PreTrainedTokenizerBase,
     load: Callable[..., Any],
     *,
+    marks: Collection[int],
     attention: str = SDPA,
     aside: str = "",
     reporter: Reporter,
@@ -56,6 +59,7 @@ def prepare_to_write(
         checkpoint: its base.
         tokenizer: of the base.
         load: (checkpoint, dtype, attn_implementation, trust_remote_code) -> the base.
+        marks: special tokens that it is to learn to write, such as the end of a turn.
         attention: what `model.attn_implementation: auto` means.
         aside: said behind the precision.
         reporter: hears what was chosen.
@@ -74,7 +78,10 @@ def prepare_to_write(
     )
     refuse_unknown_tokens(base, tokenizer)
     torch.manual_seed(recipe.training.seed)
+    untrained = untrained_rows(base.get_output_embeddings().weight, marks)
+    remedy = _how_to_train_the_head(base, recipe.method)
     model = recipe.method.attach(base, tokenizer)
+    refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
     use_fused_operations(model)
     if not compute_loss_in_chunks(model):
         reporter.say(
@@ -85,6 +92,14 @@ def prepare_to_write(
     reporter.say(precision_in_words(recipe, placement) + aside)
     say_idle_accelerators(reporter)
     return model
+
+
+def _how_to_train_the_head(base: Any, method: MethodSection) -> str:
+    head, embeddings = base.get_output_embeddings(), base.get_input_embeddings()
+    name = next((name for name, module in base.named_modules() if module is head), None)
+    if name and "modules_to_save" in type(method).model_fields and head.weight is not embeddings.weight:
+        return f"train it too: method.modules_to_save: [{name}]"
+    return "set method.type: full, which trains it; or end what is learnt in a token that the base knows"
 
 
 def say_idle_accelerators(reporter: Reporter) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ftkit.data.chat import end_of_turn
 from ftkit.data.dataset import Splits
 from ftkit.decoding.continuing import stop_tokens
@@ -68,7 +70,7 @@ class Continuing:
         Raises:
             UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
         """
-        say, attention = self.scorer.reporter.say, SDPA
+        say, attention, train = self.scorer.reporter.say, SDPA, self.data.examples["train"]
         if self._packed:
             register_document_attention()
             attention = DOCUMENTS
@@ -77,6 +79,7 @@ class Continuing:
             self.checkpoint,
             self.data.processor,
             load_causal_lm,
+            marks=np.unique(train.ids[train.learnt & train.special]).tolist(),
             attention=attention,
             reporter=self.scorer.reporter,
         )

@@ -93,6 +93,7 @@ class Writing:
             self.checkpoint,
             self.data.processor,
             partial(load_seq2seq, dropout=not learns_prompt),
+            marks=[self.data.processor.eos_token_id],
             aside="; the base's dropout is off, since it is not trained" if learns_prompt else "",
             reporter=reporter,
         )

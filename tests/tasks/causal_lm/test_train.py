@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -298,6 +300,43 @@ def test_a_finetuned_chat_model_stops_at_the_end_of_a_turn_for_whoever_loads_it(
     tokenizer = AutoTokenizer.from_pretrained(run.model_dir)
     ends = GenerationConfig.from_pretrained(run.model_dir).eos_token_id
     assert ends == tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+
+
+UNTRAINED: dict[str, Callable[[Any], Any]] = {
+    "it is next to zero": lambda head: head[2] * 1e-6,
+    "token 7 has the same one": lambda head: head[7],
+    "it is the mean of all rows": lambda head: head.mean(dim=0),
+}
+
+
+@pytest.mark.parametrize(
+    ("how", "method", "family", "remedy"),
+    [
+        *((how, "lora", "qwen3", "method.type: full") for how in UNTRAINED),
+        ("it is next to zero", "lora", "olmo2", r"modules_to_save: \[lm_head\]"),
+        ("it is next to zero", "prompt_tuning", "qwen3", "method.type: full"),
+        ("it is next to zero", "ia3", "olmo2", "method.type: full"),
+    ],
+)
+def test_an_end_that_the_base_never_learnt_is_refused_where_its_row_is_not_trained(
+    how: str, method: str, family: str, remedy: str, train_lm: Callable[..., TrainResult], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = Path(shutil.copytree(resolve(f"builtin:tiny-{family}"), tmp_path / "base"))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    end = 2 if family == "qwen3" else tokenizer.eos_token_id
+    with torch.no_grad():
+        head = model.get_output_embeddings().weight
+        head[end] = UNTRAINED[how](head)
+    model.save_pretrained(base)
+    said = rf"{re.escape(tokenizer.decode(end))} is to be learnt, .* never trained \({how}\).*{remedy}"
+    data = "chats" if family == "qwen3" else "pairs"
+    with pytest.raises(UserError, match=said):
+        train_lm(data=data, model__name_or_path=base, method__type=method, **SHORT)
+    if method == "lora" and family == "olmo2":
+        settings = SHORT | {"method__modules_to_save": "[lm_head]", "training__output_dir": tmp_path / "whole"}
+        assert train_lm(data=data, model__name_or_path=base, method__type=method, **settings).run.model_dir.is_dir()
 
 
 def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Callable[..., TrainResult]) -> None:
