@@ -17,6 +17,7 @@ from ftkit.inputs.batching import chunks
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
+from ftkit.models.trial import code_failures_told, tensors
 from ftkit.progress import Reporter
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Fea
     key = encoder.key(split)
     if (found := stored(key)) is not None:
         return found
-    width = int(encoder.module.config.hidden_size)  # type: ignore[union-attr, arg-type]
+    with code_failures_told(encoder.module, name=encoder.checkpoint.name, doing="run over texts"):
+        width = _width(encoder, split)
     with reporter.track(f"encoding {split.name}", total=len(split)) as advance:
         return encode(
             encoder.module,
@@ -98,6 +100,14 @@ def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Fea
             device=encoder.placement.device,
             advance=advance,
         )
+
+
+def _width(encoder: Encoder, split: Split) -> int:
+    """D, as the first rows of a split show it."""
+    pairs = split.text_pairs[:2] if split.text_pairs is not None else None
+    tokens = tokenize_texts(encoder.tokenizer, split.texts[:2], pairs, max_length=encoder.max_length)
+    with torch.inference_mode():
+        return int(encoder.module(**tensors(encoder.module, tokens.arrays(tokens.rows))).last_hidden_state.shape[-1])
 
 
 def text_chunks(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> Iterator[Chunk]:

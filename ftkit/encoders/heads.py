@@ -188,10 +188,34 @@ def load_for_classification(
     except (ValueError, OSError, KeyError) as error:
         raise UserError(f"cannot load {checkpoint.name} for classification: {str(error).splitlines()[0]}") from error
     missing = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
+    refuse_without_weights(checkpoint, model.base_model, loading["missing_keys"])
     head = base_head(checkpoint, label_names)
     if head is not None and not loading["mismatched_keys"]:
         missing += fit_head_to_labels(model, head, seed=seed)
     return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
+
+
+def refuse_without_weights(checkpoint: Checkpoint, encoder: PreTrainedModel, missing_keys: Iterable[str]) -> None:
+    """Refuse a checkpoint that does not bring most of an encoder: it would be random, and transformers only warns.
+
+    Args:
+        checkpoint: as it was read.
+        encoder: without a head.
+        missing_keys: as transformers reports them, of the encoder or of a model around it.
+
+    Raises:
+        UserError: with names of weights that are missing.
+    """
+    missing = sorted(missing_keys)
+    sizes = {name: parameter.numel() for name, parameter in encoder.named_parameters()}
+    missing_inside = {key.removeprefix(f"{encoder.base_model_prefix}.") for key in missing}
+    random = sum(size for name, size in sizes.items() if name in missing_inside)
+    if random > sum(sizes.values()) / 2:
+        raise UserError(
+            f"{checkpoint.name} lacks most weights of its encoder, among them {', '.join(missing[:3])}; they would be "
+            "random",
+            fix="name a checkpoint whose weights are those of its configuration",
+        )
 
 
 def check_replay(architecture: str, *, replayed: torch.Tensor, full: torch.Tensor) -> None:

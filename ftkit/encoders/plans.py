@@ -21,6 +21,7 @@ from ftkit.encoders.heads import (
     check_replay,
     feature_statistics,
     load_for_classification,
+    refuse_without_weights,
 )
 from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
@@ -175,10 +176,12 @@ def _replay(head: ArchitectureHead, features: torch.Tensor) -> torch.Tensor:
 def _load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:
     from transformers import AutoModel
 
-    encoder: nn.Module = AutoModel.from_pretrained(
-        checkpoint.folder, dtype=placement.dtype, trust_remote_code=trust_remote_code
+    encoder, loading = AutoModel.from_pretrained(
+        checkpoint.folder, dtype=placement.dtype, output_loading_info=True, trust_remote_code=trust_remote_code
     )
-    return encoder.eval().to(placement.device)
+    refuse_without_weights(checkpoint, encoder, loading["missing_keys"])
+    module: nn.Module = encoder.eval().to(placement.device)
+    return module
 
 
 def in_precision(encoder: nn.Module, placement: Placement) -> nn.Module:

@@ -234,16 +234,10 @@ def attach_lora(model: PreTrainedModel, method: LoraMethod, *, new_parameters: S
 
 
 def adaptable_layers(model: nn.Module, heads: Sequence[str]) -> list[str]:
-    """Full names of every linear layer outside the given modules; GPT-2's are called Conv1D."""
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
+    """Full names of every linear layer outside the given modules."""
+    from ftkit.methods.targets import is_inside, linear_layers
 
-    linear = (nn.Linear, Conv1D)
-
-    def is_inside(name: str) -> bool:
-        return any(name == head or name.startswith(f"{head}.") for head in heads)
-
-    return [name for name, module in model.named_modules() if isinstance(module, linear) and not is_inside(name)]
+    return [name for name in linear_layers(model) if not any(is_inside(name, head) for head in heads)]
 
 
 def lora_plus(model: Any, args: TrainingArguments, *, ratio: float) -> torch.optim.Optimizer:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ftkit.methods.lora import LoraMethod
 
 
+MAMBA = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
+"""Architectures whose `out_proj` has no adapter. Source: peft's check of LoRA's target modules."""
+
+
 class AdaptedLayers(NamedTuple):
     """Full names of the layers that get an adapter, and of the modules that are trained whole instead."""
 
@@ -52,11 +56,33 @@ def choose_targets(model: PreTrainedModel, method: LoraMethod) -> AdaptedLayers:
 
 
 def linear_layers(model: nn.Module) -> list[str]:
-    """Full names of every linear layer; GPT-2's are called Conv1D."""
+    """Full names of every linear layer that can have an adapter; GPT-2's are called Conv1D."""
+    return [name for name, module in model.named_modules() if _is_product(module) and not _is_of_mamba(model, name)]
+
+
+def _is_product(module: nn.Module) -> bool:
+    """Whether a module multiplies by a matrix: a router of experts may be made from a linear layer, and give more."""
+    import torch
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    if type(module).forward in (nn.Linear.forward, Conv1D.forward):
+        return True
+    if not isinstance(module, nn.Linear):
+        return False
+    weight = module.weight
+    try:
+        with torch.no_grad():
+            found = module(torch.zeros(1, module.in_features, dtype=weight.dtype, device=weight.device))
+    except Exception:
+        # foreign code fails in any way
+        return False
+    return isinstance(found, torch.Tensor) and found.shape == (1, module.out_features)
+
+
+def _is_of_mamba(model: Any, name: str) -> bool:
+    """Whether a fused kernel reads the layer's weight by itself, past any adapter, so that peft refuses it."""
+    return name.endswith("out_proj") and getattr(model, "config", None) is not None and model.config.model_type in MAMBA
 
 
 def output_head(model: PreTrainedModel) -> str:

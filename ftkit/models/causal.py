@@ -18,6 +18,8 @@ DECODER_FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 SEQ2SEQ_FAMILIES = ("t5", "bart")
 NAMES_SHOWN = 3
 CAUSAL_CLASSES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
+AUTO = "auto"
+"""As an attention: the best that an architecture has, PyTorch's own (sdpa) or the one of its own code (eager)."""
 
 
 def refuse_other_kinds(checkpoint: Checkpoint) -> None:
@@ -86,28 +88,23 @@ def load_causal_lm(
     checkpoint: Checkpoint,
     *,
     dtype: torch.dtype,
-    attn_implementation: str = "sdpa",
+    attn_implementation: str = AUTO,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load a causal language model whole, in the precision asked for, without a cache of keys and values.
 
-    `attn_implementation` is `sdpa`, `eager`, `flash_attention_2`, or a name registered with transformers.
+    `attn_implementation` is `auto`, the best that the architecture has, `sdpa`, `eager` or `flash_attention_2`.
 
     Raises:
         UserError: the checkpoint is no causal language model, lacks weights of one, or cannot be read.
     """
     from transformers import AutoModelForCausalLM
 
-    def fix(error: Exception) -> str | None:
-        is_attention = isinstance(error, ImportError) and attn_implementation.startswith("flash")
-        return "set model.attn_implementation: auto" if is_attention else None
-
     refuse_other_kinds(checkpoint)
     return read_model(
         AutoModelForCausalLM,
         checkpoint,
         what="a causal language model",
-        fix=fix,
         dtype=dtype,
         attn_implementation=attn_implementation,
         trust_remote_code=trust_remote_code,
@@ -126,7 +123,7 @@ def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTra
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
         raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {_first_line(error)}", where=str(checkpoint.folder)
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
         ) from error
     tokenizer.padding_side = "right"
     loaded: PreTrainedTokenizerBase = tokenizer
@@ -138,7 +135,7 @@ def read_model(
     checkpoint: Checkpoint,
     *,
     what: str,
-    fix: Callable[[Exception], str | None],
+    attn_implementation: str = AUTO,
     adapt: Callable[[Any], None] = lambda _config: None,
     **options: Any,
 ) -> PreTrainedModel:
@@ -146,7 +143,7 @@ def read_model(
 
     Args:
         what: it is read as, in words.
-        fix: what to do about an error of transformers.
+        attn_implementation: its attention.
         adapt: changes its configuration.
 
     Raises:
@@ -157,13 +154,15 @@ def read_model(
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=options["trust_remote_code"])
         adapt(config)
+        options["attn_implementation"] = None if attn_implementation == AUTO else attn_implementation
         model, loading = auto.from_pretrained(checkpoint.folder, config=config, output_loading_info=True, **options)
     except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        raise UserError(
-            f"{checkpoint.name} cannot be loaded as {what}: {_first_line(error)}",
-            where=str(checkpoint.folder),
-            fix=fix(error),
-        ) from error
+        where = str(checkpoint.folder) if checkpoint.name != str(checkpoint.folder) else None
+        problem, fix = f"{checkpoint.name} cannot be loaded as {what}: {first_line(error)}", None
+        if attn_implementation != AUTO and "attention" in str(error).lower():
+            problem = f"{checkpoint.name} has no {attn_implementation} attention: {first_line(error).split('. ')[0]}"
+            fix = "set model.attn_implementation: auto"
+        raise UserError(problem, where=where, fix=fix) from error
     if missing := sorted(loading["missing_keys"]):
         more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
         raise UserError(
@@ -205,7 +204,7 @@ def _is_writable(config: Any) -> bool:
     return True
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's text that says something, else its type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 

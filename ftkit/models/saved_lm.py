@@ -17,7 +17,7 @@ from ftkit.errors import UserError
 from ftkit.methods.start import adapter_start
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
-from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
+from ftkit.models.causal import AUTO, load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged, refuse_pickled_adapter
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
@@ -138,6 +138,7 @@ def load_saved_lm(
     dtype: torch.dtype,
     device: torch.device,
     with_adapter: bool = True,
+    attn_implementation: str = AUTO,
     trust_remote_code: bool = False,
 ) -> SavedLM:
     """Load a finetuned language model: `model/` of a run, a checkpoint folder, or an adapter of peft on its base.
@@ -151,19 +152,24 @@ def load_saved_lm(
     """
     refuse_other_folders(folder)
     refuse_damaged(folder)
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "attn_implementation": attn_implementation,
+        "trust_remote_code": trust_remote_code,
+    }
     model: PreTrainedModel | PeftModel
     if (folder / ADAPTER_FILE).is_file():
         refuse_pickled_adapter(folder)
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
-        model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = load_base(base, **options)
         model = put_adapter(model, folder, base) if with_adapter else model
         method = BY_PEFT_TYPE[settings["peft_type"]]
     elif not with_adapter:
         raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
     else:
         base, method = Checkpoint(str(folder), folder), "full"
-        model = load_base(base, dtype=dtype, trust_remote_code=trust_remote_code)
+        model = load_base(base, **options)
     own = any((folder / name).is_file() for name in TOKENIZER_FILES)
     load_tokenizer = load_tokenizer_for_seq2seq if is_seq2seq(base) else load_tokenizer_for_lm
     tokenizer = load_tokenizer(Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code)
@@ -176,14 +182,16 @@ def load_saved_lm(
     return SavedLM(model, tokenizer, prompting, base, method)
 
 
-def load_base(base: Checkpoint, *, dtype: torch.dtype, trust_remote_code: bool = False) -> PreTrainedModel:
+def load_base(
+    base: Checkpoint, *, dtype: torch.dtype, attn_implementation: str = AUTO, trust_remote_code: bool = False
+) -> PreTrainedModel:
     """Load a whole language model of either kind, a decoder or an encoder with one.
 
     Raises:
         UserError: it is neither, lacks weights, or cannot be read.
     """
     load = load_seq2seq if is_seq2seq(base) else load_causal_lm
-    return load(base, dtype=dtype, trust_remote_code=trust_remote_code)
+    return load(base, dtype=dtype, attn_implementation=attn_implementation, trust_remote_code=trust_remote_code)
 
 
 def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:

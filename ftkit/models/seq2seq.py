@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.models.causal import read_model, read_tokenizer
+from ftkit.models.causal import AUTO, read_model, read_tokenizer
 from ftkit.models.checkpoint import COUNTS_DISTANCES, Checkpoint
 
 if TYPE_CHECKING:
@@ -111,28 +111,25 @@ def load_seq2seq(
     checkpoint: Checkpoint,
     *,
     dtype: torch.dtype,
-    attn_implementation: str = "sdpa",
+    attn_implementation: str = AUTO,
     dropout: bool = True,
     trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """Load an encoder-decoder whole, in the precision asked for, without a cache of keys and values.
 
-    `attn_implementation` is `sdpa` or `eager`; no dropout anywhere is for a base that is not trained.
+    `attn_implementation` is `auto`, the best that the architecture has, `sdpa` or `eager`; no dropout anywhere is for
+    a base that is not trained.
 
     Raises:
         UserError: the checkpoint is no encoder-decoder, lacks weights of one, or cannot be read.
     """
     from transformers import AutoModelForSeq2SeqLM
 
-    def fix(error: Exception) -> str | None:
-        return "set model.attn_implementation: eager" if "attn_implementation" in str(error) else None
-
     refuse_decoders_and_encoders(checkpoint)
     return read_model(
         AutoModelForSeq2SeqLM,
         checkpoint,
         what="an encoder-decoder",
-        fix=fix,
         adapt=lambda config: None if dropout else _leave_out_dropout(config),
         dtype=dtype,
         attn_implementation=attn_implementation,

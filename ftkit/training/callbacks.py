@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import IntervalStrategy
 
 from ftkit.errors import RunError, UserError
+from ftkit.methods.start import WATCHED
 from ftkit.metrics.names import TEXT_METRICS
 from ftkit.runs.run import Run
 
@@ -207,9 +208,14 @@ class AdaptersMove(TrainerCallback):
 
     Args:
         unmoved: model -> names of trained tensors that are exactly as they were before the first step.
+        named: whether a recipe names the layers; else some may take no part in the loss (cross-attention of a decoder
+            without an encoder, an expert that no token was sent to), which is said.
+        say: hears of them.
     """
 
     unmoved: Callable[[Any], list[str]]
+    named: bool
+    say: Callable[[str], None]
     steps: int = 0
 
     def on_step_end(
@@ -230,6 +236,10 @@ class AdaptersMove(TrainerCallback):
         if self.steps != MOVED_AFTER or not (still := self.unmoved(model)):
             return
         shown = ", ".join(still[:3]) + (f" and {len(still) - 3} more" if len(still) > 3 else "")
+        count = sum(any(part in name for part in WATCHED) for name, _ in model.named_parameters())
+        if not self.named and len(still) < count:
+            self.say(f"no gradient has reached {len(still)} of {count} adapters yet: {shown}")
+            return
         raise UserError(
             f"after {MOVED_AFTER} steps {len(still)} adapters are exactly where they began: {shown}",
             fix="no gradient reaches them: leave these layers out of method.target_modules or layers_to_transform",

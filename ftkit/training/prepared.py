@@ -27,9 +27,6 @@ from ftkit.training.way import Kept
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SDPA = "sdpa"
-"""PyTorch's own attention, as transformers names it."""
-
 
 class Writes(Protocol):
     """A way to train a model that writes."""
@@ -48,7 +45,6 @@ def prepare_to_write(
     load: Callable[..., Any],
     *,
     marks: Collection[int],
-    attention: str = SDPA,
     aside: str = "",
     reporter: Reporter,
 ) -> Any:
@@ -60,7 +56,6 @@ def prepare_to_write(
         tokenizer: of the base.
         load: (checkpoint, dtype, attn_implementation, trust_remote_code) -> the base.
         marks: special tokens that it is to learn to write, such as the end of a turn.
-        attention: what `model.attn_implementation: auto` means.
         aside: said behind the precision.
         reporter: hears what was chosen.
 
@@ -68,12 +63,11 @@ def prepare_to_write(
         UserError: the checkpoint does not fit.
     """
     placement = base_placement(recipe)
-    asked = recipe.model.attn_implementation
     torch.manual_seed(recipe.training.seed)
     base = load(
         checkpoint,
         dtype=placement.dtype,
-        attn_implementation=attention if asked == "auto" else asked,
+        attn_implementation=recipe.model.attn_implementation,
         trust_remote_code=recipe.model.trust_remote_code,
     )
     refuse_unknown_tokens(base, tokenizer)
@@ -138,7 +132,7 @@ def precision_in_words(recipe: Recipe, placement: Placement) -> str:
     return f"base on {placement.reason}; what is trained is float32{products}"
 
 
-def score_saved(recipe: Recipe, folder: Path, way: Writes, *, reporter: Reporter) -> Kept:
+def score_saved(recipe: GenerativeRecipe, folder: Path, way: Writes, *, reporter: Reporter) -> Kept:
     """Score a model as it lies in its folder, and its base where an adapter or a prompt can be lifted off.
 
     Args:
@@ -150,7 +144,13 @@ def score_saved(recipe: Recipe, folder: Path, way: Writes, *, reporter: Reporter
     device = choose_device(use_cpu=recipe.training.use_cpu)
     dtype = scoring_dtype(recipe, device)
     reporter.say(f"reading the saved model back in {str(dtype).removeprefix('torch.')}")
-    saved = load_saved_lm(folder, dtype=dtype, device=device, trust_remote_code=recipe.model.trust_remote_code)
+    saved = load_saved_lm(
+        folder,
+        dtype=dtype,
+        device=device,
+        attn_implementation=recipe.model.attn_implementation,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
     make_scorable(saved.model)
     final = way.held_out(saved.model, "the saved model")
     if not recipe.method.keeps_base:

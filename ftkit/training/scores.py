@@ -98,6 +98,11 @@ def inputs_of(examples: Examples, rows: Rows) -> Arrays:
     return {name: values for name, values in examples.arrays(rows).items() if name != "labels"}
 
 
+def first_arrays(examples: Examples) -> Arrays:
+    """The model inputs of the first two examples, with their labels."""
+    return examples.arrays(np.arange(min(2, len(examples))))
+
+
 def mean_scores(scores: Scores) -> dict[str, float]:
     """Mean loss of a target in nats (`nll`) and share of targets that were the likeliest token, over all rows."""
     num_targets = max(1, int(scores.num_targets.sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import pickle
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import IntervalStrategy
 
 from ftkit.errors import RunError, UserError
@@ -94,7 +95,7 @@ class SealedTrainer(Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Trainer's, with a note of what is in the batch, for a message when memory runs out."""
         trained: Any = self.model
-        tokens = inputs[trained.main_input_name].numel()
+        tokens = inputs["input_ids"].numel()
         if trained.config.is_encoder_decoder:
             tokens += inputs["labels"].numel()
         # documents that lie end to end are one row for the model
@@ -250,6 +251,38 @@ class SealedTrainer(Trainer):
                 self.checkpoints.finish(progress)
             self._know_best()
         self._saved_step = progress.step
+
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        """Trainer's, with weights under the names that they have in memory, by which Trainer reads them back.
+
+        A published checkpoint may have others (of each expert, where the model holds all of a layer in one tensor);
+        Trainer would pass over them in silence.
+        """
+        model: Any = self.model
+        if isinstance(model, PreTrainedModel):
+            vars(model)["save_pretrained"] = functools.partial(model.save_pretrained, save_original_format=False)
+        try:
+            super()._save(*args, **kwargs)
+        finally:
+            vars(model).pop("save_pretrained", None)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Trainer would only warn of weights that a checkpoint lacks, and train on with those that are there.
+
+        Raises:
+            RunError: the checkpoint does not hold the model.
+        """
+        model: Any = self.model
+        weights = dict(model.named_parameters(remove_duplicate=False))
+        there = {weight.data_ptr() for name, weight in weights.items() if name not in load_result.missing_keys}
+        lacking = [
+            name for name in load_result.missing_keys if name in weights and weights[name].data_ptr() not in there
+        ]
+        if wrong := [*lacking, *load_result.unexpected_keys]:
+            raise RunError(
+                f"a checkpoint does not hold the weights of this model: {', '.join(wrong[:3])}",
+                fix="train anew: ftkit train --overwrite",
+            )
 
     def _stops_early(self) -> bool:
         return self.control.should_training_stop and self.state.global_step < self.state.max_steps

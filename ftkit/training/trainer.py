@@ -192,7 +192,8 @@ def make_trainer(
 
 def writers_callbacks(method: MethodSection, *, reporter: Reporter) -> list[TrainerCallback]:
     """What looks on besides, where a model learns to write: each evaluation is told, and adapters have to move."""
-    moving = [AdaptersMove(unmoved_adapters)] if method.keeps_base else []
+    named = isinstance(getattr(method, "target_modules", None), list)
+    moving = [AdaptersMove(unmoved_adapters, named, reporter.say)] if method.keeps_base else []
     return [EvaluationsTold(reporter.say), *moving]
 
 

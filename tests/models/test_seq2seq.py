@@ -26,6 +26,7 @@ from ftkit.models.seq2seq import (
     refuse_decoders_and_encoders,
     refuse_float16,
 )
+from tests.fixtures.architectures import make_checkpoint
 
 Saved = Callable[..., tuple[Path, Any]]
 
@@ -239,3 +240,26 @@ def test_an_adapter_of_one_encoder_decoder_does_not_fit_another(saved: Saved) ->
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="the adapter does not fit its base model"):
         load_saved_lm(folder, dtype=torch.float32, device=CPU)
+
+
+def test_auto_takes_the_attention_that_an_architecture_has(tmp_path):
+    assert make_checkpoint("seq2seq", "led", tmp_path)
+    checkpoint = Checkpoint(str(tmp_path), tmp_path)
+    assert load_seq2seq(checkpoint, dtype=torch.float32).config._attn_implementation == "eager"
+    assert load_seq2seq(tiny("bart"), dtype=torch.float32).config._attn_implementation == "sdpa"
+    with pytest.raises(UserError, match=r" has no sdpa attention: LED.*; set model.attn_implementation: auto"):
+        load_seq2seq(checkpoint, dtype=torch.float32, attn_implementation="sdpa")
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_what_was_trained_with_an_attention_of_its_own_is_read_back(kind, tmp_path, adapt, take_steps):
+    base = tmp_path / "base"
+    assert make_checkpoint("seq2seq", "led", base)
+    model = adapt(load_seq2seq(Checkpoint(str(base), base), dtype=torch.float32), "led", kind)
+    take_steps(model)
+    save_language_model(model, tmp_path / "model", base_name=str(base))
+    load_tokenizer_for_seq2seq(Checkpoint(str(base), base)).save_pretrained(tmp_path / "model")
+    saved = load_saved_lm(tmp_path / "model", dtype=torch.float32, device=CPU)
+    tokens = TOKENS[:, :8].contiguous()
+    inputs = {"input_ids": tokens, "labels": tokens, "use_cache": False}
+    assert largest_difference(answer(model, inputs), answer(saved.model, inputs)) <= 1e-5

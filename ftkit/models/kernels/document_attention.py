@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -202,26 +202,63 @@ def _softcapped_attention(
     return eager_attention_forward(module, query, key, value, mask, **options)[0], None
 
 
-def packing_is_exact(model: PreTrainedModel | PeftModel, *, vocab_size: int) -> bool:
+def use_document_attention(model: PreTrainedModel | PeftModel) -> bool:
+    """Let a model keep its attention within each document of a flat row, as `document_attention` does it.
+
+    Only where its own is PyTorch's, and where a made-up text gets the logits that it got before; else the model stays
+    as it was. Returns which.
+    """
+    base: Any = cast("Any", model).get_base_model() if hasattr(model, "get_base_model") else model
+    if base.config._attn_implementation != "sdpa" or not base._can_set_attn_implementation():
+        return False
+    register_document_attention()
+    ids = torch.randint(_num_tokens(base), (1, 12), generator=torch.Generator().manual_seed(0))
+    found = []
+    for attention in ("sdpa", DOCUMENTS):
+        base.set_attn_implementation(attention)
+        found.append(_logits(base, input_ids=ids))
+    if _agree(*found):
+        return True
+    base.set_attn_implementation("sdpa")
+    return False
+
+
+def packing_is_exact(model: PreTrainedModel | PeftModel) -> bool:
     """Whether two documents in one flat row get the logits that each gets alone.
 
-    Tried with made-up documents of token ids below `vocab_size`, in eval mode, with the attention that the model is set
-    to. Architectures that ignore restarting positions, carry a state from token to token, or put a prompt before every
-    row do not pass: all logits agree within 1e-4 of the largest one (in bfloat16 or float16 within 4 of its steps).
+    Tried with made-up documents, in eval mode, with the attention that the model is set to. Architectures that ignore
+    restarting positions, carry a state from token to token, or put a prompt before every row do not pass: all logits
+    agree within 1e-4 of the largest one (in bfloat16 or float16 within 4 of its steps).
     """
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return False
-    parameter = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
-    rows = [torch.randint(vocab_size, (1, length), generator=generator).to(parameter.device) for length in (5, 9)]
-    flat = torch.cat(rows, dim=1)
-    positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None].to(parameter.device)
+    rows = [torch.randint(_num_tokens(model), (1, length), generator=generator) for length in (5, 9)]
+    positions = torch.cat([torch.arange(row.shape[1]) for row in rows])[None]
+    alone = [_logits(model, input_ids=row) for row in rows]
+    packed = _logits(model, input_ids=torch.cat(rows, dim=1), position_ids=positions)
+    return _agree(None if any(row is None for row in alone) else torch.cat(cast("Any", alone), dim=1), packed)
+
+
+def _num_tokens(model: Any) -> int:
+    return len(model.get_input_embeddings().weight)
+
+
+def _logits(model: Any, **inputs: torch.Tensor) -> torch.Tensor | None:
+    """Logits (B, T, V) in eval mode; None from code that fails on a kind of input that it was not written for."""
+    device = next(model.parameters()).device
     try:
         with evaluating(model), torch.inference_mode():
-            alone = torch.cat([model(input_ids=row, use_cache=False).logits for row in rows], dim=1).float()
-            packed = model(input_ids=flat, position_ids=positions, use_cache=False).logits.float()
-    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
-        # foreign code may fail in any way on a kind of input that it was not written for
+            given = {name: values.to(device) for name, values in inputs.items()}
+            logits: torch.Tensor = model(**given, use_cache=False).logits
+            return logits
+    except Exception:
+        # foreign code fails in any way
+        return None
+
+
+def _agree(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if one is None or other is None or one.shape != other.shape:
         return False
-    precision = max(1e-4, 4 * torch.finfo(parameter.dtype).eps)
-    return bool((packed - alone).abs().max() <= precision * alone.abs().max())
+    precision = max(1e-4, 4 * torch.finfo(one.dtype).eps)
+    return bool((one.float() - other.float()).abs().max() <= precision * one.abs().max())

@@ -54,7 +54,8 @@ def _forward(
         module.scaling[adapter],
         mask,
     )
-    return output
+    # a view made here and not inside the operation, so that a model may change it in place (Longformer, LED)
+    return output.view(*hidden.shape[:-1], -1)
 
 
 def _plain_adapter(module: Any) -> str | None:
@@ -78,7 +79,7 @@ def _is_of_one_precision(hidden: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 class _LoraProduct(torch.autograd.Function):
-    """x W + s (x A^T) B^T + bias, with gradients for x, A and B."""
+    """x W + s (x A^T) B^T + bias of every row, (R, out), with gradients for x, A and B."""
 
     @staticmethod
     def forward(
@@ -98,14 +99,13 @@ class _LoraProduct(torch.autograd.Function):
         output.addmm_(narrow, up.to(rows.dtype).t())
         ctx.save_for_backward(rows, weight, down, up, narrow)
         ctx.scaling, ctx.mask, ctx.shape, ctx.dtype = scaling, mask, hidden.shape, hidden.dtype
-        return output.view(*hidden.shape[:-1], -1)
+        return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, weight, down, up, narrow = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):
-            gradient = gradient.reshape(-1, gradient.shape[-1])
             mask = None if ctx.mask is None else ctx.mask.again()
             kept = None if mask is None else mask.draw(rows.shape, rows.dtype)
             by_narrow = (gradient @ up.to(rows.dtype)).mul_(_factor(ctx.scaling, mask))

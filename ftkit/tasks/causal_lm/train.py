@@ -14,20 +14,21 @@ from ftkit.decoding.continuing import stop_tokens
 from ftkit.errors import UserError
 from ftkit.inputs.sequences import Sequences
 from ftkit.metrics.scores import Scores
-from ftkit.models.causal import load_causal_lm, refuse_other_kinds
+from ftkit.models.causal import AUTO, load_causal_lm, refuse_other_kinds
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
+from ftkit.models.kernels.document_attention import packing_is_exact, use_document_attention
 from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
+from ftkit.models.trial import refuse_what_cannot_run
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import example_length, make_examples
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
-from ftkit.training.prepared import SDPA, base_placement, precision_in_words, prepare_to_write, score_saved
-from ftkit.training.scores import Scorer, mean_scores
+from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
+from ftkit.training.scores import Scorer, first_arrays, mean_scores
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.way import Data, Kept
 
@@ -70,21 +71,21 @@ class Continuing:
         Raises:
             UserError: the checkpoint does not fit, or packing was asked of a model that it would change.
         """
-        say, attention, train = self.scorer.reporter.say, SDPA, self.data.examples["train"]
-        if self._packed:
-            register_document_attention()
-            attention = DOCUMENTS
+        say, train = self.scorer.reporter.say, self.data.examples["train"]
         model = prepare_to_write(
             self.recipe,
             self.checkpoint,
             self.data.processor,
             load_causal_lm,
             marks=np.unique(train.ids[train.learnt & train.special]).tolist(),
-            attention=attention,
             reporter=self.scorer.reporter,
         )
-        if self._packed and not packing_is_exact(model, vocab_size=len(model.get_input_embeddings().weight)):
-            self._pad()
+        if self._packed:
+            if self.recipe.model.attn_implementation == AUTO:
+                use_document_attention(model)
+            if not packing_is_exact(model):
+                self._pad()
+        refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=self.checkpoint.name, writes=True)
         say(
             "documents lie end to end, attention within each"
             if self._packed

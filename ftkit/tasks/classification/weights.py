@@ -24,6 +24,7 @@ from ftkit.models.checkpoint import Checkpoint, cut_as_trained
 from ftkit.models.classifier import SequenceLogits, load_classifier, save_classifier
 from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.scoring import score_logits
+from ftkit.models.trial import padding_matters, refuse_what_cannot_run
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
@@ -31,7 +32,7 @@ from ftkit.tasks.classification.examples import make_examples
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
-from ftkit.training.scores import inputs_of, logits_of
+from ftkit.training.scores import first_arrays, inputs_of, logits_of
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told
 from ftkit.training.way import Data, Kept
 
@@ -78,6 +79,14 @@ class Weights:
         loaded.model.config.pad_token_id = self.data.processor.pad_token_id
         torch.manual_seed(recipe.training.seed)
         model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
+        refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=checkpoint.name, writes=False)
+        examples = self.data.examples["train"]
+        shortest, longest = examples.lengths.argmin(), examples.lengths.argmax()
+        if padding_matters(model, *(examples.arrays(np.array(rows)) for rows in ([shortest, longest], [shortest]))):
+            self.reporter.say(
+                f"{checkpoint.name}: the answer to a text changes with the padding behind it, as its architecture has "
+                "it; scores are of texts without padding"
+            )
         counted = count_parameters(model)
         self.reporter.say(f"{checkpoint.name}: {counted.trained:,} of {counted.total:,} parameters are trained")
         return model

@@ -18,6 +18,7 @@ from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
 from ftkit.models.seq2seq import hash_of_frozen, load_seq2seq, refuse_decoders_and_encoders, refuse_float16
+from ftkit.models.trial import refuse_what_cannot_run
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
@@ -28,7 +29,7 @@ from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.scores import best_model_score, rehearse_outputs, score_labels
 from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
-from ftkit.training.scores import Scorer, mean_scores
+from ftkit.training.scores import Scorer, first_arrays, mean_scores
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.way import Data, Kept
 
@@ -97,6 +98,7 @@ class Writing:
             aside="; the base's dropout is off, since it is not trained" if learns_prompt else "",
             reporter=reporter,
         )
+        refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=self.checkpoint.name, writes=True)
         if self.recipe.generation.max_new_tokens is None:
             reporter.say(
                 f"outputs have at most {self.decoding.max_new_tokens} tokens, as the longest training target "

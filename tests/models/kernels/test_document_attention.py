@@ -7,7 +7,12 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
 
 from ftkit.models.builtin.builtin import resolve
-from ftkit.models.kernels.document_attention import DOCUMENTS, packing_is_exact, register_document_attention
+from ftkit.models.kernels.document_attention import (
+    DOCUMENTS,
+    packing_is_exact,
+    register_document_attention,
+    use_document_attention,
+)
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 ATTENTIONS = (DOCUMENTS, "sdpa", "eager")
@@ -187,13 +192,13 @@ def test_soft_capped_attention_agrees_with_the_eager_one():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_proof_passes_for_every_family_and_leaves_the_mode_alone(family, attention):
     model = load(family, attention).train()
-    assert packing_is_exact(model, vocab_size=model.config.vocab_size)
+    assert packing_is_exact(model)
     assert model.training
 
 
 def test_the_proof_passes_in_bfloat16():
     model = load("llama", DOCUMENTS, dtype=torch.bfloat16)
-    assert packing_is_exact(model, vocab_size=model.config.vocab_size)
+    assert packing_is_exact(model)
 
 
 def test_the_proof_fails_for_a_model_that_looks_across():
@@ -201,11 +206,12 @@ def test_the_proof_fails_for_a_model_that_looks_across():
         def __init__(self):
             super().__init__()
             self.model = load("llama", DOCUMENTS)
+            self.get_input_embeddings = self.model.get_input_embeddings
 
         def forward(self, input_ids, position_ids=None, use_cache=None):
             return self.model(input_ids)
 
-    assert not packing_is_exact(LooksAcross(), vocab_size=50)
+    assert not packing_is_exact(LooksAcross())
 
 
 def test_the_proof_fails_for_a_model_that_takes_no_positions():
@@ -213,18 +219,43 @@ def test_the_proof_fails_for_a_model_that_takes_no_positions():
         def __init__(self):
             super().__init__()
             self.model = load("llama", DOCUMENTS)
+            self.get_input_embeddings = self.model.get_input_embeddings
 
         def forward(self, input_ids, use_cache=None):
             return self.model(input_ids)
 
-    assert not packing_is_exact(TakesNoPositions(), vocab_size=50)
+    assert not packing_is_exact(TakesNoPositions())
 
 
 def test_a_learnt_prompt_stands_before_the_first_document_only_so_packing_is_not_exact():
     from peft import PromptTuningConfig, get_peft_model
 
     model = get_peft_model(load("llama", DOCUMENTS), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
-    assert not packing_is_exact(model, vocab_size=50)
+    assert not packing_is_exact(model)
+
+
+def test_it_is_taken_only_where_pytorchs_own_is_and_gives_the_same():
+    model = load("llama", "sdpa")
+    assert use_document_attention(model)
+    assert model.config._attn_implementation == DOCUMENTS
+    eager = load("llama", "eager")
+    assert not use_document_attention(eager)
+    assert eager.config._attn_implementation == "eager"
+
+
+def test_a_model_that_has_other_answers_with_it_keeps_its_own():
+    model = load("llama", "sdpa")
+    own = model.forward
+
+    def forward(*arguments, **inputs):
+        output = own(*arguments, **inputs)
+        if model.config._attn_implementation == DOCUMENTS:
+            output.logits *= 2
+        return output
+
+    model.forward = forward
+    assert not use_document_attention(model)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_the_attention_is_not_written_into_the_checkpoint(tmp_path):

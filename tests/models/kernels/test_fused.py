@@ -46,6 +46,18 @@ def test_the_fused_gelu_is_the_same_function():
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_a_model_may_change_the_output_of_an_adapted_layer_in_place():
+    # as Longformer and LED divide their queries
+    model = with_lora(load("llama"))
+    use_fused_operations(model)
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    states = torch.randn(2, 3, 32, requires_grad=True)
+    output = layer(states)
+    output /= 2.0
+    one, other = (torch.autograd.grad(result.sum(), states)[0] for result in (output, layer(states) / 2.0))
+    torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_dropout_a_model_gives_the_same_logits_and_gradients(family):
     model = with_lora(load(family)).eval()
