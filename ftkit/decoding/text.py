@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers.generation.streamers import BaseStreamer
 
+from ftkit.inputs.written import decode_written
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -35,8 +37,7 @@ class NewText:
         return whole[len(self.before) :] if whole.startswith(self.before) else self._decode(list(ids))
 
     def _decode(self, ids: list[int]) -> str:
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        return decode_written(self.tokenizer, ids)
 
 
 class Pieces(BaseStreamer):

@@ -12,6 +12,7 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.inputs.written import note_written
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.progress import Reporter
@@ -38,6 +39,10 @@ def make_examples(
     max_length, packed = example_length(recipe, checkpoint), may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
+    if splits.prompting is not None and splits.prompting.kind != "chat":
+        # those of a chat stand for its turns
+        train = tokens["train"].sequences
+        note_written(tokenizer, train.ids[train.learnt])
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
     probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed)
     return Data(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.dataset import Split, Splits
+from ftkit.inputs.written import WRITTEN
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE
@@ -52,7 +53,8 @@ def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) 
 def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  # noqa: ARG001
     """Python that loads the model and lets it write for a source."""
     is_adapter = (folder / ADAPTER_FILE).is_file()
-    values = {"is_adapter": is_adapter, "at": at, "source": prompt} | _languages(folder)
+    written = read_object(folder / "tokenizer_config.json").get(WRITTEN)
+    values = {"is_adapter": is_adapter, "at": at, "source": prompt, "written": written} | _languages(folder)
     return card_text("tasks/seq2seq/loading.jinja", **values)
 
 

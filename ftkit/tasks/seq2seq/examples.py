@@ -12,6 +12,7 @@ from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
+from ftkit.inputs.written import note_written
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
@@ -52,6 +53,7 @@ def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint,
         reporter.say(f"languages: {languages}")
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
+    note_written(tokenizer, tokens["train"].pairs.target_ids)
     say_tokens(tokens, tokenizer, lengths=lengths, reporter=reporter)
     for line in grouped_sources(splits):
         reporter.say(line)

@@ -14,6 +14,7 @@ from ftkit.data.dataset import LANGUAGE_COLUMNS, Split, Splits
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs
+from ftkit.inputs.written import as_written
 from ftkit.metrics.scores import Outputs
 from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerationSpec
@@ -94,7 +95,7 @@ def write_split(
         model.config.use_cache = cached
     return Outputs(
         first_rows,
-        references,
+        [[as_written(tokenizer, text) for text in texts] for texts in references],
         [one.text for one in written],
         np.array([one.num_tokens for one in written], dtype=np.int64),
         np.array([not one.stopped for one in written], dtype=np.bool_),
