@@ -28,9 +28,11 @@ def check_data(loaded: LoadedRecipe) -> DataCheck:
     """Read the data of a recipe, audit it and plan the run.
 
     Raises:
-        UserError: the data or the base model cannot be had.
+        UserError: the data, the base model, a tracker or an optimizer cannot be had.
     """
     from ftkit.models.download import stay_offline_unless_remote
+    from ftkit.training.arguments import refuse_missing_packages
 
+    refuse_missing_packages(loaded.recipe)
     stay_offline_unless_remote(loaded.recipe)
     return task_of(loaded.recipe.task).check_data(loaded.recipe)

@@ -67,9 +67,11 @@ def train(
             refuse_taken(path, overwrite=overwrite)
 
         from ftkit.tasks.table import task_of
+        from ftkit.training.arguments import refuse_missing_packages
         from ftkit.training.outcome import TrainResult
         from ftkit.training.story import begin, finish
 
+        refuse_missing_packages(asked)
         task = task_of(asked.task)
         try:
             if going_on:

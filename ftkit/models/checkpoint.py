@@ -248,7 +248,7 @@ def locate(spec: ModelSpec) -> Checkpoint:
     """Find a checkpoint on this machine; it is fetched from the hub, or converted from GGUF, on its first use.
 
     Raises:
-        UserError: there is no such checkpoint, or it has no safetensors weights.
+        UserError: there is no such checkpoint, it has no safetensors weights, or they are quantised.
     """
     if (file := spec.gguf()) is not None:
         folder = Path(spec.name_or_path) if is_local(spec.name_or_path) else download(spec, patterns=[file])
@@ -265,8 +265,20 @@ def locate(spec: ModelSpec) -> Checkpoint:
             f"{spec.name_or_path} has no safetensors weights, and pickled ones can run code, so they are not read",
             fix="use a revision with safetensors, or convert it with transformers' save_pretrained",
         )
+    _refuse_quantised(checkpoint)
     refuse_damaged(folder)
     return checkpoint
+
+
+def _refuse_quantised(checkpoint: Checkpoint) -> None:
+    quantised = checkpoint.config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise UserError(
+            f"{checkpoint.name} is quantised ({method or 'quantization_config'} in its config.json), and ftkit trains "
+            "weights of 16 or 32 bits, and adapters on them",
+            fix="name the checkpoint that it was made from",
+        )
 
 
 def _converted(name: str, folder: Path, is_new: bool) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
@@ -51,6 +52,44 @@ def training_precision(recipe: Recipe) -> str:
     if mixes_bfloat16(recipe):
         return "float32 weights, bfloat16 products"
     return "float32 weights, float16 products" if recipe.training.fp16 else "float32"
+
+
+def refuse_missing_packages(recipe: Recipe) -> None:
+    """Refuse a tracker or an optimizer that cannot be had on this machine, before anything is read.
+
+    Raises:
+        UserError: its package is not installed, or transformers has no such optimizer.
+    """
+    spec = recipe.training
+    if recipe.method.trains == "head":
+        return
+    if spec.report_to != "none" and not _is_installed(spec.report_to):
+        raise UserError(
+            f"training.report_to: {spec.report_to} is not installed", fix=f"pip install {spec.report_to}, or write none"
+        )
+    if spec.optim == type(spec).model_fields["optim"].default:
+        return
+    from torch import nn
+    from transformers import Trainer, TrainingArguments
+
+    settings = {name: value for name, value in spec.extra.items() if name.startswith("optim_")}
+    model: Any = nn.Sequential(nn.Linear(1, 1))
+    try:
+        # as Trainer will ask for it; nothing is written
+        arguments = TrainingArguments(output_dir="unused", optim=spec.optim, use_cpu=spec.use_cpu, **settings)
+        Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    except (ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        fix = "write adamw_torch, or another name that this version of transformers has"
+        if "install" in reason.lower() or isinstance(error, ImportError):
+            fix = "install the package that it names, or write adamw_torch"
+        raise UserError(f"training.optim: {spec.optim} cannot be had: {reason}", fix=fix) from error
+
+
+def _is_installed(package: str) -> bool:
+    found = importlib.util.find_spec(package)
+    # a folder of that name in the working directory, such as trackers leave there, is none
+    return found is not None and found.origin is not None
 
 
 def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
