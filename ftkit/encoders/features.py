@@ -15,6 +15,7 @@ from ftkit.data.dataset import Split
 from ftkit.encoders.store import Chunk, FeatureKey, Features, encode, stored
 from ftkit.inputs.batching import chunks
 from ftkit.inputs.text import tokenize_texts
+from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
 from ftkit.models.trial import code_failures_told, tensors
@@ -73,13 +74,12 @@ class Encoder:
 
 
 def load_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    """The checkpoint's fast tokenizer."""
-    from transformers import AutoTokenizer
+    """The checkpoint's tokenizer.
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        checkpoint.folder, trust_remote_code=trust_remote_code
-    )
-    return tokenizer
+    Raises:
+        UserError: there is none.
+    """
+    return open_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
 
 
 def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Features:

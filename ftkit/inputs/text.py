@@ -94,7 +94,7 @@ def tokenize_texts(
     *,
     max_length: int,
 ) -> TokenizedTexts:
-    """Tokenize texts, or pairs of texts, for an encoder, with a fast tokenizer.
+    """Tokenize texts, or pairs of texts, for an encoder.
 
     At most max_length tokens are kept, special tokens included; of a pair, the longer text is cut first.
     """
@@ -111,8 +111,12 @@ def tokenize_texts(
     names = [name for name in tokenizer.model_input_names if name in calls[0]]
     columns = {name: [ids for call in calls for ids in call[name]] for name in names}
     lengths = np.fromiter((len(ids) for ids in columns["input_ids"]), dtype=np.int64, count=len(texts))
-    # a fast tokenizer keeps what it cut off as overflowing pieces
-    num_truncated = sum(1 for call in calls for encoding in call.encodings if encoding.overflowing)
+    if tokenizer.is_fast:
+        # what was cut off is kept as overflowing pieces
+        num_truncated = sum(1 for call in calls for encoding in call.encodings if encoding.overflowing)
+    else:
+        whole: Any = tokenizer(list(texts), None if pairs is None else list(pairs), verbose=False) if texts else {}
+        num_truncated = sum(len(ids) > max_length for ids in whole.get("input_ids", ()))
     known: Any = tokenizer
     padding = Padding(known.pad_token_id or 0, known.pad_token_type_id, known.padding_side == "left")
     return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), padding)

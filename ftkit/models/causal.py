@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.families import family_of_config
 
 if TYPE_CHECKING:
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 DECODER_FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 SEQ2SEQ_FAMILIES = ("t5", "bart")
 NAMES_SHOWN = 3
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""Files of a tokenizer of which one holds its words."""
+TOKENIZER_PACKAGES = ("sentencepiece", "tiktoken", "fugashi", "sacremoses", "rjieba", "sudachipy", "jieba")
+"""Packages that the tokenizers of single languages or architectures need, as an error names them."""
 CAUSAL_CLASSES = ("ForCausalLM", "LMHeadModel", "DoubleHeadsModel")
 AUTO = "auto"
 """As an attention: the best that an architecture has, PyTorch's own (sdpa) or the one of its own code (eager)."""
@@ -117,17 +130,48 @@ def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTra
     Raises:
         UserError: there is none.
     """
+    tokenizer = open_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def open_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint of any kind.
+
+    Raises:
+        UserError: there is none that can be loaded, or it has no words: transformers makes those of BERT, T5 and BART
+            without any where their files are missing.
+    """
     from transformers import AutoTokenizer
 
+    where = str(checkpoint.folder)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        there = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
+        package = next((name for name in TOKENIZER_PACKAGES if there and name in str(error).lower()), None)
+        other = (
+            f"name a checkpoint that reads text: the model_type of this one is {checkpoint.config.get('model_type')}"
+        )
         raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}", where=str(checkpoint.folder)
+            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}",
+            where=where,
+            fix=f"pip install {package}" if package else f"put its files there, or {other}",
         ) from error
-    tokenizer.padding_side = "right"
+    if not _can_read(tokenizer, checkpoint):
+        raise UserError(
+            f"{checkpoint.name} has no vocabulary: its tokenizer knows no letter",
+            where=where,
+            fix="put the tokenizer's files there: tokenizer.json, or spiece.model, or vocab.json and merges.txt",
+        )
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded
+
+
+def _can_read(tokenizer: Any, checkpoint: Checkpoint) -> bool:
+    """Whether a tokenizer has words; one that reads bytes has no file, and one for proteins not every letter."""
+    has_file = any((checkpoint.folder / name).is_file() for name in VOCABULARIES)
+    return has_file or bool(tokenizer.decode(tokenizer("a")["input_ids"], skip_special_tokens=True).strip())
 
 
 def read_model(

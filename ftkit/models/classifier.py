@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
 from ftkit.models.download import ADAPTER_FILE, refuse_damaged, refuse_pickled_adapter
 from ftkit.models.placement import choose_device
@@ -72,13 +73,13 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     Raises:
         UserError: the folder holds no classifier.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     refuse_damaged(folder)
     checkpoint = Checkpoint(str(folder), folder)
     pooled = read_pooled(folder)
     home = folder if pooled is None else folder / pooled.encoder
-    tokenizer = AutoTokenizer.from_pretrained(home, trust_remote_code=trust_remote_code)
+    tokenizer = open_tokenizer(Checkpoint(str(home), home), trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)
     module: nn.Module
     max_length = checkpoint.trained_length or LONGEST_DEFAULT

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.errors import UserError
 from ftkit.models.causal import AUTO, read_model, read_tokenizer
 from ftkit.models.checkpoint import COUNTS_DISTANCES, Checkpoint
+from ftkit.models.families import read_object
 
 if TYPE_CHECKING:
     import torch
@@ -16,16 +17,10 @@ if TYPE_CHECKING:
 
 HALF_PRECISION = "float16 overflows in T5's feed-forward layers, and every loss becomes NaN"
 """Source: huggingface/transformers issues 4586 and 11461."""
-VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.model",
-)
-"""Files of a tokenizer of which one holds its words."""
+
+
+FIRST_FROM_TARGETS = ("mbart", "plbart")
+"""Architectures whose decoder begins with what ends its target, so that no setting names its first token."""
 
 
 def refuse_decoders_and_encoders(checkpoint: Checkpoint) -> None:
@@ -82,12 +77,6 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
         UserError: there is none, or it has no vocabulary, no end or no pad token.
     """
     tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
-    if not _can_read(tokenizer, checkpoint):
-        raise UserError(
-            f"{checkpoint.name} has no vocabulary: its tokenizer knows no letter",
-            where=str(checkpoint.folder),
-            fix="put the tokenizer's files there: tokenizer.json, or spiece.model, or vocab.json and merges.txt",
-        )
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise UserError(
@@ -96,15 +85,6 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
                 fix=f"name one that the vocabulary holds as {name} in tokenizer_config.json",
             )
     return tokenizer
-
-
-def _can_read(tokenizer: Any, checkpoint: Checkpoint) -> bool:
-    """Whether a tokenizer has words: transformers makes those of T5 and BART without any where their files are missing.
-
-    One that reads bytes has no file, and one for proteins does not know every letter.
-    """
-    has_file = any((checkpoint.folder / name).is_file() for name in VOCABULARIES)
-    return has_file or bool(tokenizer.decode(tokenizer("a")["input_ids"], skip_special_tokens=True).strip())
 
 
 def load_seq2seq(
@@ -126,15 +106,52 @@ def load_seq2seq(
     from transformers import AutoModelForSeq2SeqLM
 
     refuse_decoders_and_encoders(checkpoint)
-    return read_model(
+    model: Any = read_model(
         AutoModelForSeq2SeqLM,
         checkpoint,
         what="an encoder-decoder",
-        adapt=lambda config: None if dropout else _leave_out_dropout(config),
+        adapt=lambda config: _adapt(config, checkpoint, dropout=dropout),
         dtype=dtype,
         attn_implementation=attn_implementation,
         trust_remote_code=trust_remote_code,
     )
+    if model.generation_config.decoder_start_token_id is None:
+        model.generation_config.decoder_start_token_id = getattr(model.config, "decoder_start_token_id", None)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def refuse_without_first_token(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> None:
+    """Refuse a checkpoint of which nothing tells what its decoder begins with; reads no weights.
+
+    Raises:
+        UserError: with the entry that its config.json lacks.
+    """
+    from transformers import AutoConfig
+
+    _settle_first_token(AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code), checkpoint)
+
+
+def _settle_first_token(config: Any, checkpoint: Checkpoint) -> None:
+    """Where config.json names no first token, that of generation_config.json, or T5's padding, is meant."""
+    kind = str(config.model_type)
+    lacks = "pad_token_id" if getattr(config, "pad_token_id", None) is None else ""
+    if getattr(config, "decoder_start_token_id", None) is None and kind not in FIRST_FROM_TARGETS:
+        own = read_object(checkpoint.folder / "generation_config.json").get("decoder_start_token_id")
+        config.decoder_start_token_id = config.pad_token_id if own is None and kind in COUNTS_DISTANCES else own
+        lacks = "decoder_start_token_id" if config.decoder_start_token_id is None else lacks
+    if lacks:
+        raise UserError(
+            f"{checkpoint.name} does not say what its decoder begins with: its config.json has no {lacks}",
+            where=str(checkpoint.folder / "config.json"),
+            fix=f"add {lacks}; the first token is the end token's id in BART's kin, that of [CLS] in a pair of BERTs",
+        )
+
+
+def _adapt(config: Any, checkpoint: Checkpoint, *, dropout: bool) -> None:
+    _settle_first_token(config, checkpoint)
+    if not dropout:
+        _leave_out_dropout(config)
 
 
 def _leave_out_dropout(config: Any) -> None:

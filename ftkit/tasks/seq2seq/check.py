@@ -25,9 +25,8 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         UserError: the data or the base model cannot be had, or do not fit.
     """
     from ftkit.models.checkpoint import locate
-    from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16
     from ftkit.tasks.seq2seq.audit import audit, token_report
-    from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_splits
+    from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
@@ -35,8 +34,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
 
     checkpoint = locate(recipe.model)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
-    refuse_decoders_and_encoders(checkpoint)
-    refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
+    refuse_base(recipe, checkpoint)
     tokenizer = task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     languages = languages_in_words(tokenizer, recipe.data)
     lengths = pair_lengths(recipe, checkpoint)

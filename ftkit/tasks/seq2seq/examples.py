@@ -14,6 +14,7 @@ from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
 from ftkit.inputs.written import note_written
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
+from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16, refuse_without_first_token
 from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
@@ -23,6 +24,10 @@ from ftkit.training.way import Data
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+TWO_MODELS = "encoder-decoder"
+"""Type of an encoder and a decoder that were joined, such as two BERTs: peft finds the layers of neither."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,23 @@ def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint,
         },
         counts={"tokens": token_counts(tokens)},
     )
+
+
+def refuse_base(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> None:
+    """Refuse a base that does not fit, before its data are looked at and before a weight is read.
+
+    Raises:
+        UserError: it is no encoder-decoder, does not say what its decoder begins with, would be trained in a precision
+            that breaks it, or by a method that it has no place for.
+    """
+    refuse_decoders_and_encoders(checkpoint)
+    refuse_without_first_token(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
+    if recipe.method.trains == "prompt" and checkpoint.config.get("model_type") == TWO_MODELS:
+        raise UserError(
+            f"method.type: {recipe.method.type} needs one model that reads and writes, and {checkpoint.name} is two",
+            fix="set method.type: lora or full",
+        )
 
 
 def pair_lengths(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> PairLengths:

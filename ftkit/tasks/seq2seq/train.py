@@ -17,13 +17,13 @@ from ftkit.models.checkpoint import Checkpoint, cut_as_trained
 from ftkit.models.placement import choose_device, count_parameters
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import save_language_model
-from ftkit.models.seq2seq import hash_of_frozen, load_seq2seq, refuse_decoders_and_encoders, refuse_float16
+from ftkit.models.seq2seq import hash_of_frozen, load_seq2seq
 from ftkit.models.trial import refuse_what_cannot_run
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
-from ftkit.tasks.seq2seq.examples import make_examples, pair_lengths
+from ftkit.tasks.seq2seq.examples import make_examples, pair_lengths, refuse_base
 from ftkit.tasks.seq2seq.outputs import decoding_of, write_split
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.scores import best_model_score, rehearse_outputs, score_labels
@@ -42,8 +42,7 @@ def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> N
             precision that breaks it, or does not know the languages of the data; a metric that cannot be had or
             computed.
     """
-    refuse_decoders_and_encoders(checkpoint)
-    refuse_float16(checkpoint, fp16=recipe.training.fp16, dtype=recipe.model.dtype)
+    refuse_base(recipe, checkpoint)
     pair_lengths(recipe, checkpoint)
     task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     asked = recipe.evaluation
