@@ -92,7 +92,8 @@ def _subject(path: Path, given: RecipeLike | None, *, effort: Effort, reporter: 
     if run is not None and not run.model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     recipe = take_recipe(given if given is not None else Run(path).recipe_file).recipe
-    checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), reporter=reporter)
+    moment = None if run is None else run.manifest().get("moment")
+    checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), moment=moment, reporter=reporter)
     if run is not None:
         _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))
     return Subject(

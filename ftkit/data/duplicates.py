@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +61,7 @@ def prompt_keys(table: pa.Table) -> np.ndarray:
     return _keys(table, names, lambda messages: takewhile(lambda message: message["role"] != "assistant", messages))
 
 
-Turns = Iterable[dict[str, str]]
+Turns = Iterable[dict[str, Any]]
 
 
 def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns]) -> np.ndarray:
@@ -73,7 +74,7 @@ def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns])
         if names == ["messages"]:
             # JSON writes a line break as two letters, which would hide it from the comparison
             chats = (part(json.loads(row[0])) for row in rows)
-            rows = (tuple(text for message in chat for text in message.values()) for chat in chats)
+            rows = (tuple(text for turn in chat for text in turn.values() if isinstance(text, str)) for chat in chats)
         keys[start : start + batch.num_rows] = [key_of(*row) for row in rows]
         start += batch.num_rows
     return keys

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,15 +18,31 @@ from ftkit.data.reading.nested import value_of
 class Form:
     """What an example is, in one set of data: how the columns of the file that are read become text.
 
+    Args:
+        prompting: how examples are written.
+        columns: that they are made of.
+        rehearse: raises Unusable for a chat that its template does not write as it stands.
+
     Attributes:
         found: keys of the data section that nobody gave a value -> the column or template that was found.
+        verdict: column that says which completions are bad and not to be learnt.
     """
 
-    def __init__(self, prompting: Prompting, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        prompting: Prompting,
+        columns: Sequence[str],
+        *,
+        rehearse: Callable[[list[dict[str, Any]]], object] | None = None,
+    ) -> None:
         self.prompting = prompting
         self.columns = tuple(columns)
-        self.chats = ChatReader(columns[0]) if prompting.kind == "chat" else None
         self.found: dict[str, str] = {}
+        self.rehearse = rehearse
+        self.verdict: str | None = None
+        self.chats = None
+        if prompting.kind == "chat":
+            self.chats = ChatReader(columns[0], completions=prompting.completion_only_loss)
 
     @property
     def schema(self) -> pa.Schema:
@@ -42,12 +59,17 @@ class Form:
             Unusable: a value is absent or no text, or there is nothing to give or to learn.
         """
         if self.chats is not None:
-            return (self.chats.read(value_of(values, self.columns[0])),)
+            chat = self.chats.read(value_of(values, self.columns[0]), system=system_beside(values))
+            if self.rehearse is not None:
+                self.rehearse(json.loads(chat))
+            return (chat,)
         fields = {name: field_text(values, name, class_names.get(name)) for name in self.columns}
         if self.prompting.kind == "text":
             text = fill(self.prompting.parsed.completion, fields)
             blank = all(not field.strip() for field in fields.values())
             return None if blank else (text,)
+        if self.verdict is not None and str(values.get(self.verdict)).strip().lower() == "false":
+            raise Unusable(f"{self.verdict} is false: the answer is marked as bad", "remove the row, or the column")
         template = self.prompting.parsed
         prompt, completion = fill(template.prompt, fields), fill(template.completion, fields)
         learnt = [piece.text for piece in template.completion if piece.is_field]
@@ -88,6 +110,24 @@ def text_of(value: object, name: str) -> str:
     return value
 
 
+def system_beside(values: Mapping[str, object]) -> str:
+    """The turn of the system that stands in a column beside a chat, empty where there is none.
+
+    Raises:
+        Unusable: it is no text; tools stand beside the chat.
+    """
+    for name in TOOLS_NAMES:
+        if values.get(name) not in (None, "", "[]", [], "null"):
+            fix = "write what the assistant may call into the system's turn, or remove the column"
+            raise Unusable(f"column {name} is not empty, and tools are not written into chats", fix)
+    found = next((name for name in SYSTEM_NAMES if values.get(name) is not None), None)
+    return "" if found is None else text_of(values[found], found)
+
+
+SYSTEM_NAMES = ("system", "system_prompt")
+"""Usual names of a column beside the messages that holds the system's turn."""
+TOOLS_NAMES = ("tools", "functions")
+"""Usual names of a column beside the messages that tells what may be called."""
 MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
 """Usual names of a column of messages."""
 

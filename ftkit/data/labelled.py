@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import choose_columns
-from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, refuse_absent
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, note_unread, refuse_absent
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
@@ -109,6 +109,7 @@ def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:
     assert guess.text is not None
     assert guess.label is not None
     notes.extend(guess.notes)
+    note_unread(columns_of(rows), [name for name in (guess.text, spec.text_pair_column, guess.label) if name], notes)
     return Columns(guess.text, guess.label, spec.text_pair_column)
 
 

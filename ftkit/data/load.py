@@ -122,5 +122,7 @@ def _note_chats(form: Form, notes: list[str]) -> None:
             f"{form.chats.converted:,} chats in the older form from/value were read as role/content"
             " (human is user, gpt is assistant)"
         )
+    if form.chats.masked:
+        notes.append(f"in {form.chats.masked:,} chats a turn of the assistant is read and not learnt, as the file says")
     if form.chats.left_out:
         notes.append(f"keys of messages that are not read: {', '.join(list(form.chats.left_out)[:10])}")

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ftkit.data.chat_rows import CHATML_MARKS
 from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _BRACES = "a brace that stands for itself is written twice: {{ or }}"
@@ -28,6 +33,7 @@ class Prompting:
         completion_only_loss: whether the prompt is left out of the loss.
         source_language_column: of the language of each source, where rows name it; else None.
         target_language_column: the same of each target.
+        moment: of ISO 8601, what a chat template that writes the date is told; None for one that does not.
 
     Example:
         >>> prompting = Prompting("completion", "Q: {question}\\nA:<learn> {answer}")
@@ -43,6 +49,7 @@ class Prompting:
     completion_only_loss: bool = True
     source_language_column: str | None = None
     target_language_column: str | None = None
+    moment: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it, columns of languages only where there are any."""
@@ -174,3 +181,40 @@ def short_template(prompt_column: str, completion_column: str, rows: Sequence[Ma
     parted = 2 * ending > len(prompts) or 2 * beginning > len(completions)
     between = "" if parted else "\n"
     return f"{{{prompt_column}}}{between}{LEARN}{{{completion_column}}}"
+
+
+def chat_template_of(tokenizer: PreTrainedTokenizerBase, prompting: Prompting) -> str:
+    """The template of chats, as Jinja text: the recipe's, else the tokenizer's own.
+
+    Raises:
+        UserError: there is none, or it writes marks that are no tokens of this vocabulary.
+    """
+    if prompting.chat_template is None:
+        if tokenizer.chat_template is None:
+            raise UserError(
+                "the tokenizer has no chat template: its model was never taught to chat",
+                fix="set data.chat_template: plain (words only), or name a .jinja file",
+            )
+        return tokenizer.get_chat_template()
+    absent = [mark for mark in CHATML_MARKS if mark in prompting.chat_template and not _is_token(tokenizer, mark)]
+    if absent:
+        raise UserError(
+            f"the chat template writes {' and '.join(absent)}, which this vocabulary does not have as single tokens",
+            fix="set data.chat_template: plain, which needs no tokens of its own",
+        )
+    return prompting.chat_template
+
+
+def at_moment(prompting: Prompting, tokenizer: PreTrainedTokenizerBase, moment: str | None) -> Prompting:
+    """The same prompting with the moment that a template which writes the date is told, in every later rendering.
+
+    Args:
+        moment: of ISO 8601; None: now.
+    """
+    if "strftime_now" not in chat_template_of(tokenizer, prompting):
+        return prompting
+    return replace(prompting, moment=moment or datetime.now().isoformat(timespec="seconds"))
+
+
+def _is_token(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) == 1

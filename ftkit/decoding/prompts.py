@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftkit.data.chat_rows import ChatReader, Unusable
-from ftkit.data.form import MESSAGES_NAMES, field_text
+from ftkit.data.form import MESSAGES_NAMES, field_text, system_beside
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import get, has
@@ -219,6 +219,6 @@ def _messages(values: Mapping[str, object], name: str) -> tuple[Message, ...]:
     if not turns:
         raise UserError(f"column {name} has nothing before the assistant's turn", fix="begin with the user's")
     # read as in training, where a chat without an answer has nothing to learn and is refused
-    read = ChatReader(name).read([*turns, {"role": "assistant", "content": "-"}])
+    read = ChatReader(name).read([*turns, {"role": "assistant", "content": "-"}], system=system_beside(values))
     messages: list[Message] = json.loads(read)[:-1]
     return tuple(messages)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ftkit.data.chat import ChatRenderer, end_of_turn
+from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import LANGUAGE_COLUMNS
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
@@ -107,7 +108,11 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
         assert ask.text is not None, "encoder-decoders are not trained on chats"
         return _source_ids(tokenizer, ask)
     if ask.text is None:
-        text = ChatRenderer(tokenizer, writer.prompting).text([dict(turn) for turn in ask.messages], generation=True)
+        try:
+            renderer = ChatRenderer(tokenizer, writer.prompting)
+            text = renderer.text([dict(turn) for turn in ask.messages], generation=True)
+        except Unusable as error:
+            raise UserError(error.reason, fix=error.fix) from error
     else:
         text, prefix = ask.text, list(special_tokens(tokenizer).prefix)
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftkit.data.chat import ChatRenderer, Marked
+from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
@@ -110,6 +111,7 @@ def _examples(
         num_unlearnt=len(rows) - len(sequences),
         num_merged_boundaries=num_merged,
         num_open_turns=0 if renderer is None else renderer.num_open_turns,
+        num_unasked=0 if renderer is None else renderer.num_unasked,
     )
 
 
@@ -129,7 +131,7 @@ def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
             number += 1
             try:
                 marked.append(renderer.render(json.loads(text)))
-            except UserError as error:
+            except Unusable as error:
                 where = f"{split.source}: {split.name} chat {number}"
-                raise UserError(error.problem, where=where, fix=error.fix) from error
+                raise UserError(error.reason, where=where, fix=error.fix) from error
         yield marked

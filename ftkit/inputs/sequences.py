@@ -107,6 +107,7 @@ class Tokenized:
             its end.
         lengths: tokens of each document, completion or chat before anything was cut (num_examples,).
         num_open_turns: chats in which an answer before the last ends without a special token.
+        num_unasked: chats in which an answer before the last is read only, as in `ChatRenderer`.
     """
 
     sequences: Sequences
@@ -116,11 +117,28 @@ class Tokenized:
     num_unlearnt: int = 0
     num_merged_boundaries: int = 0
     num_open_turns: int = 0
+    num_unasked: int = 0
 
     @property
     def num_examples(self) -> int:
         """Rows of the split."""
         return len(self.lengths)
+
+    def chat_warnings(self, name: str) -> list[str]:
+        """What the chats of a split do not teach, one sentence each."""
+        whole = f"of {self.num_examples:,} {name} chats an answer before the last"
+        found = []
+        if self.num_open_turns:
+            found.append(
+                f"in {self.num_open_turns:,} {whole} has no end token, so stopping there is not learnt;"
+                " let data.chat_template write eos_token after each"
+            )
+        if self.num_unasked:
+            found.append(
+                f"in {self.num_unasked:,} {whole} is read and not learnt: the template asks for an answer by other"
+                " words than stand before that one"
+            )
+        return found
 
     @property
     def length_for_99_percent(self) -> int:

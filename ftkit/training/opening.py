@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftkit.data.chat import ChatBase
 from ftkit.data.dataset import Splits
 from ftkit.interruption import Interrupted
+from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import stay_offline_unless_remote
 from ftkit.progress import Reporter
@@ -40,8 +44,16 @@ class Opened(NamedTuple):
     resumed: SealedCheckpoint | None = None
 
 
-def load_base_and_data(recipe: Recipe, task: Trainable, *, reporter: Reporter) -> tuple[Checkpoint, Splits]:
+def load_base_and_data(
+    recipe: Recipe, task: Trainable, *, moment: str | None = None, reporter: Reporter
+) -> tuple[Checkpoint, Splits]:
     """Find the base model of a recipe and read its data; says what was assumed.
+
+    Args:
+        recipe: of the task.
+        task: asked for the data.
+        moment: when a run began, for chat templates that write the date; None: now.
+        reporter: hears of it.
 
     Raises:
         UserError: there is no such model, or a row that a person can mend.
@@ -52,7 +64,9 @@ def load_base_and_data(recipe: Recipe, task: Trainable, *, reporter: Reporter) -
     checkpoint = locate(recipe.model)
     if checkpoint.note is not None:
         reporter.say(checkpoint.note)
-    splits = task.load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
+    tokenizer = partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    chats = ChatBase(tokenizer, moment)
+    splits = task.load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels, chats=chats)
     for note in splits.notes:
         reporter.say(note)
     return checkpoint, splits
@@ -78,7 +92,14 @@ def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[st
         "base_weights": checkpoint.weights_hash,
         "tokenizer": checkpoint.tokenizer_hash,
         "data": {split.name: split.fingerprint for split in splits.all()},
-    }
+    } | _prompting_hash(splits)
+
+
+def _prompting_hash(splits: Splits) -> dict[str, str]:
+    """What texts are made with, but for the rows: the content of a template's file, and the moment it is told."""
+    if splits.prompting is None:
+        return {}
+    return {"prompting": sha256_texts([json.dumps(splits.prompting.to_dict(), sort_keys=True)])}
 
 
 def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrite: bool = False) -> Opened:
@@ -91,6 +112,7 @@ def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrit
         "data": {split.name: {"rows": len(split), "source": split.source} for split in splits.all()},
         "data_notes": list(splits.notes),
         "label_names": list(splits.label_names),
+        "moment": None if splits.prompting is None else splits.prompting.moment,
         "found": keys_found(recipe, splits),
         "hashes": hashes_of(whole, checkpoint, splits),
         "versions": versions(),

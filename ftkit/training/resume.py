@@ -24,6 +24,10 @@ PLACES = frozenset({"training.output_dir"})
 """Keys of a recipe that say where things lie and nothing about what comes out."""
 
 
+CONTENTS = ("base_weights", "tokenizer", "prompting")
+"""What a run is made of beside its recipe and its data: `prompting` is what chat templates and the like hold."""
+
+
 class Altered(NamedTuple):
     """Something that a run was made of and that is different now.
 
@@ -72,8 +76,9 @@ def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]
         if then != today:
             rows_then = manifest.get("data", {}).get(split, {}).get("rows", 0)
             changes.append(Altered(f"data.{split}", _rows(rows_then, then), _rows(rows.get(split, 0), today)))
-    for name in ("base_weights", "tokenizer"):
-        if before.get(name) != hashes.get(name):
+    for name in CONTENTS:
+        # a run of an older version says nothing of its prompting
+        if before.get(name) != hashes.get(name) and (name in before or name != "prompting"):
             changes.append(Altered(name, _short(before.get(name)), _short(hashes.get(name))))
     return changes
 
@@ -107,7 +112,7 @@ def refuse_unknown_fields(recipe: Recipe, allowed: Sequence[str]) -> None:
         UserError: naming the nearest field.
     """
     known = [name for name, _ in leaves(recipe.model_dump())]
-    known += ["base_weights", "tokenizer", *(f"data.{split}" for split in SPLIT_NAMES)]
+    known += [*CONTENTS, *(f"data.{split}" for split in SPLIT_NAMES)]
     for name in allowed:
         if name not in known:
             near = nearest(name, known)
@@ -157,7 +162,7 @@ def go_on(
     if run.manifest()["state"] == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return None
-    checkpoint, splits = load_base_and_data(recipe, task, reporter=reporter)
+    checkpoint, splits = load_base_and_data(recipe, task, moment=run.manifest().get("moment"), reporter=reporter)
     whole = resolved(recipe, splits)
     hashes = hashes_of(whole, checkpoint, splits)
     changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ftkit.data.chat import ChatBase
     from ftkit.data.dataset import Split, Splits
     from ftkit.data.gather import Source
     from ftkit.metrics.scores import Scores
@@ -103,6 +104,7 @@ class Trainable(Protocol):
         seed: int,
         narrow: Callable[[Source], Source] | None = None,
         head: Sequence[str] = (),
+        chats: ChatBase | None = None,
     ) -> Splits:
         """Read, check and split the data of a recipe.
 
@@ -112,6 +114,7 @@ class Trainable(Protocol):
             narrow: makes each source one that is read in part.
             head: labels of the base's own classification head, in their order: labels that nobody put in an order
                 get theirs, where they are the same.
+            chats: what chats are written with; without it, one that its template refuses is found later.
 
         Returns:
             The splits, with notes on everything that was assumed.

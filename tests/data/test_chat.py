@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from ftkit.data.chat import ChatRenderer, end_of_turn
-from ftkit.data.chat_rows import CHAT_TEMPLATES
+from ftkit.data.chat_rows import CHAT_TEMPLATES, LEARNT_KEY, ChatReader, Unusable
 from ftkit.data.dataset import Split
-from ftkit.data.prompting import Prompting
+from ftkit.data.prompting import Prompting, at_moment
 from ftkit.errors import UserError
 from ftkit.inputs.documents import training_sequences
 from ftkit.inputs.sequences import Tokenized
@@ -239,3 +239,182 @@ def test_answers_before_the_last_that_end_in_no_token_are_counted(tokenizer_of):
     open_ends = Prompting("chat", chat_template=MARKED.replace("{{ eos_token }}", "") + ASKS)
     assert tokenized(tokenizer, open_ends, SEVERAL, ONE).num_open_turns == 1
     assert tokenized(tokenizer, Prompting("chat", chat_template=MARKED + ASKS), SEVERAL, ONE).num_open_turns == 0
+
+
+LAST = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if loop.last and not add_generation_prompt %}"
+    "{{ eos_token }}{% else %}\n{% endif %}{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def test_where_only_the_last_answer_has_an_end_no_turn_of_the_user_is_learnt(tokenizer_of):
+    tokenizer = tokenizer_of("gpt2")
+    found = tokenized(tokenizer, Prompting("chat", chat_template=LAST), SEVERAL)
+    assert runs(tokenizer, found) == [["Hello\nyou", "  Bye <|endoftext|>"]]
+    assert found.num_open_turns == 1
+
+
+@pytest.mark.parametrize("template", [LAST, HEADER.replace("{{ bos_token }}", ""), INST, THINKS])
+@pytest.mark.parametrize("answers", [("ok", "ok ok"), ("end", "im_end"), ("user", "assistant:"), ("a b", "a\n\nb")])
+def test_what_is_learnt_are_the_answers_and_no_two_pieces_overlap(template, answers, tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    renderer = ChatRenderer(tokenizer, Prompting("chat", chat_template=template))
+    turns = [("user", f"ok {answers[0]} ok"), ("assistant", answers[0]), ("user", "ok"), ("assistant", answers[1])]
+    marked = renderer.render(messages_of(turns))
+    assert [stop for _, stop in marked.spans][:-1] < [start for start, _ in marked.spans][1:]
+    for answer, (start, stop) in zip(answers, marked.spans, strict=True):
+        written = renderer.special.sub("", marked.text[start:stop]).replace("<think>\n\n</think>\n\n", "")
+        assert written.strip() == answer
+
+
+LINES = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}{% if m.role == 'assistant' %}{% generation %}"
+    "{{ m.content + '<|im_end|>\n' }}{% endgeneration %}{% else %}{{ m.content + '<|im_end|>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+HEADED = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ '<|im_start|>assistant\n' + m.content"
+    " + '<|im_end|>\n' }}{% endgeneration %}{% else %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [LINES, HEADED])
+def test_a_line_break_or_a_header_within_the_marks_teaches_what_it_would_outside(template, tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    within, outside = (Prompting("chat", chat_template=text) for text in (template, CHAT_TEMPLATES["chatml"]))
+    found, expected = (tokenized(tokenizer, prompting, ONE, SEVERAL) for prompting in (within, outside))
+    assert runs(tokenizer, found) == runs(tokenizer, expected)
+    assert found.num_open_turns == 0
+    assert end_of_turn(tokenizer, within) == end_of_turn(tokenizer, outside)
+
+
+@pytest.mark.parametrize("template", [LINES, HEADED, HEADER.replace("{{ bos_token }}", "")])
+def test_a_turn_that_is_not_to_be_learnt_is_read(template, tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    turns = [*messages_of(ONE), *messages_of(SEVERAL[1:])]
+    turns[1][LEARNT_KEY] = False
+    marked = ChatRenderer(tokenizer, Prompting("chat", chat_template=template)).render(turns)
+    learnt = ["".join(marked.text[slice(*span)].split()) for span in marked.spans]
+    assert learnt == ["Helloyou<|im_end|>", "Bye<|im_end|>"]
+
+
+ASKS_FOR_THOUGHTS = THINKS.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+CUTS_THOUGHTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and not loop.last %}"
+    "{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_earlier_answers_that_are_never_asked_for_so_are_read_and_counted(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    found = tokenized(tokenizer, Prompting("chat", chat_template=ASKS_FOR_THOUGHTS), ONE, SEVERAL)
+    learnt = ["\n</think>\n\nTwo miles 🙂.<|im_end|>", "\n</think>\n\n  Bye <|im_end|>"]
+    assert runs(tokenizer, found) == [[text] for text in learnt]
+    assert found.num_unasked == 1
+    assert "1 of 2 train chats" in found.chat_warnings("train")[0]
+
+
+def test_an_answer_that_the_template_rewrites_is_refused_by_its_number(tokenizer_of):
+    thought = [("user", "q"), ("assistant", "<think>so</think>yes"), *SEVERAL[3:]]
+    for template in (CUTS_THOUGHTS, LINES.replace("m.content +", "m.content.split('</think>')[-1] +", 1)):
+        error = refusal(tokenizer_of("qwen3"), Prompting("chat", chat_template=template), thought)
+        assert "the answer of message 2 otherwise" in error.problem
+
+
+def test_white_space_that_a_template_sets_anew_is_no_rewriting(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    spaced = CUTS_THOUGHTS.replace(
+        "{% else %}{{ m.content }}", "{% else %}{{ m.content | replace('</think>', '\n</think>\n\n') }}"
+    )
+    found = tokenized(
+        tokenizer, Prompting("chat", chat_template=spaced), [("user", "q"), ("assistant", "<think>so</think>yes")]
+    )
+    assert runs(tokenizer, found) == [["<think>so\n</think>\n\nyes<|im_end|>"]]
+
+
+def test_a_turn_that_the_template_leaves_out_is_refused(tokenizer_of):
+    silent = CUTS_THOUGHTS.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
+    error = refusal(tokenizer_of("qwen3"), Prompting("chat", chat_template=silent), SEVERAL)
+    assert "leaves out or rewrites message 1, of the role system" in error.problem
+
+
+def test_thoughts_are_written_by_a_template_that_reads_them_and_refused_by_others(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    reads = THINKS.replace("<think>\n\n</think>", "<think>\n{{ m.reasoning_content }}\n</think>")
+    turns = [*messages_of(ONE)]
+    turns[1]["reasoning_content"] = "I know"
+    marked = ChatRenderer(tokenizer, Prompting("chat", chat_template=reads)).render(turns)
+    assert marked.text[slice(*marked.spans[0])] == "<think>\nI know\n</think>\n\nTwo miles 🙂.<|im_end|>"
+    with pytest.raises(Unusable, match="message 2 has thoughts"):
+        ChatRenderer(tokenizer, Prompting("chat", chat_template=THINKS)).render(turns)
+    # the same thoughts on an earlier answer are not written, so they would not be learnt
+    with pytest.raises(Unusable, match="message 2 otherwise"):
+        ChatRenderer(tokenizer, Prompting("chat", chat_template=reads)).render([*turns, *messages_of(SEVERAL[1:])])
+
+
+def test_a_template_that_writes_the_date_writes_that_of_its_moment(tokenizer_of):
+    tokenizer = tokenizer_of("qwen3")
+    for template in (LINES, CUTS_THOUGHTS):
+        prompting = Prompting("chat", chat_template="{{ strftime_now('%d %b %Y %H:%M') }}" + template)
+        fixed = at_moment(prompting, tokenizer, "2001-02-03T04:05:06")
+        assert ChatRenderer(tokenizer, fixed).render(messages_of(ONE)).text.startswith("03 Feb 2001 04:05")
+        assert not ChatRenderer(tokenizer, prompting).render(messages_of(ONE)).text.startswith("03 Feb 2001")
+        assert at_moment(prompting, tokenizer, None).moment is not None
+    assert at_moment(PLAIN, tokenizer, "2001-02-03T04:05:06") == PLAIN
+
+
+def read(*turns: dict[str, Any], completions: bool = True, system: str = "") -> list[dict[str, Any]]:
+    chat = [{"role": "user", "content": "q"}, *({"role": "assistant", "content": "a"} | turn for turn in turns)]
+    found: list[dict[str, Any]] = json.loads(ChatReader("messages", completions).read(chat, system=system))
+    return found
+
+
+@pytest.mark.parametrize("said", [{"weight": 0}, {"train": False}, {"loss": False}, {"training": 0}, {"mask": True}])
+def test_what_says_that_a_turn_is_not_learnt_is_obeyed(said):
+    assert [turn.get(LEARNT_KEY) for turn in read(said, {})] == [None, False, None]
+    with pytest.raises(Unusable, match="every turn"):
+        read(said)
+    with pytest.raises(Unusable, match="learns everything"):
+        read(said, {}, completions=False)
+
+
+@pytest.mark.parametrize("said", [{}, {"weight": 1}, {"train": True}, {"loss": None}, {"mask": False}])
+def test_what_says_that_a_turn_is_learnt_changes_nothing(said):
+    assert read(said) == read({})
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"weight": 0.5}, "weight of message 2 is 0.5"),
+        ({"weight": "0"}, "weight of message 2 is '0'"),
+        ({"weight": 1, "mask": True}, "contradict"),
+        ({"role": "user", "train": True}, "asks to learn message 2, a turn of the user"),
+        ({"function_call": {"name": "f"}}, "calls tools"),
+        ({"tool_calls": [{}]}, "calls tools"),
+        ({"thinking": ["a"]}, "thinking of message 2 is a list"),
+        ({"role": "user", "reasoning": "a"}, "in a turn of the user"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_refused(said, reason):
+    with pytest.raises(Unusable, match=reason):
+        read(said, {})
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
+def test_thoughts_stand_under_one_name(name):
+    assert read({name: "so"})[1] == {"role": "assistant", "content": "a", "reasoning_content": "so"}
+
+
+def test_a_turn_of_the_system_that_stands_beside_a_chat_comes_first_and_contradicts_no_other():
+    assert read({}, system="Be kind.")[0] == {"role": "system", "content": "Be kind."}
+    chat = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a"},
+    ]
+    assert json.loads(ChatReader("messages").read(chat, system="Be kind.")) == chat
+    with pytest.raises(Unusable, match="another stands beside it"):
+        ChatReader("messages").read(chat, system="Be rude.")

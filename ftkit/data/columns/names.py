@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ftkit.errors import UserError
 
@@ -32,6 +32,26 @@ def absent(name: str, columns: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1)
     hint = f"; did you mean {by_lower[near[0]]}?" if near else ""
     return f"columns here: {listing(columns)}{hint}"
+
+
+def note_unread(columns: Sequence[str], read: Collection[str], notes: list[str]) -> None:
+    """Add a note on the columns of which nothing is made.
+
+    Args:
+        columns: all that there are, `a.b` for key b of the objects in column a.
+        read: those of which examples are made.
+        notes: it is added here.
+    """
+    part_of_read = {name for name in columns if any(f"{other}.".startswith(f"{name}.") for other in read)}
+    unread = [
+        name
+        for name in columns
+        if name not in part_of_read
+        and not any(name.startswith(f"{other}.") and other not in part_of_read for other in columns)
+        and not any(name.startswith(f"{other}.") for other in read)
+    ]
+    if unread:
+        notes.append(f"columns that are not read: {listing(unread)}")
 
 
 def refuse_absent(name: str | None, columns: Sequence[str], *, where: str, key: str | None = None) -> None:

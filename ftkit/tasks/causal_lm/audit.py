@@ -82,8 +82,14 @@ def _leak_warnings(figures: LanguageAudit, various: set[str]) -> list[str]:
     ]
 
 
-def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenReport:
-    """Count the tokens of a split of at least one example; `limit` is what the model has positions for, if any."""
+def token_report(tokenized: Tokenized, name: str = "train", *, limit: int | None = None) -> TokenReport:
+    """Count the tokens of a split of at least one example.
+
+    Args:
+        tokenized: the split.
+        name: of the split, for messages.
+        limit: what the model has positions for, if any.
+    """
     lengths = replace(
         token_statistics(tokenized.lengths, tokenized.max_length),
         percent_truncated=100.0 * tokenized.num_truncated / tokenized.num_examples,
@@ -103,6 +109,7 @@ def token_report(tokenized: Tokenized, *, limit: int | None = None) -> TokenRepo
         warnings=[],
     )
     report.warnings.extend(_token_warnings(report, limit))
+    report.warnings.extend(f"{text[0].upper()}{text[1:]}." for text in tokenized.chat_warnings(name))
     return report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
@@ -27,6 +28,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had, or nothing is left to learn.
     """
+    from ftkit.data.chat import ChatBase
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate
     from ftkit.tasks.causal_lm.audit import audit, token_report
@@ -35,14 +37,15 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     from ftkit.tasks.causal_lm.plan import plan_language_model
 
     checkpoint = locate(recipe.model)
-    splits = load_splits(recipe.data, seed=recipe.training.seed)
+    chats = ChatBase(partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code))
+    splits = load_splits(recipe.data, seed=recipe.training.seed, chats=chats)
     refuse_other_kinds(checkpoint)
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     max_length = example_length(recipe, checkpoint)
     packed = may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
-    reports = {name: token_report(found, limit=limit) for name, found in tokens.items()}
+    reports = {name: token_report(found, name, limit=limit) for name, found in tokens.items()}
     train = replace(tokens["train"].sequences, packed=packed)
     found, examples = audit(splits), marked_examples(tokenizer, train)
     return DataCheck(

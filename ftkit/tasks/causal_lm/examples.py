@@ -174,11 +174,7 @@ def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:
             f"warning: {found.num_unlearnt:,} {name} examples are left out: none of their targets is within "
             f"{max_length} tokens"
         )
-    if found.num_open_turns:
-        lines.append(
-            f"warning: in {found.num_open_turns:,} of {found.num_examples:,} {name} chats an answer before the last "
-            "has no end token, so stopping there is not learnt; let data.chat_template write eos_token after each"
-        )
+    lines.extend(f"warning: {text}" for text in found.chat_warnings(name))
     if found.num_merged_boundaries:
         lines.append(
             f"{found.num_merged_boundaries:,} of {found.num_examples:,} {name} prompts end where a token would go on "

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ftkit.data.chat import ChatBase, ChatRenderer
 from ftkit.data.chat_rows import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
-from ftkit.data.columns.names import columns_of, refuse_absent
+from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
+from ftkit.data.columns.names import columns_of, note_unread, refuse_absent
 from ftkit.data.dataset import Splits
-from ftkit.data.form import Form
+from ftkit.data.form import SYSTEM_NAMES, Form
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
-from ftkit.data.prompting import Prompting, parse_template, short_template
+from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
 from ftkit.data.reading.nested import names_within, nested
 from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.data.sources import find_sources
@@ -58,10 +60,30 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
             where=where,
             fix="name the column of the messages in data.messages_column, or remove it",
         )
+    if spec.template is None:
+        refuse_unobeyed(
+            rows,
+            form.columns,
+            where=where,
+            completions=form.prompting.kind == "completion",
+            named=spec.prompt_column is not None,
+            keys=("data.prompt_column", "data.completion_column"),
+        )
+    if form.prompting.kind == "completion":
+        form.verdict = verdict_column(rows, form.columns)
+    systems = _systems(rows) if form.chats is not None else []
+    notes.extend(f"column `{name}` is the system's turn of its chat" for name in systems)
+    note_unread(columns, (*form.columns, *systems, form.verdict or ""), notes)
     if form.prompting.kind != "text" and form.prompting.completion_only_loss:
         learnt = "the assistant's turns are" if form.chats is not None else "the completion is"
         notes.append(f"only {learnt} learnt (data.completion_only_loss)")
     return form
+
+
+def _systems(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The column beside the messages that holds the system's turn, if any."""
+    there = [name for name in SYSTEM_NAMES if any(row.get(name) for row in rows)]
+    return there[:1]
 
 
 def _text(column: str) -> Form:
@@ -137,6 +159,7 @@ def load_splits(
     seed: int,
     narrow: Callable[[Source], Source] | None = None,
     head: Sequence[str] = (),  # noqa: ARG001
+    chats: ChatBase | None = None,
 ) -> Splits:
     """Read, check and split the data of a recipe.
 
@@ -145,6 +168,7 @@ def load_splits(
         seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
         narrow: makes each source one that is read in part.
         head: nothing: a model that writes has no head for labels.
+        chats: what chats are written with; without it, one that its template refuses is found later.
 
     Returns:
         The splits, with their prompting and with notes on everything that was assumed.
@@ -156,7 +180,18 @@ def load_splits(
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
     form = form_of(sources["train"], spec, notes, choose_form)
+    if form.chats is not None and chats is not None:
+        form = _rehearsing(form, chats)
     return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
+
+
+def _rehearsing(form: Form, chats: ChatBase) -> Form:
+    """The same form, with a row for every chat that its template does not write as it stands refused."""
+    tokenizer = chats.tokenizer()
+    prompting = at_moment(form.prompting, tokenizer, chats.moment)
+    rehearsing = Form(prompting, form.columns, rehearse=ChatRenderer(tokenizer, prompting).render)
+    rehearsing.found |= form.found
+    return rehearsing
 
 
 def made_up_row(spec: CausalData, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ftkit.data.columns.language import LanguageColumns, describe_unclear, guess_language_columns
+from ftkit.data.columns.lessons import preference_columns, refuse_bad_answers, refuse_unobeyed
 from ftkit.data.columns.names import columns_of
 from ftkit.data.look import FileHead, recipe_for, rows_seen
 from ftkit.errors import UserError
@@ -47,6 +48,8 @@ def told_by(head: FileHead) -> str | None:
     """Why the data are for this task, in words; None where they do not look like it."""
     if head.is_text_file:
         return "task causal_lm: a text file has no labels"
+    if preference_columns(head.rows) is not None:
+        return "task causal_lm: the file holds answers of which one is preferred"
     kind = guess_language_columns(head.rows).kind
     if kind not in ("chat", "completion"):
         return None
@@ -62,6 +65,18 @@ def new_recipe(head: FileHead, *, start: str | None, path: Path, model: str | No
     """
     found = _columns(head)
     assert found.kind is not None, "else it is refused"
+    if found.template is None:
+        read = [name for name in (found.text, found.prompt, found.completion, found.messages) if name is not None]
+        refuse_unobeyed(
+            head.rows,
+            read,
+            where=str(head.path),
+            completions=found.kind == "completion",
+            named=bool(head.named),
+            keys=("--prompt-column", "--completion-column"),
+        )
+        if found.kind == "completion":
+            refuse_bad_answers(head.rows, read, where=str(head.path))
     separated = head.is_text_file and any(SEPARATOR in str(row["text"]) for row in head.rows)
     template = _chat_template(found, model)
     # every form but one is commented out: a recipe that names two is refused

@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from ftkit.data.chat import ChatBase
 from ftkit.data.chat_rows import Unusable, check_text
-from ftkit.data.columns.names import absent, columns_of, refuse_absent
+from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
+from ftkit.data.columns.names import absent, columns_of, note_unread, refuse_absent
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, text_of
@@ -38,10 +40,18 @@ class PairForm(Form):
         reads_lists: whether they are read from there; otherwise the target is the only reference.
     """
 
-    def __init__(self, prompting: Prompting, *, references: str | None = None, reads_lists: bool = True) -> None:
+    def __init__(
+        self,
+        prompting: Prompting,
+        *,
+        references: str | None = None,
+        reads_lists: bool = True,
+        verdict: str | None = None,
+    ) -> None:
         super().__init__(
             prompting, tuple(dict.fromkeys((*prompting.parsed.fields, *prompting.language_columns.values())))
         )
+        self.verdict = verdict
         self.references = references
         self.reads_lists = reads_lists
 
@@ -157,6 +167,19 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
     form.found |= keys
     for name in form.columns:
         refuse_absent(name, columns, where=where)
+    references = spec.references_column or listed
+    read = (*form.columns, *((references,) if references else ()))
+    if spec.template is None:
+        refuse_unobeyed(
+            rows,
+            read,
+            where=where,
+            completions=True,
+            named=spec.source_column is not None,
+            keys=("data.source_column", "data.target_column"),
+        )
+    form.verdict = verdict_column(rows, read)
+    note_unread(columns, (*read, form.verdict or ""), notes)
     return form
 
 
@@ -187,6 +210,7 @@ def load_splits(
     seed: int,
     narrow: Callable[[Source], Source] | None = None,
     head: Sequence[str] = (),  # noqa: ARG001
+    chats: ChatBase | None = None,  # noqa: ARG001
 ) -> Splits:
     """Read, check and split the data of a recipe.
 
@@ -195,6 +219,7 @@ def load_splits(
         seed: decides which rows are split off for validation, and which are drawn by the max_..._samples keys.
         narrow: makes each source one that is read in part.
         head: nothing: a model that writes has no head for labels.
+        chats: of another task.
 
     Returns:
         The splits, with their prompting and with notes on everything that was assumed. Their tables have the columns
@@ -227,7 +252,7 @@ def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, not
     listed = [split for split, found in columns.items() if name in found]
     if not listed and spec.references_column is None:
         notes.append(f"column `{name}` is in the training set only, so it is not used")
-        bare = PairForm(form.prompting)
+        bare = PairForm(form.prompting, verdict=form.verdict)
         bare.found |= form.found
         return dict.fromkeys(sources, bare)
     if not listed:
@@ -238,7 +263,10 @@ def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, not
         for source in measured
         if source.split not in listed
     )
-    forms = {split: PairForm(form.prompting, references=name, reads_lists=split in listed) for split in sources}
+    forms = {
+        split: PairForm(form.prompting, references=name, reads_lists=split in listed, verdict=form.verdict)
+        for split in sources
+    }
     forms["train"].found |= form.found | {"references_column": name}
     return forms
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from ftkit.data.columns.lessons import refuse_bad_answers, refuse_unobeyed
 from ftkit.data.columns.names import columns_of
 from ftkit.data.columns.pairs import PairColumns, describe_unclear, guess_pair_columns, pair_by_name
 from ftkit.data.look import FileHead, is_labelled, labelled_recipe, recipe_for, rows_seen, some
@@ -76,6 +77,16 @@ def _label_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -
 
 def _pair_recipe(head: FileHead, text: str, *, path: Path, model: str | None) -> NewRecipe:
     found = _columns(head)
+    read = [name for name in (found.source, found.target, found.references) if name is not None]
+    refuse_unobeyed(
+        head.rows,
+        read,
+        where=str(head.path),
+        completions=True,
+        named=bool(head.named),
+        keys=("--source-column", "--target-column"),
+    )
+    refuse_bad_answers(head.rows, read, where=str(head.path))
     # every form but one is commented out: a recipe that names two is refused
     values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in (*_PAIR_KEYS, *_LABEL_KEYS)), None)
     values |= {"data.source_column": found.source, "data.target_column": found.target}

@@ -9,9 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ftkit.data.chat import ChatBase
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
+from ftkit.models.causal import load_tokenizer_for_lm
+from ftkit.models.checkpoint import locate
+from ftkit.recipe.schema import ModelSpec
 from ftkit.tasks.causal_lm.form import load_splits
 from ftkit.tasks.causal_lm.recipe import CausalData
 
@@ -334,3 +338,72 @@ def test_a_template_whose_prompt_ends_in_a_space_is_told_the_better_one(tmp_path
     assert any("'{question} A:<learn> {answer}'" in note for note in told)
     quiet = load(train_file=file, template="{question} A:<learn> {answer}").notes
     assert not any("ends in a space" in note for note in quiet)
+
+
+CUTS_THOUGHTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_chat_that_its_template_rewrites_is_a_bad_row_with_its_line(tmp_path: Path) -> None:
+    chats = ChatBase(lambda: load_tokenizer_for_lm(locate(ModelSpec(name_or_path="builtin:tiny-qwen3"))))
+    thinks = [CHAT[0], {"role": "assistant", "content": "<think>so</think>yes"}]
+    rows = [{"messages": thinks if row == 41 else [{**CHAT[0], "content": f"Hi {row}"}, CHAT[1]]} for row in range(60)]
+    (tmp_path / "cut.jinja").write_text(CUTS_THOUGHTS)
+    spec = {"train_file": lines(tmp_path / "a.jsonl", rows), "chat_template": str(tmp_path / "cut.jinja")}
+    with pytest.raises(UserError) as caught:
+        load_splits(CausalData.model_validate(spec), seed=1, chats=chats)
+    assert "a.jsonl:42 the chat template writes the answer of message 2 otherwise" in caught.value.problem
+    assert "data.on_bad_row: skip" in caught.value.problem
+    splits = load_splits(CausalData.model_validate(spec | {"on_bad_row": "skip"}), seed=1, chats=chats)
+    assert [row.line for row in splits.skipped] == [42]
+    assert sum(map(len, splits.all())) == 59
+
+
+def test_the_moment_of_a_run_is_part_of_what_it_is_made_of(tmp_path: Path) -> None:
+    rows = [{"messages": [{**CHAT[0], "content": f"Hi {row}"}, CHAT[1]]} for row in range(20)]
+    (tmp_path / "date.jinja").write_text("{{ strftime_now('%d %b %Y') }}" + CUTS_THOUGHTS)
+    spec = {"train_file": lines(tmp_path / "a.jsonl", rows), "chat_template": str(tmp_path / "date.jinja")}
+    checkpoint = locate(ModelSpec(name_or_path="builtin:tiny-qwen3"))
+
+    def made(moment: str | None) -> dict[str, Any]:
+        chats = ChatBase(lambda: load_tokenizer_for_lm(checkpoint), moment)
+        splits = load_splits(CausalData.model_validate(spec), seed=1, chats=chats)
+        assert splits.prompting is not None
+        return splits.prompting.to_dict()
+
+    assert made("2001-02-03T04:05:06") == made("2001-02-03T04:05:06")
+    assert made("2001-02-03T04:05:06") != made("2001-02-04T04:05:06")
+    assert made(None)["moment"] is not None
+
+
+@pytest.mark.parametrize("bad", [False, "False"])
+def test_an_answer_that_is_marked_as_bad_is_a_bad_row(tmp_path: Path, bad: object) -> None:
+    rows = [{"prompt": f"do {row}", "completion": f"done {row}", "label": True} for row in range(20)]
+    rows[7] |= {"label": bad}
+    error = refusal(train_file=lines(tmp_path / "a.jsonl", rows))
+    assert "a.jsonl:8 label is false: the answer is marked as bad" in error.problem
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows), on_bad_row="skip")
+    assert "done 7" not in everything(splits, "completion")
+
+
+def test_the_chosen_answers_are_learnt_where_they_are_named_and_the_others_are_said_to_be_unread(
+    tmp_path: Path,
+) -> None:
+    rows = [{"question": f"q {row}", "chosen": "good", "rejected": "bad"} for row in range(20)]
+    file = lines(tmp_path / "a.jsonl", rows)
+    assert "no DPO" in refusal(train_file=file).problem
+    splits = load(train_file=file, prompt_column="question", completion_column="chosen")
+    assert set(everything(splits, "completion")) == {"good"}
+    assert "columns that are not read: rejected" in splits.notes
+
+
+def test_the_system_stands_beside_its_chat_and_tools_are_refused(tmp_path: Path) -> None:
+    rows = [{"messages": CHAT, "system": f"Be {row}.", "tools": "[]", "id": row} for row in range(20)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows))
+    assert all(json.loads(chat)[0]["role"] == "system" for chat in everything(splits, "messages"))
+    assert "column `system` is the system's turn of its chat" in splits.notes
+    assert "columns that are not read: tools, id" in splits.notes
+    rows[4] |= {"tools": '[{"name": "f"}]'}
+    assert "a.jsonl:5 column tools is not empty" in refusal(train_file=lines(tmp_path / "a.jsonl", rows)).problem
