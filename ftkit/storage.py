@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ BLOCK_BYTES = 2**22
 """Read or copied at a time: few enough to break off at once."""
 SECONDS_UNTIL_STALE = 24 * 3600
 """A half-built cache folder in which nothing was written for that long belongs to a process that was killed."""
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of a JSON file that describes something; what is larger describes nothing."""
 
 _HALF_BUILT = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `tempfile` makes of the prefix `.name.`."""
@@ -158,6 +161,51 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write JSON atomically, indented, keys in the order given, NaN refused."""
     write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file that describes something, whoever wrote it.
+
+    Raises:
+        UserError: naming the file: it is not there, is no file, too large, no UTF-8, no JSON, or nested without end.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no ordinary file")
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has {gibibytes(path.stat().st_size)}")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        told = error.strerror if isinstance(error, OSError) else error
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else told
+        raise UserError(f"{path.name} cannot be read: {reason}", where=str(path)) from error
+
+
+def read_json_object(path: Path, kinds: Mapping[str, type | tuple[type, ...]] | None = None) -> dict[str, Any]:
+    """The object of a JSON file, as `read_json`.
+
+    Args:
+        path: the file.
+        kinds: dotted key -> types of its value where it is there and not null.
+
+    Raises:
+        UserError: it cannot be read, holds no object, or a value of another type.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path.name} holds {_kind(found)} where an object is expected", where=str(path))
+    for key, expected in (kinds or {}).items():
+        value: Any = found
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None and not isinstance(value, expected):
+            raise UserError(f"{path.name}: {key} cannot be {_kind(value)}", where=str(path))
+    return found
+
+
+def _kind(value: object) -> str:
+    names = {"dict": "an object", "list": "a list", "str": "a text", "bool": "a truth value", "NoneType": "null"}
+    return names.get(type(value).__name__, "a number")
 
 
 def sha256_file(path: Path) -> str:

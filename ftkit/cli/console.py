@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,11 @@ from ftkit.progress import Advance
 
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal, a long stretch of work writes a line this often."""
+
+Trusted = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model: read it before.")
+]
+"""The option of every command that opens a model that is there: whether its code may run is for who types to say."""
 
 
 class ConsoleReporter:

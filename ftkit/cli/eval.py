@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, Trusted, quiet_libraries, show_json, show_lines
 from ftkit.errors import EXIT_FOUND, UserError
 
 GROUPS = {
@@ -48,6 +48,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report instead of RUN/eval.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
+    trust_remote_code: Trusted = False,
 ) -> None:
     """Say whether a run is underfit, overfit or has forgotten, with the evidence and what to change."""
     if quick and thorough:
@@ -62,7 +63,14 @@ def evaluate(
     from ftkit.report.eval.terminal import report_lines
 
     effort = "quick" if quick else "thorough" if thorough else "standard"
-    report = evaluate(path, recipe=recipe, effort=effort, out=out, reporter=ConsoleReporter())  # type: ignore[arg-type]
+    report = evaluate(
+        path,
+        recipe=recipe,
+        effort=effort,  # type: ignore[arg-type]
+        out=out,
+        trust_remote_code=trust_remote_code,
+        reporter=ConsoleReporter(),
+    )
     if apply is not None and report.verdict.changes:
         apply.write_text(advised_recipe(path, report), encoding="utf-8")
     if as_json:

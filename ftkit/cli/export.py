@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, quiet_for
 
 
 def export(
@@ -21,6 +21,7 @@ def export(
         typer.Option(help="Precision of the weights; default: as trained, float32 when merged."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder that is there.")] = False,
+    trust_remote_code: Trusted = False,
 ) -> None:
     """Write the model of a run as one folder.
 
@@ -30,7 +31,9 @@ def export(
     quiet_for(model)
     from ftkit.commands.export import export as export_model
 
-    exported = export_model(model, out, merge=merge, dtype=dtype, overwrite=overwrite)
+    exported = export_model(
+        model, out, merge=merge, dtype=dtype, overwrite=overwrite, trust_remote_code=trust_remote_code
+    )
     for note in exported.notes:
         ConsoleReporter().say(note)
     typer.echo(f"model: {exported.folder}")

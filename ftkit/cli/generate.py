@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, lines_to, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, lines_to, quiet_for
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 
@@ -61,6 +61,7 @@ def generate(
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
+    trust_remote_code: Trusted = False,
 ) -> None:
     """Let a language model write, in the form in which it was trained.
 
@@ -93,6 +94,7 @@ def generate(
         with_adapter=not no_adapter,
         dtype=dtype,
         use_cpu=use_cpu,
+        trust_remote_code=trust_remote_code,
         say=reporter.say,
     )
     _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, lines_to, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, Trusted, lines_to, quiet_libraries
 from ftkit.errors import SettingAdvice, UserError
 
 
@@ -26,6 +26,7 @@ def predict(
     encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
+    trust_remote_code: Trusted = False,
 ) -> None:
     """Label texts, or the rows of a file.
 
@@ -47,7 +48,15 @@ def predict(
 
     columns = FileColumns(text_column, text_pair_column, encoding, delimiter)
     with _keys_as_options():
-        rows = predict_texts(model, text or (), pairs=text_pair, file=file, columns=columns, use_cpu=use_cpu)
+        rows = predict_texts(
+            model,
+            text or (),
+            pairs=text_pair,
+            file=file,
+            columns=columns,
+            use_cpu=use_cpu,
+            trust_remote_code=trust_remote_code,
+        )
         _write(rows, out)
 
 

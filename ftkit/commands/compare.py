@@ -85,7 +85,7 @@ def _read(run: Run, letter: str) -> ComparedRun:
         recipe = None
     try:
         metrics = {split: entries for split, entries in run.metrics().items() if split in SPLITS}
-    except ValueError:
+    except UserError:
         metrics, state = {}, f"{state}, metrics.json damaged"
     verdict = _verdict(run)
     training = manifest.get("training") or {}

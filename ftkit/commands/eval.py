@@ -22,9 +22,10 @@ from ftkit.evaluation.leaks import find_leaks, repeated_share
 from ftkit.evaluation.reporting import make_report
 from ftkit.evaluation.subject import Effort, Subject
 from ftkit.progress import Reporter, Silent
+from ftkit.recipe.dump import changed
 from ftkit.report.eval.files import write_report
 from ftkit.runs.disk import disk_failures_told
-from ftkit.runs.folder import find_run, is_run
+from ftkit.runs.folder import find_run, is_run, refuse_broken_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath
 from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
@@ -39,6 +40,7 @@ def evaluate(
     recipe: RecipeLike | None = None,
     effort: Effort = "standard",
     out: StrPath | None = None,
+    trust_remote_code: bool = False,
     reporter: Reporter | None = None,
 ) -> Report:
     """Say whether a run is underfit, overfit or has forgotten, with the evidence, and write its report.
@@ -48,6 +50,7 @@ def evaluate(
         recipe: for a model that ftkit did not train.
         effort: quick leaves out what takes long; thorough makes short trainings with other settings too.
         out: folder for report.json, report.md and report.html; `eval/` of the run by default.
+        trust_remote_code: let code that comes with a model run; what a recipe says of it does not count here.
         reporter: hears notes and progress.
 
     Returns:
@@ -57,7 +60,7 @@ def evaluate(
         UserError: there is no run or model, or its data are no longer what it was trained on.
     """
     reporter = reporter or Silent()
-    subject = _subject(Path(path), recipe, effort=effort, reporter=reporter)
+    subject = _subject(Path(path), recipe, effort=effort, trust_remote_code=trust_remote_code, reporter=reporter)
     report = evaluate_subject(subject)
     folder = Path(out) if out is not None else (subject.run.eval_dir if subject.run is not None else None)
     if folder is not None:
@@ -81,9 +84,12 @@ def advised_recipe(run: Path, report: Report) -> str:
     return advised_text(recipe, report.verdict.changes)
 
 
-def _subject(path: Path, given: RecipeLike | None, *, effort: Effort, reporter: Reporter) -> Subject:
+def _subject(
+    path: Path, given: RecipeLike | None, *, effort: Effort, trust_remote_code: bool, reporter: Reporter
+) -> Subject:
     run = Run(path) if is_run(path) else None
     if run is None and given is None:
+        refuse_broken_run(path)
         if not path.exists():
             find_run(path)
         raise UserError(
@@ -92,6 +98,7 @@ def _subject(path: Path, given: RecipeLike | None, *, effort: Effort, reporter: 
     if run is not None and not run.model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     recipe = take_recipe(given if given is not None else Run(path).recipe_file).recipe
+    recipe = changed(recipe, {"model.trust_remote_code": trust_remote_code})
     moment = None if run is None else run.manifest().get("moment")
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), moment=moment, reporter=reporter)
     if run is not None:

@@ -27,7 +27,6 @@ from ftkit.models.saved_folder import (
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
 from ftkit.storage import StrPath, refuse_folder
-from ftkit.tasks.table import recipe_of_run
 
 
 class Exported(NamedTuple):
@@ -60,6 +59,7 @@ def export(
     merge: bool = False,
     dtype: str | None = None,
     overwrite: bool = False,
+    trust_remote_code: bool = False,
 ) -> Exported:
     """Write the model of a run as a folder that needs neither ftkit nor, when merged, peft.
 
@@ -71,6 +71,7 @@ def export(
         merge: fold a LoRA adapter into its base; the logits are compared after reading the folder back.
         dtype: of the weights that are written; None leaves them, or float32 for what is merged.
         overwrite: replace a model folder that is there.
+        trust_remote_code: let code that comes with the model run; what a run's own recipe says of it does not count.
 
     Raises:
         UserError: there is no model, it cannot be merged, or the place is taken.
@@ -86,9 +87,7 @@ def export(
     refuse_target(target, source, overwrite=overwrite)
     with _staged(target) as staging:
         if rewrites:
-            recipe = recipe_of_run(path)
-            trusted = recipe is not None and recipe.model.trust_remote_code
-            notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trusted)
+            notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trust_remote_code)
             notes += _take_along(source, staging, name=target.name)
         else:
             notes = _copy(source, staging, target)
@@ -164,7 +163,7 @@ def _write_plain(source: Original, staging: Path, *, dtype: str, trust_remote_co
 
     precision = DTYPES[dtype]
     if source.is_classifier:
-        merged = merge_classifier(source.folder, staging, dtype=precision)
+        merged = merge_classifier(source.folder, staging, dtype=precision, trust_remote_code=trust_remote_code)
     else:
         merged = merge_saved_lm(source.folder, staging, dtype=precision, trust_remote_code=trust_remote_code)
     made_of = "base and adapter" if source.settings is not None else "the model"

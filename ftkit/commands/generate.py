@@ -14,9 +14,8 @@ from ftkit.decoding.prompts import Ask, file_prompts, form_of, in_its_languages,
 from ftkit.decoding.writer import Writer, open_writer, refuse_languages
 from ftkit.decoding.writer import generate as let_write
 from ftkit.errors import UserError
-from ftkit.models.families import read_object
 from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder
-from ftkit.storage import StrPath
+from ftkit.storage import StrPath, read_json_object
 from ftkit.tasks.table import recipe_of_run
 
 MEASURED_WITH = tuple(knob.name for knob in knobs_of(Decoding) if knob.name != "seed")
@@ -31,7 +30,8 @@ def measured_decoding(folder: Path) -> dict[str, Any]:
     A decoder's generation_config.json is its maker's, and says how a chat is drawn; that of an encoder-decoder trained
     here says how its scores came about.
     """
-    settings = read_object(folder / GENERATION_FILE)
+    file = folder / GENERATION_FILE
+    settings = read_json_object(file) if file.exists() else {}
     if "decoder_start_token_id" not in settings or not (folder / PROMPTING_FILE).is_file():
         return {}
     return {name: settings[name] for name in MEASURED_WITH if settings.get(name) is not None}
@@ -78,6 +78,7 @@ def ask(
     with_adapter: bool = True,
     dtype: str = "auto",
     use_cpu: bool = False,
+    trust_remote_code: bool = False,
     say: Callable[[str], None] = lambda _note: None,
 ) -> Asked:
     """Put prompts into the form in which a model was trained, and load it.
@@ -97,6 +98,7 @@ def ask(
         with_adapter: else the base of an adapter alone.
         dtype: of the weights; see `open_writer`.
         use_cpu: leave an accelerator alone.
+        trust_remote_code: let code that comes with the model run; what a run's own recipe says of it does not count.
         say: hears what was assumed.
 
     Raises:
@@ -112,9 +114,13 @@ def ask(
         asks = file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
     else:
         asks = typed_prompts(prompting, prompts, fields or {}, system=system)
-    trusted = recipe is not None and recipe.model.trust_remote_code
     writer = open_writer(
-        folder, prompting, use_cpu=use_cpu, dtype=dtype, with_adapter=with_adapter, trust_remote_code=trusted
+        folder,
+        prompting,
+        use_cpu=use_cpu,
+        dtype=dtype,
+        with_adapter=with_adapter,
+        trust_remote_code=trust_remote_code,
     )
     asks = [in_its_languages(ask, prompting, source=source_language, target=target_language) for ask in asks]
     refuse_languages(writer, asks)
@@ -141,6 +147,7 @@ def generate(
     source_language: str | None = None,
     target_language: str | None = None,
     use_cpu: bool = False,
+    trust_remote_code: bool = False,
     say: Callable[[str], None] = lambda _note: None,
     **knobs: Any,
 ) -> list[dict[str, Any]]:
@@ -156,6 +163,7 @@ def generate(
         source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
         target_language: the same of the answers.
         use_cpu: leave an accelerator alone.
+        trust_remote_code: let code that comes with the model run.
         say: hears what was assumed.
         knobs: of `ftkit.decoding.knobs.Decoding`; what is not named is as the model was measured, else greedy.
 
@@ -181,6 +189,7 @@ def generate(
         source_language=source_language,
         target_language=target_language,
         use_cpu=use_cpu,
+        trust_remote_code=trust_remote_code,
         say=say,
     )
     found = let_write(writer, asks, decoding, say=say)

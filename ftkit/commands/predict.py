@@ -41,6 +41,7 @@ def predict(
     file: StrPath | None = None,
     columns: FileColumns = BY_CONTENT,
     use_cpu: bool = False,
+    trust_remote_code: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Label texts, or the rows of a file: each row's own columns, then `label`, `score` and `scores`, in order.
 
@@ -53,6 +54,7 @@ def predict(
         file: CSV, TSV, JSON, JSON lines, Parquet, Arrow or text.
         columns: of the file; where they are not named, as the run's recipe names them.
         use_cpu: leave an accelerator alone.
+        trust_remote_code: let code that comes with the model run; what a run's own recipe says of it does not count.
 
     Raises:
         UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
@@ -73,7 +75,8 @@ def predict(
         if file is not None
         else _typed_rows(several(texts), several(pairs))
     )
-    return predict_rows(open_classifier(path, use_cpu=use_cpu), rows)
+    classifier = open_classifier(path, use_cpu=use_cpu, trust_remote_code=trust_remote_code)
+    return predict_rows(classifier, rows)
 
 
 def several(texts: str | Sequence[str] | None) -> Sequence[str]:

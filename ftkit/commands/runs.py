@@ -35,7 +35,7 @@ def summaries(folder: Path = RUNS) -> list[RunSummary]:
 def _summary(run: Run) -> RunSummary:
     try:
         metrics = run.metrics()
-    except ValueError:
+    except UserError:
         metrics = {}
     split = "test" if "test" in metrics else "validation"
     started = run.manifest().get("started") or ""

@@ -114,7 +114,8 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
     began, task = time.perf_counter(), task_of(subject.recipe.task)
     with tempfile.TemporaryDirectory(prefix="ftkit-trial-") as folder:
         try:
-            lean = {**changes, **task.losses_alone}
+            # a trial is nothing for the trackers of a run
+            lean = {**changes, **task.losses_alone, "training.report_to": "none"}
             recipe = changed_recipe(subject.recipe, lean, output_dir=Path(folder) / "run")
             opened = Opened(_fresh(subject, recipe), subject.checkpoint, subject.splits)
             with subject.reporter.track(TRIAL_WORDS[kind], total=1) as advance:

@@ -17,6 +17,7 @@ from ftkit.recipe.generative import LEARN
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FORMS = ("text", "completion", "chat")
 _PIECES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _BRACES = "a brace that stands for itself is written twice: {{ or }}"
 

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from ftkit.data.chat_rows import ChatReader, Unusable
 from ftkit.data.form import MESSAGES_NAMES, field_text, system_beside
-from ftkit.data.prompting import Prompting
+from ftkit.data.prompting import FORMS, Prompting
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
+from ftkit.storage import read_json_object
 
 Message = dict[str, str]
 
@@ -65,10 +67,14 @@ def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
         return PromptForm(Prompting("text"), None)
     if file.is_file():
         try:
-            return PromptForm(Prompting(**json.loads(file.read_text(encoding="utf-8"))), None)
-        except (ValueError, TypeError) as error:
+            prompting = Prompting(**read_json_object(file, PROMPTING_KINDS))
+            if prompting.kind not in FORMS:
+                raise TypeError(f"there is no kind {prompting.kind!r}")
+            return PromptForm(prompting, None)
+        except (UserError, TypeError) as error:
+            reason = error.problem if isinstance(error, UserError) else error
             raise UserError(
-                f"it cannot be read: {error}", where=str(file), fix="add --raw to send prompts as they are"
+                f"it cannot be read: {reason}", where=str(file), fix="add --raw to send prompts as they are"
             ) from error
     if has_chat_template(folder):
         assumed = "prompts are the user's turn in its chat template (--raw: as they are)"

@@ -56,7 +56,7 @@ class Encoder:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The checkpoint's tokenizer."""
-        return load_tokenizer(self.checkpoint, trust_remote_code=self.trust_remote_code)
+        return open_tokenizer(self.checkpoint, trust_remote_code=self.trust_remote_code)
 
     def key(self, split: Split) -> FeatureKey:
         """What the features of a split depend on."""
@@ -71,15 +71,6 @@ class Encoder:
             device=self.placement.device.type,
             versions=f"torch {torch.__version__}, transformers {importlib.metadata.version('transformers')}",
         )
-
-
-def load_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        UserError: there is none.
-    """
-    return open_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
 
 
 def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Features:

@@ -12,6 +12,7 @@ from torch import nn
 from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.reading.pretrained import read_config, read_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -166,31 +167,29 @@ def load_for_classification(
     Raises:
         UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     names = dict(enumerate(label_names))
-    try:
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-        config.num_labels = len(names)
-        config.id2label, config.label2id = names, {name: index for index, name in names.items()}
-        config.problem_type = "single_label_classification"
-        if cls_pooling and hasattr(config, "classifier_pooling"):
-            config.classifier_pooling = "cls"
-        torch.manual_seed(seed)
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder,
-            config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(f"cannot load {checkpoint.name} for classification: {str(error).splitlines()[0]}") from error
-    missing = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
-    refuse_without_weights(checkpoint, model.base_model, loading["missing_keys"])
+    config = read_config(checkpoint, trust_remote_code=trust_remote_code)
+    config.num_labels = len(names)
+    config.id2label, config.label2id = names, {name: index for index, name in names.items()}
+    config.problem_type = "single_label_classification"
+    if cls_pooling and hasattr(config, "classifier_pooling"):
+        config.classifier_pooling = "cls"
+    torch.manual_seed(seed)
+    model, missing, mismatched = read_weights(
+        AutoModelForSequenceClassification,
+        checkpoint,
+        what="a classifier",
+        config=config,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        trust_remote_code=trust_remote_code,
+    )
+    refuse_without_weights(checkpoint, model.base_model, missing)
+    missing += mismatched
     head = base_head(checkpoint, label_names)
-    if head is not None and not loading["mismatched_keys"]:
+    if head is not None and not mismatched:
         missing += fit_head_to_labels(model, head, seed=seed)
     return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
 

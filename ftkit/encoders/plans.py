@@ -29,6 +29,7 @@ from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling, cut_as_trained
 from ftkit.models.placement import Placement
 from ftkit.models.pooled import PooledFolder, pool, save_pooled
+from ftkit.models.reading.pretrained import read_weights
 from ftkit.recipe.schema import Recipe
 
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
@@ -74,7 +75,7 @@ class PooledPlan:
             pooling=pooling,
             max_length=checkpoint.max_length(recipe.data.max_length, pooling=pooling),
             placement=placement,
-            load=lambda: _load_encoder(checkpoint, placement, trust_remote_code=recipe.model.trust_remote_code),
+            load=lambda: load_encoder(checkpoint, placement, trust_remote_code=recipe.model.trust_remote_code),
             trust_remote_code=recipe.model.trust_remote_code,
         )
 
@@ -173,13 +174,14 @@ def _replay(head: ArchitectureHead, features: torch.Tensor) -> torch.Tensor:
         ) from error
 
 
-def _load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:
+def load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:
+    """An encoder that only runs, where and as precisely as it shall."""
     from transformers import AutoModel
 
-    encoder, loading = AutoModel.from_pretrained(
-        checkpoint.folder, dtype=placement.dtype, output_loading_info=True, trust_remote_code=trust_remote_code
+    encoder, missing, _ = read_weights(
+        AutoModel, checkpoint, what="an encoder", dtype=placement.dtype, trust_remote_code=trust_remote_code
     )
-    refuse_without_weights(checkpoint, encoder, loading["missing_keys"])
+    refuse_without_weights(checkpoint, encoder, missing)
     module: nn.Module = encoder.eval().to(placement.device)
     return module
 

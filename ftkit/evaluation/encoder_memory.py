@@ -10,11 +10,13 @@ import numpy.typing as npt
 import torch
 
 from ftkit.diagnosis.measurements import DomainGap, Forgetting
+from ftkit.errors import UserError
 from ftkit.evaluation.holes import MASKED_SHARE
 from ftkit.evaluation.reference_text import most_risen
 from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.metrics.scores import IGNORED, Scores
 from ftkit.models.classifier import SequenceLogits, load_classifier
+from ftkit.models.reading.pretrained import read_weights
 
 LONGEST_MASKED = 128
 """Tokens of a document."""
@@ -70,17 +72,16 @@ def _masked_lm(subject: Subject) -> Any | None:
 
     auto: Any = AutoModelForMaskedLM
     try:
-        model, loading = auto.from_pretrained(
-            subject.checkpoint.folder,
+        model, missing, _ = read_weights(
+            auto,
+            subject.checkpoint,
+            what="a model that fills masks",
             dtype=torch.float32,
-            output_loading_info=True,
             trust_remote_code=subject.trust,
         )
-    except (ValueError, OSError, KeyError):
+    except UserError:
         return None
-    head = [
-        name for name in loading["missing_keys"] if not name.endswith((".pooler.dense.weight", ".pooler.dense.bias"))
-    ]
+    head = [name for name in missing if not name.endswith((".pooler.dense.weight", ".pooler.dense.bias"))]
     return None if head else model.eval()
 
 

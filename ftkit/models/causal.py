@@ -9,6 +9,7 @@ from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.families import family_of_config
+from ftkit.models.reading.pretrained import first_line, read_config, read_tokenizer, read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,7 @@ def load_tokenizer_for_lm(checkpoint: Checkpoint, *, trust_remote_code: bool = F
     Raises:
         UserError: there is no tokenizer, or it has no end token.
     """
-    tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer = tokenizer_of_lm(checkpoint, trust_remote_code=trust_remote_code)
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"the tokenizer of {checkpoint.name} has no end token, so a model could not learn where to stop",
@@ -124,7 +125,7 @@ def load_causal_lm(
     )
 
 
-def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def tokenizer_of_lm(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """The tokenizer of a language model of either kind, padding on the right.
 
     Raises:
@@ -142,30 +143,25 @@ def open_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTra
         UserError: there is none that can be loaded, or it has no words: transformers makes those of BERT, T5 and BART
             without any where their files are missing.
     """
-    from transformers import AutoTokenizer
-
-    where = str(checkpoint.folder)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError) as error:
+        tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    except UserError as error:
+        if error.fix is not None or error.__cause__ is None:
+            raise
         there = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
-        package = next((name for name in TOKENIZER_PACKAGES if there and name in str(error).lower()), None)
+        package = next((name for name in TOKENIZER_PACKAGES if there and name in error.problem.lower()), None)
         other = (
             f"name a checkpoint that reads text: the model_type of this one is {checkpoint.config.get('model_type')}"
         )
-        raise UserError(
-            f"the tokenizer of {checkpoint.name} cannot be loaded: {first_line(error)}",
-            where=where,
-            fix=f"pip install {package}" if package else f"put its files there, or {other}",
-        ) from error
+        fix = f"pip install {package}" if package else f"put its files there, or {other}"
+        raise UserError(error.problem, where=error.where, fix=fix) from error
     if not _can_read(tokenizer, checkpoint):
         raise UserError(
             f"{checkpoint.name} has no vocabulary: its tokenizer knows no letter",
-            where=where,
+            where=str(checkpoint.folder),
             fix="put the tokenizer's files there: tokenizer.json, or spiece.model, or vocab.json and merges.txt",
         )
-    loaded: PreTrainedTokenizerBase = tokenizer
-    return loaded
+    return tokenizer
 
 
 def _can_read(tokenizer: Any, checkpoint: Checkpoint) -> bool:
@@ -181,9 +177,10 @@ def read_model(
     what: str,
     attn_implementation: str = AUTO,
     adapt: Callable[[Any], None] = lambda _config: None,
+    trust_remote_code: bool,
     **options: Any,
 ) -> PreTrainedModel:
-    """The model of a checkpoint, read by a class of transformers with the options of its `from_pretrained`.
+    """The model of a checkpoint, read whole by a class of transformers with the options of its `from_pretrained`.
 
     Args:
         what: it is read as, in words.
@@ -193,21 +190,22 @@ def read_model(
     Raises:
         UserError: it cannot be read, or lacks weights.
     """
-    from transformers import AutoConfig
-
+    config = read_config(checkpoint, trust_remote_code=trust_remote_code)
+    adapt(config)
+    options["attn_implementation"] = None if attn_implementation == AUTO else attn_implementation
     try:
-        config = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=options["trust_remote_code"])
-        adapt(config)
-        options["attn_implementation"] = None if attn_implementation == AUTO else attn_implementation
-        model, loading = auto.from_pretrained(checkpoint.folder, config=config, output_loading_info=True, **options)
-    except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:
-        where = str(checkpoint.folder) if checkpoint.name != str(checkpoint.folder) else None
-        problem, fix = f"{checkpoint.name} cannot be loaded as {what}: {first_line(error)}", None
-        if attn_implementation != AUTO and "attention" in str(error).lower():
-            problem = f"{checkpoint.name} has no {attn_implementation} attention: {first_line(error).split('. ')[0]}"
-            fix = "set model.attn_implementation: auto"
-        raise UserError(problem, where=where, fix=fix) from error
-    if missing := sorted(loading["missing_keys"]):
+        model, missing, _ = read_weights(
+            auto, checkpoint, what=what, config=config, trust_remote_code=trust_remote_code, **options
+        )
+    except UserError as error:
+        if (cause := error.__cause__) is None or attn_implementation == AUTO or "attention" not in str(cause).lower():
+            raise
+        raise UserError(
+            f"{checkpoint.name} has no {attn_implementation} attention: {first_line(cause).split('. ')[0]}",
+            where=error.where,
+            fix="set model.attn_implementation: auto",
+        ) from cause
+    if missing:
         more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
         raise UserError(
             f"{checkpoint.name} lacks weights of {what}: {', '.join(missing[:NAMES_SHOWN])}{more}; "
@@ -246,11 +244,6 @@ def _is_writable(config: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text that says something, else its type."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> None:

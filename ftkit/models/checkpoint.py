@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,9 @@ from ftkit.models.builtin.builtin import resolve as resolve_builtin
 from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, refuse_damaged, what_instead
+from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
 from ftkit.recipe.schema import ModelSpec
-from ftkit.storage import sha256_file, sha256_texts
+from ftkit.storage import read_json_object, sha256_file, sha256_texts
 
 PoolingKind = Literal["cls", "mean", "max", "first_token"]
 
@@ -90,8 +90,14 @@ class Checkpoint:
 
         transformers leaves the names of a classifier of two labels out when they are its own LABEL_0 and LABEL_1.
         """
-        names: dict[str, str] = (self._json(LABELS_FILE, missing_ok=True) or self.config).get("id2label") or {}
-        return names or ({"0": "LABEL_0", "1": "LABEL_1"} if self._has_classification_head else {})
+        names = (self._json(LABELS_FILE, missing_ok=True) or self.config).get("id2label") or {}
+        if any(str(index) not in names for index in range(len(names))):
+            raise UserError(
+                f"id2label of {self.name} does not name its labels 0 to {len(names) - 1}", where=str(self.folder)
+            )
+        if names:
+            return {index: str(name) for index, name in names.items()}
+        return {"0": "LABEL_0", "1": "LABEL_1"} if self._has_classification_head else {}
 
     @property
     def head_labels(self) -> tuple[str, ...]:
@@ -156,8 +162,7 @@ class Checkpoint:
         """
         if not (self.folder / MODULES_FILE).is_file():
             return None
-        modules = json.loads((self.folder / MODULES_FILE).read_text(encoding="utf-8"))
-        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
+        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in self.modules}
         if "Pooling" not in kinds:
             return None
         kind = _pooling_kind(self._json(f"{kinds['Pooling']}/config.json"))
@@ -167,6 +172,11 @@ class Checkpoint:
                 fix="set method.pooling to cls, mean, max or first_token",
             )
         return Pooling(kind, normalize="Normalize" in kinds)
+
+    @property
+    def modules(self) -> list[dict[str, Any]]:
+        """As `read_modules`."""
+        return read_modules(self.folder / MODULES_FILE)
 
     @property
     def counts_distances(self) -> bool:
@@ -196,13 +206,7 @@ class Checkpoint:
 
     def _json(self, name: str, *, missing_ok: bool = False) -> dict[str, Any]:
         path = self.folder / name
-        if missing_ok and not path.is_file():
-            return {}
-        try:
-            value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {name} of {self.name}: {error}", where=str(path)) from error
-        return value
+        return {} if missing_ok and not path.exists() else read_json_object(path, CHECKPOINT_KINDS)
 
 
 def cut_as_trained(tokenizer: Any, max_length: int) -> None:

@@ -12,11 +12,12 @@ from torch import nn
 from ftkit.errors import UserError
 from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
-from ftkit.models.download import ADAPTER_FILE, refuse_damaged, refuse_pickled_adapter
+from ftkit.models.download import ADAPTER_FILE, refuse_damaged
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
+from ftkit.models.reading.pretrained import brought_whole, put_adapter, read_config, read_weights
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, model_folder
-from ftkit.models.saved_lm import brought_whole, find_base, put_adapter
+from ftkit.models.saved_lm import find_base
 from ftkit.storage import write_json
 
 if TYPE_CHECKING:
@@ -78,24 +79,25 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     refuse_damaged(folder)
     checkpoint = Checkpoint(str(folder), folder)
     pooled = read_pooled(folder)
-    home = folder if pooled is None else folder / pooled.encoder
-    tokenizer = open_tokenizer(Checkpoint(str(home), home), trust_remote_code=trust_remote_code)
+    home = checkpoint if pooled is None else Checkpoint(str(folder), folder / pooled.encoder)
+    tokenizer = open_tokenizer(home, trust_remote_code=trust_remote_code)
     names = _label_names(checkpoint)
     module: nn.Module
     max_length = checkpoint.trained_length or LONGEST_DEFAULT
     if pooled is not None:
-        encoder = AutoModel.from_pretrained(home, dtype=torch.float32, trust_remote_code=trust_remote_code)
-        module, max_length = PooledLogits(encoder, pooled), pooled.max_length
+        encoder = read_weights(
+            AutoModel, home, what="an encoder", dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+        module, max_length = PooledLogits(encoder.model, pooled), pooled.max_length
     elif (folder / ADAPTER_FILE).is_file():
-        refuse_pickled_adapter(folder)
         module = SequenceLogits(_with_adapter(checkpoint, tokenizer, trust_remote_code))
     else:
-        module = SequenceLogits(_full(folder, trust_remote_code))
+        module = SequenceLogits(_full(checkpoint, trust_remote_code))
     module.eval().to(device)
     return Classifier(module, tokenizer, names, max_length)
 
 
-def open_classifier(path: Path, *, use_cpu: bool = False) -> Classifier:
+def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
     """Load the classifier of a run, or of a model folder.
 
     Raises:
@@ -104,7 +106,7 @@ def open_classifier(path: Path, *, use_cpu: bool = False) -> Classifier:
     folder = model_folder(path)
     if (folder / PROMPTING_FILE).is_file():
         raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
-    return load_classifier(folder, device=choose_device(use_cpu=use_cpu))
+    return load_classifier(folder, device=choose_device(use_cpu=use_cpu), trust_remote_code=trust_remote_code)
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -114,41 +116,44 @@ def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(labels[str(index)] for index in range(len(labels)))
 
 
-def _full(folder: Path, trust_remote_code: bool) -> nn.Module:
+def _full(checkpoint: Checkpoint, trust_remote_code: bool) -> nn.Module:
     from transformers import AutoModelForSequenceClassification
 
-    model, loading = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=trust_remote_code
+    module: nn.Module
+    module, missing, _ = read_weights(
+        AutoModelForSequenceClassification,
+        checkpoint,
+        what="a classifier",
+        dtype=torch.float32,
+        trust_remote_code=trust_remote_code,
     )
-    if loading["missing_keys"]:
-        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+    if missing:
         raise UserError(
-            f"{folder} is no finetuned classifier: its weights lack {missing}",
+            f"{checkpoint.folder} is no finetuned classifier: its weights lack {', '.join(missing[:3])}",
             fix="name a run of ftkit or a model finetuned for text classification",
         )
-    module: nn.Module = model
     return module
 
 
 def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     folder = checkpoint.folder
     base = find_base(folder, adapter_settings(folder))
     names = {int(index): name for index, name in checkpoint.labels.items()}
-    config = AutoConfig.from_pretrained(base.folder, id2label=names, trust_remote_code=trust_remote_code)
+    config = read_config(base, trust_remote_code=trust_remote_code, id2label=names)
     config.pad_token_id = tokenizer.pad_token_id
-    model, loading = AutoModelForSequenceClassification.from_pretrained(
-        base.folder,
+    model, missing, mismatched = read_weights(
+        AutoModelForSequenceClassification,
+        base,
+        what="the base of a classifier",
         config=config,
         dtype=torch.float32,
-        output_loading_info=True,
         ignore_mismatched_sizes=True,
         trust_remote_code=trust_remote_code,
     )
-    adapted = put_adapter(model, folder, base)
-    new = [*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])]
-    if lacking := sorted(set(new) - brought_whole(adapted)):
+    adapted = put_adapter(model, folder, base_name=base.name)
+    if lacking := sorted({*missing, *mismatched} - brought_whole(adapted)):
         raise UserError(
             f"neither the adapter nor its base {base.name} brings {', '.join(lacking[:3])}",
             where=str(folder),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.models.families import config_folders, read_object
 from ftkit.recipe.schema import ModelSpec, Recipe
+from ftkit.storage import read_json_object
 
 ADAPTER_FILE = "adapter_config.json"
 """What makes a folder an adapter of peft."""
@@ -162,8 +162,8 @@ def refuse_pickled_adapter(folder: Path) -> None:
 
 def _refuse_strays(index: Path) -> None:
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        shards = set(read_json_object(index)["weight_map"].values())
+    except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"the index of the weights cannot be read: {error}", where=str(index)) from error
     for shard in sorted(map(str, shards)):
         if Path(shard).name != shard or not (index.parent / shard).is_file():

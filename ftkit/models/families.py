@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import BUILTIN_MODELS, PREFIX, TINY_MODELS
 from ftkit.models.builtin.gguf import architecture_of
+from ftkit.storage import read_json_object
 
 FAMILIES = tuple(TINY_MODELS)
 """Every family with a tiny checkpoint: encoders, then decoders, then encoder-decoders."""
@@ -71,10 +72,9 @@ def hub_cache() -> Path:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object from a file, empty when there is none to be read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json_object(path)
+    except UserError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def family_of_config(config: dict[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from ftkit.methods.table import METHODS
 from ftkit.models.builtin.tiny import no_progress_bar
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import load_classifier
+from ftkit.models.reading.pretrained import read_weights
 from ftkit.models.saved_lm import load_base, load_saved_lm
 
 Probe = Mapping[str, Any]
@@ -72,7 +73,7 @@ def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_
     return compare(again, probe, written, dtype=dtype)
 
 
-def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype) -> Merged:
+def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_code: bool = False) -> Merged:
     """As `merge_saved_lm`, for a classifier; compared on a few texts, and the names of the labels stay.
 
     Raises:
@@ -80,7 +81,7 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype) -> Merged:
     """
     from transformers import AutoModelForSequenceClassification
 
-    saved = load_classifier(folder, device=CPU)
+    saved = load_classifier(folder, device=CPU, trust_remote_code=trust_remote_code)
     model: Any = saved.module.model
     if not hasattr(model, "merge_and_unload"):
         raise UserError("there is no adapter to merge: every weight was trained")
@@ -88,8 +89,14 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype) -> Merged:
     probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
     written = write_merged(model, out, probe, dtype=dtype)
     del saved, model
-    again = AutoModelForSequenceClassification.from_pretrained(out, dtype=torch.float32)
-    return compare(again, probe, written, dtype=dtype)
+    again = read_weights(
+        AutoModelForSequenceClassification,
+        Checkpoint(str(out), out),
+        what="a classifier",
+        dtype=torch.float32,
+        trust_remote_code=trust_remote_code,
+    )
+    return compare(again.model, probe, written, dtype=dtype)
 
 
 def write_merged(model: Any, out: Path, probe: Probe, *, dtype: torch.dtype) -> Written:

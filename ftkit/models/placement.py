@@ -61,6 +61,15 @@ def place(dtype: str, *, use_cpu: bool) -> Placement:
     return Placement(device, DTYPES[dtype], f"{device.type}, {dtype} (model.dtype)")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on an accelerator or on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in str(error) or "out of memory" in str(error).lower()
+    )
+
+
 class ParameterCount(NamedTuple):
     """Parameters of a model, and how many of them are trained."""
 

@@ -9,7 +9,6 @@ classifiers and answer with a head that nobody trained.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from torch import nn
 from ftkit.models.checkpoint import LABELS_FILE, MODULES_FILE, Checkpoint, Pooling
 from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
 from ftkit.models.families import read_object
-from ftkit.storage import write_json
+from ftkit.models.reading.pretrained import read_tokenizer, read_weights
+from ftkit.storage import read_json_object, write_json
 
 ENCODER_FOLDER, LENGTH_FILE = "0_Transformer", "sentence_bert_config.json"
 POOLING_MODES = {"first_token": "cls", "mean": "mean", "max": "max"}
@@ -85,7 +85,8 @@ def save_pooled(
 def _write_bare_encoder(target: Path, checkpoint: Checkpoint, *, trust_remote_code: bool) -> None:
     from transformers import AutoModel
 
-    model = AutoModel.from_pretrained(checkpoint.folder, dtype="auto", trust_remote_code=trust_remote_code)
+    found = read_weights(AutoModel, checkpoint, what="an encoder", dtype="auto", trust_remote_code=trust_remote_code)
+    model = found.model
     # the names of a head that is left behind
     for name in ("id2label", "label2id", "problem_type"):
         model.config.__dict__.pop(name, None)
@@ -101,9 +102,7 @@ def _write_tokenizer(target: Path, checkpoint: Checkpoint, *, trust_remote_code:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, target / name)
         return
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code)
+    tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     tokenizer.padding_side = "right"
     tokenizer.save_pretrained(target)
@@ -141,8 +140,7 @@ def read_pooled(folder: Path) -> PooledFolder | None:
     checkpoint = Checkpoint(str(folder), folder)
     if not (folder / MODULES_FILE).is_file() or not checkpoint.labels:
         return None
-    modules = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
-    first, last = modules[0], modules[-1]
+    first, last = checkpoint.modules[0], checkpoint.modules[-1]
     pooling = checkpoint.own_pooling()
     if pooling is None or not str(last["type"]).endswith("Dense"):
         return None
@@ -153,8 +151,8 @@ def read_pooled(folder: Path) -> PooledFolder | None:
     weight, bias = tensors["linear.weight"], tensors["linear.bias"]
     if len(weight) != len(checkpoint.labels):
         return None
-    length = json.loads((folder / encoder / LENGTH_FILE).read_text(encoding="utf-8"))["max_seq_length"]
-    return PooledFolder(pooling, weight, bias, int(length), encoder)
+    length = read_json_object(folder / encoder / LENGTH_FILE, {"max_seq_length": int}).get("max_seq_length")
+    return PooledFolder(pooling, weight, bias, length or checkpoint.max_length(None, pooling=pooling), encoder)
 
 
 def pool(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
-from ftkit.runs.folder import is_run
+from ftkit.models.reading.plausible import ADAPTER_KINDS
+from ftkit.runs.folder import is_run, refuse_broken_run
 from ftkit.runs.run import Run
-from ftkit.storage import write_json
+from ftkit.storage import read_json_object, write_json
 
 PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
@@ -32,6 +32,7 @@ def model_folder(path: Path) -> Path:
     """
     if is_run(path) and not Run(path).model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({Run(path).manifest().get('state')})", fix="train it first")
+    refuse_broken_run(path)
     folder = Run(path).model_dir if is_run(path) else path
     if not folder.is_dir():
         raise UserError(f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")
@@ -87,19 +88,15 @@ def adapter_settings(folder: Path) -> dict[str, Any]:
     """Read adapter_config.json.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or holds something else.
     """
-    try:
-        settings: dict[str, Any] = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{ADAPTER_FILE} cannot be read: {error}", where=str(folder)) from error
-    return settings
+    return read_json_object(folder / ADAPTER_FILE, ADAPTER_KINDS)
 
 
 def add_end_tokens(folder: Path, ids: Iterable[int]) -> None:
     """Name tokens that end an answer, beside those that are named, in generation_config.json, where libraries look."""
     file = folder / GENERATION_FILE
-    settings: dict[str, Any] = read_object(file)
+    settings = read_json_object(file) if file.exists() else {}
     named = settings.get("eos_token_id")
     own = named if isinstance(named, list) else [] if named is None else [named]
     ends = sorted({*own, *ids})

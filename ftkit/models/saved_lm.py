@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,19 +18,17 @@ from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
 from ftkit.models.causal import AUTO, load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
 from ftkit.models.checkpoint import Checkpoint, locate
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged, refuse_pickled_adapter
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
+from ftkit.models.reading.plausible import PROMPTING_KINDS
+from ftkit.models.reading.pretrained import ADAPTER_WEIGHTS, put_adapter
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.schema import ModelSpec
-from ftkit.storage import write_json
+from ftkit.storage import read_json_object, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
-"""Values of init_lora_weights that leave the base as it is."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +156,10 @@ def load_saved_lm(
     }
     model: PreTrainedModel | PeftModel
     if (folder / ADAPTER_FILE).is_file():
-        refuse_pickled_adapter(folder)
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
         model = load_base(base, **options)
-        model = put_adapter(model, folder, base) if with_adapter else model
+        model = put_adapter(model, folder, base_name=base.name) if with_adapter else model
         method = BY_PEFT_TYPE[settings["peft_type"]]
     elif not with_adapter:
         raise UserError(f"{folder} is no adapter: every weight was trained, so its base is not in it")
@@ -178,7 +174,7 @@ def load_saved_lm(
     module: nn.Module = model.eval()
     module.to(device)
     file = folder / PROMPTING_FILE
-    prompting = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    prompting = read_json_object(file, PROMPTING_KINDS) if file.exists() else None
     return SavedLM(model, tokenizer, prompting, base, method)
 
 
@@ -218,52 +214,3 @@ def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
             where=str(folder),
             fix=error.fix,
         ) from error
-
-
-def brought_whole(model: PeftModel) -> set[str]:
-    """Parameters of the base in whose place an adapter brings its own, by the names that they have there."""
-    mark = ".modules_to_save.default."
-    names = (name.removeprefix("base_model.model.") for name, _ in model.named_parameters() if mark in name)
-    return {name.replace(mark, ".") for name in names}
-
-
-def put_adapter(model: PreTrainedModel, folder: Path, base: Checkpoint) -> PeftModel:
-    """Put the adapter of a folder on its base, whole: every weight of the folder has its place, and every place one.
-
-    Raises:
-        UserError: the two do not fit, the adapter changes its base as it is put on, or a part of it would be left out.
-    """
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
-
-    start = adapter_settings(folder).get("init_lora_weights", True)
-    if start not in HARMLESS_STARTS:
-        raise UserError(
-            f"init_lora_weights: {start} changes the base when the adapter is put on it",
-            where=str(folder / ADAPTER_FILE),
-            fix="save it as a plain LoRA (peft: path_initial_model_for_weight_conversion), as ftkit does",
-        )
-    try:
-        with warnings.catch_warnings():
-            # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
-            warnings.filterwarnings("ignore", message="Found missing adapter keys")
-            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
-        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
-            there = set(weights.keys())
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"the adapter does not fit its base model {base.name}: {reason}",
-            where=str(folder),
-            fix="name the base that it was trained on",
-        ) from error
-    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    if lacking := sorted(wanted - there):
-        raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))
-    if astray := sorted(there - wanted - set(adapted.state_dict())):
-        raise UserError(
-            f"{ADAPTER_FILE} has no place for {len(astray)} of the adapter's weights: {', '.join(astray[:3])}",
-            where=str(folder),
-            fix="put back the adapter_config.json that was saved with them",
-        )
-    return adapted

@@ -6,9 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.models.causal import AUTO, read_model, read_tokenizer
+from ftkit.models.causal import AUTO, read_model, tokenizer_of_lm
 from ftkit.models.checkpoint import COUNTS_DISTANCES, Checkpoint
 from ftkit.models.families import read_object
+from ftkit.models.reading.pretrained import read_config
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ def load_tokenizer_for_seq2seq(checkpoint: Checkpoint, *, trust_remote_code: boo
     Raises:
         UserError: there is none, or it has no vocabulary, no end or no pad token.
     """
-    tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer = tokenizer_of_lm(checkpoint, trust_remote_code=trust_remote_code)
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise UserError(
@@ -127,9 +128,7 @@ def refuse_without_first_token(checkpoint: Checkpoint, *, trust_remote_code: boo
     Raises:
         UserError: with the entry that its config.json lacks.
     """
-    from transformers import AutoConfig
-
-    _settle_first_token(AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code), checkpoint)
+    _settle_first_token(read_config(checkpoint, trust_remote_code=trust_remote_code), checkpoint)
 
 
 def _settle_first_token(config: Any, checkpoint: Checkpoint) -> None:

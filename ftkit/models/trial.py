@@ -11,7 +11,8 @@ import torch
 
 from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
-from ftkit.models.causal import first_line
+from ftkit.models.placement import is_out_of_memory
+from ftkit.models.reading.pretrained import first_line
 from ftkit.models.scoring import evaluating
 
 ModelInputs = Mapping[str, npt.NDArray[Any]]
@@ -74,7 +75,7 @@ def code_failures_told(model: Any, *, name: str, doing: str) -> Iterator[None]:
     except (UserError, Interrupted):
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or "memory" in str(error):
+        if is_out_of_memory(error):
             raise
         raise UserError(
             f"{name} (model_type {model.config.model_type}) cannot be {doing}, its code in transformers fails: "

@@ -32,7 +32,8 @@ class ModelSpec(Section):
     training.bf16."""
 
     trust_remote_code: bool = False
-    """Run Python code that comes with the checkpoint. Leave it off unless you have read that code."""
+    """Run Python code that comes with the checkpoint. Leave it off unless you have read that code. It counts for
+    training alone: commands that open a finished run have --trust-remote-code."""
 
     def gguf(self) -> str | None:
         """The GGUF file that is the checkpoint; None where the task reads none, or it is none."""

@@ -28,8 +28,18 @@ def is_run(path: Path) -> bool:
     """Whether a folder is a run of ftkit: its manifest says so."""
     try:
         return "ftkit_run_format" in Run(path).manifest()
-    except (OSError, ValueError):
+    except UserError:
         return False
+
+
+def refuse_broken_run(path: Path) -> None:
+    """Refuse a folder with a manifest.json that cannot be read: it would be taken for something else than a run.
+
+    Raises:
+        UserError: with the reason.
+    """
+    if Run(path).manifest_file.exists():
+        Run(path).manifest()
 
 
 def free_name(path: Path) -> Path:
@@ -112,6 +122,7 @@ def find_run(path: Path) -> Run:
     Raises:
         UserError: there is no run.
     """
+    refuse_broken_run(path)
     if not is_run(path):
         there = "exists but is no run of ftkit (no manifest.json)" if path.exists() else "does not exist"
         raise UserError(f"{path} {there}", fix="`ftkit runs` lists the runs in ./runs")

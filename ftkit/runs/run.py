@@ -24,10 +24,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ftkit.errors import UserError
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
-from ftkit.storage import atomic_path, half_written, sync_tree, write_json, write_text
+from ftkit.storage import atomic_path, half_written, read_json_object, sync_tree, write_json, write_text
+
+MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {
+    "state": str,
+    "started": str,
+    "finished": str,
+    "data": dict,
+    "label_names": list,
+    "hashes": dict,
+    "hashes.data": dict,
+    "former_hashes": list,
+    "changed": list,
+    "versions": dict,
+    "training": dict,
+    "training.fit": dict,
+}
+"""What manifest.json holds under the keys that are read later."""
 
 
 class Run:
@@ -78,13 +95,27 @@ class Run:
     def checkpoints(self, *, limit: int = 2) -> Checkpoints:
         """The sealed checkpoints, `limit` of them; of what the run was made of before changes were allowed, too."""
         manifest = self.manifest()
-        former = tuple(manifest.get("former_hashes", ()))
-        return Checkpoints(self.checkpoints_dir, manifest["hashes"], former=former, limit=limit)
+        former = tuple(manifest.get("former_hashes") or ())
+        return Checkpoints(self.checkpoints_dir, self.told("hashes"), former=former, limit=limit)
 
     def manifest(self) -> dict[str, Any]:
-        """Read manifest.json."""
-        manifest: dict[str, Any] = json.loads(self.manifest_file.read_text(encoding="utf-8"))
-        return manifest
+        """Read manifest.json.
+
+        Raises:
+            UserError: it cannot be read, or holds something else.
+        """
+        return read_json_object(self.manifest_file, MANIFEST_KINDS)
+
+    def told(self, name: str) -> dict[str, Any]:
+        """A part of manifest.json that every run has.
+
+        Raises:
+            UserError: it is not there.
+        """
+        part: dict[str, Any] | None = self.manifest().get(name)
+        if part is None:
+            raise UserError(f"manifest.json does not tell its {name}", where=str(self.manifest_file))
+        return part
 
     def state(self) -> str:
         """How it ended, or `running`; `killed` where it says so still and no process holds it but this one."""
@@ -96,7 +127,10 @@ class Run:
         """Read metrics.json; empty for a run that has not come that far."""
         if not self.metrics_file.exists():
             return {}
-        metrics: dict[str, Any] = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        metrics = read_json_object(self.metrics_file)
+        for split in metrics.values():
+            if not isinstance(split, dict) or not all(isinstance(entry, dict) for entry in split.values()):
+                raise UserError("metrics.json does not hold entries by split and metric", where=str(self.metrics_file))
         return metrics
 
     def seconds(self) -> float | None:

@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from ftkit.errors import RunError, UserError
+from ftkit.models.placement import is_out_of_memory
 from ftkit.recipe.schema import Recipe
 from ftkit.storage import gibibytes
 
@@ -59,15 +60,6 @@ class Batch:
     rows: int | None
     tokens: int
     num_accumulated: int
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on an accelerator or on the CPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or "out of memory" in str(error).lower()
-    )
 
 
 def bytes_asked_for(error: BaseException) -> int | None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ftkit.inputs.examples import Examples
-from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import ParameterCount, count_parameters
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.training_section import TrainingSpec
@@ -53,22 +52,6 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
         return asdict(self)
-
-
-def sketch(auto: Any, checkpoint: Checkpoint, *, trust_remote_code: bool, **config: Any) -> Any:
-    """A model without its numbers.
-
-    Args:
-        auto: the class of transformers that makes it.
-        checkpoint: its configuration.
-        trust_remote_code: as the recipe says.
-        config: what is otherwise than there.
-    """
-    from transformers import AutoConfig
-
-    found = AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust_remote_code, **config)
-    with torch.device("meta"):
-        return auto.from_config(found, trust_remote_code=trust_remote_code)
 
 
 def make_plan(

@@ -68,11 +68,10 @@ def content_changes(run: Run, hashes: Mapping[str, Any], rows: Mapping[str, int]
         hashes: as in its manifest, of today.
         rows: how many each split has today.
     """
-    manifest = run.manifest()
-    before = manifest["hashes"]
-    changes = []
-    for split in sorted(before["data"].keys() | hashes["data"].keys()):
-        then, today = before["data"].get(split), hashes["data"].get(split)
+    manifest, before = run.manifest(), run.told("hashes")
+    data, changes = before.get("data") or {}, []
+    for split in sorted(data.keys() | hashes["data"].keys()):
+        then, today = data.get(split), hashes["data"].get(split)
         if then != today:
             rows_then = manifest.get("data", {}).get(split, {}).get("rows", 0)
             changes.append(Altered(f"data.{split}", _rows(rows_then, then), _rows(rows.get(split, 0), today)))
@@ -159,7 +158,7 @@ def go_on(
     refuse_unknown_fields(recipe, allowed)
     changes = [] if started_with is None else recipe_changes(started_with, _as_found(recipe, run, started_with))
     refuse_changes(run, changes, allowed=allowed)
-    if run.manifest()["state"] == "finished" and not changes and asked is None:
+    if run.manifest().get("state") == "finished" and not changes and asked is None:
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return None
     checkpoint, splits = load_base_and_data(recipe, task, moment=run.manifest().get("moment"), reporter=reporter)
@@ -169,7 +168,7 @@ def go_on(
     refuse_changes(run, changes, allowed=allowed)
     for change in changes:
         reporter.say(f"changed as allowed: {change.field}: {change.before} -> {change.now}")
-    for note in version_notes(run.manifest()["versions"], versions()):
+    for note in version_notes(run.told("versions"), versions()):
         reporter.say(note)
     run.remake(hashes, recipe_text=dump_recipe(whole), changed=[change._asdict() for change in changes])
     run.update_manifest(found=keys_found(recipe, splits))

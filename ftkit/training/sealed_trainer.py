@@ -16,9 +16,10 @@ from transformers.trainer_utils import IntervalStrategy
 
 from ftkit.errors import RunError, UserError
 from ftkit.interruption import STOP, Interrupted
+from ftkit.models.placement import is_out_of_memory
 from ftkit.runs.checkpoints import Checkpoints, Progress, SealedCheckpoint
 from ftkit.runs.disk import failing_writes_are_told
-from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, is_out_of_memory, what_happened
+from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, what_happened
 from ftkit.training.sampling import random_state, restore
 from ftkit.training.training_probe import TrainingProbe
 

@@ -8,7 +8,7 @@ import importlib.util
 import io
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ftkit import storage
 from ftkit.errors import UserError
@@ -64,35 +64,18 @@ def converted_name(sha256: str) -> str:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM
 
     from ftkit.models.builtin.tiny import no_progress_bar
+    from ftkit.models.reading.pretrained import read_gguf
 
-    auto: Any = AutoModelForCausalLM
-    try:
-        # what it draws on stderr cannot be switched off otherwise
-        with no_progress_bar(), contextlib.redirect_stderr(io.StringIO()):
-            tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-            model, loading = auto.from_pretrained(
-                file.parent,
-                gguf_file=file.name,
-                # without it transformers keeps the blocks, and refuses to save them
-                quantization_config=GgufConfig(dequantize=True),
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-            if missing := sorted(loading["missing_keys"]):
-                raise UserError(f"the file lacks weights: {', '.join(missing[:3])}", where=str(file))
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-    except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"transformers cannot read this GGUF file: {reason}",
-            where=str(file),
-            fix="name the checkpoint that it was made of, in safetensors",
-        ) from error
+    # what it draws on stderr cannot be switched off otherwise
+    with no_progress_bar(), contextlib.redirect_stderr(io.StringIO()):
+        tokenizer, (model, missing, _) = read_gguf(AutoModelForCausalLM, file)
+        if missing:
+            raise UserError(f"the file lacks weights: {', '.join(missing[:3])}", where=str(file))
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def architecture_of(file: Path) -> str | None:

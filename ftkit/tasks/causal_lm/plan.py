@@ -6,8 +6,9 @@ from transformers import AutoModelForCausalLM
 
 from ftkit.inputs.sequences import Sequences
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.reading.pretrained import sketch
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
-from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, sketch, tokens_of_a_step
+from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, tokens_of_a_step
 from ftkit.training.prepared import base_placement, precision_in_words
 
 

@@ -29,7 +29,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         UserError: the data or the base model cannot be had.
     """
     from ftkit.data.audit import token_statistics
-    from ftkit.encoders.features import load_tokenizer
+    from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import locate, resolve_pooling
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
@@ -39,7 +39,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     splits = load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
-    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
     rows_tokenized = {name: len(found) for name, found in lengths.items()}

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.data.labels import shortened
 from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, Set
-from ftkit.encoders.features import Encoder, load_tokenizer, split_features, text_chunks
+from ftkit.encoders.features import Encoder, split_features, text_chunks
+from ftkit.encoders.plans import load_encoder
 from ftkit.errors import UserError
 from ftkit.evaluation.baselines import linear_probe, majority_baseline, tfidf_baseline
 from ftkit.evaluation.encoder_memory import measure_encoder
@@ -22,6 +23,7 @@ from ftkit.evaluation.label_noise import find_label_noise
 from ftkit.evaluation.reference_text import reference_texts, tokens_for_one
 from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, some_rows, take
 from ftkit.metrics.scores import Scores
+from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
@@ -173,21 +175,14 @@ def _encoder(subject: Subject) -> Encoder | None:
         pooling=pooling,
         max_length=limit,
         placement=placement,
-        load=lambda: _load(checkpoint.folder, placement, trust=subject.trust),
+        load=lambda: load_encoder(checkpoint, placement, trust_remote_code=subject.trust),
         trust_remote_code=subject.trust,
     )
 
 
-def _load(folder: Path, placement: Any, *, trust: bool) -> Any:
-    from transformers import AutoModel
-
-    encoder: Any = AutoModel.from_pretrained(folder, dtype=placement.dtype, trust_remote_code=trust)
-    return encoder.eval().to(placement.device)
-
-
 def _forgetting(subject: Subject, found: Gathered) -> None:
     texts = reference_texts(subject)
-    tokenizer = load_tokenizer(subject.checkpoint, trust_remote_code=subject.trust)
+    tokenizer = open_tokenizer(subject.checkpoint, trust_remote_code=subject.trust)
     if ratio := tokens_for_one(tokenizer, found.texts["validation"], texts):
         found.domain = DomainGap.of_words(ratio)
     if subject.recipe.method.trains == "head":

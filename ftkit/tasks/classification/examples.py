@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.encoders.features import load_tokenizer
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
 from ftkit.tasks.classification.recipe import ClassificationRecipe
@@ -18,7 +18,7 @@ def make_examples(
     recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
 ) -> Data[TokenizedTexts]:
     """Every split as tokens with their labels; says what was cut."""
-    tokenizer = load_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     # decoders such as GPT-2 come without one; the last real token is then found by it, so it must be set
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

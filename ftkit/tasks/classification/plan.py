@@ -13,9 +13,10 @@ from ftkit.inputs.text import text_tokens
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.placement import choose_device, count_parameters, place
+from ftkit.models.reading.pretrained import sketch
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.training.arguments import training_precision
-from ftkit.training.plan import Plan, layers_kept, make_plan, sketch
+from ftkit.training.plan import Plan, layers_kept, make_plan
 
 
 def plan_classifier(

@@ -7,8 +7,9 @@ from transformers import AutoModelForSeq2SeqLM
 from ftkit.inputs.pairs import Pairs
 from ftkit.methods.prefix_tuning import decoder_shape
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.reading.pretrained import sketch
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
-from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, sketch, tokens_of_a_step
+from ftkit.training.plan import Plan, count_batches, layers_kept, make_plan, tokens_of_a_step
 from ftkit.training.prepared import base_placement, precision_in_words
 
 

@@ -1,0 +1,289 @@
+"""The one door through which a checkpoint's files reach transformers and peft, whoever wrote them.
+
+What stands at the door is always a folder of this machine. Nothing is fetched, no question is asked on the terminal,
+pickled weights are not read, and code that comes with the files runs only where the caller trusts it. Whatever the
+libraries raise over odd files is one error that names the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged, refuse_pickled_adapter
+from ftkit.models.placement import is_out_of_memory
+from ftkit.models.reading.plausible import WeightSizes, no_larger_than, refuse_implausible, weight_sizes
+from ftkit.models.saved_folder import adapter_settings
+from ftkit.storage import failure_of_disk, read_json
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of init_lora_weights that leave the base as it is."""
+SPREADING = ("megatron_config", "layer_replication", "prompt_tuning_init_state_dict_path", "tokenizer_kwargs")
+"""Settings of peft by which an adapter imports modules, reads other files or repeats layers; ftkit writes none."""
+READ_THE_CODE = "read that code; then --trust-remote-code, or model.trust_remote_code: true in a training, runs it"
+
+
+class Loaded(NamedTuple):
+    """A model, and the names of parameters that its files do not hold, or hold in another shape."""
+
+    model: Any
+    missing: list[str]
+    mismatched: list[str]
+
+
+@contextlib.contextmanager
+def library_errors_told(problem: str, *, where: Path, fix: Callable[[Exception], str | None]) -> Iterator[None]:
+    """Turn whatever a library raises over a file into one error.
+
+    A disk that fails and memory that runs out are not the file's doing, and go on as they are.
+
+    Args:
+        problem: in words; the library's own follow.
+        where: folder or file.
+        fix: what to do about an error.
+
+    Raises:
+        UserError: the library raised something.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    # the library runs over files of strangers: there is no kind of error that they cannot cause
+    except Exception as error:
+        if is_out_of_memory(error) or failure_of_disk(error) is not None:
+            raise
+        advice = READ_THE_CODE if "trust_remote_code" in str(error) else fix(error)
+        raise UserError(f"{problem}: {first_line(error)}", where=str(where), fix=advice) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, else its type."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    plain = isinstance(error, OSError | ValueError | RuntimeError | ImportError)
+    return said[:300] if said and plain else f"{type(error).__name__} {said[:300]}".strip()
+
+
+def read_config(checkpoint: Checkpoint, *, trust_remote_code: bool, **changes: Any) -> Any:
+    """The configuration, as transformers has it; `changes` replace what stands there.
+
+    Raises:
+        UserError: it cannot be read, or is not that of the weights beside it.
+    """
+    from transformers import AutoConfig
+
+    sizes = _sizes(checkpoint.folder)
+    where = checkpoint.folder / "config.json"
+    refuse_implausible(checkpoint.config, sizes, where=str(where), trust_remote_code=trust_remote_code)
+    with library_errors_told("config.json cannot be read", where=where, fix=lambda _: None):
+        return AutoConfig.from_pretrained(checkpoint.folder, **_asked(trust_remote_code), **changes)
+
+
+def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool, **options: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer, as it is.
+
+    Raises:
+        UserError: there is none, or it cannot be read, with the file where one can be named.
+    """
+    from transformers import AutoTokenizer
+
+    problem = f"the tokenizer of {checkpoint.name} cannot be loaded"
+    try:
+        with library_errors_told(problem, where=checkpoint.folder, fix=lambda _: None):
+            tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **_asked(trust_remote_code), **options)
+            # what is broken shows in the first text; one that needs more than a text says so itself
+            tokenizer("a")
+    except UserError:
+        _name_broken_file(checkpoint.folder)
+        raise
+    loaded: PreTrainedTokenizerBase = tokenizer
+    return loaded
+
+
+def _name_broken_file(folder: Path) -> None:
+    """Look which file of a tokenizer is no JSON, after it could not be loaded.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for name in TOKENIZER_FILES:
+        if name.endswith(".json") and (folder / name).is_file():
+            read_json(folder / name)
+
+
+def read_weights(
+    auto: Any,
+    checkpoint: Checkpoint,
+    *,
+    what: str,
+    trust_remote_code: bool,
+    config: Any = None,
+    fix: Callable[[Exception], str | None] = lambda _: None,
+    **options: Any,
+) -> Loaded:
+    """The model of a checkpoint, read by a class of transformers with the options of its `from_pretrained`.
+
+    Args:
+        what: it is read as, in words.
+        config: its configuration where it is another than in the folder.
+        fix: what to do about an error of transformers.
+
+    Raises:
+        UserError: it cannot be read, or its configuration is not that of its weights.
+    """
+    if (checkpoint.folder / ADAPTER_FILE).is_file():
+        raise UserError(
+            f"{checkpoint.name} holds a whole model and an adapter, and which of the two is meant is not said",
+            where=str(checkpoint.folder),
+            fix=f"move {ADAPTER_FILE} and its weights to a folder of their own",
+        )
+    refuse_damaged(checkpoint.folder)
+    if config is None:
+        config = read_config(checkpoint, trust_remote_code=trust_remote_code)
+    problem = f"{checkpoint.name} cannot be loaded as {what}"
+    with library_errors_told(problem, where=checkpoint.folder, fix=fix), _built_within(checkpoint):
+        model, loading = auto.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            output_loading_info=True,
+            use_safetensors=True,
+            **_asked(trust_remote_code),
+            **options,
+        )
+    return Loaded(model, sorted(loading["missing_keys"]), sorted(name for name, *_ in loading["mismatched_keys"]))
+
+
+def read_gguf(auto: Any, file: Path) -> tuple[PreTrainedTokenizerBase, Loaded]:
+    """The tokenizer and the model, in float32, that a GGUF file holds.
+
+    Raises:
+        UserError: transformers cannot read it.
+    """
+    import torch
+    from transformers import AutoTokenizer, GgufConfig
+
+    # a quantised number has two bits at least
+    sizes = WeightSizes(_tensors_of_gguf(file), 4 * file.stat().st_size, 0)
+    fix = "name the checkpoint that it was made of, in safetensors"
+    with library_errors_told("transformers cannot read this GGUF file", where=file, fix=lambda _: fix):
+        tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **_asked(False))
+        with no_larger_than(sizes, where=str(file)):
+            model, loading = auto.from_pretrained(
+                file.parent,
+                gguf_file=file.name,
+                # without it transformers keeps the blocks, and refuses to save them
+                quantization_config=GgufConfig(dequantize=True),
+                dtype=torch.float32,
+                output_loading_info=True,
+                **_asked(False),
+            )
+    return tokenizer, Loaded(model, sorted(loading["missing_keys"]), [])
+
+
+def _tensors_of_gguf(file: Path) -> int:
+    """By its header: magic and version, four bytes each, then how many tensors there are."""
+    with file.open("rb") as stream:
+        return int.from_bytes(stream.read(16)[8:], "little")
+
+
+def sketch(auto: Any, checkpoint: Checkpoint, *, trust_remote_code: bool, **changes: Any) -> PreTrainedModel:
+    """A model of the checkpoint's configuration without its numbers; `changes` replace what stands there.
+
+    Raises:
+        UserError: there is no such model, or its configuration is not that of its weights.
+    """
+    import torch
+
+    config = read_config(checkpoint, trust_remote_code=trust_remote_code, **changes)
+    problem = f"no model can be made of {checkpoint.name}"
+    told = library_errors_told(problem, where=checkpoint.folder / "config.json", fix=lambda _: None)
+    with told, _built_within(checkpoint), torch.device("meta"):
+        model: PreTrainedModel = auto.from_config(config, trust_remote_code=trust_remote_code)
+    return model
+
+
+def put_adapter(model: PreTrainedModel, folder: Path, *, base_name: str) -> PeftModel:
+    """Put the adapter of a folder on its base, whole: every weight of the folder has its place, and every place one.
+
+    Raises:
+        UserError: its weights are pickled or do not fit, it does more than bring weights, it changes its base as it is
+            put on, or a part of it would be left out.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    refuse_pickled_adapter(folder)
+    _refuse_spreading_adapter(folder)
+    problem = f"the adapter does not fit its base model {base_name}"
+    with library_errors_told(problem, where=folder, fix=lambda _: "name the base that it was trained on"):
+        with warnings.catch_warnings():
+            # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
+            there = set(weights.keys())
+        wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    if lacking := sorted(wanted - there):
+        raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))
+    if astray := sorted(there - wanted - set(adapted.state_dict())):
+        raise UserError(
+            f"{ADAPTER_FILE} has no place for {len(astray)} of the adapter's weights: {', '.join(astray[:3])}",
+            where=str(folder),
+            fix="put back the adapter_config.json that was saved with them",
+        )
+    return adapted
+
+
+def _refuse_spreading_adapter(folder: Path) -> None:
+    """Refuse what peft would do by an adapter_config.json besides putting the adapter's weights on the base."""
+    settings, file = adapter_settings(folder), str(folder / ADAPTER_FILE)
+    start = settings.get("init_lora_weights", True)
+    if start not in HARMLESS_STARTS:
+        raise UserError(
+            f"init_lora_weights: {start} changes the base when the adapter is put on it",
+            where=file,
+            fix="save it as a plain LoRA (peft: path_initial_model_for_weight_conversion), as ftkit does",
+        )
+    if asked := [name for name in SPREADING if settings.get(name)]:
+        problem = f"{ADAPTER_FILE} sets {asked[0]}, by which an adapter does more than bring weights: it is not read"
+        raise UserError(problem, where=file)
+    sizes = _sizes(folder)
+    ranks = [settings.get("r"), settings.get("num_virtual_tokens"), *(settings.get("rank_pattern") or {}).values()]
+    if wide := [rank for rank in ranks if isinstance(rank, int) and rank > sizes.widest]:
+        problem = f"{ADAPTER_FILE} asks for {wide[0]:,} vectors, and its weights have {sizes.widest:,} at most"
+        raise UserError(problem, where=file)
+    refuse_implausible(settings, sizes, where=file, trust_remote_code=False)
+
+
+def brought_whole(model: PeftModel) -> set[str]:
+    """Parameters of the base in whose place an adapter brings its own, by the names that they have there."""
+    mark = ".modules_to_save.default."
+    names = (name.removeprefix("base_model.model.") for name, _ in model.named_parameters() if mark in name)
+    return {name.replace(mark, ".") for name in names}
+
+
+def _asked(trust_remote_code: bool) -> dict[str, Any]:
+    # code that is trusted may lie in another repository; everything else is here
+    return {"trust_remote_code": trust_remote_code, "local_files_only": not trust_remote_code}
+
+
+def _sizes(folder: Path) -> WeightSizes:
+    with library_errors_told("the weights are damaged", where=folder, fix=lambda _: None):
+        return weight_sizes(folder)
+
+
+def _built_within(checkpoint: Checkpoint) -> contextlib.AbstractContextManager[None]:
+    packed = checkpoint.config.get("quantization_config") is not None
+    return no_larger_than(_sizes(checkpoint.folder), where=str(checkpoint.folder), packed=packed)
