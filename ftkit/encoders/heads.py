@@ -11,6 +11,7 @@ from torch import nn
 
 from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
+from ftkit.models.causal import make_room
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.reading.pretrained import read_config, read_weights
 
@@ -186,6 +187,7 @@ def load_for_classification(
         ignore_mismatched_sizes=True,
         trust_remote_code=trust_remote_code,
     )
+    make_room(model, checkpoint)
     refuse_without_weights(checkpoint, model.base_model, missing)
     missing += mismatched
     head = base_head(checkpoint, label_names)

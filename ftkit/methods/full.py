@@ -12,6 +12,7 @@ class FullMethod(MethodSection):
 
     trains: ClassVar[Trains] = "weights"
     in_words: ClassVar[str] = "every weight trained"
+    takes_tokens: ClassVar[bool] = True
 
     type: Literal["full"]
     """full: train all weights."""

@@ -26,6 +26,7 @@ class LoraMethod(MethodSection):
     trains: ClassVar[Trains] = "adapter"
     in_words: ClassVar[str] = "a LoRA adapter"
     peft_type: ClassVar[str] = "LORA"
+    takes_tokens: ClassVar[bool] = True
     start: ClassVar[Start | None] = Start(".lora_B.", 0.0, "every B is zero")
 
     type: Literal["lora"]
@@ -95,6 +96,26 @@ class LoraMethod(MethodSection):
         """Adapters that begin at the base only up to rounding."""
         start = self.init_lora_weights
         return f"{start} adapters begin at it only so" if start in FLOAT32_STARTS else ""
+
+    def with_embeddings(self, model: PreTrainedModel) -> LoraMethod:
+        """Embeddings and output head among the modules that are trained whole, where they are two matrices.
+
+        Raises:
+            UserError: they are one, which no adapter can hold twice.
+        """
+        from ftkit.methods.targets import output_head, tied_modules
+
+        lm: Any = model
+        if lm.config.is_encoder_decoder or tied_modules(model):
+            raise UserError(
+                "data.add_tokens: the embeddings of this model are its output head or stand in it more than once, "
+                "so that no adapter holds new ones",
+                fix="set method.type: full",
+            )
+        embeddings = lm.get_input_embeddings()
+        name = next(name for name, module in model.named_modules() if module is embeddings)
+        named = [*(self.modules_to_save or ()), name, output_head(model)]
+        return self.model_copy(update={"modules_to_save": list(dict.fromkeys(named))})
 
     def attach(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:  # noqa: ARG002
         """Put low-rank adapters on the linear layers of a model that writes."""

@@ -78,6 +78,7 @@ class MethodSection(Section):
         in_words: the same as a model card says it.
         peft_type: what peft calls what is trained; empty where peft has no part in it.
         start: of the adapter tensors that every training moves; None where there is none to look at.
+        takes_tokens: whether tokens that are added to the vocabulary can be learnt.
         unmergeable: what no weight of a model can hold, in words; empty where it can be folded into the base.
     """
 
@@ -86,6 +87,7 @@ class MethodSection(Section):
     peft_type: ClassVar[str] = ""
     start: ClassVar[Start | None] = None
     unmergeable: ClassVar[str] = ""
+    takes_tokens: ClassVar[bool] = False
 
     type: str
     """Name of the method."""
@@ -117,6 +119,14 @@ class MethodSection(Section):
     def more_of_it(self) -> dict[str, object]:
         """Recipe keys with which eight times as much is trained in the same way; empty where there is no more."""
         return {}
+
+    def with_embeddings(self, model: PreTrainedModel) -> MethodSection:  # noqa: ARG002
+        """The method that trains the embeddings too, for tokens that are added.
+
+        Raises:
+            UserError: it cannot.
+        """
+        return self
 
     @property
     def wants_float32(self) -> str:

@@ -161,6 +161,12 @@ def open_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTra
             where=str(checkpoint.folder),
             fix="put the tokenizer's files there: tokenizer.json, or spiece.model, or vocab.json and merges.txt",
         )
+    added: Any = tokenizer
+    plain, special = checkpoint.new_tokens
+    if plain:
+        added.add_tokens(list(plain))
+    if special:
+        added.add_special_tokens({"additional_special_tokens": list(special)}, replace_extra_special_tokens=False)
     return tokenizer
 
 
@@ -216,8 +222,26 @@ def read_model(
     # a cache makes packed documents see one another, and costs memory in training
     model.config.use_cache = False
     _mend_generation_config(model)
+    make_room(model, checkpoint)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def make_room(model: Any, checkpoint: Checkpoint) -> None:
+    """Give a model rows for the tokens that are added to its base, the same ones whenever it is loaded."""
+    if any(checkpoint.new_tokens):
+        grow_embeddings(model, open_tokenizer(checkpoint, trust_remote_code=False))
+
+
+def grow_embeddings(model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Add rows until each token has one, drawn around the mean of the others (Hewitt 2021); none are taken away."""
+    import torch
+
+    needed = max(tokenizer.get_vocab().values()) + 1
+    if needed > int(model.get_input_embeddings().weight.shape[0]):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model.resize_token_embeddings(needed)
 
 
 def _mend_generation_config(model: Any) -> None:

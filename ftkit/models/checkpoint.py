@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve as resolve_builtin
@@ -13,7 +13,7 @@ from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, refuse_damaged, what_instead
 from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
-from ftkit.recipe.schema import ModelSpec
+from ftkit.recipe.schema import ModelSpec, Recipe
 from ftkit.storage import read_json_object, sha256_file, sha256_texts
 
 PoolingKind = Literal["cls", "mean", "max", "first_token"]
@@ -58,6 +58,13 @@ class Pooling:
         return f"{self.kind}, normalised" if self.normalize else self.kind
 
 
+class NewTokens(NamedTuple):
+    """Tokens that a run adds to the vocabulary of its base."""
+
+    plain: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A local checkpoint folder.
@@ -66,12 +73,14 @@ class Checkpoint:
         name: as the recipe writes it.
         from_hub: the name is a hub id, and the files are as the hub has them.
         note: what was done to get it and should be said.
+        new_tokens: that its tokenizer gets when it is loaded, and its model rows for.
     """
 
     name: str
     folder: Path
     from_hub: bool = False
     note: str | None = None
+    new_tokens: NewTokens = field(default_factory=NewTokens)
 
     @property
     def base_name(self) -> str:
@@ -246,6 +255,17 @@ def resolve_pooling(checkpoint: Checkpoint, asked: str) -> Pooling:
     except UserError:
         own = None
     return own if own is not None and own.kind == asked else Pooling(asked)  # type: ignore[arg-type]
+
+
+def locate_base(recipe: Recipe) -> Checkpoint:
+    """Find the base of a recipe, with the tokens that the recipe adds.
+
+    Raises:
+        UserError: as `locate`.
+    """
+    data = recipe.data
+    added = NewTokens(tuple(data.add_tokens or ()), tuple(data.add_special_tokens or ()))
+    return replace(locate(recipe.model), new_tokens=added)
 
 
 def locate(spec: ModelSpec) -> Checkpoint:

@@ -16,7 +16,14 @@ from ftkit.errors import UserError
 from ftkit.methods.start import adapter_start
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
-from ftkit.models.causal import AUTO, load_causal_lm, load_tokenizer_for_lm, refuse_unknown_tokens
+from ftkit.models.causal import (
+    AUTO,
+    grow_embeddings,
+    load_causal_lm,
+    load_tokenizer_for_lm,
+    open_tokenizer,
+    refuse_unknown_tokens,
+)
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
 from ftkit.models.reading.plausible import PROMPTING_KINDS
@@ -159,6 +166,9 @@ def load_saved_lm(
         settings = adapter_settings(folder)
         base = find_base(folder, settings)
         model = load_base(base, **options)
+        if settings.get("modules_to_save") and (folder / "tokenizer_config.json").is_file():
+            # tokens that the run added
+            grow_embeddings(model, open_tokenizer(Checkpoint(str(folder), folder), trust_remote_code=trust_remote_code))
         model = put_adapter(model, folder, base_name=base.name) if with_adapter else model
         method = BY_PEFT_TYPE[settings["peft_type"]]
     elif not with_adapter:

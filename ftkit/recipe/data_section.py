@@ -49,6 +49,13 @@ class DataSpec(Section):
     that length. Default: what the model allows, at most 512 (classification), 1,024 (causal_lm), or 1,024 of each
     source (seq2seq)."""
 
+    add_tokens: list[str] | None = Field(default=None, min_length=1)
+    """Tokens that the base's vocabulary lacks, such as tags: each is one token of the texts. Their embeddings are new
+    rows, which method full trains, and lora where embeddings and output head are two matrices."""
+
+    add_special_tokens: list[str] | None = Field(default=None, min_length=1)
+    """The same as special tokens: they stand for no text, unless they stand in the targets' own."""
+
     drop_duplicates: bool = False
     """Leave out training rows that repeat an earlier one, or that stand in validation or test, but for case, spacing
     and Unicode form."""

@@ -234,6 +234,22 @@ def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
             yield Finding("training.extra", f"{name} is an older or foreign spelling", f"write {today.key}")
 
 
+def _new_tokens(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """Tokens are added where something trains their embeddings, each once."""
+    seen: set[str] = set()
+    for key in ("add_tokens", "add_special_tokens"):
+        tokens: list[str] = facts.recipe.value(f"data.{key}") or []
+        if tokens and not facts.recipe.method.takes_tokens:
+            what = f"method {facts.recipe.method.type} leaves the embeddings as they are, so new tokens would be noise"
+            yield Finding(f"data.{key}", what, "set method.type: full")
+        for token in tokens:
+            if not token.strip():
+                yield Finding(f"data.{key}", "a token is blank", "write what stands in the texts")
+            if token in seen:
+                yield Finding(f"data.{key}", f"{token} is named twice", "name it once")
+            seen.add(token)
+
+
 COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _data_source,
     _splits,
@@ -243,5 +259,6 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _weight_decay,
     _length_of_training,
     _evaluation_schedule,
+    _new_tokens,
     _extra,
 )

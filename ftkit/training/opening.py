@@ -15,7 +15,7 @@ from ftkit.data.chat import ChatBase
 from ftkit.data.dataset import Splits
 from ftkit.interruption import Interrupted
 from ftkit.models.causal import load_tokenizer_for_lm
-from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.checkpoint import Checkpoint, locate_base
 from ftkit.models.download import stay_offline_unless_remote
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import changed, dump_recipe
@@ -61,9 +61,11 @@ def load_base_and_data(
     stay_offline_unless_remote(recipe)
     if recipe.model.trust_remote_code:
         reporter.say("model.trust_remote_code: true: code that comes with the checkpoint is run")
-    checkpoint = locate(recipe.model)
+    checkpoint = locate_base(recipe)
     if checkpoint.note is not None:
         reporter.say(checkpoint.note)
+    if num_added := sum(map(len, checkpoint.new_tokens)):
+        reporter.say(f"{num_added} tokens are added to the vocabulary, with embeddings of their own")
     tokenizer = partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     chats = ChatBase(tokenizer, moment)
     splits = task.load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels, chats=chats)

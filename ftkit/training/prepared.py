@@ -74,7 +74,12 @@ def prepare_to_write(
     torch.manual_seed(recipe.training.seed)
     untrained = untrained_rows(base.get_output_embeddings().weight, marks)
     remedy = _how_to_train_the_head(base, recipe.method)
-    model = recipe.method.attach(base, tokenizer)
+    method = recipe.method
+    if any(checkpoint.new_tokens):
+        method = method.with_embeddings(base)
+        if whole := getattr(method, "modules_to_save", None):
+            reporter.say(f"trained whole, for the tokens that are added: {', '.join(whole)}")
+    model = method.attach(base, tokenizer)
     refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
     use_fused_operations(model)
     if not compute_loss_in_chunks(model):

@@ -30,13 +30,13 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     """
     from ftkit.data.chat import ChatBase
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
-    from ftkit.models.checkpoint import locate
+    from ftkit.models.checkpoint import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report
     from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits
     from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.tasks.causal_lm.plan import plan_language_model
 
-    checkpoint = locate(recipe.model)
+    checkpoint = locate_base(recipe)
     chats = ChatBase(partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code))
     splits = load_splits(recipe.data, seed=recipe.training.seed, chats=chats)
     refuse_other_kinds(checkpoint)

@@ -30,12 +30,12 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     """
     from ftkit.data.audit import token_statistics
     from ftkit.models.causal import open_tokenizer
-    from ftkit.models.checkpoint import locate, resolve_pooling
+    from ftkit.models.checkpoint import locate_base, resolve_pooling
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
 
-    checkpoint = locate(recipe.model)
+    checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)

@@ -73,6 +73,15 @@ def _kept_in_float32(facts: _Facts) -> Iterator[Finding]:
         yield Finding("model.dtype", f"with method {method.type} the weights are kept in float32", fix)
 
 
+def _adapters_learn_no_tokens(facts: _Facts) -> Iterator[Finding]:
+    """A classifier's adapters leave the embeddings as they are."""
+    for key in ("data.add_tokens", "data.add_special_tokens"):
+        if facts.has(key) and facts.recipe.method.trains == "adapter":
+            yield Finding(
+                key, "the embeddings of a classifier are trained by method full alone", "set method.type: full"
+            )
+
+
 def _class_weights(facts: _Facts) -> Iterator[Finding]:
     weights, names = facts.recipe.training.class_weights, facts.recipe.data.label_names
     if not isinstance(weights, dict):
@@ -115,6 +124,7 @@ CLASSIFICATION = TaskRules(
         columns_of_labels,
         label_names,
         _class_weights,
+        _adapters_learn_no_tokens,
         _kept_in_float32,
         partial(metrics_fit, measured=_MEASURED),
         positive_label,

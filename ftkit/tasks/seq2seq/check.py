@@ -24,7 +24,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had, or do not fit.
     """
-    from ftkit.models.checkpoint import locate
+    from ftkit.models.checkpoint import locate_base
     from ftkit.tasks.seq2seq.audit import audit, token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits
     from ftkit.tasks.seq2seq.form import load_splits
@@ -32,7 +32,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
     from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
 
-    checkpoint = locate(recipe.model)
+    checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
     refuse_base(recipe, checkpoint)
     tokenizer = task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
