@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, hashes, and the user's cache folder."""
+"""Files that are either whole or absent: atomic writes, hashes, and what is said when a disk refuses them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import UserError
+from ftkit.errors import RunError, UserError
 from ftkit.interruption import STOP
+from ftkit.unfinished import unfinished
 
 StrPath = str | os.PathLike[str]
 """A path as Python code has it; a run and what `train` returns are such."""
 
+FREE_SOME = "free some space there"
 BLOCK_BYTES = 2**22
 """Read or copied at a time: few enough to break off at once."""
-SECONDS_UNTIL_STALE = 24 * 3600
-"""A half-built cache folder in which nothing was written for that long belongs to a process that was killed."""
-
 LARGEST_JSON = 64 * 2**20
 """Bytes of a JSON file that describes something; what is larger describes nothing."""
 
-_HALF_BUILT = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""What `tempfile` makes of the prefix `.name.`."""
 _REFUSED = (
     "no space left",
+    "read-only file system",
     "input/output error",
     "i/o error",
     "disk quota",
@@ -45,34 +40,87 @@ _REFUSED = (
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `target`; on success it is synced and renamed to `target`, else removed.
 
     The folder is made; both are in it, hence on the same file system.
+
+    Args:
+        target: the file.
+        replace: one that is there; else it must not be.
+
+    Raises:
+        UserError: it was made meanwhile and is not to be replaced; what was written has a name beside it.
+        DiskError: the disk refused it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with writing_told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished(target.name, target.parent) as temporary:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files private; a run's files get the permissions that the user's umask asks for
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            if replace:
+                temporary.replace(target)
+            else:
+                _take(temporary, target)
+            sync_folder(target.parent)
+
+
+def _take(temporary: Path, target: Path) -> None:
+    """Give a file a name that nobody else may have taken meanwhile."""
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a run's files get the permissions that the user's umask asks for
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-        sync_folder(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.link(temporary, target)
+    except OSError as error:
+        # a file system without links is asked first
+        if not isinstance(error, FileExistsError) and not target.exists():
+            temporary.rename(target)
+            return
+        number = 2
+        while (spare := target.with_name(f"{target.name}-{number}")).exists():
+            number += 1
+        temporary.rename(spare)
+        problem = f"{target} was made meanwhile by somebody else and is left alone"
+        raise UserError(problem, fix=f"what was written is in {spare}") from None
 
 
-def half_written(folder: Path) -> list[Path]:
-    """Files in a folder that `atomic_path` was filling when its process was killed."""
-    if not folder.is_dir():
-        return []
-    return [entry for entry in folder.iterdir() if entry.is_file() and _HALF_BUILT.fullmatch(entry.name)]
+class DiskError(RunError):
+    """A write that a disk refused: what could not be written, on which disk, and what is free there."""
+
+
+@contextlib.contextmanager
+def writing_told(place: Path, *, fix: str = FREE_SOME) -> Iterator[None]:
+    """Turn a write that the disk refused into one message; `place` is named unless the error names a file.
+
+    What was told already by who had no advice gets this one.
+
+    Raises:
+        DiskError: the disk is full, broken or read-only.
+    """
+    try:
+        yield
+    except DiskError as error:
+        if error.fix != FREE_SOME:
+            raise
+        raise DiskError(error.problem, fix=fix) from error
+    except UserError:
+        raise
+    except Exception as error:
+        if (reason := failure_of_disk(error)) is None:
+            raise
+        named = error.filename if isinstance(error, OSError) else None
+        raise disk_error(Path(named) if isinstance(named, str) else place, reason, fix=fix) from error
+
+
+def disk_error(place: Path, reason: str, *, fix: str) -> DiskError:
+    """The message about a place that cannot be written to."""
+    nearest = nearest_folder(place.absolute())
+    disk = next(folder for folder in (nearest, *nearest.parents) if folder.is_mount() or folder == folder.parent)
+    free = gibibytes(shutil.disk_usage(nearest).free)
+    return DiskError(f"{place} could not be written: {reason}; {free} are free on its disk, {disk}", fix=fix)
 
 
 def failure_of_disk(error: BaseException) -> str | None:
@@ -80,12 +128,19 @@ def failure_of_disk(error: BaseException) -> str | None:
 
     torch, safetensors and tokenizers raise errors of their own, tokenizers a bare Exception: known by their words.
     """
+    if isinstance(error, shutil.Error):
+        # of copying a folder: what befell each of its files, in words
+        return next((line for entry in error.args[0] if (line := _refusal_in(str(entry[-1])))), None)
     if isinstance(error, OSError):
         refusals = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS)
         return os.strerror(error.errno) if error.errno in refusals else None
     if type(error) in (Exception, RuntimeError) or type(error).__name__ == "SafetensorError":
-        return next((line for line in str(error).splitlines() if any(mark in line.lower() for mark in _REFUSED)), None)
+        return _refusal_in(str(error))
     return None
+
+
+def _refusal_in(text: str) -> str | None:
+    return next((line for line in text.splitlines() if any(mark in line.lower() for mark in _REFUSED)), None)
 
 
 def gibibytes(num_bytes: int) -> str:
@@ -218,6 +273,15 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def copy_file(source: StrPath, target: StrPath) -> StrPath:
+    """Copy the bytes of a file; as `copy_function` of `shutil.copytree`, for folders that may be large."""
+    with open(source, "rb", buffering=0) as there, open(target, "wb") as here:
+        while block := there.read(BLOCK_BYTES):
+            STOP.poll()
+            here.write(block)
+    return target
+
+
 def sha256_texts(texts: Iterable[str]) -> str:
     """Hex SHA-256 of a sequence of texts; their lengths go in too, so moving a boundary changes the hash."""
     digest = hashlib.sha256()
@@ -226,83 +290,3 @@ def sha256_texts(texts: Iterable[str]) -> str:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
-
-
-def known_sha256(path: Path) -> str:
-    """SHA-256 of a large file, remembered by its path, size and modification time."""
-    stat = path.stat()
-    seen = {"path": str(path.absolute()), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    note = cache_root() / "hashes" / f"{sha256_texts([str(path.absolute())])[:16]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        told = json.loads(note.read_text(encoding="utf-8"))
-        if {key: told.get(key) for key in seen} == seen:
-            return str(told["sha256"])
-    digest = sha256_file(path)
-    # A cache folder that cannot be written costs the next start a hash, no more.
-    with contextlib.suppress(OSError):
-        write_json(note, seen | {"sha256": digest})
-    return digest
-
-
-def cache_root() -> Path:
-    """The user's cache folder: $FTKIT_CACHE, else $XDG_CACHE_HOME/ftkit, else ~/.cache/ftkit."""
-    if named := os.environ.get("FTKIT_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftkit"
-
-
-def build_once(name: str, build: Callable[[Path], None]) -> Path:
-    """Return the cache folder `name`, made by `build` when it is not there yet.
-
-    The folder appears under its name only when `build` has returned, by one rename, so neither a kill nor a second
-    process building the same thing can leave or see half of it: whoever comes second finds the name taken and
-    throws its own copy away. What a kill leaves behind is removed a day later, by the next process that builds
-    something beside it. What the folder holds must be determined by its name (`builtin/tiny-bert-1`).
-
-    Raises:
-        UserError: the cache folder cannot be written.
-    """
-    target = cache_root() / name
-    if target.is_dir():
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise UserError(
-            f"the cache folder cannot be written: {error.strerror}",
-            where=str(target.parent),
-            fix="set FTKIT_CACHE to a folder that can be",
-        ) from None
-    remove_stale(target.parent)
-    try:
-        build(temporary)
-        temporary.chmod(0o755)
-        sync_tree(temporary)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove the half-built folders of killed processes from a cache folder.
-
-    One that is being filled has a file younger than SECONDS_UNTIL_STALE, so it stays; whoever removes the same one at
-    the same time does no harm.
-    """
-    for entry in folder.iterdir():
-        if _HALF_BUILT.fullmatch(entry.name) and time.time() - _last_written(entry) > SECONDS_UNTIL_STALE:
-            shutil.rmtree(entry, ignore_errors=True)
-
-
-def _last_written(folder: Path) -> float:
-    """Newest modification time of a folder and all that is in it; now, for what vanishes while it is looked at."""
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except OSError:
-        return time.time()

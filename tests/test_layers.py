@@ -18,7 +18,9 @@ PACKAGE = Path(ftkit.__file__).parent
 FLOORS = (
     ("errors", "version", "notebook"),
     ("progress", "interruption"),
+    ("unfinished",),
     ("storage",),
+    ("cache",),
     ("metrics",),
     ("methods",),
     ("runs",),
@@ -50,6 +52,8 @@ LIGHT = {
     "methods",
     "runs",
     "storage",
+    "unfinished",
+    "cache",
     "cli",
 }
 LIGHT_COMMANDS = {"train.py", "check.py", "doctor.py", "schema.py"}

@@ -1,33 +1,26 @@
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ftkit.errors import UserError
 from ftkit.storage import (
-    SECONDS_UNTIL_STALE,
+    DiskError,
     atomic_path,
-    build_once,
-    cache_root,
     refuse_place,
     sha256_file,
     sha256_texts,
     write_json,
     write_text,
 )
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("FTKIT_CACHE", str(folder))
-    return folder
 
 
 def start(program: str, *words: str) -> subprocess.Popen[str]:
@@ -108,106 +101,6 @@ def test_the_hash_of_texts_notices_a_moved_boundary_and_takes_lone_surrogates(tm
     assert sha256_file(tmp_path / "empty").startswith("e3b0c44298fc1c14")
 
 
-def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path, cache):
-    assert cache_root() == cache
-    monkeypatch.delenv("FTKIT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_root() == tmp_path / "xdg" / "ftkit"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert cache_root() == Path.home() / ".cache" / "ftkit"
-
-
-BUILD = """
-import os, sys, time
-from pathlib import Path
-from ftkit.storage import build_once
-def build(folder):
-    print("building", flush=True)
-    (folder / "a.txt").write_text(str(os.getpid()))
-    if len(sys.argv) > 1:
-        while not Path(sys.argv[1]).exists():
-            time.sleep(0.01)
-    (folder / "b.txt").write_text(str(os.getpid()))
-print(build_once("things/one", build), flush=True)
-"""
-
-
-def test_two_processes_that_build_the_same_thing_at_once_both_get_one_whole_copy(tmp_path, cache):
-    gate = tmp_path / "gate"
-    both = [start(BUILD, str(gate)) for _ in range(2)]
-    assert [wait_for_line(process) for process in both] == ["building", "building"]
-    assert not (cache / "things" / "one").exists()
-    gate.touch()
-    assert [wait_for_line(process) for process in both] == [str(cache / "things" / "one")] * 2
-    assert [process.wait() for process in both] == [0, 0]
-    assert sorted(path.name for path in (cache / "things").iterdir()) == ["one"]
-    made = cache / "things" / "one"
-    assert (made / "a.txt").read_text() == (made / "b.txt").read_text() in {str(process.pid) for process in both}
-
-
-def test_what_is_built_is_built_once(cache):
-    built = []
-    for _ in range(2):
-        build_once("a/b", built.append)
-    assert len(built) == 1
-
-
-def test_a_build_that_fails_leaves_nothing(cache):
-    with pytest.raises(ZeroDivisionError):
-        build_once("a/b", lambda folder: 1 / 0)
-    assert list((cache / "a").iterdir()) == []
-
-
-def killed_build(cache: Path, gate: Path) -> Path:
-    process = start(BUILD, str(gate))
-    assert wait_for_line(process) == "building"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (leftover,) = (cache / "things").iterdir()
-    assert leftover.name.startswith(".one.")
-    return leftover
-
-
-def age(folder: Path, seconds: float) -> None:
-    then = time.time() - seconds
-    for path in (folder, *folder.rglob("*")):
-        os.utime(path, (then, then))
-
-
-def test_what_a_killed_build_left_goes_a_day_later_with_the_next_build_beside_it(tmp_path, cache):
-    leftover = killed_build(cache, tmp_path / "gate")
-    build_once("things/two", lambda folder: None)
-    assert leftover.exists(), "it may belong to a process that is at work"
-    age(leftover, SECONDS_UNTIL_STALE + 60)
-    build_once("things/three", lambda folder: None)
-    assert not leftover.exists()
-    assert sorted(path.name for path in (cache / "things").iterdir()) == ["three", "two"]
-
-
-def test_a_build_of_more_than_a_day_is_left_alone_while_it_writes(tmp_path, cache):
-    leftover = killed_build(cache, tmp_path / "gate")
-    age(leftover, 3 * SECONDS_UNTIL_STALE)
-    (leftover / "a.txt").write_text("written just now")
-    os.utime(leftover, (0, 0))
-    build_once("things/two", lambda folder: None)
-    assert leftover.exists()
-
-
-def test_hidden_folders_of_others_in_the_cache_stay(cache):
-    others = cache / "things" / ".git"
-    others.mkdir(parents=True)
-    age(others, 9 * SECONDS_UNTIL_STALE)
-    build_once("things/two", lambda folder: None)
-    assert others.exists()
-
-
-def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="set FTKIT_CACHE to a folder"):
-        build_once("a/b", lambda folder: None)
-
-
 def test_a_place_for_a_file_is_refused_before_the_work(tmp_path):
     (tmp_path / "there").touch()
     for place, said in [
@@ -219,3 +112,52 @@ def test_a_place_for_a_file_is_refused_before_the_work(tmp_path):
             refuse_place(place)
     refuse_place(tmp_path / "there", overwrite=True)
     refuse_place(tmp_path / "new" / "folder" / "file")
+
+
+def test_what_a_killed_write_left_goes_with_the_next_write_into_its_folder_and_what_lives_stays(tmp_path):
+    living, killed = (start(WRITE_HALF, str(tmp_path / name)) for name in ("living.txt", "killed.txt"))
+    assert wait_for_line(living) == wait_for_line(killed) == "half written"
+    killed.kill()
+    killed.wait()
+    others = [tmp_path / name for name in (".notes.markdown", ".report.txt.original")]
+    for other in others:
+        other.touch()
+    later = start("import sys; from ftkit.storage import *; write_text(Path(sys.argv[1]), '')", str(tmp_path / "c.txt"))
+    later.wait()
+    living_file = next(tmp_path.glob(".living.txt.*"))
+    living.kill()
+    living.wait()
+    assert {path.name for path in tmp_path.iterdir()} == {"c.txt", living_file.name, *(path.name for path in others)}
+
+
+def test_a_file_that_was_made_meanwhile_is_left_alone_and_what_was_written_is_kept_beside_it(tmp_path):
+    target = tmp_path / "rows.jsonl"
+    with pytest.raises(UserError, match=r"made meanwhile .* what was written is in .*rows.jsonl-2"):
+        write_both(target)
+    assert target.read_text() == "theirs"
+    assert (tmp_path / "rows.jsonl-2").read_text() == "ours"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def write_both(target: Path) -> None:
+    with atomic_path(target, replace=False) as temporary:
+        temporary.write_text("ours")
+        target.write_text("theirs")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "x"),
+        OSError(errno.EROFS, "x", "/tmp/named"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]),
+        Exception("IO Error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_write_that_the_disk_refuses_names_the_file_its_disk_and_what_is_free(tmp_path, error):
+    with pytest.raises(DiskError) as caught, atomic_path(tmp_path / "a.json"):
+        raise error
+    named = getattr(error, "filename", None) or tmp_path / "a.json"
+    assert str(caught.value).startswith(f"{named} could not be written: ")
+    assert re.search(r"[0-9.]+ GiB are free on its disk, /", str(caught.value))
+    assert list(tmp_path.iterdir()) == []

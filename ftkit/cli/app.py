@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import typer
 
@@ -23,7 +24,7 @@ from ftkit.cli.streams import outlive_readers
 from ftkit.cli.train import train
 from ftkit.errors import EXIT_RUN, EXIT_USER, RunError, UserError
 from ftkit.interruption import Interrupted
-from ftkit.storage import failure_of_disk
+from ftkit.storage import FREE_SOME, disk_error, failure_of_disk
 from ftkit.version import __version__
 
 app = typer.Typer(
@@ -66,8 +67,10 @@ def main() -> None:
     except (RunError, UserError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_RUN if isinstance(error, RunError) else EXIT_USER)
-    except OSError as error:
+    except Exception as error:
         if (reason := failure_of_disk(error)) is None:
             raise
-        print(f"error: {error.filename or 'a file'} could not be written: {reason}", file=sys.stderr)
+        file = getattr(error, "filename", None)
+        told = disk_error(Path(file), reason, fix=FREE_SOME) if file else f"a file could not be written: {reason}"
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(EXIT_RUN)

@@ -105,14 +105,22 @@ def show_json(value: Any, *, indent: int | None = None) -> None:
 
 
 @contextlib.contextmanager
-def lines_to(out: Path | None) -> Iterator[Callable[[str], object]]:
-    """Where results go: to standard output, or to a file that appears whole or not at all."""
+def lines_to(out: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], object]]:
+    """Where results go: to standard output, or to a file that appears whole or not at all, and replaces one if told so.
+
+    Raises:
+        UserError: the file was made meanwhile.
+        DiskError: the disk refused it.
+    """
     if out is None:
         yield sys.stdout.write
         return
     from ftkit.storage import atomic_path
 
-    with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as target:
+    with (
+        atomic_path(out, replace=overwrite) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as target,
+    ):
         yield target.write
 
 

@@ -56,8 +56,12 @@ def evaluate(
     watched = checks_named(fail_on or "")
     if fail_on is not None and not watched:
         raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
-    if apply is not None and apply.exists():
-        raise UserError(f"{apply} exists and is left alone", fix="name another file")
+    if apply is not None:
+        from ftkit.storage import atomic_path, refuse_place
+
+        if apply.exists():
+            raise UserError(f"{apply} exists and is left alone", fix="name another file")
+        refuse_place(apply)
     quiet_libraries(offline=offline)
     from ftkit.commands.eval import advised_recipe, evaluate
     from ftkit.report.eval.terminal import report_lines
@@ -72,7 +76,8 @@ def evaluate(
         reporter=ConsoleReporter(),
     )
     if apply is not None and report.verdict.changes:
-        apply.write_text(advised_recipe(path, report), encoding="utf-8")
+        with atomic_path(apply, replace=False) as made:
+            made.write_text(advised_recipe(path, report), encoding="utf-8")
     if as_json:
         show_json(report.to_dict())
     else:

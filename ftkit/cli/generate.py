@@ -97,7 +97,7 @@ def generate(
         trust_remote_code=trust_remote_code,
         say=reporter.say,
     )
-    _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out)
+    _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out, overwrite=overwrite)
 
 
 def _decoding(model: Path, knobs: dict[str, Any], reporter: ConsoleReporter) -> Decoding:
@@ -164,7 +164,9 @@ def _pairs(fields: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _answer(asked: Asked, decoding: Decoding, reporter: ConsoleReporter, *, as_json: bool, out: Path | None) -> None:
+def _answer(
+    asked: Asked, decoding: Decoding, reporter: ConsoleReporter, *, as_json: bool, out: Path | None, overwrite: bool
+) -> None:
     from ftkit.commands.generate import answer_row
     from ftkit.decoding.writer import generate as let_generate
 
@@ -173,7 +175,7 @@ def _answer(asked: Asked, decoding: Decoding, reporter: ConsoleReporter, *, as_j
     found: list[Continuation] = []
     if as_json:
         watcher = reporter if len(asks) > 1 else Silent()
-        with watcher.track("generating", total=len(asks)) as advance, lines_to(out) as put:
+        with watcher.track("generating", total=len(asks)) as advance, lines_to(out, overwrite=overwrite) as put:
             for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
                 put(json.dumps(answer_row(ask, answer), ensure_ascii=False, default=str) + "\n")

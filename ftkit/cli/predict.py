@@ -57,7 +57,7 @@ def predict(
             use_cpu=use_cpu,
             trust_remote_code=trust_remote_code,
         )
-        _write(rows, out)
+        _write(rows, out, overwrite=overwrite)
 
 
 @contextlib.contextmanager
@@ -71,9 +71,9 @@ def _keys_as_options() -> Iterator[None]:
         raise UserError(error.problem, where=error.where, fix=error.fix.option) from error
 
 
-def _write(rows: Iterator[dict[str, Any]], out: Path | None) -> None:
+def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:
     num_rows = 0
-    with lines_to(out) as put:
+    with lines_to(out, overwrite=overwrite) as put:
         for row in rows:
             put(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             num_rows += 1

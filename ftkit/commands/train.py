@@ -13,6 +13,7 @@ from ftkit.progress import Reporter, Silent
 from ftkit.runs.disk import disk_failures_told
 from ftkit.runs.folder import is_run, refuse_taken
 from ftkit.runs.lock import locked
+from ftkit.runs.replacing import kept_meanwhile, recover
 from ftkit.runs.run import Run
 from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe
 
@@ -41,7 +42,7 @@ def train(
     Args:
         recipe: a YAML file, a dictionary of sections, or a recipe.
         overrides: dotted `key=value` words.
-        overwrite: replace an existing run of the same name.
+        overwrite: replace an existing run of the same name, which is kept aside until the new one is finished.
         resume: go on with an existing run, from its newest whole checkpoint or from the one named; a new run is
             started when there is none.
         allow_changed: fields that may differ from those the run was started with, as the refusal names them.
@@ -58,6 +59,7 @@ def train(
     assert asked.training.output_dir is not None, "reading fills it"
     path = Path(asked.training.output_dir)
     with disk_failures_told(path), locked(path, reporter=reporter):
+        recover(path)
         going_on = resume is not False and is_run(path)
         if from_checkpoint is not None and not going_on:
             raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
@@ -78,9 +80,10 @@ def train(
                 opened = _go_on(Run(path), asked, from_checkpoint, allowed=allow_changed, reporter=reporter)
             else:
                 opened = begin(asked, task, overwrite=overwrite, reporter=reporter)
-            if opened is None:
-                return TrainResult(Run(path), Run(path).metrics())
-            return finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
+            with kept_meanwhile(Run(path), say=reporter.say):
+                if opened is None:
+                    return TrainResult(Run(path), Run(path).metrics())
+                return finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from ftkit.tasks.table import task_of, task_rules
 from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes
 from ftkit.training.story import finish
+from ftkit.unfinished import scratch_folder
 
 USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its
@@ -112,11 +112,11 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
     """
     assert subject.run is not None, "a model that ftkit did not train has no recipe to try again"
     began, task = time.perf_counter(), task_of(subject.recipe.task)
-    with tempfile.TemporaryDirectory(prefix="ftkit-trial-") as folder:
+    with scratch_folder("trial") as folder:
         try:
             # a trial is nothing for the trackers of a run
             lean = {**changes, **task.losses_alone, "training.report_to": "none"}
-            recipe = changed_recipe(subject.recipe, lean, output_dir=Path(folder) / "run")
+            recipe = changed_recipe(subject.recipe, lean, output_dir=folder / "run")
             opened = Opened(_fresh(subject, recipe), subject.checkpoint, subject.splits)
             with subject.reporter.track(TRIAL_WORDS[kind], total=1) as advance:
                 finish(opened, recipe, task, reporter=Silent())

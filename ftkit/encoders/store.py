@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,11 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ftkit.cache import build_once, built
 from ftkit.inputs.examples import Examples, Rows
 from ftkit.models.checkpoint import Pooling
 from ftkit.models.pooled import pool
 from ftkit.models.scoring import polled
-from ftkit.storage import build_once, cache_root, sha256_texts, write_json
+from ftkit.storage import sha256_texts, write_json
 
 FORMAT = 1
 """Layout version of stored features; part of their key."""
@@ -94,9 +96,9 @@ class Features:
 
 
 def stored(key: FeatureKey) -> Features | None:
-    """The features of a key, when the encoder has run over them before."""
-    folder = cache_root() / key.name
-    return _open(folder, reused=True) if folder.is_dir() else None
+    """The features of a key, when the encoder has run over them before and they are as they were stored."""
+    folder = built(key.name)
+    return None if folder is None else _open(folder, reused=True)
 
 
 def encode(
@@ -129,6 +131,7 @@ def encode(
 
     def build(folder: Path) -> None:
         vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=precision, shape=(num_rows, width))
+        _reserve(folder / "vectors.npy")
         lengths: list[Rows] = []
         num_truncated = 0
 
@@ -153,6 +156,13 @@ def encode(
         write_json(folder / "features.json", {"num_truncated": num_truncated, "key": key.to_dict()})
 
     return _open(build_once(key.name, build), reused=False)
+
+
+def _reserve(file: Path) -> None:
+    """Have the disk set a mapped file's bytes aside: where it is full, writing to the map would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("rb+") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 @contextlib.contextmanager

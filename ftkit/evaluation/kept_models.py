@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.inputs.examples import TokenExamples
 from ftkit.metrics.scores import Scores
 from ftkit.models.saved_lm import load_saved_lm
+from ftkit.storage import copy_file
 from ftkit.training.prepared import make_scorable, scoring_dtype
 from ftkit.training.probes import read_final_test
 from ftkit.training.scores import Scorer
+from ftkit.unfinished import scratch_folder
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
@@ -89,9 +90,9 @@ def other_weights(subject: Subject) -> Iterator[Path | str]:
     if reason := _why_not_alike(folder, subject.model_dir):
         yield reason
         return
-    with tempfile.TemporaryDirectory(prefix="ftkit-eval-") as name:
-        target = Path(name) / "model"
-        shutil.copytree(subject.model_dir, target, ignore=shutil.ignore_patterns(*WEIGHTS))
+    with scratch_folder("eval") as folder_of_both:
+        target = folder_of_both / "model"
+        shutil.copytree(subject.model_dir, target, ignore=shutil.ignore_patterns(*WEIGHTS), copy_function=copy_file)
         for pattern in WEIGHTS:
             for file in folder.glob(pattern):
                 (target / file.name).symlink_to(file.resolve())

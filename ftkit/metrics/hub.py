@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from ftkit.errors import UserError
 from ftkit.metrics.predictions import Entry, Predictions
+from ftkit.unfinished import scratch_folder
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -111,8 +111,8 @@ def _load(name: str) -> Any:
 
     try:
         # its temporary files go to a folder of our own: the default is shared, and fails when it is not writable
-        with tempfile.TemporaryDirectory() as folder:
-            return evaluate.load(path, module_type="metric", cache_dir=folder, keep_in_memory=True)
+        with scratch_folder("metric") as folder:
+            return evaluate.load(path, module_type="metric", cache_dir=str(folder), keep_in_memory=True)
     except (FileNotFoundError, ConnectionError) as error:
         raise UserError(
             f"evaluate:{name} is neither on this machine nor to be reached on the hub",

@@ -33,6 +33,8 @@ def model_folder(path: Path) -> Path:
     if is_run(path) and not Run(path).model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({Run(path).manifest().get('state')})", fix="train it first")
     refuse_broken_run(path)
+    if is_run(path):
+        Run(path).sweep()
     folder = Run(path).model_dir if is_run(path) else path
     if not folder.is_dir():
         raise UserError(f"there is neither a run nor a model folder at {path}", fix="`ftkit runs` lists runs")

@@ -85,7 +85,9 @@ class Checkpoints:
     def begin(self) -> Path:
         """An empty staging folder, for the next save to write `checkpoint-STEP` into."""
         self._sweep()
-        self.staging.mkdir(parents=True)
+        # where the run itself is gone, no folder takes its name
+        self.folder.mkdir(exist_ok=True)
+        self.staging.mkdir()
         return self.staging
 
     def finish(self, progress: Progress) -> Path:

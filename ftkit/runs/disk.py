@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import RunError, UserError
+from ftkit.errors import UserError
 from ftkit.runs.checkpoints import Checkpoints
+from ftkit.runs.replacing import replaced_by
 from ftkit.runs.run import Run
-from ftkit.storage import failure_of_disk, gibibytes, nearest_folder
+from ftkit.storage import DiskError, gibibytes, nearest_folder, writing_told
 
 ADAM_MOMENTS = 2
 """Numbers that Adam keeps of every trained weight, in the weight's precision; other optimizers keep no more."""
@@ -42,13 +43,30 @@ def refuse_little_space(model: Any, checkpoints: Checkpoints) -> None:
     num_kept = checkpoints.limit + 1
     there = len(checkpoints.steps())
     needed = max(0, num_kept - there) * each + _saved_bytes(model) + TOKENIZER_BYTES
-    free = shutil.disk_usage(nearest_folder(checkpoints.folder)).free
+    _refuse_more_than_free(
+        checkpoints.folder.parent,
+        needed,
+        f"{num_kept} checkpoints of {gibibytes(each)} at one time, and the model",
+        fix="free some, lower training.save_total_limit, or choose a training.output_dir on another disk",
+    )
+
+
+def refuse_little_space_for_model(run: Run, num_bytes: int) -> None:
+    """Refuse to begin a training without checkpoints whose model, of so many bytes, cannot be saved.
+
+    Raises:
+        UserError: naming how much is needed, how much there is, and what to change.
+    """
+    fix = "free some, or choose a training.output_dir on another disk"
+    _refuse_more_than_free(run.path, num_bytes + TOKENIZER_BYTES, "the finished model", fix=fix)
+
+
+def _refuse_more_than_free(run: Path, needed: int, what: str, *, fix: str) -> None:
+    free = shutil.disk_usage(nearest_folder(run)).free
     if needed > free:
-        raise UserError(
-            f"{checkpoints.folder.parent} needs {gibibytes(needed)} more ({num_kept} checkpoints of "
-            f"{gibibytes(each)} at one time, and the model), and {gibibytes(free)} are free",
-            fix="free some, lower training.save_total_limit, or choose a training.output_dir on another disk",
-        )
+        aside = replaced_by(Run(run)) if Run(run).manifest_file.is_file() else []
+        also = f"; {aside[0]} is the run that this one replaces" if aside else ""
+        raise UserError(f"{run} needs {gibibytes(needed)} more ({what}), and {gibibytes(free)} are free{also}", fix=fix)
 
 
 @contextlib.contextmanager
@@ -59,43 +77,35 @@ def failing_writes_are_told(checkpoints: Checkpoints, what: str) -> Iterator[Non
         RunError: the disk is full or broken.
     """
     try:
-        yield
-    except Exception as error:
-        if (reason := failure_of_disk(error)) is None:
-            raise
+        with writing_told(checkpoints.staging):
+            yield
+    except DiskError as error:
         written = sum(file.stat().st_size for file in checkpoints.staging.rglob("*") if file.is_file())
         shutil.rmtree(checkpoints.staging, ignore_errors=True)
         newest = checkpoints.newest_name
         safe = f"{newest} is safe" if newest else "no checkpoint had been written before it"
-        free = shutil.disk_usage(nearest_folder(checkpoints.folder)).free
-        raise RunError(
-            f"{what} could not be written: {reason}; {gibibytes(written)} of it were on the disk, "
-            f"{gibibytes(free)} are free now; {safe}",
-            fix="free some space, then go on with --resume",
+        raise DiskError(
+            f"{what} could not be written ({gibibytes(written)} of it were on the disk): {error.problem}; {safe}",
+            fix=f"{error.fix}, then go on with --resume",
         ) from error
 
 
 @contextlib.contextmanager
 def disk_failures_told(path: Path) -> Iterator[None]:
-    """Turn a write that the disk refused, anywhere in the work for a run, into one message.
+    """Turn a write that a disk refused, anywhere in the work for a run, into one message.
 
     Raises:
-        RunError: the disk is full or broken; the newest checkpoint is named.
+        RunError: a disk is full or broken; the newest checkpoint is named.
     """
     try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if (reason := failure_of_disk(error)) is None:
+        with writing_told(path):
+            yield
+    except DiskError as error:
+        if "--resume" in str(error.fix):
             raise
         newest = Checkpoints(Run(path).checkpoints_dir).newest_name
         safe = f"; {newest} is safe" if newest else ""
-        free = shutil.disk_usage(nearest_folder(path.absolute())).free
-        raise RunError(
-            f"{path} could not be written to: {reason}, {gibibytes(free)} are free on its disk{safe}",
-            fix="free some space, then go on with --resume",
-        ) from error
+        raise DiskError(f"{error.problem}{safe}", fix=f"{error.fix}, then go on with --resume") from error
 
 
 def _saved_bytes(model: Any) -> int:

@@ -7,15 +7,15 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ftkit.errors import UserError
+from ftkit.runs.replacing import REPLACES, aside_of, has_learnt, new_folder, put_in_place, replaced_by
 from ftkit.runs.run import Run
-from ftkit.storage import refuse_folder, write_text
+from ftkit.storage import refuse_folder, write_json, write_text
 from ftkit.version import __version__
 
 RUN_FORMAT = 1
@@ -53,16 +53,33 @@ def free_name(path: Path) -> Path:
 def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwrite: bool = False) -> Run:
     """Make a new run directory; format, state and start time are added to what the manifest says.
 
-    With `overwrite` a run that is already there is removed. Folders that are no run are never removed.
+    With `overwrite` a run that is already there is moved aside until the new one is finished (see `replacing`); one
+    that had learnt nothing is removed. Folders that are no run are never moved.
 
     Raises:
         UserError: the folder holds something, and either it is no run or `overwrite` is false.
     """
     refuse_taken(path, overwrite=overwrite)
-    if _holds_something(path):
-        _remove(path)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.removed.*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    facts = {
+        "ftkit_run_format": RUN_FORMAT,
+        "state": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **manifest,
+    }
+    if not _holds_something(path):
+        return _make(path, recipe_text, facts)
+    before = Run(path)
+    aside = aside_of(path) if has_learnt(before) else None
+    replaced = [*([aside] if aside is not None else []), *replaced_by(before)]
+    shutil.rmtree(new_folder(path), ignore_errors=True)
+    _make(new_folder(path), recipe_text, facts | {REPLACES: [folder.name for folder in replaced]})
+    put_in_place(path, aside)
+    return Run(path)
+
+
+def _make(path: Path, recipe_text: str, manifest: Mapping[str, Any]) -> Run:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,12 +87,7 @@ def create(path: Path, *, recipe_text: str, manifest: Mapping[str, Any], overwri
             f"the run directory {path} cannot be made: {error.strerror}", fix="choose another training.output_dir"
         ) from error
     run = Run(path)
-    run.update_manifest(
-        ftkit_run_format=RUN_FORMAT,
-        state="running",
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        **manifest,
-    )
+    write_json(run.manifest_file, manifest)
     write_text(run.recipe_file, recipe_text)
     return run
 
@@ -109,13 +121,6 @@ def _holds_something(path: Path) -> bool:
     return path.is_dir() and any(not entry.name.startswith(".manifest.json.") for entry in path.iterdir())
 
 
-def _remove(path: Path) -> None:
-    # renamed first: a kill while thousands of files are deleted leaves no half run under the name
-    doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.removed.", dir=path.parent))
-    path.rename(doomed / "run")
-    shutil.rmtree(doomed)
-
-
 def find_run(path: Path) -> Run:
     """The run at `path`.
 
@@ -126,6 +131,7 @@ def find_run(path: Path) -> Run:
     if not is_run(path):
         there = "exists but is no run of ftkit (no manifest.json)" if path.exists() else "does not exist"
         raise UserError(f"{path} {there}", fix="`ftkit runs` lists the runs in ./runs")
+    Run(path).sweep()
     return Run(path)
 
 

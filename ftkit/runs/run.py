@@ -16,10 +16,13 @@ runs/<name>/
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,8 @@ from ftkit.errors import UserError
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
-from ftkit.storage import atomic_path, half_written, read_json_object, sync_tree, write_json, write_text
+from ftkit.storage import atomic_path, read_json_object, sync_tree, write_json, write_text, writing_told
+from ftkit.unfinished import sweep, unfinished
 
 MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {
     "state": str,
@@ -39,6 +43,7 @@ MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {
     "hashes": dict,
     "hashes.data": dict,
     "former_hashes": list,
+    "replaces": list,
     "changed": list,
     "versions": dict,
     "training": dict,
@@ -143,9 +148,21 @@ class Run:
         return (finished - started).total_seconds()
 
     def update_manifest(self, **fields: Any) -> None:
-        """Rewrite manifest.json with these fields replaced."""
-        current = self.manifest() if self.manifest_file.exists() else {}
-        write_json(self.manifest_file, current | fields)
+        """Rewrite manifest.json with these fields replaced.
+
+        Raises:
+            FileNotFoundError: there is none: the run was moved or removed, and no stub of it is to take its name.
+        """
+        write_json(self.manifest_file, self.manifest() | fields)
+
+    def refuse_gone(self) -> None:
+        """Called before what would make the folder of the run anew.
+
+        Raises:
+            FileNotFoundError: the run was moved or removed.
+        """
+        if not self.manifest_file.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.manifest_file))
 
     def remake(self, hashes: Mapping[str, Any], *, recipe_text: str, changed: list[dict[str, str]]) -> None:
         """Take note that the run goes on with something else than it was started with, and of what is different."""
@@ -164,26 +181,29 @@ class Run:
 
     def write_jsonl(self, target: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON object a line, atomically and without holding all of them."""
+        self.refuse_gone()
         with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def replace_model(self, built: Path) -> None:
-        """Put the finished folder `built` (on the same file system) in the place of model/."""
-        sync_tree(built)
-        if self.model_dir.exists():
-            retired = Path(tempfile.mkdtemp(prefix=".model.old.", dir=self.path))
-            self.model_dir.rename(retired / "model")
-            built.rename(self.model_dir)
-            shutil.rmtree(retired)
-        else:
-            built.rename(self.model_dir)
+    @contextlib.contextmanager
+    def new_model(self) -> Iterator[Path]:
+        """An empty folder in which a model is written, and which takes the place of model/ when all went well.
 
-    def staging_dir(self) -> Path:
-        """An empty folder inside the run in which a model can be written before `replace_model`."""
-        staging = Path(tempfile.mkdtemp(prefix=".model.new.", dir=self.path))
-        staging.chmod(0o755)
-        return staging
+        Raises:
+            DiskError: the disk refused it.
+        """
+        with writing_told(self.model_dir), unfinished("model", self.path, folder=True) as built:
+            built.chmod(0o755)
+            yield built
+            sync_tree(built)
+            if self.model_dir.exists():
+                retired = Path(tempfile.mkdtemp(prefix=".model.old.", dir=self.path))
+                self.model_dir.rename(retired / "model")
+                built.rename(self.model_dir)
+                shutil.rmtree(retired)
+            else:
+                built.rename(self.model_dir)
 
     def cut_history(self, *, step: int) -> None:
         """Forget what was written after a step from which training goes on, a line cut short by a kill included.
@@ -230,6 +250,8 @@ class Run:
                 retired.rename(self.model_dir)
         for leftover in self.path.glob(".model.*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        for folder in (self.path, self.probes_dir, self.predictions_dir):
-            for leftover in half_written(folder):
-                leftover.unlink(missing_ok=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what processes that are gone were writing into the run; called by whoever opens it."""
+        sweep(self.path, self.probes_dir, self.predictions_dir, self.eval_dir)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ftkit.data.chat import ChatBase
 from ftkit.data.dataset import Splits
+from ftkit.errors import RunError
 from ftkit.interruption import Interrupted
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint, locate_base
@@ -138,8 +139,13 @@ def under_way(run: Run, recipe: Recipe) -> Iterator[None]:
             yield
         run.update_manifest(state="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
     except BaseException as error:
+        if not run.manifest_file.is_file():
+            raise RunError(
+                f"the run directory {run.path} was moved or removed while the run was under way",
+                fix="where it lies now, --resume goes on from what was sealed: name it as training.output_dir",
+            ) from error
         # a disk that is full takes no note of it either
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RunError):
             state = "stopped" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             run.update_manifest(state=state, error=f"{type(error).__name__}: {error}")
         if isinstance(error, Interrupted):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from ftkit.metrics.scores import PROBE_ROWS, CurvePoint, Scores
 from ftkit.runs.run import Run
-from ftkit.storage import atomic_path, sync_folder
+from ftkit.storage import atomic_path, sync_folder, writing_told
+from ftkit.unfinished import unfinished
 
 WHOLE_VALIDATION = 1_000
 """Validation rows up to which all of them are kept; of more, a probe as large as the training set's."""
@@ -76,34 +78,39 @@ class ProbeLog:
         if known is not None and all(np.array_equal(*both) for both in zip(known, rows, strict=True)):
             return
         self.run.cut_probes(step=0)
+        self.run.refuse_gone()
         with atomic_path(self.run.probe_rows_file) as temporary:
             temporary.write_bytes(_packed(rows._asdict()))
 
     def write(self, point: CurvePoint) -> None:
         """Write one evaluation, in the place of an earlier one of the same step."""
+        self.run.refuse_gone()
         with atomic_path(self.run.probe_file(point.step)) as temporary:
             temporary.write_bytes(_bytes_of(point))
 
     def write_all(self, points: Sequence[CurvePoint]) -> None:
         """As `write`; their bytes go to the disk side by side, which takes a fraction of the time of one by one."""
-        staging = self.run.staging_dir()
 
-        def fill(point: CurvePoint) -> None:
-            with (staging / str(point.step)).open("wb") as file:
+        def fill(folder: Path, point: CurvePoint) -> None:
+            with (folder / str(point.step)).open("wb") as file:
                 file.write(_bytes_of(point))
                 file.flush()
                 os.fsync(file.fileno())
 
-        with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(fill, points))
-        self.run.probes_dir.mkdir(exist_ok=True)
-        for point in points:
-            (staging / str(point.step)).replace(self.run.probe_file(point.step))
-        sync_folder(self.run.probes_dir)
-        staging.rmdir()
+        with (
+            writing_told(self.run.probes_dir),
+            unfinished("probes", self.run.path, folder=True) as staging,
+            ThreadPoolExecutor(WRITERS) as pool,
+        ):
+            list(pool.map(partial(fill, staging), points))
+            self.run.probes_dir.mkdir(exist_ok=True)
+            for point in points:
+                (staging / str(point.step)).replace(self.run.probe_file(point.step))
+            sync_folder(self.run.probes_dir)
 
     def write_final_test(self, losses: Scores) -> None:
         """Write what the weights after the last step give the test split, where other weights are kept."""
+        self.run.refuse_gone()
         with atomic_path(self.run.final_test_file) as temporary:
             temporary.write_bytes(_packed(_arrays("test", losses)))
 

@@ -46,9 +46,8 @@ def finish(
         # the only moment at which weights are there that training will change
         base = {} if recipe.method.keeps_base else way.score_base(model)
         facts = way.fit(model, run, resumed=resumed)
-        staging = run.staging_dir()
-        way.save(model, staging)
-        run.replace_model(staging)
+        with run.new_model() as folder:
+            way.save(model, folder)
         del model
         gc.collect()
         final, uncovered = way.score_kept(run.model_dir)

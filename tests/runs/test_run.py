@@ -19,10 +19,9 @@ def make(path: Path, **manifest: object) -> Run:
     return run
 
 
-def model(run: Run, text: str) -> Path:
-    staging = run.staging_dir()
-    (staging / "weights").write_text(text)
-    return staging
+def put_model(run: Run, text: str) -> None:
+    with run.new_model() as folder:
+        (folder / "weights").write_text(text)
 
 
 def test_a_new_run_tells_its_format_its_state_and_when_it_started(tmp_path):
@@ -48,10 +47,9 @@ def test_an_existing_run_is_refused_and_the_error_names_every_way_on(tmp_path):
     assert (path / "recipe.yaml").exists()
 
 
-def test_overwrite_replaces_a_run_and_all_that_was_in_it(tmp_path):
-    run = make(tmp_path / "a", seed=1)
-    run.replace_model(model(run, "old"))
-    again = runs.create(run.path, recipe_text="new\n", manifest={"seed": 2}, overwrite=True)
+def test_overwrite_of_a_run_that_had_learnt_nothing_removes_it(tmp_path):
+    runs.create(tmp_path / "a", recipe_text="old\n", manifest={"seed": 1})
+    again = runs.create(tmp_path / "a", recipe_text="new\n", manifest={"seed": 2}, overwrite=True)
     assert again.manifest()["seed"] == 2
     assert sorted(path.name for path in again.path.iterdir()) == ["manifest.json", "recipe.yaml"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -188,8 +186,8 @@ def test_rows_that_fail_half_way_leave_the_earlier_predictions(tmp_path):
 
 def test_a_model_is_replaced_whole(tmp_path):
     run = make(tmp_path / "a")
-    run.replace_model(model(run, "first"))
-    run.replace_model(model(run, "second"))
+    put_model(run, "first")
+    put_model(run, "second")
     assert (run.model_dir / "weights").read_text() == "second"
     assert [path.name for path in run.path.glob(".model.*")] == []
     assert run.model_dir.stat().st_mode & 0o777 == 0o755
@@ -207,7 +205,8 @@ def trace(event, arguments):
         if calls == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(trace)
-Run(Path(sys.argv[1])).replace_model(Path(sys.argv[2]))
+with Run(Path(sys.argv[1])).new_model() as folder:
+    (folder / "weights").write_text(sys.argv[2])
 """
 
 
@@ -215,8 +214,8 @@ def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_model_to_be_had(tm
     """Killed before its first change of the file system, its second, and so on, until it comes through."""
     for moment in range(1, 20):
         run = make(tmp_path / str(moment))
-        run.replace_model(model(run, "old"))
-        words = [str(run.path), str(model(run, "new")), str(moment)]
+        put_model(run, "old")
+        words = [str(run.path), "new", str(moment)]
         done = subprocess.run([sys.executable, "-c", KILLED_AT_CALL, *words], check=False)
         run.clear_staging()
         assert (run.model_dir / "weights").read_text() in {"old", "new"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from ftkit.errors import UserError
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.parse import LoadedRecipe
 from ftkit.tasks.table import read_recipe, task_of
+from ftkit.unfinished import scratch_folder
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn
@@ -48,8 +48,7 @@ def smoke_test(
     """
     start = time.monotonic()
     loaded = read_recipe(recipe_file, overrides)
-    with tempfile.TemporaryDirectory(prefix="ftkit-smoke-") as name, mock.patch.dict(os.environ, HF_HUB_OFFLINE="1"):
-        folder = Path(name)
+    with scratch_folder("smoke") as folder, mock.patch.dict(os.environ, HF_HUB_OFFLINE="1"):
         lines = _try(loaded, folder, reporter=reporter or Silent(), new_process=new_process)
     return [f"smoke test passed in {time.monotonic() - start:.1f} s: {recipe_file}", *(f"  {line}" for line in lines)]
 

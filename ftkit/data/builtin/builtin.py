@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftkit.cache import build_once, cache_root
 from ftkit.data.columns.names import listing
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES
-from ftkit.storage import build_once, cache_root, write_json
+from ftkit.storage import write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ftkit import storage
+from ftkit import cache
 from ftkit.errors import UserError
 from ftkit.models.builtin import installed
 
@@ -117,7 +117,7 @@ def made_folder(model: BuiltinModel) -> Path:
         else:
             build_tiny(model.family, folder)
 
-    return storage.build_once(model.made_name, build)
+    return cache.build_once(model.made_name, build)
 
 
 def describe_builtin_models() -> list[BuiltinStatus]:
@@ -134,7 +134,7 @@ def _state(model: BuiltinModel) -> tuple[bool, str]:
         return ready, "installed" if ready else installed.MINILM_INSTALL
     if model.name == "smollm2":
         return installed.smollm2_state()
-    ready = (storage.cache_root() / model.made_name).is_dir()
+    ready = (cache.cache_root() / model.made_name).is_dir()
     return ready, "cached" if ready else "made on first use"
 
 

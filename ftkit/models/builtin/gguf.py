@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from ftkit import storage
+from ftkit import cache
 from ftkit.errors import UserError
 
 CONVERSION = 1
@@ -32,12 +32,12 @@ def convert_gguf(file: Path) -> tuple[Path, bool]:
     Raises:
         UserError: the package gguf is missing, or transformers cannot read the file.
     """
-    name = converted_name(storage.known_sha256(file))
-    if (storage.cache_root() / name).is_dir():
-        return storage.cache_root() / name, False
+    name = converted_name(cache.known_sha256(file))
+    if (found := cache.built(name)) is not None:
+        return found, False
     if not can_convert():
         raise UserError("GGUF files need the package gguf", where=str(file), fix="pip install gguf")
-    return storage.build_once(name, lambda folder: _convert(file, folder)), True
+    return cache.build_once(name, lambda folder: _convert(file, folder)), True
 
 
 def find_gguf(folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from ftkit import storage
+from ftkit import cache
 from ftkit.errors import UserError
 from ftkit.models.builtin.gguf import can_convert, convert_gguf, converted_name
 
@@ -35,7 +35,7 @@ def minilm_folder() -> Path:
     if folder is None:
         raise UserError(f"builtin:minilm needs the package {package}", fix=MINILM_INSTALL)
     weights = folder / "model.safetensors"
-    if not weights.is_file() or storage.known_sha256(weights) != MINILM_SHA256:
+    if not weights.is_file() or cache.known_sha256(weights) != MINILM_SHA256:
         raise UserError(
             "the weights of builtin:minilm are missing or not the published ones",
             where=str(weights),
@@ -61,7 +61,7 @@ def smollm2_folder() -> tuple[Path, bool]:
     if file is None or not can_convert():
         lacking = SMOLLM2_PACKAGE.replace("_", "-") if file is None else "gguf"
         raise UserError(f"builtin:smollm2 needs the package {lacking}", fix=SMOLLM2_INSTALL)
-    if storage.known_sha256(file) != SMOLLM2_SHA256:
+    if cache.known_sha256(file) != SMOLLM2_SHA256:
         raise UserError(
             "the weights of builtin:smollm2 are not the published ones",
             where=str(file),
@@ -78,8 +78,7 @@ def find_smollm2() -> Path | None:
 
 def converted_smollm2() -> Path | None:
     """The converted folder when it is in the cache; the package is then no longer needed."""
-    folder = storage.cache_root() / converted_name(SMOLLM2_SHA256)
-    return folder if folder.is_dir() else None
+    return cache.built(converted_name(SMOLLM2_SHA256))
 
 
 def smollm2_state() -> tuple[bool, str]:

@@ -23,6 +23,7 @@ from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.models.placement import Placement, place
 from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
+from ftkit.runs.disk import refuse_little_space_for_model
 from ftkit.runs.run import Run
 from ftkit.tasks.classification.recipe import ClassificationRecipe, ClassificationTraining
 from ftkit.tasks.classification.scores import scored
@@ -35,6 +36,9 @@ def features_way(
 ) -> FrozenHead:
     """Run the encoder over every split, where it has not been run before; says what was reused and cut."""
     assert isinstance(recipe.method, FrozenMethod)
+    assert recipe.training.output_dir is not None, "reading fills it"
+    model_bytes = sum(file.stat().st_size for file in checkpoint.weight_files)
+    refuse_little_space_for_model(Run(Path(recipe.training.output_dir)), model_bytes)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling)
     placement = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu)
     reporter.say(f"encoder {checkpoint.name}, pooling {pooling}, on {placement.reason}")

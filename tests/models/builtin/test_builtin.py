@@ -73,11 +73,11 @@ def test_two_processes_that_build_at_once_make_whole_folders_with_the_bytes_that
 
 def test_a_build_that_is_killed_leaves_nothing_that_is_believed(tmp_path, monkeypatch):
     code = (
-        "import time; from ftkit import storage; from ftkit.models.builtin.builtin import BUILTIN_MODELS\n"
+        "import time; from ftkit import cache; from ftkit.models.builtin.builtin import BUILTIN_MODELS\n"
         "def build(folder):\n"
         "    (folder / 'config.json').write_text('{'); print('half', flush=True)\n"
         "    time.sleep(60)\n"
-        "storage.build_once(BUILTIN_MODELS['tiny-electra'].made_name, build)"
+        "cache.build_once(BUILTIN_MODELS['tiny-electra'].made_name, build)"
     )
     process = start(code, tmp_path)
     assert process.stdout.readline() == "half\n"
