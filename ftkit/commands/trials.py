@@ -12,6 +12,7 @@ from ftkit.diagnosis.advice import FEW_STEPS, MANY_EPOCHS, rounded
 from ftkit.diagnosis.measurements import Trial, TrialKind
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation.subject import Subject
+from ftkit.interruption import Interrupted
 from ftkit.methods.full import FullMethod
 from ftkit.methods.section import MethodSection
 from ftkit.progress import Silent
@@ -121,6 +122,9 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
             with subject.reporter.track(TRIAL_WORDS[kind], total=1) as advance:
                 finish(opened, recipe, task, reporter=Silent())
                 advance(1)
+        except Interrupted as stop:
+            stop.advice = "nothing of a trial is kept"
+            raise
         except (UserError, RunError) as error:
             return f"{TRIAL_WORDS[kind]} failed: {error}"
         points = read_probes(opened.run)

@@ -36,6 +36,17 @@ from tests.faults.experiments import (
     stopped_by_signal,
 )
 from tests.faults.mutations import fuzz_recipes, mutate_data
+from tests.faults.surroundings import (
+    COMMANDS,
+    DISKS,
+    command_stopped,
+    damaged_cache,
+    full_disk,
+    hung_up,
+    killed_overwrite,
+    lost_cache,
+    moved_run,
+)
 from tests.faults.tiny_runs import KINDS, SHORT, TASKS
 from tests.fixtures.forge import Server
 
@@ -89,7 +100,24 @@ def attempt_once(ground: Ground, work: Work, chance: random.Random) -> Finding:
         return crashed_at_operation(ground, work.task, work.at, mode=work.mode)
     if work.kind == "refuse":
         return refused_writes(ground, work.task, work.at, mode=work.mode)
-    return damaged_checkpoint(ground, work.task, chance, how=work.mode)
+    if work.kind == "damage":
+        return damaged_checkpoint(ground, work.task, chance, how=work.mode)
+    return befalls_surroundings(ground, work, chance)
+
+
+def befalls_surroundings(ground: Ground, work: Work, chance: random.Random) -> Finding:
+    """As `attempt_once`, for the surroundings of a run and for the other commands."""
+    if work.kind == "hang up":
+        return hung_up(ground, work.task, work.mode)
+    if work.kind == "cache":
+        return lost_cache(ground, chance) if work.mode == "lost" else damaged_cache(ground, chance, how=work.mode)
+    if work.kind == "move":
+        return moved_run(ground, work.task, chance, how=work.mode)
+    if work.kind == "overwrite":
+        return killed_overwrite(ground, work.task, chance)
+    if work.kind == "disk":
+        return full_disk(ground, work.task, work.mode, chance, read_only=bool(work.at))
+    return command_stopped(ground, work.task, work.at, chance)
 
 
 def plan(args: argparse.Namespace, operations: dict[str, list[str]]) -> Iterator[Work]:
@@ -112,8 +140,20 @@ def plan(args: argparse.Namespace, operations: dict[str, list[str]]) -> Iterator
                 yield Work("crash", task, at, at=at, mode="torn")
             if kind != "unlink":
                 yield Work("refuse", task, at, at=at, mode="enospc")
+    yield from surroundings(args.surroundings)
     yield from (Work("data", "", seed, at=args.files // 10) for seed in range(10))
     yield from (Work("recipes", "", seed, at=args.recipes // 10) for seed in range(10))
+
+
+def surroundings(number: int) -> Iterator[Work]:
+    """What befalls terminals, caches, folders, disks and the other commands, so many times each."""
+    for seed in range(number):
+        yield from (Work("hang up", task, seed, mode=kind) for task in ("causal_lm",) for kind in ("terminal", "pipe"))
+        yield from (Work("cache", "", seed, mode=how) for how in ("a flipped bit", "a cut file", "a lost file", "lost"))
+        yield from (Work("move", task, seed, mode=how) for task in KINDS for how in ("renamed", "removed"))
+        yield from (Work("overwrite", task, seed) for task in KINDS)
+        yield from (Work("stop", command, seed, at=at) for command in COMMANDS for at in (1, 2, 9, 15))
+        yield from (Work("disk", command, seed, seed % 2, which) for command in COMMANDS for which in DISKS)
 
 
 def main() -> int:
@@ -127,6 +167,7 @@ def main() -> int:
     parser.add_argument("--exhaustive", nargs="*", default=["classification"], help="trainers of which each is failed")
     parser.add_argument("--files", type=int, default=5000, help="mutated data files")
     parser.add_argument("--recipes", type=int, default=10_000, help="fuzzed recipes")
+    parser.add_argument("--surroundings", type=int, default=10, help="each fault of terminals, caches, folders, disks")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

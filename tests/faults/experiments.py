@@ -91,7 +91,7 @@ class Ground:
             child = self.start(task, run, *more)
             assert child.wait() == 0, child.output()
             self.known[key] = outcome_of(run), time.monotonic() - start
-            _clear(run)
+            clear(run)
         return self.known[key]
 
     def stopped(self) -> Path:
@@ -133,7 +133,7 @@ def killed_at_random(
         logs.append(child.output())
     last, same = ground.finish(task, run, *more)
     note = "" if same else "\n".join([*logs, last.output()])
-    _clear(run)
+    clear(run)
     name = f"kill -9 x {kills}, {task}"
     return Finding(name, fired=happened == kills, lost=last.code != 0, differs=not same, note=note)
 
@@ -162,52 +162,9 @@ def stopped_by_signal(ground: Ground, task: str, number: int, *, after: str = ""
     last, same = ground.finish(task, run)
     told = not happened or "stopped by" in child.output()
     note = "" if same and told else f"{child.output()}\n{last.output()}\ntook {took:.1f} s, exit {code}"
-    _clear(run)
+    clear(run)
     return Finding(
         f"signal {number}, {task}", fired=happened, lost=last.code != 0, differs=not same, told=told, note=note
-    )
-
-
-HANG_UP = """
-import os, signal, sys, threading
-from ftkit.cli.app import main
-kind, number = sys.argv[1:3]
-reader, writer = os.openpty() if kind == "terminal" else os.pipe()
-os.dup2(writer, 1), os.dup2(writer, 2), os.close(writer)
-def hang_up():
-    seen = b""
-    while b"step 4:" not in seen:
-        seen += os.read(reader, 4096)
-    os.close(reader)
-    os.kill(os.getpid(), int(number))
-threading.Thread(target=hang_up, daemon=True).start()
-sys.argv = ["ftkit", *sys.argv[3:]]
-main()
-"""
-"""`ftkit` behind a terminal or a pipe that goes away in the middle of training, with the signal that then comes."""
-
-
-def hung_up(ground: Ground, task: str, kind: str) -> Finding:
-    """A terminal is closed (SIGHUP, then EIO), or `| tee` dies of the Ctrl-C that stops the run; then to the end."""
-    ground.whole(task)
-    number = signal.SIGHUP if kind == "terminal" else signal.SIGINT
-    run = ground.new_run()
-    words = ("train", f"{task}.yaml", f"training.output_dir={run}")
-    child = ground.forge.start(kind, str(int(number)), *words, code=HANG_UP)
-    code = child.wait()
-    manifest = Run(run).manifest()
-    happened = code != 0
-    sealed = manifest["state"] == "stopped" and bool(_verified(run))
-    last, same = ground.finish(task, run)
-    note = "" if same and sealed else f"exit {code}, {manifest}\n{child.output()}\n{last.output()}"
-    _clear(run)
-    return Finding(
-        f"the {kind} goes away, {task}",
-        fired=happened,
-        lost=happened and not sealed,
-        differs=not same,
-        told=not happened or code == 128 + number,
-        note=note,
     )
 
 
@@ -235,7 +192,7 @@ def crashed_at_operation(ground: Ground, task: str, at: int, *, mode: str) -> Fi
     finished = "is finished already" in last.output()
     lost = last.code != 0 or (not finished and came_back_to < max(placed, default=0) - 2)
     note = "" if same and not lost else f"{operations(log)[-3:]}\n{child.output()}\n{last.output()}"
-    _clear(run, log)
+    clear(run, log)
     return Finding(f"{mode} at operation, {task}", fired=happened, lost=lost, differs=not same, note=note)
 
 
@@ -249,14 +206,14 @@ def refused_writes(ground: Ground, task: str, at: int, *, mode: str) -> Finding:
     placed = _placed(operations(log))
     # before the run directory is whole nothing was under way: an ordinary refusal
     told = not happened or (code in (2, 3) and "Traceback" not in child.output()) or (mode == "eio" and code == 0)
-    whole = _verified(run)
+    whole = verified(run)
     lost = bool(placed) and not whole
     last, same = ground.finish(task, run, *SHORT)
     lost = lost or last.code != 0
     note = (
         "" if same and told and not lost else f"{operations(log)[-3:]}\nexit {code}\n{child.output()}\n{last.output()}"
     )
-    _clear(run, log)
+    clear(run, log)
     return Finding(f"{mode} at operation, {task}", fired=happened, lost=lost, differs=not same, told=told, note=note)
 
 
@@ -273,7 +230,7 @@ def damaged_checkpoint(ground: Ground, task: str, chance: random.Random, *, how:
     if len(steps) > 1:
         files = sorted((run / "checkpoints" / f"checkpoint-{steps[0]}").iterdir())
         victim = chance.choice([path for path in files if path.stat().st_size > 0])
-        _damage(victim, chance, how=how)
+        damage(victim, chance, how=how)
     last, same = ground.finish(task, run, "training.save_total_limit=3")
     told = victim is None or f"checkpoint-{steps[0]} is skipped" in last.output()
     note = "" if same and told else f"{victim} {how} {steps}\n{last.output()}"
@@ -282,7 +239,7 @@ def damaged_checkpoint(ground: Ground, task: str, chance: random.Random, *, how:
     return Finding(name, fired=victim is not None, lost=last.code != 0, differs=not same, told=told, note=note)
 
 
-def _damage(victim: Path, chance: random.Random, *, how: str) -> None:
+def damage(victim: Path, chance: random.Random, *, how: str) -> None:
     data = bytearray(victim.read_bytes())
     if how == "a flipped bit":
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -303,7 +260,7 @@ def _placed(lines: Sequence[str]) -> list[int]:
     return [int(found[1]) for line in done if (found := PLACED.search(line))]
 
 
-def _verified(run: Path) -> list[int]:
+def verified(run: Path) -> list[int]:
     found = []
     for step in _steps(run):
         with contextlib.suppress(BrokenSeal):
@@ -312,7 +269,7 @@ def _verified(run: Path) -> list[int]:
     return found
 
 
-def _clear(run: Path, log: Path | None = None) -> None:
+def clear(run: Path, log: Path | None = None) -> None:
     for folder in (run, Path(f"{run}.cache")):
         shutil.rmtree(folder, ignore_errors=True)
     if log is not None:

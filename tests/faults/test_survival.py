@@ -22,13 +22,13 @@ from tests.faults.experiments import (
     Ground,
     crashed_at_operation,
     damaged_checkpoint,
-    hung_up,
     killed_at_random,
     kinds_of_operations,
     refused_writes,
     stopped_by_signal,
 )
 from tests.faults.outcomes import outcome_of
+from tests.faults.surroundings import COMMANDS, command_stopped, damaged_cache, full_disk, hung_up, moved_run
 from tests.faults.tiny_runs import KINDS, SHORT
 
 
@@ -225,3 +225,27 @@ def test_numbers_that_are_not_finite_stop_the_run_before_the_update_with_its_exi
         checkpoints = Run(run).checkpoints()
         weights = load_file(checkpoints.open(checkpoints.path(step)).path / "model.safetensors")
         assert all(np.isfinite(weight).all() for weight in weights.values())
+
+
+def test_a_flipped_bit_in_stored_features_is_noticed_and_they_are_made_anew(ground: Ground):
+    check(lambda attempt: damaged_cache(ground, random.Random(attempt), how="a flipped bit"))
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_run_that_is_moved_while_it_trains_leaves_no_stub_of_itself(ground: Ground, how: str):
+    check(lambda attempt: moved_run(ground, "causal_lm", random.Random(attempt), how=how))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_stopped_leaves_nothing_once_it_is_given_again(ground: Ground, command: str, number: int):
+    check(lambda attempt: command_stopped(ground, command, number, random.Random(attempt)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_names_the_disk_that_is_full(ground: Ground, command: str):
+    which = "temporary" if command == "train --smoke" else "output"
+    found = full_disk(ground, command, which, random.Random(0), read_only=True)
+    assert found.good, f"{found}\n{found.note}"

@@ -19,6 +19,7 @@ from unittest import mock
 from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
 from ftkit.commands.smoke.reloading import NewProcess
 from ftkit.errors import UserError
+from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.parse import LoadedRecipe
 from ftkit.tasks.table import read_recipe, task_of
@@ -69,6 +70,9 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
             result = _train(recipe, splits, stand_in, folder / "cache", reporter=reporter)
             read = _read_back(recipe, result, splits, other)
             difference = _compare(read, result, splits)
+        except Interrupted as stop:
+            stop.advice = "nothing of a smoke test is kept"
+            raise
         except UserError as error:
             raise error.with_advice(_context(stand_in)) from error
         except Exception as error:
