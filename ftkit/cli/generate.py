@@ -41,15 +41,19 @@ def generate(
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Limit of what is written; default: 128, or as it was measured.")
     ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Draw tokens; default: the likeliest.")] = False,
-    temperature: Annotated[float | None, typer.Option(help="With --sample: below 1 is bolder.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="With --sample: only the k likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(max=1.0, help="With --sample: only the likeliest p.")] = None,
-    min_p: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="With --sample: at least p of the best.")
+    sample: Annotated[
+        bool | None, typer.Option("--sample/--greedy", help="Draw tokens, or take the likeliest.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --sample: of the draws; default 42.")] = None,
-    num_samples: Annotated[int | None, typer.Option(min=1, help="With --sample: for each prompt.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Where tokens are drawn: below 1 nearer to the likeliest, above 1 more varied.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Where tokens are drawn: only the k likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(max=1.0, help="Where tokens are drawn: only the likeliest p.")] = None,
+    min_p: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Where tokens are drawn: at least p of the best.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Where tokens are drawn: default 42.")] = None,
+    num_samples: Annotated[int | None, typer.Option(min=1, help="Where tokens are drawn: for each prompt.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="Sequences kept side by side.")] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="Above 1: what is there comes less again.")] = None,
     source_language: Annotated[
@@ -65,20 +69,26 @@ def generate(
 ) -> None:
     """Let a language model write, in the form in which it was trained.
 
-    Greedy unless --sample is given; an encoder-decoder (T5, BART) writes as it was measured unless options say
-    otherwise. A new text goes to standard output as it comes.
+    The likeliest token each time unless --sample is given; an encoder-decoder (T5, BART) writes as it was measured
+    unless options say otherwise. A new text goes to standard output as it comes.
     """
     _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite, delimiter=delimiter)
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
-    knobs = _drawing_knobs(drawn | {"num_samples": num_samples}, sample=sample)
+    knobs = _drawing_knobs(model, drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
-    always = {"max_new_tokens": max_new_tokens, "num_beams": num_beams, "repetition_penalty": repetition_penalty}
-    knobs |= _given(always)
+    knobs |= _given(
+        {
+            "do_sample": sample,
+            "max_new_tokens": max_new_tokens,
+            "num_beams": num_beams,
+            "repetition_penalty": repetition_penalty,
+        }
+    )
     quiet_for(model)
     from ftkit.commands.generate import ask
 
     reporter = ConsoleReporter()
-    decoding = _decoding(model, knobs | ({"do_sample": True} if sample else {}), reporter)
+    decoding = _decoding(model, knobs, reporter)
     asked = ask(
         model,
         prompt or [],
@@ -139,10 +149,13 @@ def _refuse_mixed(
         refuse_place(out, overwrite=overwrite)
 
 
-def _drawing_knobs(named: dict[str, Any], *, sample: bool) -> dict[str, Any]:
-    """The options of --sample that were given; greedy decoding would pass over them."""
+def _drawing_knobs(model: Path, named: dict[str, Any], *, sample: bool | None) -> dict[str, Any]:
+    """The options of draws that were given; where the likeliest token is taken they would be passed over."""
+    from ftkit.commands.generate import draws
+    from ftkit.models.saved_folder import language_model_folder
+
     given = _given(named)
-    if given and not sample:
+    if given and not draws(language_model_folder(model), sample):
         option = f"--{next(iter(given)).replace('_', '-')}"
         raise UserError(f"{option} acts only where tokens are drawn", fix=f"add --sample, or leave {option} out")
     return given

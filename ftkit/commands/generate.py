@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
-from ftkit.decoding.knobs import Decoding
+from ftkit.decoding.knobs import SAMPLING, Decoding
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, in_its_languages, typed_prompts
 from ftkit.decoding.writer import Writer, open_writer, refuse_languages
 from ftkit.decoding.writer import generate as let_write
@@ -37,6 +37,11 @@ def measured_decoding(folder: Path) -> dict[str, Any]:
     return {name: settings[name] for name in MEASURED_WITH if settings.get(name) is not None}
 
 
+def draws(folder: Path, asked: bool | None) -> bool:
+    """Whether a model draws tokens: as it is asked, else as it was measured."""
+    return bool(measured_decoding(folder).get("do_sample")) if asked is None else asked
+
+
 def decoding_of(folder: Path, knobs: Mapping[str, Any], *, say: Callable[[str], None]) -> Decoding:
     """The knobs that are named, and for the rest those that an encoder-decoder was measured with.
 
@@ -46,9 +51,13 @@ def decoding_of(folder: Path, knobs: Mapping[str, Any], *, say: Callable[[str], 
         say: hears of the others, where they are not the usual ones.
 
     Raises:
-        ValueError: a value is out of its range; the message begins with the knob.
+        ValueError: a value is out of its range, or acts on draws and none are made; the message begins with the knob.
     """
     measured, usual = measured_decoding(folder), Decoding()
+    if not draws(folder, knobs.get("do_sample")):
+        if idle := [name for name in (*SAMPLING, "seed") if name in knobs]:
+            raise ValueError(f"{idle[0]} acts only where tokens are drawn: do_sample=True")
+        measured = {name: value for name, value in measured.items() if name not in SAMPLING}
     taken = [name for name, value in measured.items() if name not in knobs and value != getattr(usual, name)]
     if taken:
         say(f"as it was measured: {', '.join(f'{name} {measured[name]}' for name in taken)}")

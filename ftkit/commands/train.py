@@ -140,7 +140,7 @@ def write_model_card(
         scores=score_rows(metrics, beside_base=told.beside_base),
         chose_best=recipe.training.load_best_model_at_end,
         loading=task.loading_lines(folder, at=folder.name, name=run.path.name, prompt=told.prompt),
-        recipe=dump_recipe(read_recipe(run.recipe_file, check_files=False).recipe, folders=False),
+        recipe=dump_recipe(recipe, folders=False),
         told=told,
     )
     write_card(card, folder)

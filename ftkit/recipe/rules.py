@@ -12,6 +12,7 @@ from typing import NamedTuple, get_args
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import HUB_PREFIX
+from ftkit.recipe.extra_fields import FREE, REFUSED
 from ftkit.recipe.keys import keys_of, todays
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
@@ -232,6 +233,12 @@ def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
             yield Finding("training.extra", f"{name} is no field of TrainingArguments", today.note)
         elif today is not None and today.key != "training.extra":
             yield Finding("training.extra", f"{name} is an older or foreign spelling", f"write {today.key}")
+        elif name in REFUSED:
+            yield Finding("training.extra", f"{name}: {REFUSED[name]}", "remove it")
+        elif today is None and name not in FREE:
+            near = nearest(name, FREE)
+            fix = f"did you mean {near}?" if near else "remove it"
+            yield Finding("training.extra", f"TrainingArguments has no {name} that a run could be given", fix)
 
 
 def _new_tokens(facts: Facts[Recipe]) -> Iterator[Finding]:

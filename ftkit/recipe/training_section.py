@@ -118,7 +118,8 @@ class TrainingSpec(Section):
     """Experiment tracker (`full` and `lora`); nothing is sent anywhere unless it is named here."""
 
     extra: dict[str, Any] = Field(default_factory=dict)
-    """Any other field of transformers.TrainingArguments (`full` and `lora`)."""
+    """Other fields of transformers.TrainingArguments (`full` and `lora`): those of the optimizer, of logging and of how
+    batches are loaded, such as adam_beta2. Those that a run would not survive are refused, with the reason."""
 
     def rows_scored_at_once(self) -> int | None:
         """Examples a batch when evaluating; None where such a batch is counted otherwise."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +95,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
     """What HF Trainer is told.
 
     Raises:
-        UserError: `training.extra` holds a name that TrainingArguments does not have, or a value it refuses; fp16 is
-            asked of a CPU.
+        UserError: a value that TrainingArguments refuses; fp16 is asked of a CPU.
     """
     import torch
     from transformers import TrainingArguments
@@ -107,12 +105,6 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
     if spec.fp16 and on_cpu:
         # Trainer would ignore it without a word
         raise UserError("training.fp16 needs a GPU, and there is none", fix="use training.bf16: true, or remove it")
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
-    if unknown := sorted(set(spec.extra) - known):
-        raise UserError(
-            f"training.extra: TrainingArguments has no {', '.join(unknown)}",
-            fix="check the spelling against the installed version of transformers",
-        )
     best = spec.metric_for_best_model
     values: dict[str, Any] = {name: getattr(spec, name) for name in SAME_NAME}
     values |= {

@@ -208,6 +208,21 @@ def test_options_come_before_what_was_measured(ftkit: Any, pair_runs: Runs) -> N
     assert "as it was measured: max_new_tokens 7\n" in ftkit(*words, "--num-beams", 1).err
 
 
+def test_a_model_that_was_measured_by_drawing_takes_every_knob_and_goes_back_to_greedy(
+    ftkit: Any, refused: Any, pair_runs: Runs, workplace: Path
+) -> None:
+    run = shutil.copytree(pair_runs("full", "t5"), workplace / "drawn")
+    settings = run / "model" / "generation_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"do_sample": True, "temperature": 3.0}))
+    words = ("generate", run, "--prompt", "How far is pier 3?", "--json")
+    drawn, cooler, greedy = (ftkit(*words, *more) for more in ((), ("--temperature", "1e-6"), ("--greedy",)))
+    assert "do_sample True, temperature 3.0" in drawn.err
+    assert "temperature" not in cooler.err
+    assert "do_sample" not in greedy.err
+    assert drawn.out != cooler.out == greedy.out == ftkit("generate", pair_runs("full", "t5"), *words[2:]).out
+    assert "--seed acts only where tokens are drawn" in refused(*words, "--greedy", "--seed", 3)
+
+
 def test_a_source_of_several_columns_is_asked_by_their_names(ftkit: Any, refused: Any, pair_runs: Runs) -> None:
     run = pair_runs("lora", "t5", "fields")
     source, output = next(iter(written_in(run).items()))

@@ -23,19 +23,8 @@ NOT_CHECKED = (
     "the hub, the real weights and their tokenizer, memory, speed, GPUs and mixed precision, the result's quality"
 )
 
-MACHINE_EXTRA = (
-    "deepspeed",
-    "fsdp",
-    "fsdp_config",
-    "parallelism_config",
-    "accelerator_config",
-    "use_liger_kernel",
-    "liger_kernel_config",
-    "tf32",
-)
-"""Fields of training.extra that want a certain machine."""
-OTHER_EXTRA = ("torch_compile", "push_to_hub", "hub_")
-"""Beginnings of those that take minutes or a network."""
+SLOW_EXTRA = ("torch_compile", "tf32")
+"""Beginnings of fields of training.extra that want a certain machine, or take minutes."""
 
 
 def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Recipe, list[str]]:
@@ -173,7 +162,7 @@ def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
 
 
 def _left_out(extra: dict[str, Any]) -> Iterator[str]:
-    return (name for name in extra if name in MACHINE_EXTRA or name.startswith(OTHER_EXTRA))
+    return (name for name in extra if name.startswith(SLOW_EXTRA))
 
 
 def _metrics(recipe: Recipe, changes: list[str]) -> list[str]:

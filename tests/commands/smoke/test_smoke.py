@@ -106,7 +106,7 @@ def test_a_recipe_for_a_gpu_with_a_tracker_and_hub_metrics_passes_and_says_what_
   gradient_accumulation_steps: 8
   fp16: true
   report_to: wandb
-  extra: {push_to_hub: true, torch_compile: true, adam_beta2: 0.98}
+  extra: {torch_compile: true, adam_beta2: 0.98}
 evaluation: {metrics: [f1, roc_auc, confusion, "evaluate:mcc"], positive_label: praise}
 """
     data = f"train_file: {write_rows(tmp_path / 'rows.csv').name}, label_names: [praise, blame], max_length: 700"
@@ -115,7 +115,7 @@ evaluation: {metrics: [f1, roc_auc, confusion, "evaluate:mcc"], positive_label: 
     assert "max_length 512 instead of 700" in said
     assert "report_to none instead of wandb" in said
     assert "fp16 false instead of true" in said
-    assert "without push_to_hub, torch_compile of training.extra" in said
+    assert "without torch_compile of training.extra" in said
     assert "without evaluate:mcc" in said
     assert "measured: f1, roc_auc, confusion" in said
 
@@ -128,7 +128,7 @@ def test_a_metric_that_lies_on_this_machine_is_tried(tmp_path, monkeypatch):
 
 
 def test_an_unknown_field_of_training_arguments_fails(tmp_path):
-    with pytest.raises(UserError, match="TrainingArguments has no adam_beta3"):
+    with pytest.raises(UserError, match=r"TrainingArguments has no adam_beta3 .* did you mean adam_beta"):
         tried(write_recipe(tmp_path, rest="training: {extra: {adam_beta3: 1}}\n"))
 
 
