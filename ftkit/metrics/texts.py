@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ftkit.metrics import matching, overlap
 from ftkit.metrics.bootstrap import Bootstrap, Sufficient, mean, no_value, ratio
-from ftkit.metrics.names import HUB_PREFIX, ROUGE_METRICS, TEXT_METRICS
+from ftkit.metrics.names import HUB_PREFIX, ROUGE_METRICS, SPACED_TOKENIZERS, TEXT_METRICS
 from ftkit.metrics.predictions import Entry
+from ftkit.metrics.rouge_words import rouge_signature
 from ftkit.metrics.scores import Floats
 
 
@@ -24,14 +25,16 @@ def evaluate_texts(
     metrics: Sequence[str],
     num_resamples: int,
     seed: int,
+    bleu_tokenize: str = "13a",
+    rouge_language: str = "english",
 ) -> dict[str, Entry]:
     """Score generated texts, each metric with a 95 % percentile bootstrap interval over rows.
 
     - `exact_match`: share of outputs that equal a reference but for white space. Case and punctuation count.
     - `token_f1`: F1 of the bags of words (what stands between white space), best reference, mean over rows; 0 to 1.
     - `bleu`, `chrf`: corpus BLEU and chrF2 as the sacrebleu command gives them; 0 to 100.
-    - `rouge1`, `rouge2`, `rougeL`, `rougeLsum`: F-measure as rouge-score gives it with the Porter stemmer, best
-      reference, mean over rows; 0 to 1. For rougeLsum a sentence is a line.
+    - `rouge1`, `rouge2`, `rougeL`, `rougeLsum`: F-measure as rouge-score gives it with the words and stems of a
+      language, best reference, mean over rows; 0 to 1. For rougeLsum a sentence is a line.
     - `length_ratio`: words of the outputs over words of the references, each row's closest in length.
     - `limit_share`: share of outputs that were cut at `max_new_tokens`.
     - `edit_distance`: Levenshtein distance to the nearest reference over its length, in characters and summed over rows
@@ -48,6 +51,8 @@ def evaluate_texts(
         metrics: some of TEXT_METRICS, or `evaluate:NAME` for a metric of that library.
         num_resamples: bootstrap resamples, the same ones whichever metrics are asked for.
         seed: of the resamples.
+        bleu_tokenize: name of sacrebleu's tokenizer.
+        rouge_language: whose words and stems ROUGE counts; see `rouge_words.words_for`.
 
     Returns:
         Entries by metric, in the order asked: `{"value": .., "low": .., "high": .., "n": N}`, for BLEU, chrF and ROUGE
@@ -71,7 +76,8 @@ def evaluate_texts(
     _check_limits(at_limit, len(outputs))
     if not len(outputs):
         return {name: no_value(0, "there are no rows") for name in names}
-    rows, bootstrap = _Rows(outputs, references, at_limit), Bootstrap(num_resamples, seed)
+    rows = _Rows(outputs, references, at_limit, bleu_tokenize=bleu_tokenize, rouge_language=rouge_language)
+    bootstrap = Bootstrap(num_resamples, seed)
     return {
         name: _METRICS[name](rows).entry(bootstrap) if name in _METRICS else _from_hub(name, outputs, references)
         for name in names
@@ -79,7 +85,11 @@ def evaluate_texts(
 
 
 def score_rows(
-    outputs: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str]
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    names: Sequence[str],
+    *,
+    rouge_language: str = "english",
 ) -> dict[str, NDArray[np.float64]]:
     """Score each row by itself, against its best reference, for those who read the outputs.
 
@@ -91,6 +101,7 @@ def score_rows(
         references: of each row at least one (N,).
         names: some of ROW_METRICS. A BLEU of one sentence is another metric than that of a corpus, a length ratio of
             one sentence is mostly chance, and so neither is among them.
+        rouge_language: as in `evaluate_texts`.
 
     Returns:
         Finite scores by name (N,), scaled as in `evaluate_texts`.
@@ -105,7 +116,7 @@ def score_rows(
     if unknown := [name for name in names if name not in _OF_ROWS]:
         raise ValueError(f"no metrics of single rows: {', '.join(unknown)}")
     _check(outputs, references)
-    rows = _Rows(outputs, references, np.zeros(len(outputs), dtype=bool))
+    rows = _Rows(outputs, references, np.zeros(len(outputs), dtype=bool), rouge_language=rouge_language)
     return {name: _OF_ROWS[name](rows) for name in names}
 
 
@@ -129,14 +140,16 @@ class _Rows:
     outputs: Sequence[str]
     references: Sequence[Sequence[str]]
     at_limit: NDArray[np.bool_]
+    bleu_tokenize: str = "13a"
+    rouge_language: str = "english"
 
     @cached_property
     def rouge(self) -> overlap.Rouge:
-        return overlap.Rouge()
+        return overlap.Rouge(self.rouge_language)
 
     @cached_property
     def rouge_notes(self) -> list[str]:
-        return matching.notes_on_rouge(self.references)
+        return matching.notes_on_rouge(self.references, self.rouge_language)
 
     @cached_property
     def word_notes(self) -> list[str]:
@@ -151,7 +164,7 @@ class _Rows:
 
     def rouge_mean(self, name: str) -> Sufficient:
         one = mean(self.rouge_rows(name))
-        return replace(one, signature=overlap.rouge_signature(name), notes=self.rouge_notes)
+        return replace(one, signature=rouge_signature(name, self.rouge_language), notes=self.rouge_notes)
 
     def edits(self) -> Floats:
         """Edit distance over the length of the reference (N,)."""
@@ -170,7 +183,9 @@ _OF_ROWS: Mapping[str, Callable[[_Rows], Floats]] = {
 _METRICS: Mapping[str, Callable[[_Rows], Sufficient]] = {
     "exact_match": lambda rows: mean(_OF_ROWS["exact_match"](rows)),
     "token_f1": lambda rows: mean(_OF_ROWS["token_f1"](rows)).noting(rows.word_notes),
-    "bleu": lambda rows: overlap.bleu(rows.outputs, rows.references).noting(rows.word_notes),
+    "bleu": lambda rows: overlap.bleu(rows.outputs, rows.references, tokenize=rows.bleu_tokenize).noting(
+        rows.word_notes if rows.bleu_tokenize in SPACED_TOKENIZERS else []
+    ),
     "chrf": lambda rows: overlap.chrf(rows.outputs, rows.references),
     **{name: partial(_Rows.rouge_mean, name=name) for name in ROUGE_METRICS},
     "length_ratio": lambda rows: ratio(

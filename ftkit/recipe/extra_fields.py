@@ -24,7 +24,7 @@ _COMPUTED = "batches, loss and model are ftkit's own, which it would not fit"
 REFUSED: dict[str, str] = {
     name: reason
     for reason, names in {
-        _SAVED: "save_strategy save_steps save_only_model save_on_each_node enable_jit_checkpoint ignore_data_skip "
+        _SAVED: "save_only_model save_on_each_node enable_jit_checkpoint ignore_data_skip "
         "restore_callback_states_from_checkpoint resume_from_checkpoint",
         _MEASURED: "eval_delay eval_on_start eval_accumulation_steps eval_do_concat_batches eval_use_gather_object "
         "batch_eval_metrics include_for_metrics prediction_loss_only per_device_eval_batch_size bf16_full_eval "

@@ -69,7 +69,7 @@ def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -
             if split.name in found:
                 metrics[f"{which}{split.name}"] = task.metrics_of(recipe, split, found[split.name], names)
     for split in opened.splits.all()[1:]:
-        rows = task.prediction_rows(split, kept.final[split.name], kept.base.get(split.name), names)
+        rows = task.prediction_rows(recipe, split, kept.final[split.name], kept.base.get(split.name), names)
         run.write_jsonl(run.predictions_file(split.name), rows)
     write_json(run.metrics_file, metrics)
     return metrics

@@ -141,6 +141,6 @@ class Trainable(Protocol):
         """Metrics of what a model gave a split, each with its interval."""
 
     def prediction_rows(
-        self, split: Split, scores: Scores, base: Scores | None, label_names: Sequence[str]
+        self, recipe: OwnRecipe, split: Split, scores: Scores, base: Scores | None, label_names: Sequence[str]
     ) -> Iterable[Mapping[str, Any]]:
         """One JSON object a row of a split: what was expected, and what a model gave it and its base."""

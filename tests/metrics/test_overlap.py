@@ -147,15 +147,13 @@ def note_of(metric, outputs, references):
     return evaluate(outputs, references, metrics=[metric])[metric].get("note", "")
 
 
-def test_rouge_says_which_share_of_the_letters_it_does_not_see():
-    half = ["abcde кошка", "ab! сид, c де"] * 6  # 5 of 10 letters, and 3 of 8
-    assert "does not see the others, 56 % of the references' letters" in note_of(
-        "rougeL", half, [[one] for one in half]
-    )
-    emoji = ["well done 🙂🎉"] * 12  # two of ten signs; the space is none
-    assert "the others, 20 %" in note_of("rouge2", emoji, [[one] for one in emoji])
-    few = ["für " + "abcdefghij" * 2] * 12  # one of 23
-    assert "does not see" not in note_of("rouge1", few, [[one] for one in few])
+def test_rouge_says_which_share_of_the_words_loses_letters():
+    half = ["abcde кошка", "ab! сид, c де"] * 6  # three of six words
+    assert "50 % of the references' words lose letters" in note_of("rougeL", half, [[one] for one in half])
+    emoji = ["well done, well done 🙂🎉"] * 12  # one of five words
+    assert "20 % of the references' words" in note_of("rouge2", emoji, [[one] for one in emoji])
+    few = ["für " + "abcde " * 200] * 12  # one of 201
+    assert "lose letters" not in note_of("rouge1", few, [[one] for one in few])
 
 
 def test_rouge_says_how_many_rows_it_can_only_give_a_zero():

@@ -17,10 +17,10 @@ TEXT = "the a Katze über sat straße 猫 坐在 🙂 old. house, river ran runn
 OF_BEST_REFERENCE = ("exact_match", "token_f1", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-def evaluate(outputs, references, *, metrics=TEXT_METRICS, at_limit=None, num_resamples=100, seed=7):
+def evaluate(outputs, references, *, metrics=TEXT_METRICS, at_limit=None, num_resamples=100, seed=7, **words):
     at_limit = np.zeros(len(outputs), dtype=bool) if at_limit is None else np.array(at_limit)
     return evaluate_texts(
-        outputs, references, at_limit=at_limit, metrics=metrics, num_resamples=num_resamples, seed=seed
+        outputs, references, at_limit=at_limit, metrics=metrics, num_resamples=num_resamples, seed=seed, **words
     )
 
 
@@ -215,3 +215,45 @@ def test_importing_the_metrics_loads_none_of_the_libraries_that_they_may_need(tm
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "numpy" in loaded
     assert loaded & {"sacrebleu", "rouge_score", "nltk", "absl", "rapidfuzz", "evaluate", "torch", "sklearn"} == set()
+
+
+GERMAN = [["Die Straße führt über die schöne Brücke"], ["Häuser und Bäume stehen am Fluß"]]
+
+
+def test_rouge_of_another_language_counts_whole_words_and_their_stems():
+    outputs = ["Die Straßen führen über die schönen Brücken", "Hauser und Baume stehen am Flu"]
+    by_language = {
+        name: score_rows(outputs, GERMAN, ["rouge1"], rouge_language=name)["rouge1"].tolist()
+        for name in ("english", "other", "german")
+    }
+    # of the second row a word in two is another one; rouge-score drops the letters by which they differ
+    assert by_language["other"] == pytest.approx([3 / 7, 3 / 6])
+    assert by_language["german"][0] == pytest.approx(6 / 7)
+    assert by_language["english"][1] != by_language["other"][1]
+
+
+def test_a_script_without_spaces_is_counted_by_characters():
+    rows = score_rows(["\u732b\u304c\u5ea7\u308b"], [["\u732b\u304c\u5bdd\u308b"]], ["rouge1"], rouge_language="other")
+    assert rows["rouge1"].tolist() == [0.75]
+
+
+def test_rouge_says_that_words_lose_letters_from_one_in_a_hundred_on_and_names_the_key():
+    def note(words_cut):
+        text = " ".join(["Straße"] * words_cut + ["Weg"] * (100 - words_cut))
+        return evaluate([text], [[text]], metrics=["rougeL"])["rougeL"].get("note", "")
+
+    assert "lose letters" not in note(1)
+    assert "10 % of the references' words lose letters (evaluation.rouge_language: other" in note(10)
+
+
+@pytest.mark.parametrize("tokenize", ["13a", "intl", "zh", "char"])
+def test_bleu_is_that_of_sacrebleu_with_the_tokenizer_that_is_named(tokenize):
+    import sacrebleu
+
+    outputs, references = (
+        ["\u732b\u5728\u57ab\u5b50\u4e0a, 3.14 caf\u00e9-bar now"],
+        ["\u732b\u5750\u5728\u57ab\u5b50\u4e0a, 3.14 caf\u00e9-bar now"],
+    )
+    entry = evaluate(outputs, [references], metrics=["bleu"], bleu_tokenize=tokenize)["bleu"]
+    assert entry["value"] == sacrebleu.corpus_bleu(outputs, [references], tokenize=tokenize).score
+    assert f"tok:{tokenize}" in entry["signature"]

@@ -33,6 +33,7 @@ def metrics_of(recipe: CausalRecipe, split: Split, scores: Scores, label_names: 
 
 
 def prediction_rows(
+    recipe: CausalRecipe,  # noqa: ARG001
     split: Split,
     scores: Scores,
     base: Scores | None,

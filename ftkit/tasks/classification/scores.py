@@ -56,6 +56,7 @@ def metrics_of(
 
 
 def prediction_rows(
+    recipe: ClassificationRecipe,  # noqa: ARG001
     split: Split,
     scores: Scores,
     base: Scores | None,  # noqa: ARG001

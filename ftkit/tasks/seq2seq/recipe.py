@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftkit.methods.section import Finding
-from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS, LANGUAGE_METRICS, TEXT_METRICS
+from ftkit.metrics.names import (
+    BLEU_EXTRAS,
+    BLEU_PACKAGES,
+    CLASSIFICATION_METRICS,
+    GENERATED_LABEL_METRICS,
+    LANGUAGE_METRICS,
+    ROUGE_LANGUAGES,
+    TEXT_METRICS,
+)
 from ftkit.recipe.files import FILES
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
 from ftkit.recipe.labelled import (
@@ -26,6 +35,10 @@ from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 
 LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
 """What is measured by default where data.labels_as_text is true."""
+
+
+BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "flores101", "flores200"]
+RougeLanguage = Annotated[str, Field(pattern=rf"^({'|'.join(ROUGE_LANGUAGES)})$")]
 
 
 class Seq2SeqData(GenerativeData, LabelledData):
@@ -79,6 +92,18 @@ class Seq2SeqEvaluation(LabelledEvaluation):
     score_base: bool = True
     """Let the untrained base generate too, and show its scores beside."""
 
+    bleu_tokenize: BleuTokenizer = "13a"
+    """sacrebleu's tokenizer for bleu: zh for Chinese, ja-mecab, ko-mecab, flores200 for many languages, intl, char."""
+
+    rouge_language: RougeLanguage = "english"
+    """Whose words ROUGE counts. `english`: rouge-score as papers report it, which reads a-z and 0-9 alone. Any other:
+    letters of every script, each character a word where a script has no spaces, with Snowball's stems; `other`: without
+    stems."""
+
+    def of_texts(self) -> dict[str, Any]:
+        """How texts are cut into words, as `evaluate_texts` takes it."""
+        return {"bleu_tokenize": self.bleu_tokenize, "rouge_language": self.rouge_language}
+
 
 class Seq2SeqRecipe(GeneratingRecipe, LabelledRecipe):
     """A recipe of an encoder with a decoder."""
@@ -93,6 +118,14 @@ class Seq2SeqRecipe(GeneratingRecipe, LabelledRecipe):
 
 
 _Facts = Facts[Seq2SeqRecipe]
+
+
+def _bleu_tokenizer(facts: _Facts) -> Iterator[Finding]:
+    name = facts.recipe.evaluation.bleu_tokenize
+    if lacking := [module for module in BLEU_PACKAGES[name] if find_spec(module) is None]:
+        fix = f"pip install {BLEU_EXTRAS.get(name, lacking[0])}"
+        yield Finding("evaluation.bleu_tokenize", f"{name} needs {' and '.join(lacking)}", fix)
+
 
 _PAIR_KEYS = ("source_column", "target_column", "template", "references_column")
 """Keys of `data` that say what a pair of texts is; a label and its text have keys of their own."""
@@ -222,6 +255,7 @@ SEQ2SEQ = TaskRules(
         generation_knobs,
         label_names,
         _metrics,
+        _bleu_tokenizer,
         positive_label,
     ),
     names=(

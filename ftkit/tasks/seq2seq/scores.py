@@ -81,7 +81,12 @@ def metrics_of(recipe: Seq2SeqRecipe, split: Split, scores: Scores, label_names:
     elif others:
         outputs = scores.outputs
         found |= evaluate_texts(
-            outputs.texts, outputs.references, at_limit=outputs.at_limit, metrics=others, **resampling
+            outputs.texts,
+            outputs.references,
+            at_limit=outputs.at_limit,
+            metrics=others,
+            **recipe.evaluation.of_texts(),
+            **resampling,
         )
     return {name: found[name] for name in dict.fromkeys(["loss", *names])}
 
@@ -144,17 +149,18 @@ def best_model_score(
         )
     else:
         outputs = scores.outputs
+        bare |= recipe.evaluation.of_texts()
         found = evaluate_texts(outputs.texts, outputs.references, at_limit=outputs.at_limit, **bare)
     value = found[name]["value"]
     return {name: float(value) if isinstance(value, int | float) else float("nan")}
 
 
 def prediction_rows(
-    split: Split, scores: Scores, base: Scores | None, label_names: Sequence[str]
+    recipe: Seq2SeqRecipe, split: Split, scores: Scores, base: Scores | None, label_names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """One JSON object for each distinct source (with labels: for each row), with what the base wrote beside it."""
     assert base is not None, "a base has losses too"
-    rows = _label_rows(split, scores, tuple(label_names)) if label_names else _text_rows(split, scores)
+    rows = _label_rows(split, scores, tuple(label_names)) if label_names else _text_rows(recipe, split, scores)
     losses, before = scores.losses, base.losses
     texts = texts_of_rows(base.outputs, split) if base.outputs is not None else None
     for row, values in rows:
@@ -162,10 +168,11 @@ def prediction_rows(
         yield values | measured | ({"base_output": texts[row]} if texts is not None else {})
 
 
-def _text_rows(split: Split, scores: Scores) -> Iterator[tuple[int, dict[str, Any]]]:
+def _text_rows(recipe: Seq2SeqRecipe, split: Split, scores: Scores) -> Iterator[tuple[int, dict[str, Any]]]:
     outputs = scores.outputs
     assert outputs is not None, "the model that was kept is always let write"
-    by_name = score_rows(outputs.texts, outputs.references, ROW_SCORES)
+    language = recipe.evaluation.rouge_language
+    by_name = score_rows(outputs.texts, outputs.references, ROW_SCORES, rouge_language=language)
     for number, row in enumerate(outputs.first_rows.tolist()):
         yield (
             row,
