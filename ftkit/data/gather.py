@@ -43,13 +43,18 @@ class Source:
 
 @dataclass
 class UsableRows:
-    """What was read of a source: the usable rows in batches, the others, and how many texts were blank."""
+    """What was read of a source: the usable rows in batches, the others, and how many texts were blank.
+
+    Attributes:
+        swallowing: lines of rows of which a quoted field holds what may be other rows.
+    """
 
     source: Source
     batches: list[pa.RecordBatch]
     bad: list[BadRow]
     num_rows: int = 0
     num_blank: int = 0
+    swallowing: list[int] = field(default_factory=list)
 
     def refuse_bad(self, spec: DataSpec) -> None:
         """Raise UserError that shows the first broken rows, where there are any and they may not be left out."""
@@ -61,7 +66,13 @@ class UsableRows:
         return [SkippedRow(self.source.name, row.line, row.reason) for row in self.bad]
 
     def note_skipped(self, notes: list[str]) -> None:
-        """Add how many rows were left out, for the user."""
+        """Add how many rows were left out, and in how many quotes may be out of place, for the user."""
+        if self.swallowing:
+            notes.append(
+                f"warning: in {len(self.swallowing):,} rows of {self.source.name} (the first in line"
+                f" {self.swallowing[0]}) a quoted text runs over line ends and holds as many delimiters as a row: are"
+                " quotes out of place? data.quoting: none reads them as letters"
+            )
         if self.bad:
             total = len(self.bad) + self.num_rows
             notes.append(f"{len(self.bad):,} of {total:,} rows of {self.source.name} left out (data.on_bad_row: skip)")
@@ -80,6 +91,8 @@ def gather(source: Source, record: Callable[[Row], Record | None], schema: pa.Sc
         if isinstance(row, BadRow):
             gathered.bad.append(row)
             continue
+        if row.swallows:
+            gathered.swallowing.append(row.line)
         try:
             texts = record(row)
         except Unusable as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from ftkit.errors import UserError
 
 _PLURAL: dict[type, str] = {str: "strings", int: "integers", bool: "true and false"}
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_LIST = re.compile(r"\[.*\]|\{.*\}", re.DOTALL)
 _FLOAT = re.compile(r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -94,7 +96,8 @@ class LabelReader:
         if isinstance(value, float):
             fix = f"write {value:.0f}" if value.is_integer() else "a regression target is no class"
             raise Unusable(f"the label is the number {value}; classes are strings or integers", fix)
-        raise Unusable(f"the label is {kind_of(value)}", "write a string or an integer")
+        several = "; a classifier learns one label a row" if isinstance(value, list) else ""
+        raise Unusable(f"the label is {kind_of(value)}", f"write a string or an integer{several}")
 
     def _class_name(self, value: int, names: Sequence[str]) -> str:
         if value == -1:
@@ -167,6 +170,7 @@ def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tupl
         UserError: one class only, nearly as many classes as rows, several spellings of a class, or numbers with a
             fraction.
     """
+    refuse_no_classes(seen, column=column, where=where)
     num_rows = sum(entry.count for entry in seen.values())
     if len(seen) > max(10, num_rows / 2):
         raise UserError(
@@ -181,13 +185,6 @@ def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tupl
             where=where,
             fix="spell each class one way; or, if they are different classes, list every spelling in data.label_names",
         )
-    if all(_FLOAT.fullmatch(name) for name in seen) and not all(_INTEGER.fullmatch(name) for name in seen):
-        raise UserError(
-            f"the labels in column {column} are numbers with a fraction: {shortened(list(seen))}",
-            where=f"{where}:{min(entry.line for entry in seen.values())}",
-            fix="classes are strings or integers (spreadsheets and pandas write 1 as 1.0 when another label is"
-            " missing); if these are classes, list them in data.label_names",
-        )
     if len(seen) < 2:
         raise UserError(
             f"every row has the same label, {next(iter(seen))!r} (column {column})",
@@ -195,6 +192,48 @@ def training_names(seen: Mapping[str, Seen], *, column: str, where: str) -> tupl
             fix="a classifier needs rows of at least two classes",
         )
     return in_order(list(seen))
+
+
+def refuse_no_classes(seen: Mapping[str, Seen], *, column: str, where: str) -> None:
+    """Refuse labels that are lists, several in one, or numbers with a fraction.
+
+    Raises:
+        UserError: with the line of the first.
+    """
+    if lists := [name for name in seen if _LIST.fullmatch(name.strip())]:
+        raise UserError(
+            f"labels in column {column} are lists, such as {lists[0][:60]!r}: a row may have several",
+            where=f"{where}:{seen[lists[0]].line}",
+            fix="a classifier learns one label a row: keep one of each list; if these are classes, list them in"
+            " data.label_names",
+        )
+    if joined := _joined(seen):
+        separator, several = joined
+        raise UserError(
+            f"labels in column {column} look like several in one, parted by {separator!r}: {several[:60]!r}",
+            where=f"{where}:{seen[several].line}",
+            fix="a classifier learns one label a row: keep one of them; if these are classes, list them in"
+            " data.label_names",
+        )
+    if all(_FLOAT.fullmatch(name) for name in seen) and not all(_INTEGER.fullmatch(name) for name in seen):
+        raise UserError(
+            f"the labels in column {column} are numbers with a fraction: {shortened(list(seen))}",
+            where=f"{where}:{min(entry.line for entry in seen.values())}",
+            fix="classes are strings or integers (spreadsheets and pandas write 1 as 1.0 when another label is"
+            " missing); if these are classes, list them in data.label_names",
+        )
+
+
+def _joined(seen: Mapping[str, Seen]) -> tuple[str, str] | None:
+    """A separator and a label of several parts, where each of most such labels has only parts that others have too."""
+    for separator in ",;|":
+        parts = {name: {part.strip() for part in name.split(separator)} for name in seen}
+        counts = Counter(part for found in parts.values() for part in found)
+        several = [name for name, found in parts.items() if len(found) > 1]
+        made = [name for name in several if all(part and counts[part] > 1 for part in parts[name])]
+        if made and 2 * len(made) > len(several):
+            return separator, made[0]
+    return None
 
 
 def spelling_groups(names: Mapping[str, object] | Sequence[str]) -> list[list[str]]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, guess_columns
 from ftkit.data.columns.names import USUAL_NAMES, columns_of
 from ftkit.data.columns.pairs import pair_by_name
+from ftkit.data.labels import LabelReader, refuse_no_classes
+from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, relative
 
@@ -172,6 +175,7 @@ def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None)
         if guess.label is None:
             fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
         raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
+    _refuse_no_classes(head, guess.label)
     counts = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
     values = {"data.text_column": guess.text, "data.label_column": guess.label}
     if (pair := head.named.get("text_pair")) is not None:
@@ -189,6 +193,20 @@ def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None)
         split_off="of the rows are split off, the same ones for the same seed",
         warnings=_label_warnings(guess.label, counts),
     )
+
+
+def _refuse_no_classes(head: FileHead, column: str) -> None:
+    """What `ftkit check` would refuse: labels that are no classes."""
+    reader = LabelReader(column, None, None, stated=False)
+    refused: list[Unusable] = []
+    for number, row in enumerate(head.rows, 1):
+        try:
+            reader.read(Row(number, dict(row)))
+        except Unusable as error:
+            refused.append(error)
+    if len(refused) - reader.num_missing > 0.5 * len(head.rows):
+        raise UserError(refused[-1].reason, where=str(head.path), fix=refused[-1].fix)
+    refuse_no_classes(reader.seen, column=column, where=str(head.path))
 
 
 def _label_warnings(column: str, counts: Mapping[str, int]) -> list[str]:

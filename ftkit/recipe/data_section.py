@@ -75,6 +75,10 @@ class DataSpec(Section):
     example_in_card: bool = False
     """Show a row of the validation set in the card of the model, and offer it as an example on the hub's page."""
 
+    quoting: Literal["minimal", "none"] = "minimal"
+    """Of a CSV or TSV file. `minimal`: a field in double quotes may hold separators and line ends. `none`: quotes are
+    letters like any other."""
+
     on_bad_row: Literal["error", "skip"] = "error"
     """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and
     listed in the run."""

@@ -78,6 +78,7 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("data.max_train_samples", "max_samples"),
     ("data.max_eval_samples", "max_predict_samples"),
     ("data.delimiter", "sep separator"),
+    ("data.quoting", "quote_char quotechar quote_character quote csv_quoting"),
     ("training.learning_rate", "lr"),
     ("training.num_train_epochs", "epochs num_epochs max_epochs n_epochs train_epochs"),
     ("training.max_steps", "steps max_train_steps max_steps_per_epoch"),

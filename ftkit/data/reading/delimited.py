@@ -13,23 +13,26 @@ from ftkit.errors import SettingAdvice, UserError
 
 _FIELD_LIMIT = 2**31 - 1
 """Python's csv refuses fields above 131,072 characters unless told otherwise; a C long holds this everywhere."""
+_ROWS_WITHIN = 3
 _DELIMITERS = {",": "','", ";": "';'", "\t": '"\\t"', "|": "'|'"}
 
 
-def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row | BadRow]:
+def iter_delimited(path: Path, *, encoding: str, delimiter: str, quotes: bool = True) -> Iterator[Row | BadRow]:
     """Rows of a file with a header line, in constant memory; blank lines are passed over.
 
     Quoting is RFC 4180, strictly: a quote opens a field only at its start, and what follows the closing quote must be
-    a delimiter, so that a stray quote is reported where it stands.
+    a delimiter, so that a stray quote is reported where it stands. Without `quotes` a quote is a letter.
 
     Raises:
-        UserError: no header, a header that is unusable, or a quote that is never closed (it holds the rest of the
-            file, so that leaving it out would leave out everything after it).
+        UserError: no header, a header that is unusable, a quote that is never closed (it holds the rest of the
+            file, so that leaving it out would leave out everything after it), or two that hold whole rows.
     """
     csv.field_size_limit(_FIELD_LIMIT)
     bytes_ = ByteProblems(path, encoding)
     with open_text(path, encoding=encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        reader = csv.reader(
+            file, delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+        )
         header: list[str] | None = None
         line = 1
         while True:
@@ -57,7 +60,8 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str) -> Iterator[Row
             elif header is None:
                 header = _header(path, line, record, delimiter)
             elif len(record) == len(header):
-                yield Row(line, dict(zip(header, record, strict=True)))
+                swallows = reader.line_num > line and _swallows(path, line, reader.line_num, record, delimiter)
+                yield Row(line, dict(zip(header, record, strict=True)), swallows)
             else:
                 yield _field_count(line, reader.line_num, record, header, delimiter)
     if header is None:
@@ -96,6 +100,32 @@ def _is_data(names: list[str]) -> bool:
     longest = max(len(name.split()) for name in names)
     number = any(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names)
     return longest >= 6 or (longest >= 3 and number) or max(map(len, names)) > 100
+
+
+def _swallows(path: Path, line: int, last_line: int, record: list[str], delimiter: str) -> bool:
+    """Whether a field of a row that runs over line ends holds as many delimiters as rows would.
+
+    Raises:
+        UserError: every line within it is one row, so that it can hardly be meant.
+    """
+    for field in record:
+        first, *middle = field.splitlines()
+        expected = len(record) - 1
+        if not middle or not expected or field.count(delimiter) < expected:
+            continue
+        *whole, last = middle
+        like_rows = first.count(delimiter) + last.count(delimiter) == expected and all(
+            inner.count(delimiter) == expected for inner in whole
+        )
+        # a comma here and there is prose, a tab or three rows' worth of commas is not
+        if like_rows and (delimiter != "," or len(whole) >= _ROWS_WITHIN):
+            raise UserError(
+                f"a double quote opens here and is closed in line {last_line}, and the lines between look like rows",
+                where=f"{shown_path(path)}:{line}",
+                fix='set data.quoting: none where quotes are letters; else write one within a text twice: ""',
+            )
+        return True
+    return False
 
 
 def _field_count(line: int, last_line: int, record: list[str], header: list[str], delimiter: str) -> BadRow:

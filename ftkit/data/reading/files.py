@@ -33,18 +33,22 @@ _CONVERT = {
 }
 
 
-def iter_rows(path: Path, *, encoding: str = "utf-8", delimiter: str | None = None) -> Iterator[Row | BadRow]:
+def iter_rows(
+    path: Path, *, encoding: str = "utf-8", delimiter: str | None = None, quotes: bool = True
+) -> Iterator[Row | BadRow]:
     """Read a file row by row, in constant memory, in the order of the file; BadRow is one that cannot be read.
 
     The file is CSV or TSV with a header line, JSON (an array of objects), JSON lines, Parquet, Arrow, or .txt (one
-    column `text`, one row a line, blank lines included). The default delimiter is a comma, or a tab for .tsv.
+    column `text`, one row a line, blank lines included). The default delimiter is a comma, or a tab for .tsv;
+    without `quotes` a double quote is a letter.
 
     Raises:
         UserError: the file as a whole cannot be read: absent, empty, of an unknown format, without a usable header.
     """
     kind = file_format(path)
     if kind in ("csv", "tsv"):
-        return iter_delimited(path, encoding=encoding, delimiter=delimiter or {"csv": ",", "tsv": "\t"}[kind])
+        separator = delimiter or {"csv": ",", "tsv": "\t"}[kind]
+        return iter_delimited(path, encoding=encoding, delimiter=separator, quotes=quotes)
     if kind in _COLUMNAR:
         return _COLUMNAR[kind](path)
     return _TEXTUAL[kind](path, encoding=encoding)

@@ -14,11 +14,13 @@ ROWS_AT_ONCE = 10_000
 class Row:
     """One row, and the line of the file on which it starts; for Parquet, Arrow and hub data its number; from 1.
 
-    Values are strings for CSV, TSV and text, JSON's types for JSON, Python's for the others.
+    Values are strings for CSV, TSV and text, JSON's types for JSON, Python's for the others. With `swallows` a quoted
+    field runs over line ends and holds as many delimiters as a row: quotes may be out of place.
     """
 
     line: int
     values: dict[str, object]
+    swallows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,3 +310,24 @@ def test_reading_needs_the_same_memory_for_any_size(tmp_path: Path, name: str) -
     tracemalloc.stop()
     assert count == 60_000
     assert peak < 1_500_000 < path.stat().st_size
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("q.tsv", "\t"), ("q.csv", ",")])
+def test_stray_quotes_that_pair_up_hold_no_rows_unseen(tmp_path: Path, name: str, delimiter: str) -> None:
+    texts = [f"sentence number {row} here" for row in range(100)]
+    texts[10], texts[60] = '"' + texts[10], texts[60] + '"'
+    lines = [f"{text}{delimiter}{'ab'[row % 2]}" for row, text in enumerate(texts)]
+    path = written(tmp_path, name, "\n".join([f"text{delimiter}label", *lines, ""]))
+    with pytest.raises(UserError) as caught:
+        read(path)
+    assert (caught.value.where, "closed in line 62" in caught.value.problem) == (f"{path}:12", True)
+    assert "data.quoting" in str(caught.value.fix)
+    rows = list(iter_rows(path, quotes=False))
+    assert [row.values["text"] for row in rows if isinstance(row, Row)] == texts
+
+
+def test_a_text_of_several_lines_with_commas_is_read_and_may_be_asked_about(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'text,label\n"Dear all,\nno, I am not",x\n"one\ntwo",y\n"a, b, c\nd",z\n')
+    rows = read(path)
+    assert [row.values["label"] for row in rows] == ["x", "y", "z"]
+    assert [row.swallows for row in rows] == [True, False, True]

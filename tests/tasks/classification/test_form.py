@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,9 +16,11 @@ import pytest
 
 from ftkit.data.dataset import Splits
 from ftkit.data.duplicates import normalise
+from ftkit.data.look import read_head
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
 from ftkit.tasks.classification.form import load_splits
+from ftkit.tasks.classification.new import new_recipe
 
 GOOD = [(f"a text about number {i}", ("ham", "spam", "eggs")[i % 3]) for i in range(60)]
 
@@ -368,3 +371,34 @@ def test_loading_a_local_file_imports_nothing_heavy(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        (["['toxic', 'threat']", "['toxic']", "[]"], "are lists, such as"),
+        (["toxic,threat", "toxic", "threat"], "several in one, parted by ','"),
+        (["a|b", "b|c", "c|a"], "several in one, parted by '|'"),
+        (["0.5", "1.25", "2"], "numbers with a fraction"),
+    ],
+)
+def test_labels_that_are_several_in_one_are_no_classes_for_check_and_new(
+    tmp_path: Path, labels: list[str], problem: str
+) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f'some words {row},"{labels[row % len(labels)]}"' for row in range(30)]
+    path.write_text("\n".join(["text,label", *rows, ""]))
+    with pytest.raises(UserError, match=re.escape(problem)):
+        load_splits(LabelledData(train_file=str(path)), seed=1)
+    with pytest.raises(UserError, match=re.escape(problem)):
+        new_recipe(read_head(path, encoding="utf-8", named={}), start=None, path=tmp_path / "r.yaml", model=None)
+    named = LabelledData(train_file=str(path), label_names=list(dict.fromkeys(labels)))
+    assert len(load_splits(named, seed=1).label_names) == len(labels)
+
+
+def test_classes_that_hold_a_comma_are_classes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    labels = ["music, film", "sports", "home, garden"]
+    rows = [f'some words {row},"{labels[row % 3]}"' for row in range(30)]
+    path.write_text("\n".join(["text,label", *rows, ""]))
+    assert load_splits(LabelledData(train_file=str(path)), seed=1).label_names == tuple(sorted(labels))
