@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,6 +103,22 @@ def show_lines(lines: Iterable[str]) -> None:
 def show_json(value: Any, *, indent: int | None = None) -> None:
     """Print one JSON value for machines."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def json_line(row: Mapping[str, Any]) -> tuple[str, bool]:
+    """A row as one line of JSON, and whether a number in it was none (NaN, infinite): JSON has null for those."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n", False
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str) + "\n", True
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, lines_to, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, json_line, lines_to, quiet_for
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 
@@ -191,7 +190,7 @@ def _answer(
         with watcher.track("generating", total=len(asks)) as advance, lines_to(out, overwrite=overwrite) as put:
             for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
-                put(json.dumps(answer_row(ask, answer), ensure_ascii=False, default=str) + "\n")
+                put(json_line(answer_row(ask, answer))[0])
     else:
         streams = len(asks) == 1 and decoding.num_beams == 1
         for ask, answer in zip(asks, let_write(write=_show), strict=True):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, lines_to, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, Trusted, json_line, lines_to, quiet_libraries
 from ftkit.errors import SettingAdvice, UserError
 
 
@@ -72,10 +71,20 @@ def _keys_as_options() -> Iterator[None]:
 
 
 def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:
-    num_rows = 0
+    num_rows = num_without_label = num_mended = 0
     with lines_to(out, overwrite=overwrite) as put:
         for row in rows:
-            put(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            line, mended = json_line(row)
+            put(line)
             num_rows += 1
+            num_without_label += row["label"] is None
+            num_mended += mended
+    say = ConsoleReporter().say
+    if num_without_label:
+        say(
+            f"warning: {num_without_label:,} of {num_rows:,} rows have no label: the model's scores are no numbers (NaN)"
+        )
+    if num_mended:
+        say(f"{num_mended:,} rows hold numbers that JSON does not have (NaN, infinite): they are written as null")
     if out is not None:
-        ConsoleReporter().say(f"{num_rows:,} rows in {out}")
+        say(f"{num_rows:,} rows in {out}")

@@ -105,10 +105,16 @@ def _positive_index(names: tuple[str, ...], positive_label: str | None) -> int:
 def describe_prediction(probability: npt.NDArray[np.float64], *, label_names: tuple[str, ...]) -> dict[str, Any]:
     """Probabilities (K,) of one example -> label, score and scores by label name.
 
+    Where one of them is no number there is no best one: the label and the score are None, and so are those scores.
+
     Example:
         >>> describe_prediction(np.array([0.25, 0.75]), label_names=("no", "yes"))
         {'label': 'yes', 'score': 0.75, 'scores': {'no': 0.25, 'yes': 0.75}}
     """
     best = int(probability.argmax())
-    scores = {name: round(float(value), 6) for name, value in zip(label_names, probability, strict=True)}
+    finite = np.isfinite(probability)
+    values = [round(float(value), 6) if known else None for value, known in zip(probability, finite, strict=True)]
+    scores = dict(zip(label_names, values, strict=True))
+    if not finite.all():
+        return {"label": None, "score": None, "scores": scores}
     return {"label": label_names[best], "score": scores[label_names[best]], "scores": scores}

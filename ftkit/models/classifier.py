@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+Answers = Literal["one label", "several labels", "numbers"]
+"""What the logits of a classifier are for: softmax, a sigmoid each, or as they are."""
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A module from input_ids (B, T), attention_mask (B, T), ... to float32 logits (B, K), and what belongs to it."""
@@ -33,6 +37,7 @@ class Classifier:
     tokenizer: PreTrainedTokenizerBase
     label_names: tuple[str, ...]
     max_length: int
+    answers: Answers = "one label"
 
 
 class SequenceLogits(nn.Module):
@@ -94,7 +99,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     else:
         module = SequenceLogits(_full(checkpoint, trust_remote_code))
     module.eval().to(device)
-    return Classifier(module, tokenizer, names, max_length)
+    return Classifier(module, tokenizer, names, max_length, _answers(checkpoint, num_labels=len(names)))
 
 
 def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
@@ -107,6 +112,14 @@ def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: boo
     if (folder / PROMPTING_FILE).is_file():
         raise UserError(f"{path} holds a language model, which gives no labels", fix="let it write: ftkit generate")
     return load_classifier(folder, device=choose_device(use_cpu=use_cpu), trust_remote_code=trust_remote_code)
+
+
+def _answers(checkpoint: Checkpoint, *, num_labels: int) -> Answers:
+    """What the configuration says, and else what transformers' pipeline does; adapters and pooled heads have none."""
+    kind = checkpoint.config.get("problem_type")
+    if kind == "regression":
+        return "numbers"
+    return "several labels" if kind == "multi_label_classification" or num_labels == 1 else "one label"
 
 
 def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:

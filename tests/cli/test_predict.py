@@ -269,3 +269,21 @@ def test_columns_are_found_once_and_rows_are_read_one_by_one(workplace):
 def test_advice_about_a_file_names_the_options_of_predict(refused, finished_run, workplace):
     (workplace / "latin.csv").write_bytes(b"text,label\ncaf\xe9,a\n")
     assert "--encoding cp1252 would fit" in refused("predict", str(finished_run), "--file", "latin.csv")
+
+
+def test_what_is_written_is_json_whatever_numbers_there_are_and_what_is_none_is_said(ftkit, plain_folder, workplace):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from safetensors.torch import load_file, save_file
+
+    rows = {"text": ["one text", "another"], "weight": [float("nan"), 1.0], "vector": [[float("inf")], [0.5]]}
+    pq.write_table(pa.table(rows), workplace / "rows.parquet")
+    outcome = ftkit("predict", plain_folder, "--file", "rows.parquet")
+    first, second = (json.loads(line, parse_constant=pytest.fail) for line in outcome.out.splitlines())
+    assert (first["weight"], first["vector"], second["weight"]) == (None, [None], 1.0)
+    assert "1 rows hold numbers that JSON does not have" in outcome.err
+    broken = shutil.copytree(plain_folder, workplace / "broken") / "model.safetensors"
+    save_file({name: tensor * float("nan") for name, tensor in load_file(broken).items()}, broken, {"format": "pt"})
+    outcome = ftkit("predict", workplace / "broken", "--text", "one text")
+    assert json.loads(outcome.out, parse_constant=pytest.fail)["label"] is None
+    assert "warning: 1 of 1 rows have no label" in outcome.err

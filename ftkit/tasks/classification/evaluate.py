@@ -73,6 +73,8 @@ def _score_models(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) 
 
 def _score_folder(subject: Subject, name: Model, folder: Path, sets: Mapping[Set, Split]) -> dict[Set, Scores]:
     classifier = load_classifier(folder, device=subject.device, trust_remote_code=subject.trust)
+    if classifier.answers != "one label":
+        raise UserError(f"{folder} answers with {classifier.answers}, and one label a text is what is measured here")
     if (note := label_note(classifier.label_names, subject.splits.label_names, where=str(folder))) is not None:
         subject.reporter.say(note)
     whose = "the kept model" if name == subject.kept else f"the {name} checkpoint"

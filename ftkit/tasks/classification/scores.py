@@ -28,6 +28,8 @@ unit: Unit = "example"
 ROWS_AT_A_TIME = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""
 PREDICTED = ("label", "score", "scores")
+AT_LEAST = 0.5
+"""Score with which a label is one of several."""
 
 
 def scored(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Scores:
@@ -84,13 +86,28 @@ def predict_rows(
 ) -> Iterator[dict[str, Any]]:
     """Predictions in the order of the rows: each row's own columns, then `label`, `score` and `scores`.
 
-    A column of the row that is called like one of those three gets `input_` before its name.
+    Of a model that gives a text several labels, `labels` are those with a score of 0.5 or more; of a regression the
+    scores are its numbers. A column of the row that is called like one of those gets `input_` before its name.
     """
+    several = classifier.answers == "several labels"
+    taken = (*PREDICTED, "labels") if several else PREDICTED
     remaining = iter(rows)
     while chunk := list(itertools.islice(remaining, ROWS_AT_A_TIME)):
-        for row, probability in zip(chunk, softmax(_logits(classifier, chunk, advance)), strict=True):
-            said = describe_prediction(probability, label_names=classifier.label_names)
-            yield beside(row.values, PREDICTED) | said
+        for row, scores in zip(chunk, _scores(classifier, _logits(classifier, chunk, advance)), strict=True):
+            said = describe_prediction(scores, label_names=classifier.label_names)
+            if several:
+                names = zip(classifier.label_names, scores.tolist(), strict=True)
+                said["labels"] = [name for name, score in names if score >= AT_LEAST]
+            yield beside(row.values, taken) | said
+
+
+def _scores(classifier: Classifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Logits (N, K) to scores (N, K), as transformers' pipeline has them."""
+    if classifier.answers == "one label":
+        return softmax(logits)
+    exact = logits.astype(np.float64)
+    # a sigmoid that does not overflow
+    return exact if classifier.answers == "numbers" else (1 + np.tanh(exact / 2)) / 2
 
 
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:  # noqa: ARG001
