@@ -55,6 +55,7 @@ def predict(
             columns=columns,
             use_cpu=use_cpu,
             trust_remote_code=trust_remote_code,
+            reporter=ConsoleReporter(),
         )
         _write(rows, out, overwrite=overwrite)
 
@@ -81,9 +82,8 @@ def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool)
             num_mended += mended
     say = ConsoleReporter().say
     if num_without_label:
-        say(
-            f"warning: {num_without_label:,} of {num_rows:,} rows have no label: the model's scores are no numbers (NaN)"
-        )
+        of = f"{num_without_label:,} of {num_rows:,} rows"
+        say(f"warning: {of} have no label: the model's scores are no numbers (NaN)")
     if num_mended:
         say(f"{num_mended:,} rows hold numbers that JSON does not have (NaN, infinite): they are written as null")
     if out is not None:

@@ -14,6 +14,7 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.classifier import open_classifier
+from ftkit.progress import Reporter, Silent
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath
@@ -42,6 +43,7 @@ def predict(
     columns: FileColumns = BY_CONTENT,
     use_cpu: bool = False,
     trust_remote_code: bool = False,
+    reporter: Reporter | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Label texts, or the rows of a file: each row's own columns, then `label`, `score` and `scores`, in order.
 
@@ -55,6 +57,7 @@ def predict(
         columns: of the file; where they are not named, as the run's recipe names them.
         use_cpu: leave an accelerator alone.
         trust_remote_code: let code that comes with the model run; what a run's own recipe says of it does not count.
+        reporter: hears of texts that the model's tokenizer hardly knows.
 
     Raises:
         UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
@@ -76,7 +79,7 @@ def predict(
         else _typed_rows(several(texts), several(pairs))
     )
     classifier = open_classifier(path, use_cpu=use_cpu, trust_remote_code=trust_remote_code)
-    return predict_rows(classifier, rows)
+    return predict_rows(classifier, rows, say=(reporter or Silent()).say)
 
 
 def several(texts: str | Sequence[str] | None) -> Sequence[str]:

@@ -109,7 +109,7 @@ class _Fitting:
         # a linear head carries its penalties in its loss
         self.decay = 0.0 if isinstance(head, LinearHead) or spec.weight_decay == "auto" else spec.weight_decay
         self.optimizer = AdamW(self.parameters, weight_decay=self.decay)
-        self.tracker = BestWeights(spec)
+        self.tracker = BestWeights(spec, weighted=loss.class_weights is not None)
         self.losses: list[torch.Tensor] = []
         self.num_steps = 0
         self.rate_mass = 0.0
@@ -159,7 +159,7 @@ class _Fitting:
     def look_on(self, validation: FeatureRows) -> dict[str, Any]:
         """Score the untrained head; returns a line of history that nothing is chosen by."""
         logits = predict_logits(self.head, validation, device=self.device)
-        scores = [score(candidate, validation.labels) for candidate in logits]
+        scores = self._scores(logits, validation)
         candidate = self.tracker.choose(scores)
         probed = self._probe(candidate, logits[candidate], validation.labels)
         return {"step": 0, "epoch": 0.0, **probed, "validation_loss": scores[candidate]["loss"]}
@@ -167,7 +167,7 @@ class _Fitting:
     def evaluate(self, validation: FeatureRows) -> dict[str, Any]:
         """Score every candidate; returns the line of history of the best one."""
         logits = predict_logits(self.head, validation, device=self.device)
-        scores = [score(candidate, validation.labels) for candidate in logits]
+        scores = self._scores(logits, validation)
         candidate, improved = self.tracker.update(self.num_steps, scores, self.head)
         train_loss = float(torch.stack(self.losses)[:, candidate].mean())
         self.losses.clear()
@@ -181,6 +181,9 @@ class _Fitting:
             **{f"validation_{name}": value for name, value in scores[candidate].items()},
             "best": improved,
         }
+
+    def _scores(self, logits: torch.Tensor, validation: FeatureRows) -> list[dict[str, float]]:
+        return [score(one, validation.labels, class_weights=self.loss.class_weights) for one in logits]
 
     def _probe(self, candidate: int, logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
         if self.probe is None:

@@ -18,6 +18,7 @@ from ftkit.recipe.training_section import TrainingSpec
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeLog, ProbeRows
 
+WEIGHTED_LOSS = "weighted_loss"
 POINTS_HELD = 1_000
 """Evaluations in memory; each is a few ten kilobytes."""
 
@@ -29,8 +30,14 @@ def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> to
         return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
 
 
-def score(logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints."""
+def score(
+    logits: torch.Tensor, labels: npt.NDArray[np.int64], *, class_weights: torch.Tensor | None = None
+) -> dict[str, float]:
+    """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints.
+
+    With class weights (K,) also the loss that is trained on, their weighted mean: what is to count more must count more
+    when the weights to keep are chosen.
+    """
     targets = torch.from_numpy(labels)
     predicted = logits.argmax(dim=1)
     loss = float(nn.functional.cross_entropy(logits, targets))
@@ -39,16 +46,28 @@ def score(logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, floa
     support = torch.bincount(targets, minlength=num_labels) + torch.bincount(predicted, minlength=num_labels)
     seen = support > 0
     f1 = float((2 * hits[seen] / support[seen]).mean())
-    return {"loss": loss, "accuracy": float((predicted == targets).double().mean()), "f1_macro": f1}
+    found = {"loss": loss, "accuracy": float((predicted == targets).double().mean()), "f1_macro": f1}
+    if class_weights is not None:
+        weighted = float(nn.functional.cross_entropy(logits, targets, weight=class_weights.cpu()))
+        # no row has a label of any weight
+        found[WEIGHTED_LOSS] = loss if math.isnan(weighted) and math.isfinite(loss) else weighted
+    return found
 
 
 class BestWeights:
-    """Which evaluation, and which candidate in it, was best so far; keeps those weights."""
+    """Which evaluation, and which candidate in it, was best so far; keeps those weights.
 
-    def __init__(self, spec: TrainingSpec) -> None:
-        self.metric = spec.metric_for_best_model
+    Args:
+        spec: the recipe's training section.
+        weighted: whether classes weigh differently in the loss.
+    """
+
+    def __init__(self, spec: TrainingSpec, *, weighted: bool = False) -> None:
+        by_loss = spec.metric_for_best_model == "loss"
+        self.metric = WEIGHTED_LOSS if by_loss and weighted else str(spec.metric_for_best_model)
+        self.by_loss = by_loss
         self.patience = spec.early_stopping_patience
-        self.best_score = math.inf if self.metric == "loss" else -math.inf
+        self.best_score = math.inf if by_loss else -math.inf
         self.best_step = 0
         self.best_candidate = 0
         self.last_candidate = 0
@@ -63,13 +82,13 @@ class BestWeights:
     def choose(self, scores: Sequence[Mapping[str, float]]) -> int:
         """The candidate with the best score."""
         values = [found[self.metric] for found in scores]
-        return values.index(min(values) if self.metric == "loss" else max(values))
+        return values.index(min(values) if self.by_loss else max(values))
 
     def update(self, step: int, scores: Sequence[Mapping[str, float]], head: Head) -> tuple[int, bool]:
         """Take note of an evaluation: its best candidate, and whether it is the best one so far."""
         self.last_candidate = self.choose(scores)
         value = scores[self.last_candidate][self.metric]
-        improved = value < self.best_score if self.metric == "loss" else value > self.best_score
+        improved = value < self.best_score if self.by_loss else value > self.best_score
         if improved:
             self.best_score, self.best_step, self.best_candidate = value, step, self.last_candidate
             self.without_gain = 0

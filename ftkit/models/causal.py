@@ -129,7 +129,7 @@ def tokenizer_of_lm(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTr
     """The tokenizer of a language model of either kind, padding on the right.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it has no words.
     """
     tokenizer = open_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     tokenizer.padding_side = "right"

@@ -83,8 +83,8 @@ class TrainingSpec(Section):
         "rougeL",
         "rougeLsum",
     ] = "loss"
-    """What `best` means, on the validation set. Task seq2seq: with a metric of texts every evaluation generates, which
-    takes its time."""
+    """What `best` means, on the validation set; `loss` is weighed as training.class_weights says. Task seq2seq: with a
+    metric of texts every evaluation generates, which takes its time."""
 
     early_stopping_patience: int | None = Field(default=None, ge=1)
     """Stop after that many evaluations without a better score. Default: never."""

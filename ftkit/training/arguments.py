@@ -33,9 +33,9 @@ SAME_NAME = (
 )
 """Keys of the recipe's training section that TrainingArguments spells and means the same."""
 
-OWN_LOSS = "eval_nll"
-"""The loss as it is measured here; `eval_loss` is Trainer's own, with class weights and label smoothing in it. Every
-other score is called as in the recipe, behind `eval_`."""
+OWN_LOSS, WEIGHTED_LOSS = "eval_nll", "eval_weighted_loss"
+"""The loss as it is measured here, and the same with class weights, where there are some; `eval_loss` is Trainer's own,
+with label smoothing in it too. Every other score is called as in the recipe, behind `eval_`."""
 
 
 def mixes_bfloat16(recipe: Recipe) -> bool:
@@ -106,6 +106,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         # Trainer would ignore it without a word
         raise UserError("training.fp16 needs a GPU, and there is none", fix="use training.bf16: true, or remove it")
     best = spec.metric_for_best_model
+    own_loss = OWN_LOSS if spec.weighs_classes() == "none" else WEIGHTED_LOSS
     values: dict[str, Any] = {name: getattr(spec, name) for name in SAME_NAME}
     values |= {
         "output_dir": str(run.checkpoints_dir),
@@ -116,7 +117,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         "eval_steps": spec.eval_steps,
         # the best are sealed by Trainer, what is due apart from evaluations by the trainer's own SavesApart
         "save_strategy": "best" if spec.load_best_model_at_end else "no",
-        "metric_for_best_model": OWN_LOSS if best == "loss" else f"eval_{best}",
+        "metric_for_best_model": own_loss if best == "loss" else f"eval_{best}",
         "greater_is_better": best != "loss",
         "bf16": mixes_bfloat16(recipe),
         "activation_checkpointing": spec.gradient_checkpointing,

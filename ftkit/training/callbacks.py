@@ -22,6 +22,7 @@ HISTORY_NAMES = {
     "learning_rate": "learning_rate",
     "grad_norm": "gradient_norm",
     "eval_nll": "validation_loss",
+    "eval_weighted_loss": "validation_weighted_loss",
     **{f"eval_{name}": f"validation_{name}" for name in ("accuracy", "token_accuracy", "f1_macro", *TEXT_METRICS)},
 }
 """Trainer's names of what goes into history.jsonl -> ours."""

@@ -32,7 +32,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report
-    from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits
+    from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits, unknown_in
     from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.tasks.causal_lm.plan import plan_language_model
 
@@ -52,7 +52,11 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         notes=splits.notes,
         skipped=len(splits.skipped),
         lines=[*_count_lines(found), *_token_lines(reports)],
-        warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
+        warnings=[
+            *unknown_in(tokenizer, tokens),
+            *found.warnings,
+            *(warning for report in reports.values() for warning in report.warnings),
+        ],
         examples=_example_lines(examples),
         figures={
             "audit": asdict(found),

@@ -12,6 +12,7 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.sequences import Sequences, Tokenized
+from ftkit.inputs.unknown import unknown_warning
 from ftkit.inputs.written import note_written
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
@@ -44,6 +45,8 @@ def make_examples(
         train = tokens["train"].sequences
         note_written(tokenizer, train.ids[train.learnt])
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
+    for warning in unknown_in(tokenizer, tokens):
+        reporter.say(f"warning: {warning}")
     probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed)
     return Data(
         splits=splits,
@@ -122,6 +125,14 @@ def tokenize_splits(
                 + ("" if longer else f": the model has positions for {limit:,} tokens"),
             )
     return tokens
+
+
+def unknown_in(tokenizer: PreTrainedTokenizerBase, tokens: Mapping[str, Tokenized]) -> list[str]:
+    """What the tokenizer hardly knows, a sentence for each such split."""
+    found = (
+        unknown_warning(tokenizer, one.sequences.ids, whose=f"of the {name} texts") for name, one in tokens.items()
+    )
+    return list(filter(None, found))
 
 
 def token_counts(tokens: Mapping[str, Tokenized]) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,10 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had.
     """
+    import numpy as np
+
     from ftkit.data.audit import token_statistics
+    from ftkit.inputs.unknown import unknown_warning
     from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import locate_base, resolve_pooling
     from ftkit.tasks.classification.audit import audit
@@ -40,7 +43,9 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    lengths = {split.name: _token_lengths(tokenizer, split) for split in splits.all()}
+    ids = {split.name: _token_ids(tokenizer, split) for split in splits.all()}
+    lengths = {name: np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) for name, rows in ids.items()}
+    unknown = (unknown_warning(tokenizer, rows, whose=f"of the {name} texts") for name, rows in ids.items())
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
     rows_tokenized = {name: len(found) for name, found in lengths.items()}
     examples = _examples(tokenizer, splits, max_length=max_length)
@@ -49,7 +54,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         notes=[*splits.notes, *_head_notes(checkpoint, splits, pooling)],
         skipped=len(splits.skipped),
         lines=[*_count_lines(found), *_token_lines(tokens, rows_tokenized, found.rows)],
-        warnings=[*_cut_warnings(tokens["train"]), *found.warnings],
+        warnings=[*filter(None, unknown), *_cut_warnings(tokens["train"]), *found.warnings],
         examples=[
             "two examples as the model will see them",
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
@@ -77,13 +82,12 @@ def _head_notes(checkpoint: Checkpoint, splits: Splits, pooling: Pooling | None)
     return [] if head is None else [head.note]
 
 
-def _token_lengths(tokenizer: Any, split: Split) -> Any:
-    import numpy as np
-
+def _token_ids(tokenizer: Any, split: Split) -> list[list[int]]:
     table = split.table.slice(0, ROWS_TOKENIZED)
     pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
     encoded = tokenizer(table["text"].to_pylist(), pairs, return_attention_mask=False, verbose=False)
-    return np.fromiter((len(ids) for ids in encoded["input_ids"]), dtype=np.int64, count=table.num_rows)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
 
 
 def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.inputs.unknown import unknown_warning
 from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
@@ -30,6 +31,9 @@ def make_examples(
         )
 
     tokens = {split.name: tokenize(split) for split in splits.all()}
+    for name, found in tokens.items():
+        if warning := unknown_warning(tokenizer, found.columns["input_ids"], whose=f"of the {name} texts"):
+            reporter.say(f"warning: {warning}")
     truncated = {name: found.num_truncated for name, found in tokens.items()}
     for name, num_truncated in truncated.items():
         if num_truncated:

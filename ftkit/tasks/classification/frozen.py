@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftkit.data.dataset import Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.base_head import base_head
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
@@ -17,6 +17,7 @@ from ftkit.encoders.optimization import class_weight_vector, count_steps
 from ftkit.encoders.plans import choose_plan
 from ftkit.encoders.scores import HeadProbe, predict_logits
 from ftkit.encoders.store import FeatureRows, Features
+from ftkit.inputs.unknown import SAMPLE_TEXTS, unknown_warning_by_files
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
@@ -63,6 +64,11 @@ def features_way(
 
 
 def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str, Features]:
+    for split in splits.all():
+        some = np.arange(0, len(split), max(1, len(split) // SAMPLE_TEXTS))
+        texts = Split(split.name, split.table.take(some), split.source).joined_texts
+        if warning := unknown_warning_by_files(encoder.checkpoint.folder, texts, whose=f"of the {split.name} texts"):
+            reporter.say(f"warning: {warning}")
     features = {split.name: split_features(encoder, split, reporter=reporter) for split in splits.all()}
     reused = [name for name, found in features.items() if found.reused]
     if reused:

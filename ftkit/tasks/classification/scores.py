@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.data.reading.rows import beside
 from ftkit.diagnosis.measurements import Unit
-from ftkit.inputs.text import tokenize_texts
+from ftkit.inputs.text import TokenizedTexts, tokenize_texts
+from ftkit.inputs.unknown import unknown_warning
 from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.predictions import describe_prediction
 from ftkit.metrics.scores import Scores, scores_of_logits, softmax
@@ -82,7 +83,11 @@ class TextRow:
 
 
 def predict_rows(
-    classifier: Classifier, rows: Iterable[TextRow], *, advance: Advance = lambda _rows: None
+    classifier: Classifier,
+    rows: Iterable[TextRow],
+    *,
+    advance: Advance = lambda _rows: None,
+    say: Callable[[str], None] = lambda _message: None,
 ) -> Iterator[dict[str, Any]]:
     """Predictions in the order of the rows: each row's own columns, then `label`, `score` and `scores`.
 
@@ -91,9 +96,14 @@ def predict_rows(
     """
     several = classifier.answers == "several labels"
     taken = (*PREDICTED, "labels") if several else PREDICTED
-    remaining = iter(rows)
+    remaining, warned = iter(rows), False
     while chunk := list(itertools.islice(remaining, ROWS_AT_A_TIME)):
-        for row, scores in zip(chunk, _scores(classifier, _logits(classifier, chunk, advance)), strict=True):
+        tokens = _tokens(classifier, chunk)
+        warning = unknown_warning(classifier.tokenizer, tokens.columns["input_ids"], whose="of these texts")
+        if warning and not warned:
+            say(f"warning: {warning}")
+            warned = True
+        for row, scores in zip(chunk, _scores(classifier, _logits(classifier, tokens, advance)), strict=True):
             said = describe_prediction(scores, label_names=classifier.label_names)
             if several:
                 names = zip(classifier.label_names, scores.tolist(), strict=True)
@@ -120,15 +130,18 @@ def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int)
     """
     classifier = open_classifier(path, use_cpu=True)
     texts = [TextRow(row["text"], row.get("text_pair"), {}) for row in rows]
-    logits = _logits(classifier, texts)
+    logits = _logits(classifier, _tokens(classifier, texts))
     said = [prediction["label"] for prediction in predict_rows(classifier, texts)]
     return ReadBack(logits, said, classifier.label_names)
 
 
-def _logits(classifier: Classifier, rows: Sequence[TextRow], advance: Advance = lambda _rows: None) -> Any:
-    """Logits (N, K) of some rows."""
+def _tokens(classifier: Classifier, rows: Sequence[TextRow]) -> TokenizedTexts:
     pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
-    tokens = tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
+    return tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
+
+
+def _logits(classifier: Classifier, tokens: TokenizedTexts, advance: Advance = lambda _rows: None) -> Any:
+    """Logits (N, K) of some rows."""
     return logits_of(
         classifier.module,
         tokens,

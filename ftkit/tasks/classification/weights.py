@@ -125,7 +125,9 @@ class Weights:
         """The figures of an evaluation, summed in the order in which it went."""
         assert scores.logits is not None, "a classifier gives logits"
         order = self._order()
-        found = score(torch.from_numpy(scores.logits[order]), self.data.splits.validation.labels[order])
+        labels = self.data.splits.validation.labels[order]
+        weights = _class_weights(self.recipe, self.data.splits)
+        found = score(torch.from_numpy(scores.logits[order]), labels, class_weights=weights)
         return {"nll" if name == "loss" else name: value for name, value in found.items()}
 
     @property
@@ -169,9 +171,13 @@ class Weights:
         return Kept({split.name: self._score(saved.module, self.data.examples[split.name]) for split in held_out}, {})
 
 
-def _loss(recipe: ClassificationRecipe, splits: Splits) -> Callable[..., torch.Tensor]:
+def _class_weights(recipe: ClassificationRecipe, splits: Splits) -> torch.Tensor | None:
     counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
-    weights = class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
+    return class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
+
+
+def _loss(recipe: ClassificationRecipe, splits: Splits) -> Callable[..., torch.Tensor]:
+    weights = _class_weights(recipe, splits)
     smoothing = recipe.training.label_smoothing_factor
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:

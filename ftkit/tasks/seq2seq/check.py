@@ -26,7 +26,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     """
     from ftkit.models.checkpoint import locate_base
     from ftkit.tasks.seq2seq.audit import audit, token_report
-    from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits
+    from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits, unknown_in
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
@@ -56,7 +56,11 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
             *_token_lines(reports),
             f"outputs have at most {longest:,} tokens (generation.max_new_tokens)",
         ],
-        warnings=[*found.warnings, *(warning for report in reports.values() for warning in report.warnings)],
+        warnings=[
+            *unknown_in(tokenizer, tokens),
+            *found.warnings,
+            *(warning for report in reports.values() for warning in report.warnings),
+        ],
         examples=_example_lines(examples),
         figures={
             "audit": asdict(found),

@@ -12,6 +12,7 @@ from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
+from ftkit.inputs.unknown import unknown_warning
 from ftkit.inputs.written import note_written
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16, refuse_without_first_token
@@ -220,6 +221,16 @@ def _cut_line(name: str, side: _Side) -> str:
         there_are = f"and the model has positions for {side.limit}"
         return f"warning: {said}; less than 1 % would need {side.length_wanted}, {there_are}"
     return f"warning: {said}; {side.key}: {side.length_wanted} would cut less than 1 %"
+
+
+def unknown_in(tokenizer: PreTrainedTokenizerBase, tokens: Mapping[str, TokenizedPairs]) -> list[str]:
+    """What the tokenizer hardly knows, a sentence for each side of such a split."""
+    found = (
+        unknown_warning(tokenizer, ids, whose=f"of the {name} {side}")
+        for name, one in tokens.items()
+        for side, ids in (("sources", one.pairs.source_ids), ("targets", one.pairs.target_ids))
+    )
+    return list(filter(None, found))
 
 
 def _say_unknown(train: TokenizedPairs, tokenizer: PreTrainedTokenizerBase, *, reporter: Reporter) -> None:

@@ -201,3 +201,15 @@ def test_float16_is_refused_where_it_would_be_ignored(train: Callable[..., Train
     else:
         with pytest.raises(UserError, match="fp16 needs a GPU"):
             train(method__type="full", training__fp16="true", **SHORT)
+
+
+def test_with_class_weights_the_weighted_loss_chooses_the_checkpoint(
+    classifier_runs: Callable[..., TrainResult],
+) -> None:
+    settings = {"method__type": "full", **SHORT, "training__load_best_model_at_end": "true"}
+    run = classifier_runs(**settings, training__class_weights="balanced").run
+    lines = [json.loads(line) for line in run.history_file.read_text().splitlines()]
+    scored = [line for line in lines if "validation_weighted_loss" in line]
+    best = min(scored, key=lambda line: line["validation_weighted_loss"])
+    fit = run.manifest()["training"]["fit"]
+    assert (fit["best_step"], fit["best_score"]) == (best["step"], pytest.approx(best["validation_weighted_loss"]))
