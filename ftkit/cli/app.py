@@ -24,6 +24,7 @@ from ftkit.cli.streams import outlive_readers
 from ftkit.cli.train import train
 from ftkit.errors import EXIT_RUN, EXIT_USER, RunError, UserError
 from ftkit.interruption import Interrupted
+from ftkit.report.safe import printable
 from ftkit.storage import FREE_SOME, disk_error, failure_of_disk
 from ftkit.version import __version__
 
@@ -65,7 +66,7 @@ def main() -> None:
             print(f"{stop}" + (f"; {stop.advice}" if stop.advice else ""), file=sys.stderr)
         sys.exit(stop.exit_code)
     except (RunError, UserError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(EXIT_RUN if isinstance(error, RunError) else EXIT_USER)
     except Exception as error:
         if (reason := failure_of_disk(error)) is None:

@@ -18,6 +18,7 @@ import typer
 
 from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
+from ftkit.report.safe import ILLEGAL, printable
 
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal, a long stretch of work writes a line this often."""
@@ -33,7 +34,7 @@ class ConsoleReporter:
 
     def say(self, message: str) -> None:
         """Write a note to stderr."""
-        print(f"  {message}", file=sys.stderr, flush=True)
+        print(f"  {printable(message)}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def track(self, description: str, *, total: int) -> Iterator[Advance]:
@@ -97,20 +98,26 @@ def quiet_for(model: Path) -> None:
 def show_lines(lines: Iterable[str]) -> None:
     """Print lines as they come."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def show_json(value: Any, *, indent: int | None = None) -> None:
     """Print one JSON value for machines."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=indent))
+    typer.echo(_escaped(json.dumps(value, ensure_ascii=False, indent=indent)))
 
 
 def json_line(row: Mapping[str, Any]) -> tuple[str, bool]:
     """A row as one line of JSON, and whether a number in it was none (NaN, infinite): JSON has null for those."""
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n", False
+        line, mended = json.dumps(row, ensure_ascii=False, allow_nan=False, default=str), False
     except ValueError:
-        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str) + "\n", True
+        line, mended = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str), True
+    return f"{_escaped(line)}\n", mended
+
+
+def _escaped(text: str) -> str:
+    """JSON in which every character that a terminal obeys is written by its number: the same value."""
+    return ILLEGAL.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
 
 def _finite(value: Any) -> Any:

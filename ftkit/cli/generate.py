@@ -12,6 +12,7 @@ import typer
 from ftkit.cli.console import ConsoleReporter, Trusted, json_line, lines_to, quiet_for
 from ftkit.errors import UserError
 from ftkit.progress import Silent
+from ftkit.report.safe import printable
 
 if TYPE_CHECKING:
     from ftkit.commands.generate import Asked
@@ -207,7 +208,7 @@ def _answer(
 
 
 def _show(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
     sys.stdout.flush()
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ftkit.cli.console import show_lines
 from ftkit.errors import UserError
+from ftkit.report.safe import printable
 from ftkit.tasks import TASKS
 
 TaskName = Literal[TASKS]  # type: ignore[valid-type]
@@ -66,7 +67,7 @@ def new(
     typer.echo(f"wrote {path}")
     show_lines(f"  {line}" for line in written.assumed)
     for line in written.warnings:
-        typer.secho(f"  warning: {line}", fg=typer.colors.YELLOW)
+        typer.secho(f"  warning: {printable(line)}", fg=typer.colors.YELLOW)
     typer.echo(f"next: ftkit check {path}, then ftkit train {path}")
 
 

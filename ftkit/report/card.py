@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ftkit.report.safe import code, escaped, printable
 from ftkit.report.tables import markdown_table, shortened
 from ftkit.report.templates import rendered
 from ftkit.storage import write_json, write_text
@@ -18,7 +19,7 @@ CARD_FILE, VALUES_FILE = "README.md", "card.json"
 EXAMPLE_CHARACTERS = 400
 """Of each part of an example that a card shows."""
 Prompt = str | Sequence[Mapping[str, str]]
-"""A text, or the messages of a chat up to an answer."""
+"""A text, the messages of a chat up to an answer, or texts to classify, each under `text`, some with a `text_pair`."""
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,30 @@ class Card:
 def write_card(card: Card, folder: Path) -> None:
     """Write README.md, and card.json, from which `read_card` reads the card back."""
     is_on_hub = not card.base_is_folder and not card.base.startswith(("/", "builtin:"))
-    prompt = card.told.prompt
     head = metadata(
         card.library,
         card.told.pipeline_tag,
         base=card.base if is_on_hub else None,
-        widget=[{"text" if isinstance(prompt, str) else "messages": prompt}] if card.told.shows_row else None,
+        widget=[_widget(card.told.prompt)] if card.told.shows_row else None,
     )
     text = card_text("report/card.md.jinja", card=card, told=card.told, metadata=head)
     write_text(folder / CARD_FILE, f"{text}\n")
     write_json(folder / VALUES_FILE, asdict(card))
 
 
+def _widget(prompt: Prompt) -> dict[str, Any]:
+    """What the hub shows beside a model to be asked: a text, a chat, or the first of several texts."""
+    if isinstance(prompt, str):
+        return {"text": prompt}
+    return dict(prompt[0]) if "text" in prompt[0] else {"messages": prompt}
+
+
 def card_text(name: str, /, **values: Any) -> str:
     """A card, or a part of one, rendered from a template of ftkit."""
     filters: dict[str, Callable[..., str]] = {
         "fenced": fenced,
+        "escaped": lambda value: escaped(str(value)),
+        "code": code,
         "table": markdown_table,
         "shortened": partial(shortened, most=EXAMPLE_CHARACTERS),
         "json": partial(json.dumps, ensure_ascii=False),
@@ -165,6 +174,7 @@ def fenced(text: str, language: str = "text") -> str:
         a ``` b
         ````
     """
+    text = printable(text)
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}"

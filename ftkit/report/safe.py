@@ -8,12 +8,15 @@ from ftkit.report.tables import shortened
 
 MARKDOWN_TEXT = 300
 """Characters of a text that stands in Markdown as code."""
-_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What makes a text look like another one, by turning its direction."""
+ILLEGAL = re.compile(
+    # control characters but for tab and line break; what turns the direction of a text; lone surrogates, non-characters
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+"""What a terminal obeys, what makes a text look like another one, and what no document may hold."""
 
 
 def printable(text: str, *, limit: int | None = None) -> str:
-    """A text without what a terminal obeys or no document may hold (control characters, lone surrogates).
+    """A text without what is illegal; a mark stands where it was.
 
     What is longer than the limit is cut with ` ...`.
 
@@ -21,15 +24,7 @@ def printable(text: str, *, limit: int | None = None) -> str:
         >>> printable("a\\x1bb" + "c" * 9, limit=5)
         'a\ufffdbcc ...'
     """
-    kept = text if limit is None else shortened(text, limit)
-    return "".join(char if _is_legal(char) else "\ufffd" for char in _DIRECTIONS.sub("\ufffd", kept))
-
-
-def _is_legal(char: str) -> bool:
-    code = ord(char)
-    if char in "\t\n":
-        return True
-    return code >= 32 and not 0x7F <= code < 0xA0 and not 0xD800 <= code <= 0xDFFF and char not in "\ufffe\uffff"
+    return ILLEGAL.sub("\ufffd", text if limit is None else shortened(text, limit))
 
 
 def escaped(text: str) -> str:

@@ -98,11 +98,12 @@ def test_a_classifier_whose_vocabulary_is_gone_neither_trains_nor_predicts(
         other.unlink()
     if garbled:
         file.write_text('{"version": "1.0", "model": {"type": ')
-    with pytest.raises(UserError, match="knows no text|cannot be loaded|cannot be read"):
-        if place == "base":
+    if place == "base":
+        with pytest.raises(UserError, match=GONE):
             ftkit.train(recipe(type="full"), [f"model.name_or_path={tmp_path / 'folder'}"])
-        else:
-            list(ftkit.predict(tmp_path / "folder", ["the pan"]))
+    else:
+        with pytest.raises(UserError, match=GONE):
+            ftkit.predict(tmp_path / "folder", ["the pan"])
 
 
 @pytest.mark.parametrize("task", ["causal_lm", slow("seq2seq")])
@@ -113,5 +114,5 @@ def test_an_adapter_of_a_language_model_whose_vocabulary_is_gone_does_not_write(
     run = runs(method__type="lora", training__max_steps=2).run
     shutil.copytree(run.model_dir, tmp_path / "folder")
     (tmp_path / "folder" / "tokenizer.json").unlink()
-    with pytest.raises(UserError, match="knows no text|cannot be loaded|cannot be read"):
+    with pytest.raises(UserError, match=GONE):
         load_saved_lm(tmp_path / "folder", dtype=torch.float32, device=torch.device("cpu"))

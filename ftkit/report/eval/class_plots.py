@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ftkit.diagnosis.report import Report, Score
 from ftkit.report.eval.plot_style import COLOURS, arms, new_axes
 from ftkit.report.eval.view import NUMBERED_CLASSES, class_names
-from ftkit.report.eval.wording import printable
+from ftkit.report.safe import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from ftkit.diagnosis.verdict import TITLES
 from ftkit.report.eval.plots import svg_plots
 from ftkit.report.eval.strips import STRIP_WIDTH, coloured_tokens, strip_of
 from ftkit.report.eval.view import view_of
-from ftkit.report.eval.wording import FILTERS, printable
+from ftkit.report.eval.wording import FILTERS
+from ftkit.report.safe import printable
 from ftkit.report.templates import rendered
 
 HTML_ROWS = 50

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ftkit.diagnosis.verdict import Evidence
-from ftkit.report.eval.wording import number, printable, score_text
+from ftkit.report.eval.wording import number, score_text
+from ftkit.report.safe import printable
 
 STRIP_WIDTH = 240
 """Of a strip, in pixels."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from ftkit.diagnosis.report import Report
 from ftkit.diagnosis.verdict import TITLES, State
 from ftkit.report.eval.view import ScoreTable, View, view_of
-from ftkit.report.eval.wording import STATES, check_name, printable
+from ftkit.report.eval.wording import STATES, check_name
+from ftkit.report.safe import printable
 from ftkit.report.tables import LINE_WIDTH, hanging, table_lines, widest
 
 STATE_WIDTH = 18

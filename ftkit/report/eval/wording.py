@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from ftkit.diagnosis.report import Score
 from ftkit.diagnosis.verdict import TITLES, Change, Check, Evidence, State
-from ftkit.report.tables import shortened
 
 STATES: Mapping[State, str] = {
     "fired": "fired",
@@ -72,24 +71,6 @@ def setting_text(change: Change) -> str:
     if not change.key or change.value is None:
         return ""
     return f"{change.key}: {write_value(change.value)}"
-
-
-def printable(text: str, *, limit: int | None = None) -> str:
-    """A user's text without what no document may hold (control characters, lone surrogates), cut with ` ...`.
-
-    Example:
-        >>> printable("a\\x00b" + "c" * 9, limit=5)
-        'a\ufffdbcc ...'
-    """
-    kept = text if limit is None else shortened(text, limit)
-    return "".join(char if _is_legal(char) else "\ufffd" for char in kept)
-
-
-def _is_legal(char: str) -> bool:
-    code = ord(char)
-    if char in "\t\n":
-        return True
-    return code >= 32 and not 0x7F <= code < 0xA0 and not 0xD800 <= code <= 0xDFFF and char not in "\ufffe\uffff"
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from ftkit.report.eval.html import report_html
-from ftkit.report.eval.markdown import escaped, report_markdown
+from ftkit.report.eval.markdown import report_markdown
 from ftkit.report.eval.terminal import METRICS_SHOWN, report_lines
 from ftkit.report.eval.view import NUMBERED_CLASSES, view_of
 from ftkit.report.eval.wording import STATES
+from ftkit.report.safe import escaped
 from tests.report.eval.test_samples import SAMPLES, forgetful_lm, overfit_classifier
 
 every_sample = pytest.mark.parametrize("make", SAMPLES.values(), ids=SAMPLES)
