@@ -41,7 +41,12 @@ class ConsoleReporter:
         """Show how far a stretch of work has come."""
         tracker = _bar if sys.stderr.isatty() else _lines
         with tracker(description, total) as advance:
-            yield advance
+
+            def advance_or_stop(units: int) -> None:
+                STOP.poll()
+                advance(units)
+
+            yield advance_or_stop
 
 
 @contextlib.contextmanager

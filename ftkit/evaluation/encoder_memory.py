@@ -14,6 +14,7 @@ from ftkit.errors import UserError
 from ftkit.evaluation.holes import MASKED_SHARE
 from ftkit.evaluation.reference_text import most_risen
 from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import IGNORED, Scores
 from ftkit.models.classifier import SequenceLogits, load_classifier
 from ftkit.models.reading.pretrained import read_weights
@@ -125,6 +126,7 @@ def _losses(
     nll, targets, hits, vectors = [], [], [], []
     with torch.inference_mode():
         for document in documents:
+            STOP.poll()
             hidden: dict[str, torch.Tensor] = {}
             hook = own.register_forward_hook(lambda _m, _i, out, kept=hidden: kept.update(last=out[0]))
             logits = model(input_ids=document.ids[None]).logits[0]

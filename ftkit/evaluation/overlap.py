@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftkit.data.duplicates import key_of, mix, normalise
 from ftkit.diagnosis.measurements import Overlap
 from ftkit.evaluation.shingles import Keys, ngrams, similar
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import Integers
 
 NEAR = 0.8
@@ -224,6 +225,7 @@ def _holders(
         return first, holders
     sizes = np.cumsum([len(train[i]) for i in distinct])
     for part in np.split(distinct, np.flatnonzero(np.diff(sizes // PART_LETTERS)) + 1):
+        STOP.poll()
         found = _Runs.of([train[i] for i in part], vocabulary)
         places = np.minimum(np.searchsorted(runs, found.keys), len(runs) - 1)
         known = runs[places] == found.keys

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.data.duplicates import mix
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import Floats, Integers
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def similar(sought: Sequence[str], known: Sequence[str], *, least: float) -> Ite
     columns = b.T.tocsr()
     step = max(1, MAX_ENTRIES // len(known))
     for start in range(0, len(sought), step):
+        STOP.poll()
         shared = a[start : start + step] @ columns
         rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         # intersection >= t * union, without the quotient

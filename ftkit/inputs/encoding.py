@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.errors import UserError
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import Integers
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Encoded:
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: SpecialTokens) -> Encoded:
     """Tokenize texts, a few megabytes of them (see `batches`), as they are, in one call."""
+    STOP.poll()
     found: Any = tokenizer(
         list(texts),
         add_special_tokens=False,

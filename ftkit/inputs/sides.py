@@ -14,6 +14,7 @@ from ftkit.data.dataset import Split
 from ftkit.errors import UserError
 from ftkit.inputs.encoding import SpecialTokens, Words, batches, encode_parts, offsets_of, ranges, special_tokens
 from ftkit.inputs.long_texts import PIECE_CHARACTERS, Cutter
+from ftkit.interruption import STOP
 from ftkit.metrics.scores import Integers
 from ftkit.models.languages import language_ids, marks_languages
 
@@ -100,6 +101,7 @@ class Side:
             ids[offsets[1:] - len(self.behind) + place] = wanted
 
     def _call(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
+        STOP.poll()
         given: dict[str, Any] = {"text_target" if self.targets else "text": list(texts)}
         found: Any = self.tokenizer(
             **given,

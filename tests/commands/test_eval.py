@@ -11,6 +11,8 @@ import pytest
 import ftkit
 from ftkit.commands.eval import advised_recipe, evaluate
 from ftkit.diagnosis.report import Report
+from ftkit.errors import RunError, UserError
+from ftkit.progress import Silent
 from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 from ftkit.training.probes import read_probes
@@ -109,3 +111,27 @@ def test_without_its_checkpoints_the_best_weights_are_told_from_the_record_or_ar
     assert report.table["best"]["validation"]["loss"].value == pytest.approx(best.validation.loss, abs=1e-4)
     if report.best_step != report.last_step and "reference" in report.table["final"]:
         assert "is not there" in report.absent["best/reference"]
+
+
+class Meanwhile(Silent):
+    """Somebody replaces the run when it is being looked at."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def track(self, description: str, *, total: int):
+        self.run.update_manifest(started="later")
+        return super().track(description, total=total)
+
+
+def test_a_report_has_a_place_before_the_work_and_is_of_the_run_that_is_there_after_it(classifier_runs, tmp_path):
+    run = Run(tmp_path / "run")
+    shutil.copytree(classifier_runs().run.path, run.path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be made: .*file is a file"):
+        evaluate(run, out=tmp_path / "file" / "eval", reporter=(silent := Silent()))
+    assert silent.messages == []
+    with pytest.raises(RunError, match="was replaced, moved or gone on with while it was judged"):
+        evaluate(run, effort="quick", reporter=Meanwhile(run))
+    assert not run.eval_dir.exists()
