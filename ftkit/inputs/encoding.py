@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
 from ftkit.metrics.scores import Integers
+from ftkit.models.languages import language_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,7 +73,9 @@ def special_table(tokenizer: PreTrainedTokenizerBase) -> Bools:
     """Whether an id (V,) is a special token: as `SpecialTokens.table`."""
     marked = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     unknown = {tokenizer.unk_token_id} - {tokenizer.eos_token_id, tokenizer.bos_token_id}
-    ids = ({*marked, *tokenizer.all_special_ids} - unknown) - {None}
+    # M2M100 lists its languages in no place where special tokens are
+    languages = language_ids(tokenizer).values()
+    ids = ({*marked, *tokenizer.all_special_ids, *languages} - unknown) - {None}
     table = np.zeros(max(len(tokenizer), *(index + 1 for index in ids)), dtype=bool)
     table[list(ids)] = True
     return table

@@ -47,6 +47,8 @@ def decode_written(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> st
     given: Any = tokenizer
     tokens = written_tokens(tokenizer)
     plain: dict[str, Any] = {"clean_up_tokenization_spaces": False}
+    languages = set(language_ids(tokenizer).values())
+    ids = [index for index in ids if index not in languages]
     if not tokens:
         text: str = given.decode(ids, skip_special_tokens=True, **plain)
         return text
