@@ -84,11 +84,16 @@ def read_config(checkpoint: Checkpoint, *, trust_remote_code: bool, **changes: A
     """
     from transformers import AutoConfig
 
-    sizes = _sizes(checkpoint.folder)
+    _refuse_implausible_config(checkpoint, trust_remote_code=trust_remote_code)
     where = checkpoint.folder / "config.json"
-    refuse_implausible(checkpoint.config, sizes, where=str(where), trust_remote_code=trust_remote_code)
     with library_errors_told("config.json cannot be read", where=where, fix=lambda _: None):
         return AutoConfig.from_pretrained(checkpoint.folder, **_asked(trust_remote_code), **changes)
+
+
+def _refuse_implausible_config(checkpoint: Checkpoint, *, trust_remote_code: bool) -> None:
+    where = str(checkpoint.folder / "config.json")
+    sizes = _sizes(checkpoint.folder)
+    refuse_implausible(checkpoint.config, sizes, where=where, trust_remote_code=trust_remote_code)
 
 
 def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool, **options: Any) -> PreTrainedTokenizerBase:
@@ -99,6 +104,9 @@ def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool, **options
     """
     from transformers import AutoTokenizer
 
+    # transformers reads the configuration too, to know of which kind the tokenizer is
+    if (checkpoint.folder / "config.json").exists():
+        _refuse_implausible_config(checkpoint, trust_remote_code=trust_remote_code)
     problem = f"the tokenizer of {checkpoint.name} cannot be loaded"
     try:
         with library_errors_told(problem, where=checkpoint.folder, fix=lambda _: None):
