@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,23 @@ def writing_told(place: Path, *, fix: str = FREE_SOME) -> Iterator[None]:
             raise
         named = error.filename if isinstance(error, OSError) else None
         raise disk_error(Path(named) if isinstance(named, str) else place, reason, fix=fix) from error
+
+
+@contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder among the temporary files of this machine, thrown away in the end.
+
+    Raises:
+        UserError: there is no place for temporary files.
+        DiskError: the disk of that place refused a write.
+    """
+    try:
+        parent = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UserError(f"no temporary file can be written: {error.strerror}", fix="set TMPDIR to a folder") from None
+    another = "free some space there, or set TMPDIR to a folder on another disk"
+    with writing_told(parent, fix=another), unfinished(name, parent, folder=True) as path:
+        yield path
 
 
 def disk_error(place: Path, reason: str, *, fix: str) -> DiskError:

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftkit.errors import UserError
-
 try:
     import fcntl
 except ImportError:  # Windows: age alone tells
@@ -42,21 +40,6 @@ def unfinished(name: str, parent: Path, *, folder: bool = False) -> Iterator[Pat
     finally:
         _remove(path)
         os.close(handle)
-
-
-@contextlib.contextmanager
-def scratch_folder(name: str) -> Iterator[Path]:
-    """A folder among the temporary files of this machine, thrown away in the end.
-
-    Raises:
-        UserError: there is no place for temporary files.
-    """
-    try:
-        parent = Path(tempfile.gettempdir())
-    except FileNotFoundError as error:
-        raise UserError(f"no temporary file can be written: {error.strerror}", fix="set TMPDIR to a folder") from None
-    with unfinished(name, parent, folder=True) as path:
-        yield path
 
 
 def sweep(*folders: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ftkit.storage import (
     DiskError,
     atomic_path,
     refuse_place,
+    scratch_folder,
     sha256_file,
     sha256_texts,
     write_json,
@@ -160,4 +162,11 @@ def test_a_write_that_the_disk_refuses_names_the_file_its_disk_and_what_is_free(
     named = getattr(error, "filename", None) or tmp_path / "a.json"
     assert str(caught.value).startswith(f"{named} could not be written: ")
     assert re.search(r"[0-9.]+ GiB are free on its disk, /", str(caught.value))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_for_temporary_files_that_is_full_is_told_with_its_variable(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(DiskError, match=r"set TMPDIR to a folder on another disk"), scratch_folder("trial") as folder:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "model"))
     assert list(tmp_path.iterdir()) == []

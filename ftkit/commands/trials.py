@@ -21,11 +21,11 @@ from ftkit.recipe.parse import recipe_from_values
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.folder import create
 from ftkit.runs.run import Run
+from ftkit.storage import scratch_folder
 from ftkit.tasks.table import task_of, task_rules
 from ftkit.training.opening import Opened
 from ftkit.training.probes import read_probes
 from ftkit.training.story import finish
-from ftkit.unfinished import scratch_folder
 
 USUAL_SIZE = 110e6
 """Parameters of the models whose usual rates the defaults are; a narrower one takes larger steps, in proportion to its

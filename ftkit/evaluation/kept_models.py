@@ -14,11 +14,10 @@ from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.inputs.examples import TokenExamples
 from ftkit.metrics.scores import Scores
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.storage import copy_file
+from ftkit.storage import copy_file, scratch_folder
 from ftkit.training.prepared import make_scorable, scoring_dtype
 from ftkit.training.probes import read_final_test
 from ftkit.training.scores import Scorer
-from ftkit.unfinished import scratch_folder
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ftkit.errors import UserError
 from ftkit.metrics.predictions import Entry, Predictions
-from ftkit.unfinished import scratch_folder
+from ftkit.storage import scratch_folder
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

@@ -22,8 +22,8 @@ from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.parse import LoadedRecipe
+from ftkit.storage import scratch_folder
 from ftkit.tasks.table import read_recipe, task_of
-from ftkit.unfinished import scratch_folder
 
 if TYPE_CHECKING:
     from ftkit.commands.smoke.stand_in import StandIn
