@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.text import NewText, Pieces
+from ftkit.models.positions import positions_of
 from ftkit.models.scoring import is_encoder_decoder, polled
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ def stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, *more: int | Non
 
 def position_limit(model: Any) -> int | None:
     """Tokens that the model has positions for, a tuned prompt taken off; None when its configuration does not say."""
-    config = model.config
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    limit = positions_of(model.config.get_text_config().to_dict())
     adapter = getattr(model, "active_peft_config", None)
     taken = getattr(adapter, "num_virtual_tokens", None) or 0
-    return int(limit) - taken if limit else None
+    return None if limit is None else limit - taken
 
 
 def continue_prompts(

@@ -11,6 +11,7 @@ from ftkit.decoding.continuing import Continuation, batched, continuation, new_i
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.text import NewText, Pieces
 from ftkit.models.languages import in_languages, marks_languages, target_frame
+from ftkit.models.positions import TextSide, positions_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,7 +48,7 @@ def write_outputs(
         write: called with each new piece of text, for one source and one beam; else never.
         advance: called with the number of sources just answered.
     """
-    limit = _positions(model, without="PREFIX_TUNING")
+    limit = _positions(model, "target", without="PREFIX_TUNING")
     # T5 counts distances without end
     longest = decoding.max_new_tokens if limit is None else min(decoding.max_new_tokens, limit)
     text = NewText(tokenizer, [])
@@ -101,12 +102,12 @@ def settings_of_the_model(
 
 def source_positions(model: Any) -> int | None:
     """Tokens of a source that an encoder has positions for, a tuned prompt taken off; None when nothing says it."""
-    return _positions(model, without="PROMPT_TUNING")
+    return _positions(model, "source", without="PROMPT_TUNING")
 
 
-def _positions(model: Any, *, without: str) -> int | None:
-    """Positions of either side, what an adapter of the type `without` takes of them taken off."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+def _positions(model: Any, side: TextSide, *, without: str) -> int | None:
+    """Positions of a side, what an adapter of the type `without` takes of them taken off."""
+    limit = positions_of(model.config.to_dict(), side=side)
     adapter: Any = getattr(model, "active_peft_config", None)
     taken = adapter.num_virtual_tokens if getattr(adapter, "peft_type", None) == without else 0
-    return int(limit) - taken if limit else None
+    return None if limit is None else limit - taken

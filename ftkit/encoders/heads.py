@@ -176,7 +176,8 @@ def load_for_classification(
     config.id2label, config.label2id = names, {name: index for index, name in names.items()}
     config.problem_type = "single_label_classification"
     if cls_pooling and hasattr(config, "classifier_pooling"):
-        config.classifier_pooling = "cls"
+        # EuroBERT calls its first token so
+        config.classifier_pooling = "bos" if config.classifier_pooling in ("bos", "late") else "cls"
     torch.manual_seed(seed)
     model, missing, mismatched = read_weights(
         AutoModelForSequenceClassification,

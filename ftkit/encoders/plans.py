@@ -30,6 +30,7 @@ from ftkit.models.checkpoint import Checkpoint, Pooling, cut_as_trained
 from ftkit.models.placement import Placement
 from ftkit.models.pooled import PooledFolder, pool, save_pooled
 from ftkit.models.reading.pretrained import read_weights
+from ftkit.models.trial import code_failures_told
 from ftkit.recipe.schema import Recipe
 
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
@@ -153,7 +154,8 @@ class ArchitecturePlan:
             self.encoder.tokenizer, few["text"].to_pylist(), pairs, max_length=self.encoder.max_length
         )
         replayed, full = [], []
-        with torch.inference_mode():
+        told = code_failures_told(model, name=self.encoder.checkpoint.name, doing="run over texts")
+        with told, torch.inference_mode():
             for row in range(len(few)):
                 inputs = {name: torch.tensor([ids[row]]) for name, ids in tokens.columns.items()}
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])

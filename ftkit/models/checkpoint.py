@@ -12,6 +12,7 @@ from ftkit.models.builtin.builtin import resolve as resolve_builtin
 from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, refuse_damaged, what_instead
+from ftkit.models.positions import TextSide, positions_of
 from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
 from ftkit.recipe.schema import ModelSpec, Recipe
 from ftkit.storage import read_json_object, sha256_file, sha256_texts
@@ -23,9 +24,6 @@ LONGEST_DEFAULT, LONGEST_WRITTEN = 512, 1_024
 
 COUNTS_DISTANCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
 """Architectures whose positions are distances between tokens: their texts may be of any length."""
-
-COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer")
-"""Architectures whose positions start behind the id of padding."""
 
 OWN_LENGTH = "base_model_max_length"
 """Beside model_max_length in tokenizer_config.json, where that is the length at which a run cut: the base's own."""
@@ -195,17 +193,20 @@ class Checkpoint:
     @property
     def position_limit(self) -> int | None:
         """Tokens that the checkpoint has positions for, or its tokenizer allows; None when neither says."""
-        limits = []
-        positions = self.config.get("max_position_embeddings") or self.config.get("n_positions")
-        if isinstance(positions, int) and positions > 0:
-            # RoBERTa's positions start after the padding index, so two of its 514 are never used
-            is_behind_padding = self.config.get("model_type") in COUNT_FROM_PADDING
-            limits.append(positions - ((self.config.get("pad_token_id") or 0) + 1 if is_behind_padding else 0))
+        return self._limit("source")
+
+    @property
+    def target_limit(self) -> int | None:
+        """As `position_limit`, of what a decoder writes where an encoder reads."""
+        return self._limit("target")
+
+    def _limit(self, side: TextSide) -> int | None:
         tokenizer = self._json("tokenizer_config.json", missing_ok=True)
         declared = tokenizer.get(OWN_LENGTH, tokenizer.get("model_max_length"))
+        limits = [positions_of(self.config, side=side)]
         if isinstance(declared, int | float) and 0 < declared < 1_000_000:
             limits.append(int(declared))
-        return min(limits, default=None)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def trained_length(self) -> int | None:

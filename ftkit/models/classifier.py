@@ -155,7 +155,8 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, tr
     base = find_base(folder, adapter_settings(folder))
     names = {int(index): name for index, name in checkpoint.labels.items()}
     config = read_config(base, trust_remote_code=trust_remote_code, id2label=names)
-    config.pad_token_id = tokenizer.pad_token_id
+    # a model that also sees pictures has it in the configuration of its text
+    config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
     model, missing, mismatched = read_weights(
         AutoModelForSequenceClassification,
         base,

@@ -19,9 +19,7 @@ SMOKE_STEPS = 2
 NEW_TOKENS = 8
 MOST_BEAMS = 2
 
-NOT_CHECKED = (
-    "the hub, the real weights and their tokenizer, memory, speed, GPUs and mixed precision, the result's quality"
-)
+NOT_CHECKED = "the hub, the real weights, memory, speed, GPUs and mixed precision, the result's quality"
 
 SLOW_EXTRA = ("torch_compile", "tf32")
 """Beginnings of fields of training.extra that want a certain machine, or take minutes."""
@@ -148,9 +146,10 @@ def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
         "fp16": False,
         "report_to": "none",
         "dataloader_num_workers": 0,
-        "logging_steps": 1,
         "extra": {name: value for name, value in spec.extra.items() if name not in set(_left_out(spec.extra))},
     }
+    if recipe.method.trains != "head":
+        values["logging_steps"] = 1
     if spec.eval_strategy == "steps":
         values["eval_steps"] = 1
     for name in ("report_to", "bf16", "fp16", "dataloader_num_workers"):

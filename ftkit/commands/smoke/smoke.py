@@ -86,6 +86,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
         f"saved and read back {where}: {len(read.outputs)} {_same(read)} (largest difference {difference:.0e})",
         _shown_answers(read),
         *([f"otherwise than in the recipe: {'; '.join(changes)}"] if changes else []),
+        *_not_tried(stand_in),
         f"not checked: {NOT_CHECKED}",
     ]
 
@@ -156,9 +157,20 @@ def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
 
 
 def _told(stand_in: StandIn) -> str:
+    if stand_in.is_small:
+        return f"{stand_in.model} made small, from its own configuration"
     if stand_in.checkpoint.name == stand_in.model:
         return stand_in.model
     return f"{stand_in.checkpoint.name} in place of {stand_in.model}, whose family {stand_in.told_by} tells"
+
+
+def _not_tried(stand_in: StandIn) -> list[str]:
+    """Nothing where the architecture is the model's own."""
+    if stand_in.is_small or stand_in.same_architecture:
+        return []
+    why = f" (it cannot be made small: {stand_in.reason})" if stand_in.reason else ""
+    other = stand_in.checkpoint.name
+    return [f"not tried: the architecture of {stand_in.model}{why}, which may fail where {other} does not"]
 
 
 def _context(stand_in: StandIn) -> str:

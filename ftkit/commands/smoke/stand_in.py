@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftkit.commands.smoke.miniature import make_miniature
 from ftkit.errors import UserError
-from ftkit.models.builtin.builtin import is_builtin, resolve
+from ftkit.models.builtin.builtin import PREFIX, is_builtin, resolve
 from ftkit.models.builtin.installed import SMOLLM2_NAME, converted_smollm2, find_minilm
 from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.families import FAMILIES, config_folders, family_of, read_object
+from ftkit.models.reading.pretrained import first_line
 from ftkit.recipe.schema import ModelSpec
 
 
@@ -20,14 +23,19 @@ class StandIn:
     """A tiny checkpoint in place of a model.
 
     Attributes:
-        checkpoint: a copy of `builtin:tiny-<family>`, with the model's sentence-transformers files where it has any.
+        checkpoint: the model made small, else a copy of `builtin:tiny-<family>`; with its sentence-transformers files
+            where it has any.
         model: the name of the model it stands for.
         real: the model's own files on this machine, perhaps without its weights; None when only its name is known.
+        is_small: whether it is the model itself, made small from its own configuration.
+        reason: why it is not, where that was tried.
     """
 
     checkpoint: Checkpoint
     model: str
     real: Checkpoint | None
+    is_small: bool = False
+    reason: str = ""
 
     @property
     def told_by(self) -> str:
@@ -37,6 +45,8 @@ class StandIn:
     @property
     def same_architecture(self) -> bool:
         """Whether the two have layers of the same names, as far as is known here."""
+        if self.is_small:
+            return True
         model_type = str(self.checkpoint.config["model_type"])
         if self.real is not None:
             return bool(self.real.config.get("model_type") == model_type)
@@ -80,6 +90,14 @@ def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
     """
     real = _on_this_machine(spec)
     family = family_of(spec.name_or_path, gguf_file=spec.gguf())
+    reason = ""
+    if real is not None and not is_tiny(real.name):
+        try:
+            return _small(spec, real, folder, family)
+        except Exception as error:
+            # code of transformers fails in any way on sizes that it was not written for
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            shutil.rmtree(folder, ignore_errors=True)
     if family is None:
         told = f"its model_type is {real.config.get('model_type')}" if real else "its name tells none"
         raise UserError(
@@ -90,7 +108,20 @@ def make_stand_in(spec: ModelSpec, folder: Path) -> StandIn:
     shutil.copytree(resolve(f"builtin:tiny-{family}"), folder)
     if real is not None:
         _copy_sentence_transformers(real.folder, folder)
-    return StandIn(Checkpoint(f"builtin:tiny-{family}", folder), spec.name_or_path, real)
+    return StandIn(Checkpoint(f"builtin:tiny-{family}", folder), spec.name_or_path, real, reason=reason)
+
+
+def is_tiny(name: str) -> bool:
+    """Whether a model is small enough as it is."""
+    return name.startswith(f"{PREFIX}tiny-")
+
+
+def _small(spec: ModelSpec, real: Checkpoint, folder: Path, family: str | None) -> StandIn:
+    # its settings alone are no words
+    has_own = any((real.folder / name).is_file() for name in TOKENIZER_FILES if "config" not in name)
+    make_miniature(real, folder, tokenizer=None if has_own else Path(resolve(f"{PREFIX}tiny-{family or FAMILIES[0]}")))
+    _copy_sentence_transformers(real.folder, folder)
+    return StandIn(Checkpoint(str(folder), folder), spec.name_or_path, real, is_small=True)
 
 
 def _on_this_machine(spec: ModelSpec) -> Checkpoint | None:

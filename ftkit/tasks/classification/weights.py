@@ -76,7 +76,8 @@ class Weights:
             seed=recipe.training.seed,
             trust_remote_code=recipe.model.trust_remote_code,
         )
-        loaded.model.config.pad_token_id = self.data.processor.pad_token_id
+        config = loaded.model.config
+        config.pad_token_id = config.get_text_config().pad_token_id = self.data.processor.pad_token_id
         torch.manual_seed(recipe.training.seed)
         model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
         refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=checkpoint.name, writes=False)

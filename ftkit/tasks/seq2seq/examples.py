@@ -105,23 +105,27 @@ def pair_lengths(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> PairLengths:
     """
     method = recipe.method
     prompt, prefix = method.input_tokens, method.output_tokens
-    source, source_limit = _length(recipe.data.max_length, checkpoint, key="data.max_length", prompt=prompt)
+    without_end = checkpoint.counts_distances
+    source, source_limit = _length(
+        recipe.data.max_length, checkpoint.position_limit, without_end, key="data.max_length", prompt=prompt
+    )
     target, target_limit = _length(
-        recipe.data.max_target_length, checkpoint, key="data.max_target_length", prefix=prefix
+        recipe.data.max_target_length, checkpoint.target_limit, without_end, key="data.max_target_length", prefix=prefix
     )
     return PairLengths(source, target, source_limit, target_limit)
 
 
-def _length(asked: int | None, checkpoint: Checkpoint, *, key: str, **taken: int) -> tuple[int, int | None]:
+def _length(
+    asked: int | None, declared: int | None, without_end: bool, *, key: str, **taken: int
+) -> tuple[int, int | None]:
     """Tokens that are kept, and for how many there are positions when something learnt has `taken` some of them."""
-    declared = checkpoint.position_limit
-    limit = None if declared is None or checkpoint.counts_distances else declared - sum(taken.values())
+    limit = None if declared is None or without_end else declared - sum(taken.values())
     if asked is None:
         return min(number for number in (LONGEST_WRITTEN, declared, limit) if number is not None), limit
     if limit is not None and asked > limit:
         less = "".join(f", {number} of them for the {name}" for name, number in taken.items() if number)
         raise UserError(
-            f"{key} is {asked}, but {checkpoint.name} has positions for {declared} tokens{less}",
+            f"{key} is {asked}, but the model has positions for {declared} tokens{less}",
             fix=f"set {key} to at most {limit}",
         )
     return asked, limit

@@ -12,6 +12,7 @@ from ftkit.progress import Silent
 from ftkit.tasks.causal_lm import scores as causal_lm_scores
 from ftkit.tasks.classification import scores as classification_scores
 from ftkit.tasks.seq2seq import scores as seq2seq_scores
+from tests.fixtures.architectures import make_checkpoint
 from tests.fixtures.tiers import slow
 
 WORDS = {"praise": "splendid charming film", "blame": "dull endless film"}
@@ -92,7 +93,7 @@ def test_auto_follows_the_pooling_files_of_a_real_folder(tmp_path):
     path = write_recipe(tmp_path, model="./real", method="type: frozen")
     lines = smoke.smoke_test(path, reporter=reporter, new_process=False)
     assert any("pooling mean, normalised" in message for message in reporter.messages)
-    assert any("whose family its configuration tells" in line for line in lines)
+    assert any("real made small, from its own configuration" in line for line in lines)
 
 
 def test_a_recipe_for_a_gpu_with_a_tracker_and_hub_metrics_passes_and_says_what_it_leaves_out(tmp_path):
@@ -285,3 +286,24 @@ def test_a_saved_encoder_decoder_that_differs_from_what_was_measured_fails(tmp_p
     data = "dataset_name: someone/pairs, source_column: q, target_column: a"
     with pytest.raises(UserError, match="gives other losses than the trained one"):
         tried(write_pair_recipe(tmp_path, model="google/flan-t5-small", data=data, method="type: prompt_tuning"))
+
+
+def test_a_model_that_lies_here_is_tried_in_its_own_architecture_with_its_own_tokenizer(tmp_path):
+    base = tmp_path / "led"
+    assert make_checkpoint("seq2seq", "led", base)
+    data = "dataset_name: someone/pairs, source_column: q, target_column: a"
+    path = write_pair_recipe(tmp_path, model=str(base), data=data, method="type: lora")
+    said = tried(path)
+    assert f"model: {base} made small, from its own configuration" in said
+    assert "not tried:" not in said
+
+
+def test_an_architecture_that_cannot_be_made_small_is_said_not_to_be_tried(tmp_path):
+    base = tmp_path / "own"
+    make_checkpoint("causal_lm", "gpt_neo", base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"architectures": ["OwnForCausalLM"]}))
+    data = "dataset_name: someone/stories, text_column: story"
+    said = tried(write_language_recipe(tmp_path, model=str(base), data=data))
+    assert f"not tried: the architecture of {base} (it cannot be made small: AttributeError: " in said
+    assert "which may fail where builtin:tiny-gpt2 does not" in said

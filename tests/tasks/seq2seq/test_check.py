@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 import ftkit
+from ftkit.data.dataset import Split
 from ftkit.errors import UserError
+from ftkit.inputs.pairs import tokenize_pairs
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.placement import count_parameters
@@ -63,8 +65,10 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
     loaded = recipe(family, method__type=method)
     plan = check_data(loaded.recipe).plan
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    train = SimpleNamespace(target_lengths=torch.ones(1))
-    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base), examples={"train": train})
+    tokenizer = load_tokenizer_for_seq2seq(base)
+    split = Split.of_rows("train", [{"prompt": "the rose", "completion": "a spade"}])
+    train = tokenize_pairs(tokenizer, split, max_length=9, max_target_length=9).pairs
+    data: Any = SimpleNamespace(processor=tokenizer, examples={"train": train})
     model = Writing(loaded.recipe, base, data, Scorer(torch.device("cpu"), Silent())).prepare()
     assert (plan.parameters, plan.trained_parameters) == count_parameters(model)
     # what is trained has a gradient and two moments beside it, each in float32

@@ -13,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ftkit.data.dataset import Split
 from ftkit.errors import UserError
+from ftkit.inputs.pairs import tokenize_pairs
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Silent
@@ -216,8 +218,10 @@ def test_no_model_that_is_trained_computes_all_logits_and_a_base_under_a_prompt_
     text = f"task: seq2seq\nmodel: {{name_or_path: x}}\nmethod: {{type: {method}}}\ndata: {{train_file: x.jsonl}}\n"
     recipe = read_recipe(Path("r.yaml"), text=text, check_files=False).recipe
     base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
-    train = SimpleNamespace(target_lengths=torch.ones(1))
-    data: Any = SimpleNamespace(processor=load_tokenizer_for_seq2seq(base), examples={"train": train})
+    tokenizer = load_tokenizer_for_seq2seq(base)
+    split = Split.of_rows("train", [{"prompt": "the rose", "completion": "a spade"}])
+    train = tokenize_pairs(tokenizer, split, max_length=9, max_target_length=9).pairs
+    data: Any = SimpleNamespace(processor=tokenizer, examples={"train": train})
     model = Writing(recipe, base, data, Scorer(torch.device("cpu"), Silent())).prepare()
     assert getattr(model, "computes_loss_in_chunks", False)
     ids = torch.arange(5, 25)[None]

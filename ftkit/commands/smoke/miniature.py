@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -25,7 +30,7 @@ SIZES_BY_NAME: tuple[tuple[str, int], ...] = (
     (r"qk_head_dim$", 2 * HEAD_WIDTH),
     (r"head_?(dim|size)$|d_head$|d_kv$|kv_channels$|dim_head$|rotary_dim$", HEAD_WIDTH),
     (r"rank$", HEAD_WIDTH),
-    (r"experts_per_tok|moe_(topk|top_k|k)$|topk$|top_k_experts$", 2),
+    (r"experts_per_tok|moe_(topk|top_k|k)$|top_k_experts$", 2),
     (r"(n_group|expert_group|topk_group)$", 1),
     (r"experts$|expert_num$", HEADS),
     (r"ffn|intermediate|d_ff|dff|dim_ff|d_inner|n_inner|hidden_dim|mlp_dim|feed_forward|d_ssm$", INNER),
@@ -133,3 +138,36 @@ def _with_ids(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> 
             value = _with_ids(value, tokenizer)
         found[name] = ids[name] if name in ids and value is not None else value
     return found
+
+
+def make_miniature(real: Checkpoint, folder: Path, *, tokenizer: Path | None) -> None:
+    """Write a small checkpoint with random weights of the architecture, the settings and the tokenizer of another.
+
+    Any error: it cannot be made small; code of transformers fails in any way on sizes that it was not written for.
+
+    Args:
+        real: its configuration is read, and its tokenizer's files; not its weights.
+        folder: that does not exist yet.
+        tokenizer: folder of the one to take where it has none here.
+    """
+    import torch
+    import transformers
+
+    from ftkit.models.builtin.tiny import fill_weights, no_progress_bar
+    from ftkit.models.reading.pretrained import read_config, read_tokenizer
+
+    config = read_config(real, trust_remote_code=False)
+    if tokenizer is None:
+        small = type(config).from_dict(miniature(config.to_dict()))
+    else:
+        small = miniature_of(config, read_tokenizer(Checkpoint(str(tokenizer), tokenizer), trust_remote_code=False))
+    model_class: Any = getattr(transformers, config.architectures[0])
+    # the constructor draws from the global generator; that state is put back, and its weights are replaced
+    with torch.random.fork_rng(devices=[]):
+        model = model_class(small).float()
+    fill_weights(model, name=config.model_type, bound=lambda _name, weight: (3.0 / weight.shape[-1]) ** 0.5)
+    with no_progress_bar():
+        model.save_pretrained(folder)
+    for name in (*TOKENIZER_FILES, *(("generation_config.json",) if tokenizer is None else ())):
+        if (source := (tokenizer or real.folder) / name).is_file():
+            shutil.copyfile(source, folder / name)
