@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,16 @@ class SettingAdvice(str):
         return advice
 
 
+def typed(*words: object) -> str:
+    """A command as a person can paste it: words with spaces or signs of the shell are quoted.
+
+    Example:
+        >>> typed("ftkit", "eval", "my runs/one")
+        "ftkit eval 'my runs/one'"
+    """
+    return shlex.join(map(str, words))
+
+
 class UserError(Exception):
     """Something a person can mend: says what is wrong, where, and what to do.
 
@@ -63,7 +74,8 @@ class UserError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        place = f"{self.where} " if self.where else ""
+        # a problem may name its place already
+        place = f"{self.where} " if self.where and self.where not in self.problem else ""
         remedy = f"; {self.fix}" if self.fix else ""
         return f"{place}{self.problem}{remedy}"
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -98,6 +99,13 @@ def quiet_for(model: Path) -> None:
     from ftkit.models.saved_folder import model_folder
 
     quiet_libraries(offline=not needs_hub(model_folder(model)))
+
+
+def screen_width() -> int:
+    """Characters of a line on the terminal, from 40 to those that a report asks for at most."""
+    from ftkit.report.tables import LINE_WIDTH
+
+    return min(LINE_WIDTH, max(40, shutil.get_terminal_size((LINE_WIDTH, 24)).columns))
 
 
 def show_lines(lines: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, quiet_libraries, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, Trusted, quiet_libraries, screen_width, show_json, show_lines
 from ftkit.errors import EXIT_FOUND, UserError
 
 GROUPS = {
@@ -81,7 +81,7 @@ def evaluate(
     if as_json:
         show_json(report.to_dict())
     else:
-        show_lines(report_lines(report))
+        show_lines(report_lines(report, width=screen_width()))
         if recipe is None or out is not None:
             typer.echo(f"report: {(out or path / 'eval') / 'report.html'}")
         else:

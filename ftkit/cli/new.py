@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ftkit.cli.console import show_lines
-from ftkit.errors import UserError
+from ftkit.errors import UserError, typed
 from ftkit.report.safe import printable
 from ftkit.tasks import TASKS
 
@@ -68,7 +68,7 @@ def new(
     show_lines(f"  {line}" for line in written.assumed)
     for line in written.warnings:
         typer.secho(f"  warning: {printable(line)}", fg=typer.colors.YELLOW)
-    typer.echo(f"next: ftkit check {path}, then ftkit train {path}")
+    typer.echo(f"next: {typed('ftkit', 'check', path)}, then {typed('ftkit', 'train', path)}")
 
 
 def _list() -> None:

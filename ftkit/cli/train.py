@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json, show_lines
-from ftkit.errors import UserError
+from ftkit.errors import UserError, typed
 
 
 def train(
@@ -63,7 +63,7 @@ def train(
     from ftkit.report.terminal import metrics_lines
 
     show_lines(metrics_lines(result.metrics))
-    typer.echo(f"verdict: {verdict} (ftkit eval {result.run.path})")
+    typer.echo(f"verdict: {verdict} ({typed('ftkit', 'eval', result.run.path)})")
     typer.echo(f"run: {result.run.path}")
 
 

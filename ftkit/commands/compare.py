@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.commands.matching import LEVEL, ComparedRun, judged, match_runs
-from ftkit.errors import UserError
+from ftkit.errors import UserError, typed
 from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Match
 from ftkit.runs.folder import find_run
@@ -95,7 +95,7 @@ def _read(run: Run, letter: str) -> ComparedRun:
         letter=letter,
         path=str(run.path),
         state=state,
-        verdict=str(verdict.get("title") or f"not evaluated: ftkit eval {run.path}"),
+        verdict=str(verdict.get("title") or f"not evaluated: {typed('ftkit', 'eval', run.path)}"),
         headline=verdict.get("headline"),
         sentence=str(verdict.get("sentence") or ""),
         task=recipe.task if recipe else None,

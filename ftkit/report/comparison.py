@@ -165,7 +165,10 @@ def difference_words(difference: Difference, *, run: str, against: str) -> str:
         return f"cannot tell: {run} minus {against} is {_signed(difference.value)}, {difference.note}"
     bounds = difference.low, difference.high
     if not difference.real:
-        return f"no real difference: between {_signed(bounds[0])} and {_signed(bounds[1])} ({run} minus {against})"
+        span = f"between {_signed(bounds[0])} and {_signed(bounds[1])} ({run} minus {against})"
+        if bounds[0] <= 0 <= bounds[1]:
+            return f"no real difference: {span}"
+        return f"cannot tell among so many comparisons (Holm's correction): {span}"
     low, high = sorted(map(abs, bounds))
     size = f"{_signed(abs(difference.value))} (95 % {_signed(low)} to {_signed(high)})"
     return f"real: {difference.better} is better by {size}"

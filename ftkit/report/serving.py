@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftkit.errors import typed
 from ftkit.models.saved_folder import CHAT_TEMPLATE_FILE, GENERATION_FILE
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -46,7 +46,7 @@ def command(settings: Mapping[str, Any], *, name: str, folder: Path, at: str | P
         words += ["--generation-config", str(at)]
     if (folder / CHAT_TEMPLATE_FILE).is_file():
         words += ["--chat-template", f"{at}/{CHAT_TEMPLATE_FILE}"]
-    return shlex.join([*words, "--lora-modules", f"{name}={at}"])
+    return typed(*words, "--lora-modules", f"{name}={at}")
 
 
 def _rank(settings: Mapping[str, Any]) -> int | None:

@@ -15,7 +15,7 @@ from ftkit.commands.matching import judged
 from ftkit.errors import UserError
 from ftkit.metrics import paired
 from ftkit.recipe.dump import dump_recipe
-from ftkit.report.comparison import comparison_lines
+from ftkit.report.comparison import Difference, comparison_lines, difference_words
 from ftkit.report.tables import LINE_WIDTH
 from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
@@ -414,3 +414,9 @@ def test_too_few_runs_the_same_one_twice_and_no_run_are_refused(tmp_path, monkey
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="is no run of ftkit"):
         compare([path, tmp_path / "folder"])
+
+
+def test_an_interval_beside_zero_that_holms_correction_does_not_pass_is_not_called_no_difference():
+    found = Difference("f1", -0.05, -0.1, -0.01, 100, 0.03, True, real=False, better=None)
+    said = difference_words(found, run="B", against="A")
+    assert said == "cannot tell among so many comparisons (Holm's correction): between -0.100 and -0.010 (B minus A)"

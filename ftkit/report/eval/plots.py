@@ -103,7 +103,10 @@ def _beside(report: Report) -> tuple[float, str]:
 
 def _passes(curve: Sequence[Point]) -> str:
     last = curve[-1]
-    return f" ({last.step:,} are {last.epoch:.3g} passes)" if last.epoch else ""
+    if not last.epoch:
+        return ""
+    passes = f"{last.epoch:,.0f}" if last.epoch >= 100 else f"{last.epoch:.3g}"
+    return f" ({last.step:,} are {passes} passes)"
 
 
 class FitPair(NamedTuple):
@@ -128,13 +131,14 @@ def fit_figure(report: Report) -> Figure | None:
         )  # fmt: skip
     values = [bound for _, train, validation in pairs for score in (train, validation) for bound in ends(score)]
     room = 0.08 * (max(values) - min(values) or 1)
-    limits = (min(values) - room, max(values) + room)
+    # no loss is below 0
+    limits = (max(0.0, min(values) - room), max(values) + room)
     axes.plot(
         limits, limits, color=COLOURS["margin"], linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label="as good on both"
     )
     axes.set(xlim=limits, ylim=limits, box_aspect=1)
     axes.set(xlabel=f"train loss (nats per {report.unit})", ylabel=f"validation loss (nats per {report.unit})")
-    axes.legend(loc="lower right")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

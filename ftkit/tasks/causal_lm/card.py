@@ -8,6 +8,7 @@ from typing import Any
 
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
+from ftkit.errors import typed
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.saved_folder import GENERATION_FILE, adapter_settings
 from ftkit.report import serving
@@ -44,7 +45,7 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:
     """Python that loads the model and lets it go on with a prompt, and how vLLM serves it."""
     is_adapter = (folder / ADAPTER_FILE).is_file()
     settings = adapter_settings(folder) if is_adapter else {}
-    served = f"vllm serve {at}"
+    served = typed("vllm", "serve", at)
     if is_adapter:
         base = Path(settings["base_model_name_or_path"])
         reached = settings | ({"base_model_name_or_path": f"PATH/TO/{base.name}"} if base.is_absolute() else {})

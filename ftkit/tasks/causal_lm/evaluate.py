@@ -169,7 +169,14 @@ def _hold_against(subject: Subject, found: Gathered, reference: Sequences, token
 
     def pieces(number: int) -> list[tuple[str, float]]:
         rise = after_each[number] - before_each[number]
-        words = [tokenizer.decode([index]) for index in ids[number][1:]]
+        words = [_piece(tokenizer, int(index)) for index in ids[number][1:]]
         return [(word, round(float(one), 4)) for word, one in zip(words, rise, strict=True)]
 
     found.documents = most_risen(on_reference, after, found.texts["reference"], pieces=pieces)
+
+
+def _piece(tokenizer: Any, index: int) -> str:
+    """What a token adds to a text; by itself some tokenizers decode it without the space that it begins with."""
+    text: str = tokenizer.decode([index], skip_special_tokens=True)
+    opens = str(tokenizer.convert_ids_to_tokens(index)).startswith("\u2581")
+    return f" {text}" if opens and not text.startswith(" ") else text
