@@ -89,8 +89,11 @@ def label_names(facts: Facts[LabelledRecipe]) -> Iterator[Finding]:
         return
     words = [str(name) for name in names]
     if len(set(words)) < len(words):
-        yield Finding("data.label_names", "a label is named twice", "name each label once")
-    if len(set(words)) < 2:
+        plain = len({repr(name) for name in names}) < len(names)
+        numbers = plain and any(isinstance(name, int) for name in names)
+        quotes = "; YAML reads 01 as the number 1: put labels in quotes" if numbers else ""
+        yield Finding("data.label_names", "a label is named twice", f"name each label once{quotes}")
+    if len(words) < 2:
         yield Finding("data.label_names", "fewer than two labels", "a classifier needs two or more")
     if positive is not None and str(positive) not in words:
         yield Finding("evaluation.positive_label", f"{positive!r} is not in data.label_names", one_of(words))

@@ -14,6 +14,10 @@ LABEL_NAMES = ("label", "labels", "class", "category", "target", "intent", "sent
                "label_text", "gold_label")  # fmt: skip
 
 
+_LETTERS = 4
+"""So many letters of a script without spaces are more than one word."""
+
+
 @dataclass(frozen=True)
 class ColumnGuess:
     """What was found; a column that is not obvious is None.
@@ -125,8 +129,14 @@ def _looks_like_text(values: list[object]) -> bool:
     present = [value for value in values if isinstance(value, str) and value]
     if len(present) < 0.8 * len(values) or not present:
         return False
-    with_space = sum(" " in value.strip() for value in present)
+    with_space = sum(" " in value.strip() or _needs_no_spaces(value) for value in present)
     return with_space >= 0.5 * len(present) and len(set(present)) >= 0.5 * len(present)
+
+
+def _needs_no_spaces(text: str) -> bool:
+    """Whether a text is several words of a script that sets none between them: Thai to Khmer, kana, ideographs."""
+    letters = [letter for letter in text if "\u0e00" <= letter <= "\u17ff" or "\u3040" <= letter <= "\u9fff"]
+    return len(letters) >= _LETTERS and 2 * len(letters) >= len(text)
 
 
 def _unclear(missing: Sequence[str], guess: ColumnGuess, columns: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
+    from ftkit.tasks.seq2seq.texts import text_warnings
     from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
 
     checkpoint = locate_base(recipe)
@@ -46,6 +47,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
     labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs)
     found = audit(splits)
+    unseen = text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix)
     return DataCheck(
         notes=(*splits.notes, *grouped_sources(splits)),
         skipped=len(splits.skipped),
@@ -59,6 +61,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         warnings=[
             *unknown_in(tokenizer, tokens),
             *found.warnings,
+            *unseen,
             *(warning for report in reports.values() for warning in report.warnings),
         ],
         examples=_example_lines(examples),

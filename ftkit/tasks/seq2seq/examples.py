@@ -19,6 +19,7 @@ from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16, r
 from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from ftkit.tasks.seq2seq.texts import text_warnings
 from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
 from ftkit.training.probes import probe_rows
 from ftkit.training.way import Data
@@ -61,6 +62,8 @@ def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint,
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     note_written(tokenizer, tokens["train"].pairs.target_ids)
     say_tokens(tokens, tokenizer, lengths=lengths, reporter=reporter)
+    for warning in text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix):
+        reporter.say(f"warning: {warning}")
     for line in grouped_sources(splits):
         reporter.say(line)
     train = tokens["train"].pairs

@@ -291,6 +291,11 @@ SEQ2SEQ = TaskRules(
             "generation_max_length generation_max_new_tokens gen_max_length max_gen_length max_generation_length "
             "max_output_tokens max_target",
         ),
+        (
+            "",
+            "min_length min_new_tokens min_target_length",
+            "an output ends where the model ends it, no later",
+        ),
         ("generation.num_beams", "generation_num_beams eval_beams num_beam n_beams beams beam beam_size beam_width"),
         ("generation.do_sample", "sampling"),
         ("generation.top_p", "nucleus"),

@@ -65,3 +65,10 @@ def test_an_absent_column_is_an_error_that_lists_the_columns_and_the_nearest() -
 def test_nothing_is_found_in_nothing() -> None:
     guess = guess_columns([])
     assert (guess.text, guess.label) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["这部电影非常好看", "とても良い映画でした", "หนังเรื่องนี้ดีมาก"])
+def test_texts_of_scripts_without_spaces_are_texts(text):
+    rows = [{"a": f"{text}{row}", "b": "xy"[row % 2]} for row in range(20)]
+    guess = guess_columns(rows)
+    assert (guess.text, guess.label) == ("a", "b")
