@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.data.chat_rows import LEARNT_KEY, THOUGHTS, Unusable, is_learnt
 from ftkit.data.prompting import Prompting, chat_template_of
+from ftkit.data.sandbox import limited
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ChatRenderer:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         try:
-            with _clock_at(self._moment, self.template):
+            with limited(len(str(messages)) + len(self.template)), _clock_at(self._moment, self.template):
                 rendered: Any = render_jinja_template(
                     [_bare(messages)],
                     chat_template=self.template,
@@ -207,7 +208,7 @@ class ChatRenderer:
             Unusable: the template refuses this chat.
         """
         try:
-            with _clock_at(self._moment, self.template):
+            with limited(len(str(messages)) + len(self.template)), _clock_at(self._moment, self.template):
                 rendered: str = self.tokenizer.apply_chat_template(
                     _bare(messages), chat_template=self.template, tokenize=False, add_generation_prompt=generation
                 )
