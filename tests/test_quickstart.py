@@ -58,7 +58,7 @@ def test_the_stored_features_are_what_sentence_transformers_computes(quickstart:
     np.testing.assert_allclose(stored, encoded, atol=2e-6)
     trained = SentenceTransformer(str(quickstart.run.model_dir), device="cpu")
     logits = torch.from_numpy(trained.encode(texts))
-    names = trained[0].auto_model.config.id2label
+    names = quickstart.run.manifest()["label_names"]
     assert [names[int(index)] for index in logits.argmax(dim=1)] == [row["label"] for row in rows]
 
 

@@ -13,7 +13,8 @@ from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
-from ftkit.models.classifier import open_classifier
+from ftkit.models.classifier import Classifier, open_classifier
+from ftkit.models.trial import code_failures_told
 from ftkit.progress import Reporter, Silent
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
@@ -79,7 +80,14 @@ def predict(
         else _typed_rows(several(texts), several(pairs))
     )
     classifier = open_classifier(path, use_cpu=use_cpu, trust_remote_code=trust_remote_code)
-    return predict_rows(classifier, rows, say=(reporter or Silent()).say)
+    return _answered(classifier, rows, path, reporter=reporter or Silent())
+
+
+def _answered(
+    classifier: Classifier, rows: Iterable[TextRow], path: Path, *, reporter: Reporter
+) -> Iterator[dict[str, Any]]:
+    with code_failures_told(classifier.module, name=str(path), doing="asked"):
+        yield from predict_rows(classifier, rows, say=reporter.say)
 
 
 def several(texts: str | Sequence[str] | None) -> Sequence[str]:

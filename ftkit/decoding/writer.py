@@ -26,6 +26,7 @@ from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
 from ftkit.models.saved_lm import SavedLM, load_saved_lm
 from ftkit.models.scoring import is_encoder_decoder
+from ftkit.models.trial import code_failures_told
 from ftkit.progress import Advance
 
 CHUNK = 64
@@ -209,15 +210,17 @@ def generate(
         if speaks:
             asked = asks[start : start + CHUNK]
             options["languages"] = [ask.target_language or tokenizer.tgt_lang for ask in asked]
-        yield from let_write(
-            writer.saved.model,
-            tokenizer,
-            chunk,
-            replace(decoding, seed=seed),
-            stop_ids=writer.stop_ids,
-            write=write if len(prompts) == 1 else None,
-            **options,
-        )
+        with code_failures_told(writer.saved.model, name=str(tokenizer.name_or_path), doing="asked to write"):
+            answers = let_write(
+                writer.saved.model,
+                tokenizer,
+                chunk,
+                replace(decoding, seed=seed),
+                stop_ids=writer.stop_ids,
+                write=write if len(prompts) == 1 else None,
+                **options,
+            )
+        yield from answers
         advance(len(chunk))
 
 

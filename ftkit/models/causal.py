@@ -282,5 +282,6 @@ def refuse_unknown_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrai
     if largest >= rows:
         raise UserError(
             f"the tokenizer knows token {largest}, but the model has embeddings for {rows} tokens",
+            where=str(tokenizer.name_or_path),
             fix="take the tokenizer and the weights of one checkpoint",
         )

@@ -72,13 +72,14 @@ def code_failures_told(model: Any, *, name: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, Interrupted):
+    except (UserError, Interrupted, OSError):
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        kind = getattr(getattr(model, "config", None), "model_type", None)
         raise UserError(
-            f"{name} (model_type {model.config.model_type}) cannot be {doing}, its code in transformers fails: "
+            f"{name}{f' (model_type {kind})' if kind else ''} cannot be {doing}, its code in transformers fails: "
             f"{type(error).__name__}: {first_line(error)}",
             fix="name another checkpoint, another method, or another version of transformers",
         ) from error

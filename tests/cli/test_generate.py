@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ftkit.report.safe import printable
 from tests.fixtures.tiers import slow
 
 Runs = Callable[[str], Path]
@@ -237,8 +238,8 @@ def test_the_base_of_an_encoder_decoder_writes_what_was_measured_of_it(ftkit: An
         run = pair_runs(method, family)
         source, output = next(iter(written_in(run, "base_output").items()))
         words = ("generate", run, "--prompt", source.removeprefix("answer: "))
-        assert ftkit(*words, "--no-adapter").out == f"{output}\n"
-        assert ftkit(*words).out == f"{written_in(run)[source]}\n"
+        assert ftkit(*words, "--no-adapter").out == f"{printable(output)}\n"
+        assert ftkit(*words).out == f"{printable(written_in(run)[source])}\n"
         assert written_in(run)[source] != output
 
 

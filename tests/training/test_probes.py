@@ -345,8 +345,14 @@ def losses(*nll: float) -> Scores:
     return Scores(np.array(nll), np.arange(1, len(nll) + 1), np.zeros(len(nll), dtype=np.int64))
 
 
+def run_in(folder: Path) -> Run:
+    """A run of which there is no more than its manifest."""
+    (folder / "manifest.json").write_text("{}")
+    return Run(folder)
+
+
 def test_what_is_written_is_read_back_in_the_order_of_steps(tmp_path: Path) -> None:
-    log = ProbeLog(Run(tmp_path))
+    log = ProbeLog(run_in(tmp_path))
     points = [
         CurvePoint(step, step / 7, step * 1e-3, losses(0.1, step), losses(2.0)) for step in (1_000_000_000, 20, 3)
     ]
@@ -357,7 +363,7 @@ def test_what_is_written_is_read_back_in_the_order_of_steps(tmp_path: Path) -> N
         assert (found.step, found.epoch, found.rate_mass) == (point.step, point.epoch, point.rate_mass)
         np.testing.assert_array_equal(found.train.nll, point.train.nll)
         np.testing.assert_array_equal(found.train.num_targets, [1, 2])
-    assert [file.suffix for file in tmp_path.iterdir()] == [""], "nothing is left beside probes/"
+    assert {file.name for file in tmp_path.iterdir()} == {"manifest.json", "probes"}, "nothing is left beside them"
     log.run.cut_probes(step=20)
     assert [point.step for point in read_probes(log.run)] == [3, 20]
     log.run.cut_probes(step=0)
@@ -365,7 +371,7 @@ def test_what_is_written_is_read_back_in_the_order_of_steps(tmp_path: Path) -> N
 
 
 def test_points_of_other_rows_are_let_go_when_the_data_have_changed(tmp_path: Path) -> None:
-    log, rows = ProbeLog(Run(tmp_path)), ProbeRows.of(num_train=2, num_validation=1, seed=0)
+    log, rows = ProbeLog(run_in(tmp_path)), ProbeRows.of(num_train=2, num_validation=1, seed=0)
     log.write_rows(rows)
     log.write(CurvePoint(3, 1.0, 0.1, losses(1.0, 2.0), losses(1.0)))
     log.write_rows(rows)

@@ -124,7 +124,7 @@ def test_a_label_of_the_validation_set_that_training_lacks_is_an_error_with_the_
     train = csv_file(tmp_path / "train.csv")
     validation = csv_file(tmp_path / "validation.csv", [("one", "ham"), ("two", "spma"), ("three", "fish")])
     message = str(refusal(train_file=train, validation_file=validation))
-    assert f"{validation} 2 of 3 rows cannot be used" in message
+    assert message.startswith("2 of 3 rows cannot be used")
     assert f"{validation}:3 label 'spma' is not in the training set (eggs, ham, spam); did you mean 'spam'?" in message
     assert f"{validation}:4 label 'fish'" in message
 
@@ -181,9 +181,7 @@ def test_a_bad_row_is_an_error_with_file_and_line_or_skipped_and_listed(
     good = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(20)]
     path = json_lines(tmp_path / "a.jsonl", [*good[:10], row, *good[10:]])
     text = str(refusal(train_file=path))
-    assert text.startswith(
-        f"{path} 1 of 21 rows cannot be used; mend them, or leave them out with data.on_bad_row: skip"
-    )
+    assert text.startswith("1 of 21 rows cannot be used; mend them, or leave them out with data.on_bad_row: skip")
     assert f"\n  {path}:11 {message}" in text
     splits = load(train_file=path, on_bad_row="skip")
     assert len(splits.train) + len(splits.validation) == 20
