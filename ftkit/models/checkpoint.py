@@ -212,7 +212,10 @@ class Checkpoint:
     def trained_length(self) -> int | None:
         """Tokens at which a run that made this checkpoint cut its examples, where it says; else `position_limit`."""
         tokenizer = self._json("tokenizer_config.json", missing_ok=True)
-        return int(tokenizer["model_max_length"]) if OWN_LENGTH in tokenizer else self.position_limit
+        length = tokenizer.get("model_max_length")
+        if OWN_LENGTH in tokenizer and isinstance(length, int | float) and 1 <= length < 2**31:
+            return int(length)
+        return self.position_limit
 
     def _json(self, name: str, *, missing_ok: bool = False) -> dict[str, Any]:
         path = self.folder / name

@@ -16,6 +16,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import load_classifier
 from ftkit.models.reading.pretrained import read_weights
 from ftkit.models.saved_lm import load_base, load_saved_lm
+from ftkit.models.trial import code_failures_told
 
 Probe = Mapping[str, Any]
 """Keyword arguments of a model."""
@@ -87,7 +88,8 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype, trust_remot
         raise UserError("there is no adapter to merge: every weight was trained")
     model.config.label2id = {name: index for index, name in model.config.id2label.items()}
     probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
-    written = write_merged(model, out, probe, dtype=dtype)
+    with code_failures_told(model, name=str(folder), doing="asked"):
+        written = write_merged(model, out, probe, dtype=dtype)
     del saved, model
     again = read_weights(
         AutoModelForSequenceClassification,
