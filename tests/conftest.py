@@ -16,6 +16,7 @@ from tests.fixtures.forge import Forge, Server
 
 pytest_plugins = [
     "tests.fixtures.pair_forge",
+    "tests.fixtures.strangers",
     "tests.fixtures.tiny_models",
     "tests.fixtures.tokenizers",
     "tests.fixtures.training",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ftkit.data.chat_rows import ChatReader, Unusable
 from ftkit.data.form import MESSAGES_NAMES, field_text, system_beside
-from ftkit.data.prompting import FORMS, Prompting
+from ftkit.data.prompting import FORMS, Prompting, parse_template
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import BadRow, Row
@@ -70,6 +70,8 @@ def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
             prompting = Prompting(**read_json_object(file, PROMPTING_KINDS))
             if prompting.kind not in FORMS:
                 raise TypeError(f"there is no kind {prompting.kind!r}")
+            if prompting.template is not None:
+                parse_template(prompting.template)
             return PromptForm(prompting, None)
         except (UserError, TypeError) as error:
             reason = error.problem if isinstance(error, UserError) else error

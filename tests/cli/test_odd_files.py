@@ -47,19 +47,6 @@ BASES = (
 )
 
 
-@pytest.fixture(scope="session")
-def honest(classifier_runs: Any, language_runs: Any) -> Callable[[str], Path]:
-    """A run by its kind, only looked at."""
-
-    def run(kind: str) -> Path:
-        method, what = kind.split()
-        if what == "lm":
-            return Path(language_runs("completion", method))
-        return Path(classifier_runs(method__type=method, training__max_steps=2).run.path)
-
-    return run
-
-
 def opened(run: Path, out: Path) -> Iterator[Callable[[], object]]:
     """What opens a run to use its model."""
     model = run / "model"

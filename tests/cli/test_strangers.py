@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,6 @@ from tests.fixtures.strangers import handed_over, put_canary
 from tests.fixtures.tiers import slow_but
 
 KINDS = ("full classifier", "lora classifier", "full lm", "lora lm")
-
-
-@pytest.fixture(scope="session")
-def honest(classifier_runs: Any, language_runs: Any) -> Callable[[str], Path]:
-    """A run by its kind, only looked at."""
-
-    def run(kind: str) -> Path:
-        method, what = kind.split()
-        if what == "lm":
-            return Path(language_runs("completion", method))
-        return Path(classifier_runs(method__type=method, training__max_steps=2).run.path)
-
-    return run
 
 
 def commands_on(run: Path, out: Path) -> list[tuple[object, ...]]:

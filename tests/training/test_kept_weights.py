@@ -9,6 +9,17 @@ import pytest
 from ftkit.errors import RunError
 from tests.fixtures.architectures import make_checkpoint
 
+TWO_STEPS = {
+    "method__type": "full",
+    "training__max_steps": 2,
+    "training__eval_strategy": "steps",
+    "training__eval_steps": 1,
+    "training__learning_rate": 0.5,
+    "training__lr_scheduler_type": "constant",
+    "training__warmup_steps": 0,
+}
+"""A run whose first step is better than its last."""
+
 
 @pytest.fixture(scope="module")
 def experts(tmp_path_factory):
@@ -19,16 +30,7 @@ def experts(tmp_path_factory):
 
 
 def test_the_best_model_of_a_mixture_of_experts_is_the_one_that_was_scored(train_lm, experts):
-    run = train_lm(
-        model__name_or_path=experts,
-        method__type="full",
-        training__max_steps=2,
-        training__eval_strategy="steps",
-        training__eval_steps=1,
-        training__learning_rate=0.5,
-        training__lr_scheduler_type="constant",
-        training__warmup_steps=0,
-    )
+    run = train_lm(model__name_or_path=experts, **TWO_STEPS)
     lines = [json.loads(line) for line in run.run.history_file.read_text().splitlines()]
     losses = [line["validation_loss"] for line in lines if line["step"] and line.get("validation_loss") is not None]
     assert losses.index(min(losses)) < len(losses) - 1, "the last one is the best, so nothing is read back"
@@ -42,13 +44,4 @@ def test_a_checkpoint_that_lacks_weights_is_not_gone_on_with(train_lm, experts, 
 
     monkeypatch.setattr(SealedTrainer, "_save", Trainer._save)
     with pytest.raises(RunError, match=r"does not hold the weights of this model: .*experts"):
-        train_lm(
-            model__name_or_path=experts,
-            method__type="full",
-            training__max_steps=2,
-            training__eval_strategy="steps",
-            training__eval_steps=1,
-            training__learning_rate=0.5,
-            training__lr_scheduler_type="constant",
-            training__warmup_steps=0,
-        )
+        train_lm(model__name_or_path=experts, **TWO_STEPS)
