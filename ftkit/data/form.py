@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ftkit.data.chat_rows import ChatReader, Unusable, check_text
+from ftkit.data.chat.rows import ChatReader
 from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import value_of
+from ftkit.data.unusable import Unusable, check_text
 
 
 class Form:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, SkippedRow, strings
 from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
 from ftkit.recipe.data_section import DataSpec

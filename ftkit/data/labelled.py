@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import choose_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, note_unread, refuse_absent
 from ftkit.data.dataset import Split, Splits
@@ -20,6 +19,7 @@ from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
 from ftkit.data.sources import find_sources, found_splits
 from ftkit.data.split import divided, limited, parted
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
 

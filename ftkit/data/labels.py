@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import integers
 from ftkit.data.duplicates import normalise
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import Row
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 
 _PLURAL: dict[type, str] = {str: "strings", int: "integers", bool: "true and false"}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, guess_columns
 from ftkit.data.columns.names import USUAL_NAMES, columns_of
 from ftkit.data.columns.pairs import pair_by_name
 from ftkit.data.labels import LabelReader, refuse_no_classes
 from ftkit.data.reading.rows import Row
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, relative
 

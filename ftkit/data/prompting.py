@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ftkit.data.chat_rows import CHATML_MARKS
+from ftkit.data.chat.templates import CHATML_MARKS
 from ftkit.data.reading.nested import get
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN

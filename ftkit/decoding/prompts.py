@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ftkit.data.chat_rows import ChatReader, Unusable
+from ftkit.data.chat.rows import ChatReader
 from ftkit.data.form import MESSAGES_NAMES, field_text, system_beside
 from ftkit.data.prompting import FORMS, Prompting, parse_template
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ftkit.data.chat import ChatRenderer, end_of_turn
-from ftkit.data.chat_rows import Unusable
+from ftkit.data.chat.rendering import ChatRenderer, end_of_turn
 from ftkit.data.dataset import LANGUAGE_COLUMNS
 from ftkit.data.prompting import Prompting
+from ftkit.data.unusable import Unusable
 from ftkit.decoding.continuing import Continuation, continue_prompts, position_limit, stop_tokens
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import source_positions, write_outputs

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftkit.data.chat import ChatRenderer, Marked
-from ftkit.data.chat_rows import Unusable
+from ftkit.data.chat.rendering import ChatRenderer, Marked
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.inputs import cutting
 from ftkit.inputs.cutting import Framed

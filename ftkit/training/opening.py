@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftkit.data.chat import ChatBase
+from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.dataset import Splits
 from ftkit.errors import RunError
 from ftkit.interruption import Interrupted

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftkit.data.chat import ChatBase
+    from ftkit.data.chat.rendering import ChatBase
     from ftkit.data.dataset import Split, Splits
     from ftkit.data.gather import Source
     from ftkit.metrics.scores import Scores

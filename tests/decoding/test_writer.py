@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ftkit.commands.generate import answer_row
-from ftkit.data.chat_rows import CHAT_TEMPLATES
+from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding

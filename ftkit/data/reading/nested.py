@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.columns.names import columns_of
 from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.unusable import Unusable
 
 
 def names_within(rows: Sequence[Mapping[str, object]]) -> list[str]:

@@ -28,7 +28,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had, or nothing is left to learn.
     """
-    from ftkit.data.chat import ChatBase
+    from ftkit.data.chat.rendering import ChatBase
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.checkpoint import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.chat import ChatBase, ChatRenderer
-from ftkit.data.chat_rows import CHAT_TEMPLATES
+from ftkit.data.chat.rendering import ChatBase, ChatRenderer
+from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
 from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
 from ftkit.data.columns.names import columns_of, note_unread, refuse_absent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ftkit.data.chat import ChatBase
+from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.dataset import Splits
 from ftkit.data.gather import Source
 from ftkit.data.labelled import load_labelled, made_up_labelled

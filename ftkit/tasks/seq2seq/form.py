@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ftkit.data.chat import ChatBase
-from ftkit.data.chat_rows import Unusable, check_text
+from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
 from ftkit.data.columns.names import absent, columns_of, note_unread, refuse_absent
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
@@ -23,6 +22,7 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
 from ftkit.data.sources import find_sources
+from ftkit.data.unusable import Unusable, check_text
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
 from ftkit.tasks.seq2seq.labels_as_text import escaped, load_labels_as_text, pair_template

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ftkit.commands.train import write_model_card
-from ftkit.data.chat_rows import CHAT_TEMPLATES
+from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.methods.lora import LoraMethod, attach_language_lora

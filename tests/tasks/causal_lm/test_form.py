@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.chat import ChatBase
+from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.chat_rows import Unusable
 from ftkit.data.dataset import Split
+from ftkit.data.unusable import Unusable
 from ftkit.tasks.seq2seq.form import read_references, references_json
 from ftkit.tasks.seq2seq.outputs import group_by_prompt
 

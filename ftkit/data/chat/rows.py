@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, encodable, kind_of
+from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, kind_of
+from ftkit.data.unusable import Unusable, check_text
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 _OLDER_ROLES = {"human": "user", "gpt": "assistant"}
@@ -21,15 +22,6 @@ _NOTHING: tuple[object, ...] = (None, "", [], {})
 _CALLS = ("tool_calls", "function_call")
 _SHAPE = 'write [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]'
 Turn = dict[str, Any]
-
-
-class Unusable(Exception):
-    """A row that cannot be used: what is wrong with it, and what to do about it."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.fix = fix
 
 
 @dataclass
@@ -166,54 +158,3 @@ def with_system(messages: list[Turn], system: str) -> list[Turn]:
     if own is not None and own.strip() != system.strip():
         raise Unusable("the chat has a turn of the system, and another stands beside it", "keep one of the two")
     return messages if own is not None else [{"role": "system", "content": system}, *messages]
-
-
-def check_text(text: str, what: str) -> None:
-    """Refuse what no tokenizer can take.
-
-    Raises:
-        Unusable: a NUL character, or half of a surrogate pair (JSON inside a string can hold both).
-    """
-    if "\0" in text:
-        raise Unusable(f"{what} holds a NUL character", "remove it")
-    if not text.isascii() and not encodable(text):
-        raise Unusable(f"{what} holds half a surrogate pair", "write the character itself or both halves")
-
-
-# Only ordinary words and the end token, so that no base model needs a new embedding. The begin token is that of the
-# bases that have one apart from the end (Llama, Gemma), whose tokenizers set it before every text. What is learnt
-# begins with the space, since most tokenizers join a space to the word behind it.
-_PLAIN = (
-    "{% if bos_token is defined and bos_token != eos_token %}{{ bos_token }}{% endif %}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}"
-    "Assistant:{% generation %} {{ message['content'] }}{{ eos_token }}{% endgeneration %}"
-    "{% else %}"
-    "{{ message['role'] | capitalize }}: {{ message['content'] }}"
-    "{% endif %}"
-    "{{ '\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-
-
-_CHATML = (
-    "{% for message in messages %}"
-    "<|im_start|>{{ message['role'] }}{{ '\\n' }}"
-    "{% if message['role'] == 'assistant' %}"
-    "{% generation %}{{ message['content'] }}<|im_end|>{% endgeneration %}"
-    "{% else %}"
-    "{{ message['content'] }}<|im_end|>"
-    "{% endif %}"
-    "{{ '\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant{{ '\\n' }}{% endif %}"
-)
-
-
-CHAT_TEMPLATES = {"plain": _PLAIN, "chatml": _CHATML}
-"""Name in a recipe -> template."""
-
-
-CHATML_MARKS = ("<|im_start|>", "<|im_end|>")
-"""Single tokens in a vocabulary that is fit for `chatml`."""

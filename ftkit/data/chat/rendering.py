@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ftkit.data.chat_rows import LEARNT_KEY, THOUGHTS, Unusable, is_learnt
+from ftkit.data.chat.rows import LEARNT_KEY, THOUGHTS, is_learnt
 from ftkit.data.prompting import Prompting, chat_template_of
 from ftkit.data.sandbox import limited
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ftkit.data.chat import ChatRenderer, end_of_turn
-from ftkit.data.chat_rows import CHAT_TEMPLATES, LEARNT_KEY, ChatReader, Unusable
+from ftkit.data.chat.rendering import ChatRenderer, end_of_turn
+from ftkit.data.chat.rows import LEARNT_KEY, ChatReader
+from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting, at_moment
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.inputs.documents import training_sequences
 from ftkit.inputs.sequences import Tokenized
