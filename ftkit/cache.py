@@ -113,6 +113,7 @@ def known_sha256(path: Path) -> str:
     digest = sha256_file(path)
     # A cache folder that cannot be written costs the next start a hash, no more.
     with contextlib.suppress(OSError, RunError):
+        note.parent.mkdir(parents=True, exist_ok=True)
         write_json(note, seen | {"sha256": digest, "check": _check(seen, digest)})
     return digest
 

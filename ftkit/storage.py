@@ -21,6 +21,8 @@ StrPath = str | os.PathLike[str]
 """A path as Python code has it; a run and what `train` returns are such."""
 
 FREE_SOME = "free some space there"
+PROCESS_HANDLES = Path("/proc/self/fd")
+"""Where Linux has what this process holds open."""
 BLOCK_BYTES = 2**22
 """Read or copied at a time: few enough to break off at once."""
 LARGEST_JSON = 64 * 2**20
@@ -44,31 +46,31 @@ _REFUSED = (
 def atomic_path(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `target`; on success it is synced and renamed to `target`, else removed.
 
-    The folder is made; both are in it, hence on the same file system.
+    Both are in one folder, hence on the same file system. It is not made: one that was moved or removed meanwhile, such
+    as a run, is not to come to be again with one file in it.
 
     Args:
         target: the file.
         replace: one that is there; else it must not be.
 
     Raises:
+        FileNotFoundError: the folder is gone.
         UserError: it was made meanwhile and is not to be replaced; what was written has a name beside it.
         DiskError: the disk refused it.
     """
-    with writing_told(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished(target.name, target.parent) as temporary:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            # mkstemp makes files private; a run's files get the permissions that the user's umask asks for
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
-            if replace:
-                temporary.replace(target)
-            else:
-                _take(temporary, target)
-            sync_folder(target.parent)
+    with writing_told(target), unfinished(target.name, target.parent) as temporary:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a run's files get the permissions that the user's umask asks for
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        if replace:
+            temporary.replace(target)
+        else:
+            _take(temporary, target)
+        sync_folder(target.parent)
 
 
 def _take(temporary: Path, target: Path) -> None:
@@ -86,6 +88,26 @@ def _take(temporary: Path, target: Path) -> None:
         temporary.rename(spare)
         problem = f"{target} was made meanwhile by somebody else and is left alone"
         raise UserError(problem, fix=f"what was written is in {spare}") from None
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[Path]:
+    """A path to a folder for libraries that make whatever folders they miss.
+
+    It leads to the folder itself, not to its name: where the folder is moved it is written to there, and where it is
+    removed every write fails. Systems without /proc get the folder's name.
+    """
+    handle = os.open(folder, os.O_RDONLY) if PROCESS_HANDLES.is_dir() else None
+    held = folder if handle is None else PROCESS_HANDLES / str(handle)
+    try:
+        yield held
+    except OSError as error:
+        if isinstance(error.filename, str) and Path(error.filename).is_relative_to(held):
+            error.filename = str(folder / Path(error.filename).relative_to(held))
+        raise
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 class DiskError(RunError):

@@ -16,6 +16,7 @@ from ftkit.errors import UserError
 from ftkit.storage import (
     DiskError,
     atomic_path,
+    held_folder,
     refuse_place,
     scratch_folder,
     sha256_file,
@@ -76,8 +77,8 @@ def test_an_error_in_the_middle_of_a_write_leaves_the_old_file_and_nothing_else(
     assert target.read_text() == "old"
 
 
-def test_a_written_file_has_the_permissions_of_the_umask_and_its_folder_is_made(tmp_path):
-    target = tmp_path / "new" / "folder" / "a.txt"
+def test_a_written_file_has_the_permissions_of_the_umask(tmp_path):
+    target = tmp_path / "a.txt"
     earlier = os.umask(0o027)
     try:
         write_text(target, "ä\n")
@@ -169,4 +170,26 @@ def test_a_disk_for_temporary_files_that_is_full_is_told_with_its_variable(tmp_p
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(DiskError, match=r"set TMPDIR to a folder on another disk"), scratch_folder("trial") as folder:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "model"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_held_is_written_to_where_it_lies_and_named_as_it_was_called(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    with held_folder(here) as held:
+        here.rename(there)
+        os.makedirs(held / "below", exist_ok=True)
+        assert (there / "below").is_dir()
+        with pytest.raises(FileNotFoundError) as caught, held_folder(there) as again:
+            (again / "none" / "file").write_text("")
+        assert caught.value.filename == str(there / "none" / "file")
+        shutil.rmtree(there)
+        with pytest.raises(FileNotFoundError):
+            os.makedirs(held / "below", exist_ok=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_written_into_a_folder_that_is_there_alone(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "run" / "metrics.json", "{}")
     assert list(tmp_path.iterdir()) == []

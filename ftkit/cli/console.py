@@ -154,6 +154,7 @@ def lines_to(out: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], o
         return
     from ftkit.storage import atomic_path
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     with (
         atomic_path(out, replace=overwrite) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as target,

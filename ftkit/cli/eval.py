@@ -76,6 +76,7 @@ def evaluate(
         reporter=ConsoleReporter(),
     )
     if apply is not None and report.verdict.changes:
+        apply.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(apply, replace=False) as made:
             made.write_text(advised_recipe(path, report), encoding="utf-8")
     if as_json:

@@ -70,6 +70,8 @@ def evaluate(
         if subject.run is not None:
             _refuse_replaced(subject.run, known)
         with writing_told(place, fix="free some space there, or name a folder on another disk with --out"):
+            if out is not None:
+                place.parent.mkdir(parents=True, exist_ok=True)
             write_report(report, place)
     return report
 

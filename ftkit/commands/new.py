@@ -48,6 +48,7 @@ def write_recipe(
         new = NewRecipe(fill(text, {"model.name_or_path": model}) if model else text)
     else:
         new = _filled_in(path, data, task=task, start=start, named=named, model=model, encoding=encoding)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, new.text)
     return new
 

@@ -17,9 +17,7 @@ runs/<name>/
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +29,7 @@ from ftkit.errors import UserError
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
-from ftkit.storage import atomic_path, read_json_object, sync_tree, write_json, write_text, writing_told
+from ftkit.storage import atomic_path, held_folder, read_json_object, sync_tree, write_json, write_text, writing_told
 from ftkit.unfinished import sweep, unfinished
 
 MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {
@@ -155,15 +153,6 @@ class Run:
         """
         write_json(self.manifest_file, self.manifest() | fields)
 
-    def refuse_gone(self) -> None:
-        """Called before what would make the folder of the run anew.
-
-        Raises:
-            FileNotFoundError: the run was moved or removed.
-        """
-        if not self.manifest_file.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.manifest_file))
-
     def remake(self, hashes: Mapping[str, Any], *, recipe_text: str, changed: list[dict[str, str]]) -> None:
         """Take note that the run goes on with something else than it was started with, and of what is different."""
         manifest = self.manifest()
@@ -181,7 +170,8 @@ class Run:
 
     def write_jsonl(self, target: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON object a line, atomically and without holding all of them."""
-        self.refuse_gone()
+        if target.parent != self.path:
+            target.parent.mkdir(exist_ok=True)
         with atomic_path(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -195,7 +185,8 @@ class Run:
         """
         with writing_told(self.model_dir), unfinished("model", self.path, folder=True) as built:
             built.chmod(0o755)
-            yield built
+            with held_folder(built) as held:
+                yield held
             sync_tree(built)
             if self.model_dir.exists():
                 retired = Path(tempfile.mkdtemp(prefix=".model.old.", dir=self.path))

@@ -78,15 +78,11 @@ class ProbeLog:
         if known is not None and all(np.array_equal(*both) for both in zip(known, rows, strict=True)):
             return
         self.run.cut_probes(step=0)
-        self.run.refuse_gone()
-        with atomic_path(self.run.probe_rows_file) as temporary:
-            temporary.write_bytes(_packed(rows._asdict()))
+        self._write(self.run.probe_rows_file, _packed(rows._asdict()))
 
     def write(self, point: CurvePoint) -> None:
         """Write one evaluation, in the place of an earlier one of the same step."""
-        self.run.refuse_gone()
-        with atomic_path(self.run.probe_file(point.step)) as temporary:
-            temporary.write_bytes(_bytes_of(point))
+        self._write(self.run.probe_file(point.step), _bytes_of(point))
 
     def write_all(self, points: Sequence[CurvePoint]) -> None:
         """As `write`; their bytes go to the disk side by side, which takes a fraction of the time of one by one."""
@@ -110,9 +106,12 @@ class ProbeLog:
 
     def write_final_test(self, losses: Scores) -> None:
         """Write what the weights after the last step give the test split, where other weights are kept."""
-        self.run.refuse_gone()
-        with atomic_path(self.run.final_test_file) as temporary:
-            temporary.write_bytes(_packed(_arrays("test", losses)))
+        self._write(self.run.final_test_file, _packed(_arrays("test", losses)))
+
+    def _write(self, file: Path, content: bytes) -> None:
+        self.run.probes_dir.mkdir(exist_ok=True)
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(content)
 
 
 def read_probes(run: Run) -> list[CurvePoint]:

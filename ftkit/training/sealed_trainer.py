@@ -19,6 +19,7 @@ from ftkit.interruption import STOP, Interrupted
 from ftkit.models.placement import is_out_of_memory
 from ftkit.runs.checkpoints import Checkpoints, Progress, SealedCheckpoint
 from ftkit.runs.disk import failing_writes_are_told
+from ftkit.storage import held_folder
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, what_happened
 from ftkit.training.sampling import random_state, restore
 from ftkit.training.training_probe import TrainingProbe
@@ -50,7 +51,13 @@ class SealedTrainer(Trainer):
         counts_rows: bool = True,
         **arguments: Any,
     ) -> None:
-        super().__init__(**arguments)
+        checkpoints.folder.mkdir(exist_ok=True)
+        args, named = arguments["args"], arguments["args"].output_dir
+        with held_folder(checkpoints.folder) as held:
+            # Trainer makes the folder, and the run above it, where it is gone meanwhile
+            args.output_dir = str(held)
+            super().__init__(**arguments)
+        args.output_dir = named
         self.add_callback(probe)
         self.checkpoints = checkpoints
         self.probe = probe
@@ -239,12 +246,13 @@ class SealedTrainer(Trainer):
             if self.args.should_save:
                 self.checkpoints.begin()
             self.accelerator.wait_for_everyone()
-            self._staging = self.checkpoints.staging
             self._know_best()
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                self._staging = None
+            with held_folder(self.checkpoints.staging) as staging:
+                self._staging = staging
+                try:
+                    super()._save_checkpoint(model, trial)
+                finally:
+                    self._staging = None
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 # pickled, and read by nobody

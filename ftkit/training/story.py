@@ -56,7 +56,6 @@ def finish(
         metrics = _write_scores(opened, recipe, task, kept)
         run.update_manifest(training=facts)
         if write_card is not None:
-            run.refuse_gone()
             write_card(run, recipe, splits=splits, metrics=metrics, facts=facts)
     return TrainResult(run, metrics, kept.final, facts)
 
@@ -72,6 +71,5 @@ def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -
     for split in opened.splits.all()[1:]:
         rows = task.prediction_rows(recipe, split, kept.final[split.name], kept.base.get(split.name), names)
         run.write_jsonl(run.predictions_file(split.name), rows)
-    run.refuse_gone()
     write_json(run.metrics_file, metrics)
     return metrics

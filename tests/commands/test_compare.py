@@ -328,6 +328,7 @@ def test_columns_tell_verdict_cost_and_the_keys_that_differ(tmp_path):
     rows = classified([1] * 4, [1] * 4)
     first = make_run(tmp_path / "a", rows, training__learning_rate=0.01)
     second = make_run(tmp_path / "b", rows, training__learning_rate=0.02)
+    (first / "eval").mkdir()
     write_json(
         first / "eval" / "report.json", {"verdict": {"headline": "overfit", "title": "Overfit", "sentence": "It is."}}
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from ftkit.interruption import Interrupted
 from ftkit.runs import folder as runs
 from ftkit.runs.replacing import kept_meanwhile, recover, replaced_by
 from ftkit.runs.run import Run
+from tests.fixtures.moments import killed_at_change
 
 
 def finished(path: Path, text: str) -> Run:
@@ -96,24 +95,16 @@ def test_only_folders_beside_a_run_are_ever_let_go(tmp_path):
     assert other.model_dir.is_dir()
 
 
-KILLED_AT_CALL = """
-import os, signal, sys
+REPLACING = """
+import sys
 from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.runs import folder as runs
 from ftkit.runs.replacing import kept_meanwhile
-calls = 0
-def trace(event, arguments):
-    global calls
-    if event in {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree", "tempfile.mkdtemp"}:
-        calls += 1
-        if calls == int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(trace)
 run = runs.create(Path(sys.argv[1]), recipe_text="new", manifest={}, overwrite=True)
 try:
     with kept_meanwhile(run, say=print):
-        if sys.argv[3] == "fails":
+        if sys.argv[2] == "fails":
             raise UserError("it")
         run.append_history({"step": 1})
         run.update_manifest(state="finished")
@@ -123,13 +114,12 @@ except UserError:
 
 
 @pytest.mark.parametrize("end", ["fails", "is finished"])
-def test_a_kill_at_any_moment_of_a_replacement_loses_neither_run(tmp_path, end):
+def test_a_kill_at_any_moment_of_a_replacement_loses_neither_run(forge, tmp_path, end):
     """Killed before its first change of the file system, its second, and so on, until it comes through."""
     for moment in range(1, 60):
         path = tmp_path / str(moment) / "a"
         finished(path, "old")
-        words = [sys.executable, "-c", KILLED_AT_CALL, str(path), str(moment), end]
-        done = subprocess.run(words, check=False)
+        code = killed_at_change(forge, moment, REPLACING, path, end)
         recover(path)
         run = Run(path)
         assert runs.is_run(path)
@@ -137,7 +127,7 @@ def test_a_kill_at_any_moment_of_a_replacement_loses_neither_run(tmp_path, end):
         whole = [one for one in kept if one.model_dir.is_dir() and (one.model_dir / "weights").read_text() == "old"]
         assert whole or run.state() == "finished", moment
         assert not path.with_name(".a.new").exists()
-        if done.returncode == 0:
+        if code == 0:
             break
     assert moment > 6, "the kills came too late"
-    assert done.returncode == 0
+    assert code == 0

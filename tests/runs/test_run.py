@@ -11,6 +11,7 @@ import pytest
 from ftkit.errors import UserError
 from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
+from tests.fixtures.moments import killed_at_change
 
 
 def make(path: Path, **manifest: object) -> Run:
@@ -193,37 +194,28 @@ def test_a_model_is_replaced_whole(tmp_path):
     assert run.model_dir.stat().st_mode & 0o777 == 0o755
 
 
-KILLED_AT_CALL = """
-import os, signal, sys
+REPLACING = """
+import sys
 from pathlib import Path
 from ftkit.runs.run import Run
-calls = 0
-def trace(event, arguments):
-    global calls
-    if event in {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree", "tempfile.mkdtemp"}:
-        calls += 1
-        if calls == int(sys.argv[3]):
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(trace)
 with Run(Path(sys.argv[1])).new_model() as folder:
     (folder / "weights").write_text(sys.argv[2])
 """
 
 
-def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_model_to_be_had(tmp_path):
+def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_model_to_be_had(forge, tmp_path):
     """Killed before its first change of the file system, its second, and so on, until it comes through."""
     for moment in range(1, 20):
         run = make(tmp_path / str(moment))
         put_model(run, "old")
-        words = [str(run.path), "new", str(moment)]
-        done = subprocess.run([sys.executable, "-c", KILLED_AT_CALL, *words], check=False)
+        code = killed_at_change(forge, moment, REPLACING, run.path, "new")
         run.clear_staging()
         assert (run.model_dir / "weights").read_text() in {"old", "new"}
         assert list(run.path.glob(".model.*")) == []
-        if done.returncode == 0:
+        if code == 0:
             break
     assert moment > 3, "the kills came too late"
-    assert done.returncode == 0
+    assert code == 0
     assert (run.model_dir / "weights").read_text() == "new"
 
 

@@ -13,8 +13,8 @@ JSON_FILE, MARKDOWN_FILE, HTML_FILE = "report.json", "report.md", "report.html"
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write the three files, each whole or not at all; the folder is made where it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the three files, each whole or not at all; the folder is made, in one that is there."""
+    folder.mkdir(exist_ok=True)
     write_json(folder / JSON_FILE, report.to_dict())
     write_text(folder / MARKDOWN_FILE, report_markdown(report))
     write_text(folder / HTML_FILE, report_html(report))
