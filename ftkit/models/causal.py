@@ -9,6 +9,7 @@ from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.families import family_of_config
+from ftkit.models.placement import keep_cache
 from ftkit.models.reading.pretrained import first_line, read_config, read_tokenizer, read_weights
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def read_model(
             fix="name a checkpoint that was saved with its language-model head",
         )
     # a cache makes packed documents see one another, and costs memory in training
-    model.config.use_cache = False
+    keep_cache(model, on=False)
     _mend_generation_config(model)
     make_room(model, checkpoint)
     loaded: PreTrainedModel = model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -68,6 +68,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in str(error) or "out of memory" in str(error).lower()
     )
+
+
+def keep_cache(model: Any, *, on: bool) -> None:
+    """Say whether a model keeps keys and values of what it has read; the part that writes may have its own settings."""
+    for config in (model.config, model.config.get_text_config(decoder=True)):
+        config.use_cache = on
 
 
 class ParameterCount(NamedTuple):

@@ -26,8 +26,9 @@ from ftkit.models.causal import (
 )
 from ftkit.models.checkpoint import Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
+from ftkit.models.placement import keep_cache
+from ftkit.models.reading.adapter import ADAPTER_WEIGHTS, put_adapter
 from ftkit.models.reading.plausible import PROMPTING_KINDS
-from ftkit.models.reading.pretrained import ADAPTER_WEIGHTS, put_adapter
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.schema import ModelSpec
@@ -87,9 +88,9 @@ def save_language_model(
         if generation is not None:
             model.generation_config = generation
         # switched off for training only; whoever generates from the folder wants it
-        model.config.use_cache = True
+        keep_cache(model, on=True)
         model.save_pretrained(target)
-        model.config.use_cache = False
+        keep_cache(model, on=False)
         return
     config = model.peft_config["default"]
     config.base_model_name_or_path, config.revision = base_name, revision
@@ -180,7 +181,7 @@ def load_saved_lm(
     load_tokenizer = load_tokenizer_for_seq2seq if is_seq2seq(base) else load_tokenizer_for_lm
     tokenizer = load_tokenizer(Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code)
     refuse_unknown_tokens(model, tokenizer)
-    model.config.use_cache = True
+    keep_cache(model, on=True)
     module: nn.Module = model.eval()
     module.to(device)
     file = folder / PROMPTING_FILE

@@ -32,10 +32,12 @@ def refuse_what_cannot_run(model: Any, arrays: ModelInputs, *, name: str, writes
         writes: whether it is a language model, which writes what it is asked for.
 
     Raises:
-        UserError: its code fails.
+        UserError: its code fails, or its adapter would be read back as another.
     """
     inputs = tensors(model, arrays)
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    if hasattr(model, "peft_config"):
+        _refuse_adapter_read_otherwise(model, name=name)
     try:
         with torch.random.fork_rng(devices=[]), evaluating(model):
             with code_failures_told(model, name=name, doing="trained"):
@@ -50,6 +52,38 @@ def refuse_what_cannot_run(model: Any, arrays: ModelInputs, *, name: str, writes
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
+
+
+def _refuse_adapter_read_otherwise(model: Any, *, name: str) -> None:
+    """Let peft put an adapter back as it would read it from a file: it renames what an architecture renamed once.
+
+    Raises:
+        UserError: some of it is not where it was.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+    before = {key: weight.detach().clone() for key, weight in trained.items()}
+    with torch.no_grad():
+        try:
+            saved = get_peft_model_state_dict(model, save_embedding_layers=False)
+            saved = {key: weight.clone() for key, weight in saved.items()}
+            for weight in trained.values():
+                weight.fill_(torch.nan)
+            with code_failures_told(model, name=name, doing="read back by peft"):
+                set_peft_model_state_dict(model, saved)
+            astray = [key.partition(".lora_")[0] for key, weight in trained.items() if not weight.equal(before[key])]
+        finally:
+            for key, weight in trained.items():
+                weight.copy_(before[key])
+    if astray:
+        ends = dict.fromkeys(key.partition(".lora_")[0].rpartition(".")[2] for key in trained)
+        others = [end for end in ends if end not in {key.rpartition(".")[2] for key in astray}]
+        raise UserError(
+            f"{name}: peft would read {len(set(astray))} of the adapted layers back under other names, the first "
+            f"{astray[0].removeprefix('base_model.model.')}, and what is loaded would not be what was trained",
+            fix=f"leave them out: method.target_modules: [{', '.join(others)}]",
+        )
 
 
 def tensors(model: Any, arrays: ModelInputs) -> dict[str, torch.Tensor]:

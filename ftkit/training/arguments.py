@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.models.placement import choose_device, computes_in_bfloat16
+from ftkit.models.placement import choose_device, computes_in_bfloat16, place
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
 
@@ -51,6 +51,14 @@ def training_precision(recipe: Recipe) -> str:
     if mixes_bfloat16(recipe):
         return "float32 weights, bfloat16 products"
     return "float32 weights, float16 products" if recipe.training.fp16 else "float32"
+
+
+def trains_in_16_bits(recipe: Recipe) -> bool:
+    """Whether products or weights may be in 16 bits where a model is trained, or where it is scored."""
+    import torch
+
+    dtype = place(recipe.model.dtype, use_cpu=recipe.training.use_cpu).dtype
+    return mixes_bfloat16(recipe) or recipe.training.fp16 or dtype != torch.float32
 
 
 def refuse_missing_packages(recipe: Recipe) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ftkit.errors import RunError
 from ftkit.metrics.scores import Scores
 from ftkit.progress import Reporter
 from ftkit.runs.run import Run
@@ -38,6 +39,27 @@ class TrainResult:
     def _repr_html_(self) -> str:
         """The scores, for a notebook."""
         return self.run._repr_html_()
+
+
+def refuse_other_model(kept: Kept, fit: Mapping[str, Any], *, rounds: bool) -> None:
+    """Hold the model that was read back against the one in memory, by the loss of the same validation rows.
+
+    Args:
+        kept: losses of the model that was read back.
+        fit: `validation_loss` of the weights in memory, where they were scored in the same way.
+        rounds: whether one of the two was computed in 16 bits.
+
+    Raises:
+        RunError: they are further apart than rounding explains.
+    """
+    trained, found = fit.get("validation_loss"), kept.final["validation"].loss
+    if trained is None or abs(found - trained) <= (0.05 if rounds else 0.002) * (1.0 + abs(trained)):
+        return
+    raise RunError(
+        f"what was saved is not what was trained: read back, the model has a validation loss of {found:.4f}, and it "
+        f"had {trained:.4f}",
+        fix="do not use it; another method, or data.packing: false, may do with this architecture",
+    )
 
 
 def say_failure(kept: Kept, fit: Mapping[str, Any], *, reporter: Reporter) -> None:

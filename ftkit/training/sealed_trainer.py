@@ -283,10 +283,10 @@ class SealedTrainer(Trainer):
         """
         model: Any = self.model
         weights = dict(model.named_parameters(remove_duplicate=False))
-        there = {weight.data_ptr() for name, weight in weights.items() if name not in load_result.missing_keys}
-        lacking = [
-            name for name in load_result.missing_keys if name in weights and weights[name].data_ptr() not in there
-        ]
+        # some are computed anew instead of being saved, as the positions of Marian
+        missing = set(load_result.missing_keys) - set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+        there = {weight.data_ptr() for name, weight in weights.items() if name not in missing}
+        lacking = [name for name, weight in weights.items() if name in missing and weight.data_ptr() not in there]
         if wrong := [*lacking, *load_result.unexpected_keys]:
             raise RunError(
                 f"a checkpoint does not hold the weights of this model: {', '.join(wrong[:3])}",

@@ -9,8 +9,9 @@ from typing import Any
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.storage import write_json
+from ftkit.training.arguments import trains_in_16_bits
 from ftkit.training.opening import Opened, load_base_and_data, open_run, under_way
-from ftkit.training.outcome import TrainResult, say_failure
+from ftkit.training.outcome import TrainResult, refuse_other_model, say_failure
 from ftkit.training.way import Kept, Trainable
 
 
@@ -36,7 +37,7 @@ def finish(
     """From the directory of a run, new or gone on with, to its model, its figures and its card.
 
     Raises:
-        RunError: the disk or the memory ran out, or a loss is not finite.
+        RunError: the disk or the memory ran out, a loss is not finite, or what was saved is not what was trained.
         Interrupted: the process was asked to stop; what was learnt is sealed.
     """
     run, checkpoint, splits, resumed = opened
@@ -52,6 +53,7 @@ def finish(
         gc.collect()
         final, uncovered = way.score_kept(run.model_dir)
         kept = Kept(final, base or uncovered)
+        refuse_other_model(kept, facts["fit"], rounds=trains_in_16_bits(recipe))
         say_failure(kept, facts["fit"], reporter=reporter)
         metrics = _write_scores(opened, recipe, task, kept)
         run.update_manifest(training=facts)

@@ -35,7 +35,7 @@ from ftkit.training.callbacks import (
 )
 from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
-from ftkit.training.training_probe import TrainingProbe
+from ftkit.training.training_probe import TrainingProbe, finite
 from ftkit.training.way import Data
 
 
@@ -219,11 +219,14 @@ def progress_told(trainer: SealedTrainer, resumed: SealedCheckpoint | None, *, r
 
 
 def fit_facts(trainer: SealedTrainer) -> dict[str, Any]:
-    """What the manifest says of a training that is over."""
+    """What the manifest says of a training that is over; with the validation loss of the weights that are kept."""
     state = trainer.state
+    kept = state.best_global_step if trainer.args.load_best_model_at_end else state.global_step
+    losses = [line["eval_nll"] for line in state.log_history if line["step"] == kept and "eval_nll" in line]
     return {
         "num_steps": state.global_step,
         "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
         "best_step": state.best_global_step,
         "best_score": state.best_metric,
+        "validation_loss": finite(losses[-1]) if losses else None,
     }

@@ -45,3 +45,20 @@ def test_a_checkpoint_that_lacks_weights_is_not_gone_on_with(train_lm, experts, 
     monkeypatch.setattr(SealedTrainer, "_save", Trainer._save)
     with pytest.raises(RunError, match=r"does not hold the weights of this model: .*experts"):
         train_lm(model__name_or_path=experts, **TWO_STEPS)
+
+
+def test_what_an_architecture_computes_anew_instead_of_saving_it_is_not_lacking():
+    from types import SimpleNamespace
+
+    from transformers import MarianConfig, MarianMTModel
+
+    from ftkit.training.sealed_trainer import SealedTrainer
+
+    sides = {f"{side}_{name}": 2 for side in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+    config = MarianConfig(vocab_size=8, d_model=4, max_position_embeddings=8, pad_token_id=0, **sides)
+    trainer, positions = SimpleNamespace(model=MarianMTModel(config)), "model.encoder.embed_positions.weight"
+    check = SealedTrainer._issue_warnings_after_load
+    check(trainer, SimpleNamespace(missing_keys=[positions], unexpected_keys=[]))
+    lacking = [positions, "model.encoder.layers.0.fc1.weight"]
+    with pytest.raises(RunError, match="fc1"):
+        check(trainer, SimpleNamespace(missing_keys=lacking, unexpected_keys=[]))

@@ -245,12 +245,15 @@ def _num_tokens(model: Any) -> int:
 
 
 def _logits(model: Any, **inputs: torch.Tensor) -> torch.Tensor | None:
-    """Logits (B, T, V) in eval mode; None from code that fails on a kind of input that it was not written for."""
+    """Logits (B, T, V) in eval mode, with a cache where the model as it is set keeps one, as it will while it trains.
+
+    None from code that fails on a kind of input that it was not written for.
+    """
     device = next(model.parameters()).device
     try:
         with evaluating(model), torch.inference_mode():
             given = {name: values.to(device) for name, values in inputs.items()}
-            logits: torch.Tensor = model(**given, use_cache=False).logits
+            logits: torch.Tensor = model(**given).logits
             return logits
     except Exception:
         # foreign code fails in any way

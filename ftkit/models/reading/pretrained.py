@@ -8,28 +8,20 @@ libraries raise over odd files is one error that names the folder.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged, refuse_pickled_adapter
+from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import is_out_of_memory
 from ftkit.models.reading.plausible import WeightSizes, no_larger_than, refuse_implausible, weight_sizes
-from ftkit.models.saved_folder import adapter_settings
 from ftkit.storage import failure_of_disk, read_json
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
-"""Values of init_lora_weights that leave the base as it is."""
-SPREADING = ("megatron_config", "layer_replication", "prompt_tuning_init_state_dict_path", "tokenizer_kwargs")
-"""Settings of peft by which an adapter imports modules, reads other files or repeats layers; ftkit writes none."""
 READ_THE_CODE = "read that code; then --trust-remote-code, or model.trust_remote_code: true in a training, runs it"
 
 
@@ -92,7 +84,7 @@ def read_config(checkpoint: Checkpoint, *, trust_remote_code: bool, **changes: A
 
 def _refuse_implausible_config(checkpoint: Checkpoint, *, trust_remote_code: bool) -> None:
     where = str(checkpoint.folder / "config.json")
-    sizes = _sizes(checkpoint.folder)
+    sizes = sizes_of(checkpoint.folder)
     refuse_implausible(checkpoint.config, sizes, where=where, trust_remote_code=trust_remote_code)
 
 
@@ -222,76 +214,21 @@ def sketch(auto: Any, checkpoint: Checkpoint, *, trust_remote_code: bool, **chan
     return model
 
 
-def put_adapter(model: PreTrainedModel, folder: Path, *, base_name: str) -> PeftModel:
-    """Put the adapter of a folder on its base, whole: every weight of the folder has its place, and every place one.
-
-    Raises:
-        UserError: its weights are pickled or do not fit, it does more than bring weights, it changes its base as it is
-            put on, or a part of it would be left out.
-    """
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
-
-    refuse_pickled_adapter(folder)
-    _refuse_spreading_adapter(folder)
-    problem = f"the adapter does not fit its base model {base_name}"
-    with library_errors_told(problem, where=folder, fix=lambda _: "name the base that it was trained on"):
-        with warnings.catch_warnings():
-            # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
-            warnings.filterwarnings("ignore", message="Found missing adapter keys")
-            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
-        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
-            there = set(weights.keys())
-        wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
-    if lacking := sorted(wanted - there):
-        raise UserError(f"the adapter lacks weights: {', '.join(lacking[:3])}", where=str(folder / ADAPTER_WEIGHTS))
-    if astray := sorted(there - wanted - set(adapted.state_dict())):
-        raise UserError(
-            f"{ADAPTER_FILE} has no place for {len(astray)} of the adapter's weights: {', '.join(astray[:3])}",
-            where=str(folder),
-            fix="put back the adapter_config.json that was saved with them",
-        )
-    return adapted
-
-
-def _refuse_spreading_adapter(folder: Path) -> None:
-    """Refuse what peft would do by an adapter_config.json besides putting the adapter's weights on the base."""
-    settings, file = adapter_settings(folder), str(folder / ADAPTER_FILE)
-    start = settings.get("init_lora_weights", True)
-    if start not in HARMLESS_STARTS:
-        raise UserError(
-            f"init_lora_weights: {start} changes the base when the adapter is put on it",
-            where=file,
-            fix="save it as a plain LoRA (peft: path_initial_model_for_weight_conversion), as ftkit does",
-        )
-    if asked := [name for name in SPREADING if settings.get(name)]:
-        problem = f"{ADAPTER_FILE} sets {asked[0]}, by which an adapter does more than bring weights: it is not read"
-        raise UserError(problem, where=file)
-    sizes = _sizes(folder)
-    ranks = [settings.get("r"), settings.get("num_virtual_tokens"), *(settings.get("rank_pattern") or {}).values()]
-    if wide := [rank for rank in ranks if isinstance(rank, int) and rank > sizes.widest]:
-        problem = f"{ADAPTER_FILE} asks for {wide[0]:,} vectors, and its weights have {sizes.widest:,} at most"
-        raise UserError(problem, where=file)
-    refuse_implausible(settings, sizes, where=file, trust_remote_code=False)
-
-
-def brought_whole(model: PeftModel) -> set[str]:
-    """Parameters of the base in whose place an adapter brings its own, by the names that they have there."""
-    mark = ".modules_to_save.default."
-    names = (name.removeprefix("base_model.model.") for name, _ in model.named_parameters() if mark in name)
-    return {name.replace(mark, ".") for name in names}
-
-
 def _asked(trust_remote_code: bool) -> dict[str, Any]:
     # code that is trusted may lie in another repository; everything else is here
     return {"trust_remote_code": trust_remote_code, "local_files_only": not trust_remote_code}
 
 
-def _sizes(folder: Path) -> WeightSizes:
+def sizes_of(folder: Path) -> WeightSizes:
+    """How much the weights of a folder can hold.
+
+    Raises:
+        UserError: their files are damaged.
+    """
     with library_errors_told("the weights are damaged", where=folder, fix=lambda _: None):
         return weight_sizes(folder)
 
 
 def _built_within(checkpoint: Checkpoint) -> contextlib.AbstractContextManager[None]:
     packed = checkpoint.config.get("quantization_config") is not None
-    return no_larger_than(_sizes(checkpoint.folder), where=str(checkpoint.folder), packed=packed)
+    return no_larger_than(sizes_of(checkpoint.folder), where=str(checkpoint.folder), packed=packed)

@@ -45,7 +45,7 @@ def tokens_way(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpo
     return Weights(recipe, checkpoint, data, reporter, choose_device(use_cpu=recipe.training.use_cpu))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Weights:
     """How a classifier is trained and scored: by the logits of its labels.
 
@@ -55,6 +55,7 @@ class Weights:
         data: of the run.
         reporter: hears what was chosen.
         device: where models are scored.
+        padding_matters: whether an answer changes with the padding; known when a model is there.
     """
 
     recipe: ClassificationRecipe
@@ -62,6 +63,7 @@ class Weights:
     data: Data[TokenizedTexts]
     reporter: Reporter
     device: torch.device
+    padding_matters: bool = False
 
     def prepare(self) -> Any:
         """Load the base with a head for the labels, in float32, and attach what is trained.
@@ -83,7 +85,9 @@ class Weights:
         refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=checkpoint.name, writes=False)
         examples = self.data.examples["train"]
         shortest, longest = examples.lengths.argmin(), examples.lengths.argmax()
-        if padding_matters(model, *(examples.arrays(np.array(rows)) for rows in ([shortest, longest], [shortest]))):
+        pair = (examples.arrays(np.array(rows)) for rows in ([shortest, longest], [shortest]))
+        self.padding_matters = padding_matters(model, *pair)
+        if self.padding_matters:
             self.reporter.say(
                 f"{checkpoint.name}: the answer to a text changes with the padding behind it, as its architecture has "
                 "it; scores are of texts without padding"
@@ -156,6 +160,9 @@ class Weights:
         placement = f"{self.device.type}, {training_precision(recipe)}"
         found = fit_facts(trainer)
         del found["warmup_steps"]
+        if self.padding_matters:
+            # the loss of validation texts in padded batches; the model that is kept is scored without padding
+            del found["validation_loss"]
         return data.facts(placement=placement, trained=count_parameters(model).trained) | {"fit": found}
 
     def save(self, model: Any, folder: Path) -> None:

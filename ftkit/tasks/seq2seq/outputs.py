@@ -16,6 +16,7 @@ from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs
 from ftkit.inputs.written import as_written
 from ftkit.metrics.scores import Outputs
+from ftkit.models.placement import keep_cache
 from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerationSpec
 
@@ -78,7 +79,7 @@ def write_split(
     pairs, languages = pairs.take(first_rows), split.languages(targets=True)
     was_training, cached = model.training, model.config.use_cache
     model.eval()
-    model.config.use_cache = True
+    keep_cache(model, on=True)
     try:
         with reporter.track(what, total=len(pairs)) as advance:
             written = write_outputs(
@@ -92,7 +93,7 @@ def write_split(
             )
     finally:
         model.train(was_training)
-        model.config.use_cache = cached
+        keep_cache(model, on=cached)
     return Outputs(
         first_rows,
         [[as_written(tokenizer, text) for text in texts] for texts in references],

@@ -13,6 +13,7 @@ from ftkit.models.kernels.document_attention import (
     register_document_attention,
     use_document_attention,
 )
+from ftkit.models.placement import keep_cache
 
 FAMILIES = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 ATTENTIONS = (DOCUMENTS, "sdpa", "eager")
@@ -225,6 +226,18 @@ def test_the_proof_fails_for_a_model_that_takes_no_positions():
             return self.model(input_ids)
 
     assert not packing_is_exact(TakesNoPositions())
+
+
+def test_the_proof_looks_at_a_model_as_it_is_set_to_train_with_the_caches_of_its_parts():
+    from transformers import FuyuConfig, FuyuForCausalLM
+
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "max_position_embeddings": 64}
+    model = FuyuForCausalLM(FuyuConfig(**sizes, text_config={"model_type": "persimmon", **sizes}))
+    model.config.use_cache = False
+    assert not packing_is_exact(model), "the language model in it keeps a cache of its own"
+    keep_cache(model, on=False)
+    assert packing_is_exact(model)
 
 
 def test_a_learnt_prompt_stands_before_the_first_document_only_so_packing_is_not_exact():
