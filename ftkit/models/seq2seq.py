@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
@@ -118,8 +119,35 @@ def load_seq2seq(
     )
     if model.generation_config.decoder_start_token_id is None:
         model.generation_config.decoder_start_token_id = getattr(model.config, "decoder_start_token_id", None)
+    look_at_all_from_the_first(model)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def look_at_all_from_the_first(model: PreTrainedModel) -> None:
+    """Let the first token of a source look at all others, and they at it, where the others see a window each (LED).
+
+    transformers leaves that to whoever calls the model; one that names the tokens itself is obeyed.
+
+    Source:
+        Beltagy et al. 2020 (Longformer), on summaries of arXiv papers with LED.
+    """
+    encoder: Any = model.get_encoder()
+    if "global_attention_mask" in inspect.signature(encoder.forward).parameters:
+        encoder.register_forward_pre_hook(_with_global_first_token, with_kwargs=True)
+
+
+def _with_global_first_token(
+    _encoder: Any, args: tuple[Any, ...], asked: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if asked.get("global_attention_mask") is not None:
+        return args, asked
+    tokens = next(
+        given for given in (*args[:1], asked.get("input_ids"), asked.get("inputs_embeds")) if given is not None
+    )
+    mask = tokens.new_zeros(tokens.shape[:2], dtype=int)
+    mask[:, 0] = 1
+    return args, asked | {"global_attention_mask": mask}
 
 
 def refuse_without_first_token(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> None:

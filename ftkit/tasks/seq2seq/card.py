@@ -11,7 +11,8 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.inputs.written import WRITTEN
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
-from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, adapter_settings
+from ftkit.models.saved_lm import find_base
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
 from ftkit.report.example import find_example, made_up_prompt
 from ftkit.tasks.seq2seq.recipe import Seq2SeqData, Seq2SeqRecipe
@@ -54,7 +55,11 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  
     """Python that loads the model and lets it write for a source."""
     is_adapter = (folder / ADAPTER_FILE).is_file()
     written = read_object(folder / "tokenizer_config.json").get(WRITTEN)
-    values = {"is_adapter": is_adapter, "at": at, "source": prompt, "written": written} | _languages(folder)
+    values: dict[str, Any] = {"is_adapter": is_adapter, "at": at, "source": prompt, "written": written} | _languages(
+        folder
+    )
+    config = find_base(folder, adapter_settings(folder)).config if is_adapter else read_object(folder / "config.json")
+    values["sees_windows"] = "attention_window" in config
     return card_text("tasks/seq2seq/loading.jinja", **values)
 
 

@@ -30,6 +30,8 @@ from ftkit.report.terminal import metrics_lines
 from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
+from tests.fixtures.architectures import make_checkpoint
+from tests.fixtures.tiers import slow
 
 SOURCE = 'Where is the "pier"?\nSay: „there“ {or not}.'
 ROWS = [
@@ -57,12 +59,12 @@ def card(tmp_path: Path) -> Callable[..., tuple[Run, str, Any]]:
     def make(
         family: str, method: str, *, keys: str = "", label_names: tuple[str, ...] = (), **of_method: Any
     ) -> tuple[Run, str, Any]:
-        base = Checkpoint(family, Path(resolve(f"builtin:tiny-{family}")))
+        base = Checkpoint(family, made_of_led(tmp_path) if family == "led" else Path(resolve(f"builtin:tiny-{family}")))
         tokenizer = load_tokenizer_for_seq2seq(base)
         torch.manual_seed(0)
         recipe: Any = read_recipe(
             tmp_path / "r.yaml",
-            text=f"task: seq2seq\nmodel: {{name_or_path: 'builtin:tiny-{family}'}}\n"
+            text=f"task: seq2seq\nmodel: {{name_or_path: {json.dumps(str(base.folder))}}}\n"
             f"method: {json.dumps({'type': method, **of_method})}\n"
             f"data: {{train_file: harbour.jsonl, example_in_card: true}}\n{keys}",
             check_files=False,
@@ -87,6 +89,13 @@ def card(tmp_path: Path) -> Callable[..., tuple[Run, str, Any]]:
         return run, (run.model_dir / "README.md").read_text(encoding="utf-8"), model
 
     return make
+
+
+def made_of_led(folder: Path) -> Path:
+    """A tiny LED, whose tokens see a window each but for those that are named."""
+    (folder / "led").mkdir()
+    assert make_checkpoint("seq2seq", "led", folder / "led")
+    return folder / "led"
 
 
 def said_by(card: str) -> str:
@@ -128,6 +137,26 @@ def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
     greedy = write_outputs(model, tokenizer, sources, Decoding(max_new_tokens=9), stop_ids={tokenizer.eos_token_id})
     assert expected != greedy[0].text, "settings that are passed over must be seen"
     monkeypatch.chdir(run.path)
+    assert said_by(text) == expected + "\n"
+
+
+@pytest.mark.parametrize("method", [slow("full"), "lora"])
+def test_the_lines_of_leds_card_let_its_first_token_see_all_as_ftkit_does(
+    method: str, card: Callable[..., tuple[Run, str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, text, model = card("led", method)
+    model.eval()
+    ids = torch.arange(10, 40)[None]
+    with torch.no_grad():
+        alone = model.get_encoder().forward(ids).last_hidden_state
+        named = model.get_encoder().forward(ids, global_attention_mask=(ids == 10).long()).last_hidden_state
+        assert model.get_encoder()(ids).last_hidden_state.equal(named)
+        assert not alone.allclose(named)
+    tokenizer = load_tokenizer_for_seq2seq(Checkpoint("saved", run.model_dir))
+    sources = [tokenizer(SOURCE).input_ids]
+    expected = write_outputs(model, tokenizer, sources, DECODING, stop_ids={tokenizer.eos_token_id})[0].text
+    monkeypatch.chdir(run.path)
+    assert "global_attention_mask" in text
     assert said_by(text) == expected + "\n"
 
 
