@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from ftkit.methods.lora import LoraMethod, attach_language_lora
 from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
@@ -73,3 +76,23 @@ def tiny_pairs() -> Callable[..., tuple[Any, Any]]:
         return made[family, kind]
 
     return make
+
+
+@pytest.fixture
+def silence(capfd: pytest.CaptureFixture[str]) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A block in which no library warns or writes to stderr, whatever was imported, made or said before it."""
+
+    @contextlib.contextmanager
+    def block() -> Iterator[None]:
+        capfd.readouterr()
+        before = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_warning()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                yield
+        finally:
+            transformers.logging.set_verbosity(before)
+        assert capfd.readouterr().err == ""
+
+    return block
