@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.dataset import Splits
+from ftkit.data.gather import Source
 from ftkit.errors import RunError
 from ftkit.interruption import Interrupted
 from ftkit.models.causal import load_tokenizer_for_lm
@@ -67,12 +68,33 @@ def load_base_and_data(
         reporter.say(checkpoint.note)
     if num_added := sum(map(len, checkpoint.new_tokens)):
         reporter.say(f"{num_added} tokens are added to the vocabulary, with embeddings of their own")
-    tokenizer = partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    chats = ChatBase(tokenizer, moment)
-    splits = task.load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels, chats=chats)
+    splits = load_data(recipe, task, checkpoint, moment=moment)
     for note in splits.notes:
         reporter.say(note)
     return checkpoint, splits
+
+
+def load_data(
+    recipe: Recipe,
+    task: Trainable,
+    checkpoint: Checkpoint,
+    *,
+    moment: str | None = None,
+    narrow: Callable[[Source], Source] | None = None,
+) -> Splits:
+    """Read the data of a recipe as a training with this base does; what is not given is as `load_splits` has it.
+
+    Raises:
+        UserError: a row that a person can mend.
+    """
+    tokenizer = partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
+    return task.load_splits(
+        recipe.data,
+        seed=recipe.training.seed,
+        narrow=narrow,
+        head=checkpoint.head_labels,
+        chats=ChatBase(tokenizer, moment),
+    )
 
 
 def keys_found(recipe: Recipe, splits: Splits) -> list[str]:

@@ -62,7 +62,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
     stand_in = make_stand_in(asked.model, folder / "stand-in")
     recipe, changes = shrink(asked, stand_in, output_dir=folder / "run")
     with contextlib.ExitStack() as stack:
-        splits, described = take_specimen(recipe, folder / "data", reporter=reporter)
+        splits, described = take_specimen(recipe, stand_in.checkpoint, folder / "data", reporter=reporter)
         # started before training, so that it imports the libraries at the same time
         other = stack.enter_context(NewProcess(recipe.task, folder / "exchange")) if new_process else None
         stack.enter_context(_one_thread())

@@ -21,6 +21,7 @@ from ftkit.data.gather import Source
 from ftkit.data.labels import shortened
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.progress import Reporter
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.labelled import LabelledData
@@ -43,21 +44,25 @@ _LONG = 40
 """The first text is so many sentences long, so that something has to be cut."""
 
 
-def take_specimen(recipe: Recipe, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
+def take_specimen(recipe: Recipe, checkpoint: Checkpoint, folder: Path, *, reporter: Reporter) -> tuple[Splits, str]:
     """A few rows of a recipe's data, and what they are, in words.
 
     Args:
         recipe: of a task.
+        checkpoint: its base.
         folder: to write made-up rows to, where the data set is not on this machine; does not exist yet.
         reporter: hears the notes of the data.
 
     Raises:
         UserError: the data cannot be read.
     """
+    from ftkit.training.opening import load_data
+
     spec, missing = _data_spec(recipe, folder)
     first = FirstRows(spec)
     try:
-        splits = task_of(recipe.task).load_splits(spec, seed=recipe.training.seed, narrow=first)
+        recipe = recipe.model_copy(update={"data": spec})
+        splits = load_data(recipe, task_of(recipe.task), checkpoint, narrow=first)
     except UserError as error:
         if not first.cut:
             raise

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.commands.check import check_data
 from ftkit.commands.smoke import smoke
 from ftkit.commands.smoke.specimen import ROWS_READ
 from ftkit.errors import EXIT_OK, EXIT_USER, UserError
@@ -12,6 +13,7 @@ from ftkit.progress import Silent
 from ftkit.tasks.causal_lm import scores as causal_lm_scores
 from ftkit.tasks.classification import scores as classification_scores
 from ftkit.tasks.seq2seq import scores as seq2seq_scores
+from ftkit.tasks.table import read_recipe
 from tests.fixtures.architectures import make_checkpoint
 from tests.fixtures.tiers import slow
 
@@ -307,3 +309,24 @@ def test_an_architecture_that_cannot_be_made_small_is_said_not_to_be_tried(tmp_p
     said = tried(write_language_recipe(tmp_path, model=str(base), data=data))
     assert f"not tried: the architecture of {base} (it cannot be made small: AttributeError: " in said
     assert "which may fail where builtin:tiny-gpt2 does not" in said
+
+
+def test_a_chat_that_its_template_refuses_is_told_as_check_tells_it(tmp_path):
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [{"messages": [{**turns[0], "content": f"Hi {row}" if row != 7 else "bad"}, turns[1]]} for row in range(20)]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "strict.jinja").write_text(
+        "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no bad words') }}{% endif %}"
+        "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    path = tmp_path / "chats.yaml"
+    path.write_text(
+        "task: causal_lm\nmodel: {name_or_path: builtin:tiny-qwen3}\nmethod: {type: lora}\n"
+        "data: {train_file: chats.jsonl, messages_column: messages, chat_template: strict.jinja}\n"
+    )
+    with pytest.raises(UserError, match="no bad words") as checked:
+        check_data(read_recipe(path))
+    with pytest.raises(UserError) as smoked:
+        tried(path)
+    assert "chats.jsonl:8 " in checked.value.problem
+    assert smoked.value.problem == checked.value.problem
