@@ -313,15 +313,6 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def copy_file(source: StrPath, target: StrPath) -> StrPath:
-    """Copy the bytes of a file; as `copy_function` of `shutil.copytree`, for folders that may be large."""
-    with open(source, "rb", buffering=0) as there, open(target, "wb") as here:
-        while block := there.read(BLOCK_BYTES):
-            STOP.poll()
-            here.write(block)
-    return target
-
-
 def sha256_texts(texts: Iterable[str]) -> str:
     """Hex SHA-256 of a sequence of texts; their lengths go in too, so moving a boundary changes the hash."""
     digest = hashlib.sha256()

@@ -20,7 +20,7 @@ FLOORS = (
     ("progress", "interruption"),
     ("unfinished",),
     ("storage",),
-    ("cache",),
+    ("cache", "copies"),
     ("metrics",),
     ("methods",),
     ("runs",),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftkit.copies import copy_files, copy_folder
 from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ from ftkit.models.saved_folder import (
 )
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
-from ftkit.storage import StrPath, copy_file, refuse_folder, sync_tree, writing_told
+from ftkit.storage import StrPath, refuse_folder, sync_tree, writing_told
 from ftkit.unfinished import unfinished
 
 ELSEWHERE = "free some space there, or name a folder on another disk"
@@ -193,11 +193,10 @@ def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
         from ftkit.models.saved_lm import find_base
 
         home = find_base(source.folder, source.settings).folder
-    for file in (*(home / file for file in TOKENIZER_FILES), source.folder / PROMPTING_FILE):
-        if file.is_file():
-            shutil.copyfile(file, staging / file.name)
+    copy_files(home, TOKENIZER_FILES, staging)
+    copy_files(source.folder, [PROMPTING_FILE], staging)
     if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):
-        shutil.copyfile(source.folder / GENERATION_FILE, staging / GENERATION_FILE)
+        copy_files(source.folder, [GENERATION_FILE], staging)
     elif not source.is_classifier:
         _say_where_to_stop(staging)
     writes = "text2text-generation" if is_seq2seq(Checkpoint(name, staging)) else "text-generation"
@@ -264,7 +263,7 @@ def _write_card_of(home: Path, folder: Path, *, name: str, made: Sequence[str] =
 
 
 def _copy(source: Original, staging: Path, target: Path) -> list[str]:
-    shutil.copytree(source.folder, staging, dirs_exist_ok=True, copy_function=copy_file)
+    copy_folder(source.folder, staging)
     if source.settings is None:
         _write_card_of(source.folder, staging, name=target.name)
         return []

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftkit.copies import copy_folder
 from ftkit.diagnosis.measurements import SETS, Model, Set
 from ftkit.evaluation.subject import Gathered, Subject
 from ftkit.inputs.examples import TokenExamples
 from ftkit.metrics.scores import Scores
 from ftkit.models.saved_lm import load_saved_lm
-from ftkit.storage import copy_file, scratch_folder
+from ftkit.storage import scratch_folder
 from ftkit.training.prepared import make_scorable, scoring_dtype
 from ftkit.training.probes import read_final_test
 from ftkit.training.scores import Scorer
@@ -91,7 +91,7 @@ def other_weights(subject: Subject) -> Iterator[Path | str]:
         return
     with scratch_folder("eval") as folder_of_both:
         target = folder_of_both / "model"
-        shutil.copytree(subject.model_dir, target, ignore=shutil.ignore_patterns(*WEIGHTS), copy_function=copy_file)
+        copy_folder(subject.model_dir, target, leave_out=WEIGHTS)
         for pattern in WEIGHTS:
             for file in folder.glob(pattern):
                 (target / file.name).symlink_to(file.resolve())

@@ -9,7 +9,6 @@ classifiers and answer with a head that nobody trained.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ftkit.copies import copy_files
 from ftkit.models.checkpoint import LABELS_FILE, MODULES_FILE, Checkpoint, Pooling
 from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
 from ftkit.models.families import read_object
@@ -67,8 +67,8 @@ def save_pooled(
     if checkpoint.head_labels:
         _write_bare_encoder(encoder, checkpoint, trust_remote_code=trust_remote_code)
     else:
-        for file in [*checkpoint.weight_files, *checkpoint.folder.glob("*.safetensors.index.json")]:
-            shutil.copyfile(file, encoder / file.name)
+        weights = [*checkpoint.weight_files, *checkpoint.folder.glob("*.safetensors.index.json")]
+        copy_files(checkpoint.folder, [file.name for file in weights], encoder)
         write_json(encoder / "config.json", {**checkpoint.config})
     _write_tokenizer(encoder, checkpoint, trust_remote_code=trust_remote_code)
     labels = {
@@ -98,9 +98,7 @@ def _write_tokenizer(target: Path, checkpoint: Checkpoint, *, trust_remote_code:
     settings = read_object(checkpoint.folder / "tokenizer_config.json")
     named = settings | read_object(checkpoint.folder / "special_tokens_map.json")
     if named.get("pad_token") is not None and settings.get("padding_side", "right") == "right":
-        for name in TOKENIZER_FILES:
-            if (checkpoint.folder / name).is_file():
-                shutil.copyfile(checkpoint.folder / name, target / name)
+        copy_files(checkpoint.folder, TOKENIZER_FILES, target)
         return
     tokenizer = read_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

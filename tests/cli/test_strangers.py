@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+import ftkit as api
+from ftkit.errors import UserError
 from tests.fixtures.strangers import handed_over, put_canary
 from tests.fixtures.tiers import slow_but
 
@@ -69,3 +71,16 @@ def test_code_runs_where_the_one_who_types_trusts_it(ftkit: Any, honest: Any, tm
         outcome = ftkit(*words, "--trust-remote-code")
         assert outcome.code == 2, (words, outcome)
         assert sung.exists(), words
+
+
+@pytest.mark.parametrize(("kind", "merge"), [("full classifier", False), ("lora lm", True)])
+def test_an_export_brings_nothing_along_that_a_stranger_links_to(
+    honest: Any, tmp_path: Path, kind: str, merge: bool
+) -> None:
+    run, secret = handed_over(honest(kind), tmp_path), tmp_path / "secret"
+    secret.write_text("a key")
+    name = "chat_template.jinja" if merge else "notes.txt"
+    (run / "model" / name).symlink_to(secret)
+    with pytest.raises(UserError, match=rf"{name} is a link to .*secret"):
+        api.export(run, tmp_path / "out", merge=merge)
+    assert not (tmp_path / "out").exists()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.copies import copy_files
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES
 
@@ -168,6 +168,5 @@ def make_miniature(real: Checkpoint, folder: Path, *, tokenizer: Path | None) ->
     fill_weights(model, name=config.model_type, bound=lambda _name, weight: (3.0 / weight.shape[-1]) ** 0.5)
     with no_progress_bar():
         model.save_pretrained(folder)
-    for name in (*TOKENIZER_FILES, *(("generation_config.json",) if tokenizer is None else ())):
-        if (source := (tokenizer or real.folder) / name).is_file():
-            shutil.copyfile(source, folder / name)
+    names = (*TOKENIZER_FILES, *(("generation_config.json",) if tokenizer is None else ()))
+    copy_files(tokenizer or real.folder, names, folder)
