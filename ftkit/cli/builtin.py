@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from ftkit.cli.console import show_json
+from ftkit.cli.streams import commanding
 
 
 def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
@@ -28,7 +30,7 @@ def _print_tables(listing: dict[str, list[dict[str, Any]]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(file=commanding(sys.stdout))
     for title, size in (("models", "bytes"), ("data", "rows")):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         # A name that is folded cannot be copied into a recipe.

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftkit.cli.streams import commanding
 from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
 from ftkit.report.safe import ILLEGAL, printable
@@ -56,7 +57,7 @@ def _bar(description: str, total: int) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(file=commanding(sys.stderr)), transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda units: progress.advance(task, units)
 

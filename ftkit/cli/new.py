@@ -9,7 +9,6 @@ import typer
 
 from ftkit.cli.console import show_lines
 from ftkit.errors import UserError, typed
-from ftkit.report.safe import printable
 from ftkit.tasks import TASKS
 
 TaskName = Literal[TASKS]  # type: ignore[valid-type]
@@ -67,7 +66,7 @@ def new(
     typer.echo(f"wrote {path}")
     show_lines(f"  {line}" for line in written.assumed)
     for line in written.warnings:
-        typer.secho(f"  warning: {printable(line)}", fg=typer.colors.YELLOW)
+        typer.echo(f"  warning: {line}")
     typer.echo(f"next: {typed('ftkit', 'check', path)}, then {typed('ftkit', 'train', path)}")
 
 

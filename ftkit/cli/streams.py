@@ -6,9 +6,10 @@ import errno
 import io
 import signal
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from ftkit.interruption import Interrupted
+from ftkit.report.safe import printable
 
 
 class Notes(io.FileIO):
@@ -46,6 +47,21 @@ class Results(io.FileIO):
             raise
 
 
+class Shown(io.TextIOWrapper):
+    """Text whoever wrote it (labels, files, templates, warnings of libraries, tracebacks): no terminal obeys it."""
+
+    commands: io.TextIOWrapper
+
+    def write(self, text: str) -> int:
+        """Write what of it is harmless, with a mark for the rest."""
+        return super().write(printable(text))
+
+
+def commanding(stream: TextIO) -> TextIO:
+    """The same stream for what the terminal is to obey: bars and tables of our own words."""
+    return stream.commands if isinstance(stream, Shown) else stream
+
+
 _BEFORE: list[io.TextIOWrapper] = []
 """The streams that were replaced: a stream that nobody holds closes its file."""
 
@@ -58,7 +74,7 @@ def outlive_readers() -> None:
             stream.flush()
             _BEFORE.append(stream)
             raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
-            text = io.TextIOWrapper(
-                raw, stream.encoding, errors="backslashreplace", line_buffering=stream.line_buffering
-            )
+            options: Any = {"errors": "backslashreplace", "line_buffering": stream.line_buffering}
+            text = Shown(raw, stream.encoding, **options)
+            text.commands = io.TextIOWrapper(raw, stream.encoding, **options)
             setattr(sys, name, text)

@@ -42,6 +42,29 @@ def test_notes_lines_and_json_are_written_without_it_and_json_is_the_same_value(
     assert (json.loads(line)["label"], json.loads(shown.out.splitlines()[-1])["label"], mended) == (text, text, False)
 
 
+SAYS = """
+import logging, sys, warnings
+import typer
+from ftkit.cli.streams import outlive_readers
+outlive_readers()
+text = "said: " + sys.argv[1]
+print(text)
+print(text, file=sys.stderr)
+typer.echo(text, err=True)
+warnings.warn(text)
+logging.getLogger("some.library").error(text)
+raise ValueError(text)
+"""
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_whatever_writes_to_the_terminal_writes_what_is_harmless(text: str, forge) -> None:
+    child = forge.run(text, code=SAYS, apart=True)
+    assert child.output().count("said: ") == 1
+    assert child.errors().count("said: ") == 5, child.errors()
+    assert not ILLEGAL.search(child.output() + child.errors())
+
+
 @pytest.mark.slow
 def test_no_command_lets_a_label_or_a_text_reach_the_terminal_raw(rows: Path, tmp_path: Path, forge) -> None:
     recipe, run = tmp_path / "recipe.yaml", tmp_path / "run"
