@@ -43,7 +43,9 @@ class FileHead:
     @property
     def is_text_file(self) -> bool:
         """Whether a row is a mere line."""
-        return self.path.suffix.lower() == ".txt"
+        from ftkit.data.reading.files import file_format
+
+        return file_format(self.path) == "text"
 
     @property
     def validation_share(self) -> float:
@@ -88,11 +90,15 @@ def _training_file(data: Path) -> Path:
     """The file itself, or the one called train in a folder."""
     if not data.is_dir():
         return data
-    there = sorted(path for path in data.iterdir() if path.stem.lower() == "train" and path.is_file())
+    there = sorted(path for path in data.iterdir() if _is_train(path) and path.is_file())
     if len(there) != 1:
         what = "no file called train" if not there else "more than one file called train"
         raise UserError(f"{what} in this folder", where=str(data), fix="name the training file: --data FILE")
     return there[0]
+
+
+def _is_train(path: Path) -> bool:
+    return path.name.lower().partition(".")[0] == "train"
 
 
 def some(columns: Sequence[str]) -> str:
@@ -102,11 +108,12 @@ def some(columns: Sequence[str]) -> str:
 
 def _siblings_of(data: Path) -> dict[str, Path]:
     """`validation` and `test` -> the file that lies beside a file called train."""
-    if data.stem.lower() != "train":
+    if not _is_train(data):
         return {}
     found = {}
+    endings = data.name[len("train") :]
     for split, stems in USUAL_NAMES.items():
-        there = [data.with_name(f"{stem}{data.suffix}") for stem in stems]
+        there = [data.with_name(f"{stem}{endings}") for stem in stems]
         if near := next((path for path in there if path.is_file()), None):
             found[split] = near
     return found

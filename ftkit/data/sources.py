@@ -14,8 +14,8 @@ from ftkit.data.reading.arrow_rows import class_names
 from ftkit.data.reading.documents import iter_documents
 from ftkit.data.reading.files import file_format, iter_rows
 from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
+from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 

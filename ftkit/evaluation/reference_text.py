@@ -11,12 +11,14 @@ import numpy as np
 
 from ftkit.data.builtin.builtin import load_builtin
 from ftkit.data.columns.labelled import guess_columns
+from ftkit.data.reading.documents import iter_documents
 from ftkit.data.reading.files import iter_rows
-from ftkit.data.reading.rows import Row
+from ftkit.data.reading.rows import BadRow, Row
 from ftkit.diagnosis.report import TEXT_KEPT, DocumentLoss
 from ftkit.errors import UserError
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Subject
 from ftkit.metrics.scores import Scores
+from ftkit.recipe.files import ending
 
 SHORTEST, LONGEST = 40, 600
 """Characters of a paragraph that becomes a document."""
@@ -43,8 +45,11 @@ def _prose() -> list[str]:
 
 def _of_file(path: Path) -> list[str]:
     """Texts of a file: paragraphs of plain text, else its text column, row by row."""
-    if path.suffix.lower() in {".txt", ".md", ""}:
-        return paragraphs([path.read_text(encoding="utf-8", errors="strict")])
+    if ending(path.name) in {".txt", ".md", ""}:
+        read = list(iter_documents(path, encoding="utf-8", separator=None))
+        if bad := next((row for row in read if isinstance(row, BadRow)), None):
+            raise UserError(bad.reason, where=f"{path}:{bad.line}", fix="write it again as UTF-8")
+        return paragraphs([str(row.values["text"]) for row in read if isinstance(row, Row)])
     rows = [row.values for row in itertools.islice(iter_rows(path), 100_000) if isinstance(row, Row)]
     column = guess_columns(rows[:200]).text if rows else None
     if column is None:

@@ -15,7 +15,8 @@ class DataSpec(Section):
     """Where the examples come from and which columns hold what: the keys that every task reads."""
 
     train_file: str | None = None
-    """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe."""
+    """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe; may be compressed (.csv.gz, .zst, .bz2, .xz,
+    .zip)."""
 
     validation_file: str | None = None
     """Examples for choosing the best checkpoint. Without any, part of the training set is split off."""

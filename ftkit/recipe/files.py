@@ -14,6 +14,9 @@ from ftkit.recipe.nearest import nearest
 
 MAX_BYTES = 256 * 1024
 
+PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Endings of compressed files."""
+
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_LISTED = 2000
@@ -83,6 +86,17 @@ def _no_recipe(path: Path) -> RecipeError:
     near = nearest(path.name, names) or nearest(f"{path.name}.yaml", names)
     there = f"recipes there: {', '.join(names[:6])}" if names else "`ftkit new` writes one"
     return RecipeError([Problem(str(path), "", "no such recipe", f"did you mean {near}?" if near else there)])
+
+
+def ending(name: str) -> str:
+    """The ending that tells a file's format, in lower case, that of a compression left out.
+
+    Example:
+        >>> ending("train-00000-of-00002.JSONL.gz"), ending("train.txt"), ending("all.zip")
+        ('.jsonl', '.txt', '.zip')
+    """
+    stem, last = os.path.splitext(name)
+    return (last.lower() in PACKINGS and os.path.splitext(stem)[1].lower()) or last.lower()
 
 
 def absolute(text: str, base: Path) -> str:

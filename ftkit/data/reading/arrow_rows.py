@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import ROWS_AT_ONCE, BadRow, Row
-from ftkit.data.reading.textfile import check_readable, shown_path
 from ftkit.errors import UserError
 
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import ByteProblems, open_text, shown_path
+from ftkit.data.reading.textfile import ByteProblems, open_text
 from ftkit.errors import SettingAdvice, UserError
 
 _FIELD_LIMIT = 2**31 - 1

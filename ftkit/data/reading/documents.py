@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import ByteProblems, open_text, shown_path
+from ftkit.data.reading.textfile import ByteProblems, open_text
 from ftkit.errors import UserError
 
 MOST_CHARACTERS = 1 << 29

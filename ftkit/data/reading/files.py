@@ -9,9 +9,12 @@ from ftkit.data.reading.arrow_rows import iter_arrow, iter_parquet
 from ftkit.data.reading.delimited import iter_delimited
 from ftkit.data.reading.json_array import iter_json
 from ftkit.data.reading.json_rows import iter_json_lines
+from ftkit.data.reading.packed import inner_ending
+from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import check_readable, iter_lines, shown_path
+from ftkit.data.reading.textfile import iter_lines
 from ftkit.errors import UserError
+from ftkit.recipe.files import PACKINGS
 
 FORMATS = {
     ".csv": "csv",
@@ -24,13 +27,7 @@ FORMATS = {
     ".txt": "text",
 }
 """File name ending -> format."""
-_CONVERT = {
-    ".xlsx": "a spreadsheet",
-    ".xls": "a spreadsheet",
-    ".gz": "compressed",
-    ".zip": "compressed",
-    ".bz2": "compressed",
-}
+_CONVERT = {".xlsx": "a spreadsheet", ".xls": "a spreadsheet"}
 
 
 def iter_rows(
@@ -39,8 +36,9 @@ def iter_rows(
     """Read a file row by row, in constant memory, in the order of the file; BadRow is one that cannot be read.
 
     The file is CSV or TSV with a header line, JSON (an array of objects), JSON lines, Parquet, Arrow, or .txt (one
-    column `text`, one row a line, blank lines included). The default delimiter is a comma, or a tab for .tsv;
-    without `quotes` a double quote is a letter.
+    column `text`, one row a line, blank lines included); all but Parquet and Arrow also compressed (.gz, .bz2, .xz,
+    .zst, or a .zip of one file). The default delimiter is a comma, or a tab for .tsv; without `quotes` a double quote
+    is a letter.
 
     Raises:
         UserError: the file as a whole cannot be read: absent, empty, of an unknown format, without a usable header.
@@ -55,14 +53,18 @@ def iter_rows(
 
 
 def file_format(path: Path) -> str:
-    """The format that a file's name says: a value of FORMATS.
+    """The format that a file's name says, or the name of the file in a zip: a value of FORMATS.
 
     Raises:
         UserError: no such file, or a name with another ending.
     """
-    suffix = path.suffix.lower()
-    if suffix in FORMATS and not path.is_dir():
-        return FORMATS[suffix]
+    suffix = inner_ending(path)
+    kind = None if path.is_dir() else FORMATS.get(suffix)
+    if kind in _COLUMNAR and path.suffix.lower() in PACKINGS:
+        problem = f"a {suffix} file in a {path.suffix} file: its columns are compressed already"
+        raise UserError(problem, where=shown_path(path), fix="unpack it and name the file")
+    if kind is not None:
+        return kind
     check_readable(path)
     what = f"it is {_CONVERT[suffix]}: " if suffix in _CONVERT else ""
     fix = f"{what}write it as one of {', '.join(FORMATS)}"

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ftkit.data.reading.files import FORMATS
+from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import shown_path
 from ftkit.errors import UserError
+from ftkit.recipe.files import ending
 
 _WORDS = {
     "train": "train",
@@ -37,7 +38,7 @@ def find_in_folder(folder: Path) -> dict[str, list[Path]]:
     """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder)
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS and path.is_file())
+    files = sorted(path for path in folder.iterdir() if ending(path.name) in FORMATS and path.is_file())
     if not files:
         raise UserError(
             "the folder holds no data files", where=shown_path(folder), fix=f"put train{'|'.join(FORMATS)} there"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, as_row, iter_json_lines, repeated_key
+from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import ByteProblems, open_text, printable, shown_path
+from ftkit.data.reading.textfile import ByteProblems, open_text, printable
 from ftkit.errors import UserError
 
 _CHUNK = 1 << 18

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from ftkit.data.reading.packed import open_bytes, packed_mark
+from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow
 from ftkit.errors import SettingAdvice, UserError
 
@@ -37,8 +39,14 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
             fix=SettingAdvice("{} takes Python's names: utf-8, cp1252, latin-1, utf-16", ENCODING),
         ) from None
     check_readable(path)
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(4)
+    if (packed := packed_mark(start)) is not None:
+        raise UserError(
+            f"its first bytes are those of a {packed} file",
+            where=shown_path(path),
+            fix=f"name it {path.name}{packed}; a spreadsheet is read as .xlsx or .ods",
+        )
     if not start:
         raise UserError("the file is empty", where=shown_path(path), fix="write the rows again or name another file")
     wide = codec.startswith(("utf-16", "utf-32"))
@@ -48,44 +56,12 @@ def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
             where=f"{shown_path(path)}:1",
             fix=SettingAdvice("set {}", ENCODING, "utf-16"),
         )
-    return path.open(
+    return TextIOWrapper(
+        open_bytes(path),
         encoding="utf-8-sig" if codec == "utf-8" else codec,
         errors="strict" if wide else "surrogateescape",
         newline=newline,
     )
-
-
-def check_readable(path: Path) -> None:
-    """Raise UserError unless `path` is a file that can be opened."""
-    if path.is_dir():
-        raise UserError(
-            "is a folder, not a file",
-            where=shown_path(path),
-            fix="name a file, or name the folder in data.dataset_name",
-        )
-    if not path.exists():
-        names = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1)
-        folder = "" if path.parent.is_dir() else f"; there is no folder {path.parent} either"
-        raise UserError(
-            "no such file",
-            where=shown_path(path),
-            fix=f"did you mean {near[0]}?" if near else f"check the path{folder}",
-        )
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(
-            f"cannot be opened: {error.strerror}", where=shown_path(path), fix="check its permissions"
-        ) from error
-
-
-def shown_path(path: Path) -> str:
-    """A path as messages name it: relative when it is below the working directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def printable(text: str) -> str:
@@ -147,7 +123,7 @@ def iter_lines(path: Path, *, encoding: str, newline: str | None) -> Iterator[tu
 def _explain(path: Path, encoding: str) -> tuple[int, str]:
     """Byte offset of the first undecodable byte, and what to do about it."""
     offset = 0
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         for raw in file:
             try:
                 raw.decode(encoding)
@@ -155,8 +131,11 @@ def _explain(path: Path, encoding: str) -> tuple[int, str]:
                 offset += error.start
                 break
             offset += len(raw)
-        file.seek(max(0, offset - _WINDOW))
-        around = file.read(2 * _WINDOW)
+    with open_bytes(path) as file:
+        # what is unpacked on the way has no places to go to
+        for _ in range(max(0, offset // _WINDOW - 1)):
+            file.read(_WINDOW)
+        around = file.read(3 * _WINDOW)
     return offset, _advice(around, encoding)
 
 

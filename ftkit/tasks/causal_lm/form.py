@@ -17,7 +17,7 @@ from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
 from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
 from ftkit.data.reading.nested import names_within, nested
-from ftkit.data.reading.textfile import check_readable, shown_path
+from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN

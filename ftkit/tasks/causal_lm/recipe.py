@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import LANGUAGE_METRICS
-from ftkit.recipe.files import FILES, Located, locate_file
+from ftkit.recipe.files import FILES, Located, ending, locate_file
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.rules import BUILTIN_NAMES, COMMON_RULES, Measured, builtin_data, metrics_fit
@@ -118,7 +118,7 @@ def _documents(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     if not facts.has("data.document_separator"):
         return
-    if data.train_file is not None and not data.train_file.lower().endswith(".txt"):
+    if data.train_file is not None and ending(data.train_file) not in (".txt", ".zip"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
     if data.dataset_name is not None and data.dataset_name.startswith("builtin:"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")

@@ -19,7 +19,7 @@ from ftkit.metrics.names import (
     ROUGE_LANGUAGES,
     TEXT_METRICS,
 )
-from ftkit.recipe.files import FILES
+from ftkit.recipe.files import FILES, ending
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
 from ftkit.recipe.labelled import (
     LabelledData,
@@ -181,7 +181,7 @@ def _no_labels(facts: _Facts) -> Iterator[Finding]:
 
 def _columns(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
-    if data.train_file is not None and data.train_file.lower().endswith(".txt"):
+    if data.train_file is not None and ending(data.train_file) == ".txt":
         fix = "write source and target side by side, as CSV, JSON lines or Parquet"
         yield Finding("data.train_file", "a text file has no columns", fix)
     yield from distinct(facts, ("source_column", "target_column", "references_column"), "it is the {key} already")

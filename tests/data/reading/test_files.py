@@ -272,7 +272,7 @@ def test_a_parquet_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("a.xlsx", "spreadsheet"), ("a.csv.gz", "compressed"), ("noending", ".jsonl")],
+    [("a.xlsx", "spreadsheet"), ("a.parquet.gz", "unpack"), ("noending", ".jsonl")],
 )
 def test_an_unknown_format_says_what_to_write_instead(tmp_path: Path, name: str, fix: str) -> None:
     assert fix in str(refusal(written(tmp_path, name, "x")))
