@@ -15,6 +15,7 @@ from ftkit.data.labels import LabelReader, refuse_no_classes
 from ftkit.data.reading.rows import Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
+from ftkit.recipe.files import are_classes
 from ftkit.recipe.new import NewRecipe, fill, relative
 
 ROWS_SEEN = 20_000
@@ -87,10 +88,12 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHea
 
 
 def _training_file(data: Path) -> Path:
-    """The file itself, or the one called train in a folder."""
-    if not data.is_dir():
+    """The file or folder of classes itself, or what is called train in a folder."""
+    from ftkit.data.reading.class_folder import class_folders
+
+    if not data.is_dir() or are_classes(folder.name for folder in class_folders(data)):
         return data
-    there = sorted(path for path in data.iterdir() if _is_train(path) and path.is_file())
+    there = sorted(path for path in data.iterdir() if _is_train(path))
     if len(there) != 1:
         what = "no file called train" if not there else "more than one file called train"
         raise UserError(f"{what} in this folder", where=str(data), fix="name the training file: --data FILE")
@@ -114,7 +117,7 @@ def _siblings_of(data: Path) -> dict[str, Path]:
     endings = data.name[len("train") :]
     for split, stems in USUAL_NAMES.items():
         there = [data.with_name(f"{stem}{endings}") for stem in stems]
-        if near := next((path for path in there if path.is_file()), None):
+        if near := next((path for path in there if path.exists()), None):
             found[split] = near
     return found
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ftkit.data.columns.names import USUAL_NAMES, listing
 from ftkit.data.gather import Source
 from ftkit.data.reading.arrow_rows import class_names
+from ftkit.data.reading.class_folder import loose_files
 from ftkit.data.reading.documents import iter_documents
 from ftkit.data.reading.files import file_format, iter_rows
 from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
@@ -36,7 +37,8 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
     if files["train"] is None:
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
     named_files = {split: Path(file) for split, file in files.items() if file is not None}
-    return {split: file_source([path], spec, documents, split) for split, path in named_files.items()}, []
+    notes: list[str] = []
+    return {split: file_source([path], spec, documents, notes, split) for split, path in named_files.items()}, notes
 
 
 def found_splits(sources: Mapping[str, Source]) -> dict[str, object]:
@@ -44,13 +46,20 @@ def found_splits(sources: Mapping[str, Source]) -> dict[str, object]:
     return {f"{split}_split": source.called for split, source in sources.items() if source.called is not None}
 
 
-def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, split: str) -> Source:
-    """The source of a split that lies in a file, or in several parts of one."""
+def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, notes: list[str], split: str) -> Source:
+    """The source of a split that lies in a file, in several parts of one, or in a folder of classes.
+
+    Notes are added on files beside the classes.
+    """
     path = paths[0]
-    check_readable(path)
-    classes = class_names(path) if file_format(path) in ("parquet", "arrow") else {}
+    kind = file_format(path)
+    if kind != "folder":
+        check_readable(path)
+    elif beside := loose_files(path):
+        notes.append(f"files of {shown_path(path)} that are of no class: {listing(beside)}")
+    classes = class_names(path) if kind in ("parquet", "arrow") else {}
     read: Callable[[Path], Iterator[Row | BadRow]]
-    if documents and file_format(path) == "text":
+    if documents and kind == "text":
         read = partial(iter_documents, encoding=spec.encoding, separator=spec.separator())
     else:
         read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter, quotes=spec.quoting != "none")
@@ -60,6 +69,7 @@ def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, split: s
 
 
 def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[str, Source], list[str]]:
+    notes: list[str] = []
     if name.startswith("builtin:"):
         from ftkit.data.builtin.builtin import builtin_rows
 
@@ -68,9 +78,8 @@ def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[
             split: partial(_renamed, Source(split, f"{name}[{split}]", rows)) for split, rows in available.items()
         }
     elif Path(name).is_dir():
-        makers = {
-            split: partial(file_source, files, spec, documents) for split, files in find_in_folder(Path(name)).items()
-        }
+        found = find_in_folder(Path(name), spec.dataset_config_name, notes)
+        makers = {split: partial(file_source, files, spec, documents, notes) for split, files in found.items()}
     elif Path(name).is_file():
         raise UserError("is a file, not a data set", where=name, fix="name it in data.train_file")
     elif name.startswith((".", "~")) or os.path.isabs(name):
@@ -81,7 +90,7 @@ def _from_data_set(spec: DataSpec, name: str, *, documents: bool) -> tuple[dict[
         makers = {
             split: partial(_renamed, source) for split, source in hub_rows(name, spec.dataset_config_name).items()
         }
-    return _pick(makers, spec, name)
+    return _pick(makers, spec, name, notes), notes
 
 
 def _renamed(source: Source, split: str) -> Source:
@@ -89,8 +98,8 @@ def _renamed(source: Source, split: str) -> Source:
 
 
 def _pick(
-    makers: Mapping[str, Callable[[str], Source]], spec: DataSpec, name: str
-) -> tuple[dict[str, Source], list[str]]:
+    makers: Mapping[str, Callable[[str], Source]], spec: DataSpec, name: str, notes: list[str]
+) -> dict[str, Source]:
     present = list(makers)
     chosen: dict[str, str] = {"train": spec.train_split}
     for split, stated in (("validation", spec.validation_split), ("test", spec.test_split)):
@@ -105,5 +114,6 @@ def _pick(
                 fix=f"splits here: {listing(present) or '(none)'}",
             )
     unused = [split for split in present if split not in chosen.values()]
-    notes = [f"splits of {name} that are not used: {listing(unused)}"] if unused else []
-    return {split: replace(makers[wanted](split), called=wanted) for split, wanted in chosen.items()}, notes
+    if unused:
+        notes.append(f"splits of {name} that are not used: {listing(unused)}")
+    return {split: replace(makers[wanted](split), called=wanted) for split, wanted in chosen.items()}

@@ -16,7 +16,7 @@ class DataSpec(Section):
 
     train_file: str | None = None
     """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe; may be compressed (.csv.gz, .zst, .bz2, .xz,
-    .zip)."""
+    .zip). Or a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file."""
 
     validation_file: str | None = None
     """Examples for choosing the best checkpoint. Without any, part of the training set is split off."""
@@ -25,10 +25,11 @@ class DataSpec(Section):
     """Examples looked at once, at the end."""
 
     dataset_name: str | None = None
-    """Instead of files: a hub data set, `builtin:NAME`, or a folder that holds train, validation and test files."""
+    """Instead of files: a hub data set, `builtin:NAME`, or a folder that holds train, validation and test files, or
+    sub-folders of these names with files or classes in them, or a hub data set that was cloned."""
 
     dataset_config_name: str | None = None
-    """Configuration of a hub data set."""
+    """Configuration of a hub data set, or of a clone of one."""
 
     train_split: str = "train"
     """Name of the training split of a data set."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +99,12 @@ def ending(name: str) -> str:
     return (last.lower() in PACKINGS and os.path.splitext(stem)[1].lower()) or last.lower()
 
 
+def are_classes(folders: Iterable[str]) -> bool:
+    """Whether the sub-folders of a folder can be classes: there are some, and none is called train."""
+    names = set(folders)
+    return bool(names) and "train" not in names
+
+
 def absolute(text: str, base: Path) -> str:
     """An absolute path, `~` expanded, relative ones taken from `base`; links are left as they are."""
     return os.path.abspath(base / os.path.expanduser(text))
@@ -111,12 +117,16 @@ def absolute_metric(name: str, base: Path) -> str:
 
 
 def locate_file(text: str, base: Path) -> Located:
-    """Resolve the path of a data file and say when it is not there."""
+    """Resolve the path of a data file, or of a folder with a sub-folder a class, and say when it is not there."""
     path = absolute(text, base)
     if os.path.isfile(path):
         return Located(path)
     if os.path.isdir(path):
-        return Located(path, f"{text!r} is a folder", "name a file; a folder of splits is a dataset_name")
+        with os.scandir(path) as entries:
+            if are_classes(entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."):
+                return Located(path)
+        fix = "name a file, or a folder with a sub-folder a class; a folder of splits is a dataset_name"
+        return Located(path, f"{text!r} is a folder", fix)
     return Located(path, *_absence(text, path))
 
 

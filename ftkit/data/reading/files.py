@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftkit.data.reading.arrow_rows import iter_arrow, iter_parquet
+from ftkit.data.reading.class_folder import class_folders, iter_class_folder
 from ftkit.data.reading.delimited import iter_delimited
 from ftkit.data.reading.json_array import iter_json
 from ftkit.data.reading.json_rows import iter_json_lines
@@ -14,7 +15,7 @@ from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.reading.textfile import iter_lines
 from ftkit.errors import UserError
-from ftkit.recipe.files import PACKINGS
+from ftkit.recipe.files import PACKINGS, are_classes
 
 FORMATS = {
     ".csv": "csv",
@@ -37,8 +38,9 @@ def iter_rows(
 
     The file is CSV or TSV with a header line, JSON (an array of objects), JSON lines, Parquet, Arrow, or .txt (one
     column `text`, one row a line, blank lines included); all but Parquet and Arrow also compressed (.gz, .bz2, .xz,
-    .zst, or a .zip of one file). The default delimiter is a comma, or a tab for .tsv; without `quotes` a double quote
-    is a letter.
+    .zst, or a .zip of one file). A folder has a sub-folder a class,
+    with a text a file (columns `text`, `label`, `file`). The default delimiter is a comma, or a tab for .tsv; without
+    `quotes` a double quote is a letter.
 
     Raises:
         UserError: the file as a whole cannot be read: absent, empty, of an unknown format, without a usable header.
@@ -53,12 +55,14 @@ def iter_rows(
 
 
 def file_format(path: Path) -> str:
-    """The format that a file's name says, or the name of the file in a zip: a value of FORMATS.
+    """The format that a file's name says, or the name of what is in a zip: a value of FORMATS, or `folder`.
 
     Raises:
         UserError: no such file, or a name with another ending.
     """
     suffix = inner_ending(path)
+    if path.is_dir() and are_classes(folder.name for folder in class_folders(path)):
+        return "folder"
     kind = None if path.is_dir() else FORMATS.get(suffix)
     if kind in _COLUMNAR and path.suffix.lower() in PACKINGS:
         problem = f"a {suffix} file in a {path.suffix} file: its columns are compressed already"
@@ -77,4 +81,4 @@ def _iter_text(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
 
 
 _COLUMNAR = {"parquet": iter_parquet, "arrow": iter_arrow}
-_TEXTUAL = {"json": iter_json, "jsonl": iter_json_lines, "text": _iter_text}
+_TEXTUAL = {"folder": iter_class_folder, "json": iter_json, "jsonl": iter_json_lines, "text": _iter_text}

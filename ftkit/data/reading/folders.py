@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ftkit.data.reading.class_folder import class_folders
 from ftkit.data.reading.files import FORMATS
+from ftkit.data.reading.hub_folder import declared_files
 from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
@@ -26,19 +28,28 @@ PART = re.compile(r"-\d{5}-of-\d{5}")
 """What tells the parts of one split apart in their names."""
 
 
-def find_in_folder(folder: Path) -> dict[str, list[Path]]:
-    """The files of each split of a folder.
+def find_in_folder(folder: Path, config: str | None, notes: list[str]) -> dict[str, list[Path]]:
+    """The files of each split of a folder; notes are added on files that are none.
 
-    A file belongs to the split whose name is a word of the file's: `train.csv`, `my-dev.jsonl`,
-    `test-00000-of-00002.parquet`. Every file of a known format must have its place, since one that is left out in
-    silence is worse than an error.
+    What its README.md says, as in a clone of a hub data set; else sub-folders that are called after splits, with files
+    or with classes in them; else files, here or in `data/`. A file belongs to the split whose name is a word of the
+    file's: `train.csv`, `my-dev.jsonl.gz`, `test-00000-of-00002.parquet`. Every file of a known format must have its
+    place, since one that is left out in silence is worse than an error.
 
     Raises:
         UserError: no data, no training file, a file that names no split, or two files for one split.
     """
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
         return _saved(folder)
-    files = sorted(path for path in folder.iterdir() if ending(path.name) in FORMATS and path.is_file())
+    if (declared := declared_files(folder, config)) is not None:
+        return declared
+    files = _data_files(folder)
+    if below := _split_folders(folder):
+        if files:
+            notes.append(f"files of {shown_path(folder)} that are not read: {', '.join(path.name for path in files)}")
+        return _with_train(folder, below)
+    if not files and (folder / "data").is_dir():
+        files = _data_files(folder / "data")
     if not files:
         raise UserError(
             "the folder holds no data files", where=shown_path(folder), fix=f"put train{'|'.join(FORMATS)} there"
@@ -56,8 +67,33 @@ def find_in_folder(folder: Path) -> dict[str, list[Path]]:
         splits.setdefault(named.pop(), []).append(path)
     for split, paths in splits.items():
         _check_parts(folder, split, paths)
+    return _with_train(folder, splits)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if ending(path.name) in FORMATS and path.is_file())
+
+
+def _split_folders(folder: Path) -> dict[str, list[Path]]:
+    """Sub-folders that are called after splits: one of classes is itself, the files of others are its parts."""
+    splits: dict[str, list[Path]] = {}
+    for path in class_folders(folder):
+        split = _WORDS.get(path.name.lower())
+        found = _data_files(path) if split else []
+        if split is None or not (found or class_folders(path)):
+            continue
+        parts = [path] if class_folders(path) else found
+        if split in splits or len({ending(part.name) for part in parts}) > 1:
+            names = ", ".join(str(part.relative_to(folder)) for part in [*splits.get(split, []), *parts][:6])
+            fix = f"name one of them in data.{split}_file"
+            raise UserError(f"more than one {split} set: {names}", where=shown_path(folder), fix=fix)
+        splits[split] = parts
+    return splits
+
+
+def _with_train(folder: Path, splits: dict[str, list[Path]]) -> dict[str, list[Path]]:
     if "train" not in splits:
-        names = ", ".join(path.name for path in files)
+        names = ", ".join(path.name for paths in splits.values() for path in paths)
         raise UserError(f"no training file among {names}", where=shown_path(folder), fix="name one of them train")
     return splits
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ftkit.errors import UserError
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+
 
 def check_readable(path: Path) -> None:
     """Raise UserError unless `path` is a file that can be opened."""
@@ -26,11 +28,14 @@ def check_readable(path: Path) -> None:
             fix=f"did you mean {near[0]}?" if near else f"check the path{folder}",
         )
     try:
-        path.open("rb").close()
+        with path.open("rb") as file:
+            is_pointer = file.read(len(_LFS)) == _LFS
     except OSError as error:
         raise UserError(
             f"cannot be opened: {error.strerror}", where=shown_path(path), fix="check its permissions"
         ) from error
+    if is_pointer:
+        raise UserError("it is a mere pointer of Git LFS", where=shown_path(path), fix="git lfs pull brings the file")
 
 
 def shown_path(path: Path) -> str:

@@ -139,7 +139,7 @@ def test_compressed_files_are_the_splits_of_a_folder_and_the_parts_of_a_split(tm
     for number in range(2):
         packed_file(tmp_path, f"train-0000{number}-of-00002.jsonl.gz", json.dumps({"text": f"row {number}"}))
     packed_file(tmp_path, "test.txt.zst", "a line\n")
-    assert {split: len(files) for split, files in find_in_folder(tmp_path).items()} == {"train": 2, "test": 1}
+    assert {split: len(files) for split, files in find_in_folder(tmp_path, None, []).items()} == {"train": 2, "test": 1}
     sources, _ = find_sources(DataSpec(dataset_name=str(tmp_path)))
     assert [row.values["text"] for row in sources["train"].rows()] == ["row 0", "row 1"]
     assert [row.values["text"] for row in sources["test"].rows()] == ["a line"]
