@@ -216,7 +216,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 def _say_where_to_stop(staging: Path) -> None:
     """Name every token that ends an answer in generation_config.json, where every library looks."""
-    from ftkit.data.chat.rendering import end_of_turn
+    from ftkit.data.chat.marking import end_of_turn
     from ftkit.decoding.prompts import form_of
     from ftkit.models.causal import load_tokenizer_for_lm
 

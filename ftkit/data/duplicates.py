@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ftkit.data.chat.turns import Chat, texts_of
 from ftkit.interruption import STOP
 
 
@@ -73,8 +73,8 @@ def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns])
         rows: Iterable[tuple[str, ...]] = zip(*columns, strict=True)
         if names == ["messages"]:
             # JSON writes a line break as two letters, which would hide it from the comparison
-            chats = (part(json.loads(row[0])) for row in rows)
-            rows = (tuple(text for turn in chat for text in turn.values() if isinstance(text, str)) for chat in chats)
+            chats = (part(Chat.from_json(row[0]).messages) for row in rows)
+            rows = (tuple(texts_of(list(chat))) for chat in chats)
         keys[start : start + batch.num_rows] = [key_of(*row) for row in rows]
         start += batch.num_rows
     return keys

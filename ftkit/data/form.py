@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 
+from ftkit.data.chat.calls import decoded, read_tools, without_nulls
 from ftkit.data.chat.rows import ChatReader
+from ftkit.data.chat.turns import Chat
 from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
@@ -34,7 +35,7 @@ class Form:
         prompting: Prompting,
         columns: Sequence[str],
         *,
-        rehearse: Callable[[list[dict[str, Any]]], object] | None = None,
+        rehearse: Callable[[Chat], object] | None = None,
     ) -> None:
         self.prompting = prompting
         self.columns = tuple(columns)
@@ -43,7 +44,7 @@ class Form:
         self.verdict: str | None = None
         self.chats = None
         if prompting.kind == "chat":
-            self.chats = ChatReader(columns[0], completions=prompting.completion_only_loss)
+            self.chats = ChatReader(columns[0], None if prompting.completion_only_loss else "everything")
 
     @property
     def schema(self) -> pa.Schema:
@@ -60,10 +61,10 @@ class Form:
             Unusable: a value is absent or no text, or there is nothing to give or to learn.
         """
         if self.chats is not None:
-            chat = self.chats.read(value_of(values, self.columns[0]), system=system_beside(values))
+            chat = read_chat(self.chats, value_of(values, self.columns[0]), values)
             if self.rehearse is not None:
-                self.rehearse(json.loads(chat))
-            return (chat,)
+                self.rehearse(chat)
+            return (chat.to_json(),)
         fields = {name: field_text(values, name, class_names.get(name)) for name in self.columns}
         if self.prompting.kind == "text":
             text = fill(self.prompting.parsed.completion, fields)
@@ -111,24 +112,31 @@ def text_of(value: object, name: str) -> str:
     return value
 
 
-def system_beside(values: Mapping[str, object]) -> str:
-    """The turn of the system that stands in a column beside a chat, empty where there is none.
+def read_chat(reader: ChatReader, messages: object, values: Mapping[str, object]) -> Chat:
+    """A chat with what stands in the columns beside it: the system's turn, tools, and what its template is told.
 
     Raises:
-        Unusable: it is no text; tools stand beside the chat.
+        Unusable: one of them is not what its name says.
     """
-    for name in TOOLS_NAMES:
-        if values.get(name) not in (None, "", "[]", [], "null"):
-            fix = "write what the assistant may call into the system's turn, or remove the column"
-            raise Unusable(f"column {name} is not empty, and tools are not written into chats", fix)
-    found = next((name for name in SYSTEM_NAMES if values.get(name) is not None), None)
-    return "" if found is None else text_of(values[found], found)
+    system = next((name for name in SYSTEM_NAMES if values.get(name) is not None), None)
+    tools = next((name for name in TOOLS_NAMES if values.get(name) is not None), None)
+    kwargs = decoded(values.get(KWARGS_NAME) or {}, KWARGS_NAME, "an object")
+    if not isinstance(kwargs, dict):
+        raise Unusable(f"{KWARGS_NAME} is {kind_of(kwargs)} instead of an object", "write an object, or nothing")
+    return reader.read(
+        messages,
+        system="" if system is None else text_of(values[system], system),
+        tools=[] if tools is None else read_tools(values[tools], tools),
+        kwargs=without_nulls(kwargs),
+    )
 
 
 SYSTEM_NAMES = ("system", "system_prompt")
 """Usual names of a column beside the messages that holds the system's turn."""
 TOOLS_NAMES = ("tools", "functions")
 """Usual names of a column beside the messages that tells what may be called."""
+KWARGS_NAME = "chat_template_kwargs"
+"""Column beside the messages of what the chat template is told in each."""
 MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
 """Usual names of a column of messages."""
 

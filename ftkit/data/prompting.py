@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -31,6 +31,7 @@ class Prompting:
         template: of completions, and of texts made of several columns: `{column}` stands for a column, `<learn>` for
             the place where the prompt ends.
         chat_template: of chats, as Jinja text; None: the tokenizer's own.
+        chat_template_kwargs: what the chat template is told beside the messages, such as enable_thinking.
         completion_only_loss: whether the prompt is left out of the loss.
         source_language_column: of the language of each source, where rows name it; else None.
         target_language_column: the same of each target.
@@ -51,10 +52,12 @@ class Prompting:
     source_language_column: str | None = None
     target_language_column: str | None = None
     moment: str | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON can hold it, columns of languages only where there are any."""
-        return {name: value for name, value in asdict(self).items() if value or not name.endswith("language_column")}
+        """The same as JSON can hold it, columns of languages and what a template is told only where there are any."""
+        rare = ("source_language_column", "target_language_column", "chat_template_kwargs")
+        return {name: value for name, value in asdict(self).items() if value or name not in rare}
 
     @property
     def language_columns(self) -> dict[str, str]:
@@ -204,6 +207,17 @@ def chat_template_of(tokenizer: PreTrainedTokenizerBase, prompting: Prompting) -
             fix="set data.chat_template: plain, which needs no tokens of its own",
         )
     return prompting.chat_template
+
+
+def refuse_unread(kwargs: Mapping[str, object], template: str) -> None:
+    """Refuse to tell a chat template what it does not ask for.
+
+    Raises:
+        UserError: names what it does not read.
+    """
+    if unread := [name for name in kwargs if name not in template]:
+        problem = f"the chat template does not read {unread[0]} (data.chat_template_kwargs)"
+        raise UserError(problem, fix="remove it, or mend its name")
 
 
 def at_moment(prompting: Prompting, tokenizer: PreTrainedTokenizerBase, moment: str | None) -> Prompting:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftkit.data.chat.rows import ChatReader
-from ftkit.data.form import MESSAGES_NAMES, field_text, system_beside
+from ftkit.data.chat.turns import Chat
+from ftkit.data.form import MESSAGES_NAMES, field_text, read_chat
 from ftkit.data.prompting import FORMS, Prompting, parse_template
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.nested import get, has
@@ -20,8 +21,7 @@ from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
 from ftkit.storage import read_json_object
 
-Message = dict[str, str]
-
+_ANSWERING = ("assistant", "gpt", "function_call")
 PLAIN_COLUMNS = ("prompt", "text", "content")
 """Columns of a file that hold whole prompts, whatever the columns of the training data were called."""
 
@@ -39,14 +39,14 @@ class Ask:
 
     Attributes:
         text: as it is sent, for everything but chats.
-        messages: of a chat, up to where the assistant is to write.
+        chat: up to where the assistant is to write; None for everything else.
         values: the columns of the file it comes from; what was typed, for others.
         source_language: of the text, where the tokenizer marks languages; None: as it was trained.
         target_language: the same of the answer.
     """
 
     text: str | None = None
-    messages: tuple[Message, ...] = ()
+    chat: Chat | None = None
     values: Mapping[str, object] = field(default_factory=dict)
     source_language: str | None = None
     target_language: str | None = None
@@ -54,7 +54,7 @@ class Ask:
     @property
     def shown(self) -> str:
         """The prompt for a person's eyes: the text, or the last message."""
-        return self.text if self.text is not None else self.messages[-1]["content"]
+        return self.text or "" if self.chat is None else str(self.chat.messages[-1]["content"])
 
 
 def form_of(folder: Path, *, raw: bool = False) -> PromptForm:
@@ -114,7 +114,11 @@ def typed_prompts(
     if system is None:
         return asks
     turn = {"role": "system", "content": system}
-    return [Ask(messages=(turn, *ask.messages), values={"system": system, **ask.values}) for ask in asks]
+    chats = [ask.chat.messages for ask in asks if ask.chat is not None]
+    return [
+        Ask(chat=Chat([turn, *messages]), values={"system": system, **ask.values})
+        for messages, ask in zip(chats, asks, strict=True)
+    ]
 
 
 def _form(prompting: Prompting) -> str:
@@ -142,7 +146,7 @@ def _ask(prompting: Prompting, prompt: str, values: Mapping[str, object]) -> Ask
     if not prompt:
         raise UserError("the prompt is empty", fix="write what the model is to answer")
     if prompting.kind == "chat":
-        return Ask(messages=({"role": "user", "content": prompt},), values=values)
+        return Ask(chat=Chat([{"role": "user", "content": prompt}]), values=values)
     return Ask(prompting.render_prompt(dict.fromkeys(prompting.prompt_fields, prompt)), values=values)
 
 
@@ -198,7 +202,7 @@ def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:
         # numbers become text as they did in training
         return Ask(prompting.render_prompt({name: field_text(values, name, None) for name in names}), values=values)
     if prompting.kind == "chat" and (found := _first((column, *MESSAGES_NAMES), values)):
-        return Ask(messages=_messages(values, found), values=values)
+        return Ask(chat=_chat(values, found), values=values)
     whole = (column, *PLAIN_COLUMNS, *(values if len(values) == 1 else ()))
     found = _first(whole, values) if len(names) <= 1 else None
     if found is None:
@@ -212,7 +216,7 @@ def _first(names: Iterable[str | None], values: Mapping[str, object]) -> str | N
     return next((name for name in names if name in values), None)
 
 
-def _messages(values: Mapping[str, object], name: str) -> tuple[Message, ...]:
+def _chat(values: Mapping[str, object], name: str) -> Chat:
     value = values[name]
     try:
         turns = json.loads(value) if isinstance(value, str) else value
@@ -221,13 +225,10 @@ def _messages(values: Mapping[str, object], name: str) -> tuple[Message, ...]:
     if not isinstance(turns, list) or not turns:
         raise UserError(f"column {name} holds no messages", fix="write a list of objects with role and content")
     # what the data have the assistant answer at the end is what is asked for
-    while (
-        turns and isinstance(turns[-1], dict) and turns[-1].get("role", turns[-1].get("from")) in ("assistant", "gpt")
-    ):
+    while turns and isinstance(turns[-1], dict) and turns[-1].get("role", turns[-1].get("from")) in _ANSWERING:
         turns = turns[:-1]
     if not turns:
         raise UserError(f"column {name} has nothing before the assistant's turn", fix="begin with the user's")
     # read as in training, where a chat without an answer has nothing to learn and is refused
-    read = ChatReader(name).read([*turns, {"role": "assistant", "content": "-"}], system=system_beside(values))
-    messages: list[Message] = json.loads(read)[:-1]
-    return tuple(messages)
+    chat = read_chat(ChatReader(name), [*turns, {"role": "assistant", "content": "-"}], values)
+    return replace(chat, messages=chat.messages[:-1])

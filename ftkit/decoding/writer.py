@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ftkit.data.chat.rendering import ChatRenderer, end_of_turn
+from ftkit.data.chat.marking import end_of_turn
+from ftkit.data.chat.rendering import ChatRenderer
+from ftkit.data.chat.turns import Chat
 from ftkit.data.dataset import LANGUAGE_COLUMNS
 from ftkit.data.prompting import Prompting
 from ftkit.data.unusable import Unusable
@@ -108,14 +109,14 @@ def prompt_ids(writer: Writer, ask: Ask) -> list[int]:
     if writer.is_encoder_decoder:
         assert ask.text is not None, "encoder-decoders are not trained on chats"
         return _source_ids(tokenizer, ask)
-    if ask.text is None:
+    if ask.chat is not None:
         try:
             renderer = ChatRenderer(tokenizer, writer.prompting)
-            text = renderer.text([dict(turn) for turn in ask.messages], generation=True)
+            text = renderer.written(ask.chat).text(generation=True)
         except Unusable as error:
             raise UserError(error.reason, fix=error.fix) from error
     else:
-        text, prefix = ask.text, list(special_tokens(tokenizer).prefix)
+        text, prefix = ask.text or "", list(special_tokens(tokenizer).prefix)
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if ids[: len(prefix)] != prefix:
         ids = prefix + ids
@@ -244,9 +245,9 @@ def first_words(saved: SavedLM, row: Mapping[str, str], *, max_new_tokens: int =
     """
     prompting = Prompting(**saved.prompting) if saved.prompting is not None else Prompting("text")
     if prompting.kind == "chat":
-        turns: list[dict[str, str]] = json.loads(row["messages"])
-        first = next(place for place, turn in enumerate(turns) if turn["role"] == "assistant")
-        ask = Ask(messages=tuple(turns[: max(1, first)]))
+        chat = Chat.from_json(row["messages"])
+        first = next(place for place, turn in enumerate(chat.messages) if turn["role"] == "assistant")
+        ask = Ask(chat=replace(chat, messages=chat.messages[: max(1, first)]))
     elif prompting.kind == "completion":
         ask = Ask(row["prompt"], source_language=row.get("source_language"), target_language=row.get("target_language"))
     else:

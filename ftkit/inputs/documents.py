@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftkit.data.chat.rendering import ChatRenderer, Marked
+from ftkit.data.chat.marking import ChatMarker, Marked
+from ftkit.data.chat.turns import Chat
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.data.unusable import Unusable
@@ -89,20 +90,24 @@ def _documents(tokenizer: PreTrainedTokenizerBase, split: Split, special: Specia
 def _examples(
     tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, special: SpecialTokens, max_length: int
 ) -> Tokenized:
-    """One sequence for each completion or chat."""
+    """One sequence for each completion, and one or more for each chat."""
     rows: list[MarkedRow] = []
     num_merged = 0
-    renderer = ChatRenderer(tokenizer, prompting) if prompting.kind == "chat" else None
-    marked = _completions(split) if renderer is None else _chats(renderer, split)
+    counts: list[int] = []
+    marker = ChatMarker(tokenizer, prompting) if prompting.kind == "chat" else None
+    marked = _completions(split) if marker is None else _chats(marker, split)
     for batch in marked:
-        found, merged = encode_marked(tokenizer, batch, special)
+        found, merged = encode_marked(tokenizer, [text for texts in batch for text in texts], special)
+        counts += [len(texts) for texts in batch]
         rows += found
         num_merged += merged
     # a chat template writes a begin token by itself where the model wants one
     framed = cutting.frame_rows(rows, special, begin=prompting.kind == "completion")
     if not prompting.completion_only_loss:
         framed = framed.learning_all()
-    sequences, lengths = _teaching(cutting.cut_short(framed, max_length)), np.diff(framed.offsets)
+    cut = cutting.cut_short(framed, max_length)
+    owned = replace(cut, rows=np.repeat(np.arange(len(counts)), counts)[cut.rows])
+    sequences, lengths = _teaching(owned), np.diff(framed.offsets)
     return Tokenized(
         sequences,
         lengths,
@@ -110,27 +115,29 @@ def _examples(
         num_truncated=int((lengths > max_length).sum()),
         num_unlearnt=len(rows) - len(sequences),
         num_merged_boundaries=num_merged,
-        num_open_turns=0 if renderer is None else renderer.num_open_turns,
-        num_unasked=0 if renderer is None else renderer.num_unasked,
+        num_chats=0 if marker is None else len(split),
+        num_open_turns=0 if marker is None else marker.num_open_turns,
+        num_unrolled=0 if marker is None else marker.num_unrolled,
+        num_joined=0 if marker is None else marker.renderer.num_joined,
     )
 
 
-def _completions(split: Split) -> Iterator[list[Marked]]:
+def _completions(split: Split) -> Iterator[list[list[Marked]]]:
     for prompts, completions in split.columns("prompt", "completion"):
         yield [
-            Marked(prompt + completion, ((len(prompt), len(prompt) + len(completion)),))
+            [Marked(prompt + completion, ((len(prompt), len(prompt) + len(completion)),))]
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
 
 
-def _chats(renderer: ChatRenderer, split: Split) -> Iterator[list[Marked]]:
+def _chats(marker: ChatMarker, split: Split) -> Iterator[list[list[Marked]]]:
     number = 0
     for (texts,) in split.columns("messages"):
         marked = []
         for text in texts:
             number += 1
             try:
-                marked.append(renderer.render(json.loads(text)))
+                marked.append(marker.mark(Chat.from_json(text)))
             except Unusable as error:
                 where = f"{split.source}: {split.name} chat {number}"
                 raise UserError(error.reason, where=where, fix=error.fix) from error

@@ -107,7 +107,9 @@ class Tokenized:
             its end.
         lengths: tokens of each document, completion or chat before anything was cut (num_examples,).
         num_open_turns: chats in which an answer before the last ends without a special token.
-        num_unasked: chats in which an answer before the last is read only, as in `ChatRenderer`.
+        num_chats: of which the examples were made, where they are chats.
+        num_unrolled: chats that became several examples, as in `ChatMarker`.
+        num_joined: chats in which neighbours of one role were made one turn.
     """
 
     sequences: Sequences
@@ -117,26 +119,39 @@ class Tokenized:
     num_unlearnt: int = 0
     num_merged_boundaries: int = 0
     num_open_turns: int = 0
-    num_unasked: int = 0
+    num_chats: int = 0
+    num_unrolled: int = 0
+    num_joined: int = 0
 
     @property
     def num_examples(self) -> int:
-        """Rows of the split."""
+        """Rows of the split; of chats, examples that were made of them."""
         return len(self.lengths)
 
     def chat_warnings(self, name: str) -> list[str]:
         """What the chats of a split do not teach, one sentence each."""
-        whole = f"of {self.num_examples:,} {name} chats an answer before the last"
+        whole = f"of {self.num_chats:,} {name} chats an answer before the last"
         found = []
         if self.num_open_turns:
             found.append(
                 f"in {self.num_open_turns:,} {whole} has no end token, so stopping there is not learnt;"
                 " let data.chat_template write eos_token after each"
             )
-        if self.num_unasked:
+        return found
+
+    def chat_notes(self, name: str) -> list[str]:
+        """What the chats of a split became, one sentence each."""
+        found = []
+        if self.num_unrolled:
             found.append(
-                f"in {self.num_unasked:,} {whole} is read and not learnt: the template asks for an answer by other"
-                " words than stand before that one"
+                f"{self.num_unrolled:,} of {self.num_chats:,} {name} chats became several examples"
+                f" ({self.num_examples:,} in all, {self.num_examples / self.num_chats:.2f} a chat): the chat template"
+                " writes earlier answers otherwise than the model is to write them"
+            )
+        if self.num_joined:
+            found.append(
+                f"in {self.num_joined:,} of {self.num_chats:,} {name} chats neighbouring turns of one role were made"
+                " one: the chat template refuses them"
             )
         return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.data.chat.rendering import Marked
+from ftkit.data.chat.marking import Marked
 from ftkit.inputs.encoding import Bools, Encoded, SpecialTokens, Words, batches, encode, encode_parts
 
 if TYPE_CHECKING:

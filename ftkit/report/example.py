@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ftkit.data.chat.turns import Chat
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 
@@ -45,7 +46,7 @@ def find_example(split: Split, prompting: Prompting) -> Example:
 
 def _cut_chat(row: Mapping[str, str]) -> Example:
     """A chat up to the first answer that something stands before."""
-    messages: list[dict[str, str]] = json.loads(row["messages"])
+    messages = Chat.from_json(row["messages"]).messages
     answers = (number for number, turn in enumerate(messages) if number and turn["role"] == "assistant")
     first = next(answers, len(messages) - 1)
     before = [{"role": turn["role"], "content": turn.get("content") or ""} for turn in messages[:first]]

@@ -13,6 +13,7 @@ import torch
 
 from ftkit.commands.generate import answer_row
 from ftkit.data.chat.templates import CHAT_TEMPLATES
+from ftkit.data.chat.turns import Chat
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting
 from ftkit.decoding.knobs import Decoding
@@ -105,7 +106,8 @@ def test_a_chat_is_asked_with_the_tokens_before_the_assistants_turn(
     prompting = Prompting("chat", chat_template=None if template == "own" else CHAT_TEMPLATES["plain"])
     writer = writer_of(family, prompting)
     ask = typed_prompts(prompting, ["How far?"], {}, system=system)[0]
-    messages = [*ask.messages, {"role": "assistant", "content": "Two miles."}]
+    assert ask.chat is not None
+    messages = [*ask.chat.messages, {"role": "assistant", "content": "Two miles."}]
     expected = trained_prompt(writer.saved.tokenizer, prompting, messages=json.dumps(messages))
     assert prompt_ids(writer, ask) == expected
     assert prompt_ids(writer, ask).count(writer.saved.tokenizer.bos_token_id) <= (family != "smollm3")
@@ -212,7 +214,7 @@ def test_the_first_words_follow_what_stood_before_the_learnt_part(writer_of: Mak
     turns = [{"role": "user", "content": "How far?"}, {"role": "assistant", "content": "Two miles."}]
     cases = [
         (completion, {"prompt": "How far?\n", "completion": "Two miles."}, Ask("How far?\n")),
-        (chat, {"messages": json.dumps(turns)}, Ask(messages=tuple(turns[:1]))),
+        (chat, {"messages": json.dumps(turns)}, Ask(chat=Chat(turns[:1]))),
         (Prompting("text"), {"text": "a b c d e f g h i j"}, Ask("a b c d e f g h")),
     ]
     for prompting, row, ask in cases:
@@ -271,8 +273,8 @@ def test_chats_of_a_file_are_asked_up_to_their_last_answer(tmp_path: Path) -> No
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     asks = file_prompts(CHAT, tmp_path / "a.jsonl")
-    one = ({"role": "user", "content": "u"},)
-    assert [ask.messages for ask in asks] == [tuple(turns[:4]), tuple(turns[:4]), one, one]
+    one = Chat([{"role": "user", "content": "u"}])
+    assert [ask.chat for ask in asks] == [Chat(turns[:4]), Chat(turns[:4]), one, one]
     assert asks[0].shown == "u"
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, kind_of
+from ftkit.data.chat.calls import decoded, link, read_calls
+from ftkit.data.chat.thoughts import Kept, cut_thoughts
+from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Chat, Messages, Turn, is_learnt, texts_of
+from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.unusable import Unusable, check_text
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
-_OLDER_ROLES = {"human": "user", "gpt": "assistant"}
-LEARNT_KEY = "learnt"
-"""Key of a message of the assistant that is read and not learnt: false there."""
+_OTHER_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "function": "tool",
+    "ipython": "tool",
+}
 _LEARNS = ("train", "training", "trainable", "learn", "loss", "weight")
 _HIDES = ("mask", "masked")
-THOUGHTS = "reasoning_content"
-"""Key of what the assistant thinks before it answers, where templates look for it; other files call it otherwise."""
 _THOUGHTS = (THOUGHTS, "thinking", "reasoning")
+_CALLS = (CALLS, "function_call")
+_OF_RESULTS = ("name", "tool_call_id")
 _NOTHING: tuple[object, ...] = (None, "", [], {})
-_CALLS = ("tool_calls", "function_call")
 _SHAPE = 'write [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]'
-Turn = dict[str, Any]
+
+Learn = Literal["all_answers", "last_answer", "marked", "everything"]
 
 
 @dataclass
@@ -30,78 +39,111 @@ class ChatReader:
 
     Attributes:
         column: of the messages.
-        completions: whether the assistant's turns alone are learnt, so that some of them can be left out.
+        learn: which answers are learnt; None: all but those that the file marks.
+        thoughts: of which answers they are kept.
         converted: how many were in the older form `{from, value}`.
         masked: how many have a turn of the assistant that is not to be learnt.
+        overruled: turns that the file marks as not to be learnt, and that are learnt all the same.
+        cut: answers whose thoughts were taken out.
         left_out: keys of messages that were passed over, such as `name`.
     """
 
     column: str
-    completions: bool = True
+    learn: Learn | None = None
+    thoughts: Kept = "all"
     converted: int = 0
     masked: int = 0
+    overruled: int = 0
+    cut: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
 
-    def read(self, value: object, *, system: str = "") -> str:
-        """A list of messages, or the JSON text of one, as JSON: a list of objects with role and content.
+    def read(
+        self,
+        value: object,
+        *,
+        system: str = "",
+        tools: list[dict[str, Any]] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        given: int = 0,
+    ) -> Chat:
+        """A list of messages, or the JSON text of one.
 
         A turn of the assistant that is not to be learnt (`weight: 0`, `train: false`, ...) has `learnt: false` too,
-        and thoughts stand under their own key.
+        and thoughts, calls and results stand under their own keys, whatever the file calls them.
 
         Args:
             value: what stands in the column.
             system: what stands beside it for a turn of the system.
+            tools: that may be called.
+            kwargs: what the template is told of this chat.
+            given: messages at the beginning that are a prompt, of which nothing is learnt.
 
         Raises:
             Unusable: it is no such list, or there is nothing to learn in it.
         """
-        if isinstance(value, str):
-            value = self._decoded(value)
+        value = decoded(value, self.column, _SHAPE.removeprefix("write "))
         if not isinstance(value, list):
             raise Unusable(f"{self.column} is {kind_of(value)} instead of a list of messages", _SHAPE)
         messages = [self._message(number, message) for number, message in enumerate(value, 1)]
-        self.converted += any(isinstance(message, dict) and "role" not in message for message in value)
         if not any(message["role"] == "assistant" for message in messages):
             raise Unusable(f"{self.column} has no turn of the assistant", "add one, or remove the row")
+        marks = [self._mark(number, *pair) for number, pair in enumerate(zip(value, messages, strict=True), 1)]
+        self._choose(messages, marks, given)
         if not any(map(is_learnt, messages)):
-            raise Unusable("every turn of the assistant is marked as not to be learnt", "remove the row")
-        self.masked += any(LEARNT_KEY in message for message in messages)
-        return json.dumps(with_system(messages, system), ensure_ascii=False)
-
-    def _decoded(self, text: str) -> object:
-        try:
-            value: object = STRICT_JSON.decode(text.strip())
-        except (ValueError, RecursionError, RepeatedKey) as error:
-            raise Unusable(f"{self.column} is no JSON: {error}", _SHAPE) from None
-        return value
+            none = "no turn of the assistant is marked as to be learnt"
+            reason = none if self.learn == "marked" else "every turn of the assistant is marked as not to be learnt"
+            raise Unusable(reason, "remove the row")
+        link(messages)
+        self.cut += cut_thoughts(messages, self.thoughts)
+        self.converted += any("role" not in message for message in value)
+        self.masked += any(LEARNT_KEY in message for message in messages[given:]) and self.learn is None
+        return Chat(with_system(messages, system), tools or [], dict(kwargs or {}))
 
     def _message(self, number: int, message: object) -> Turn:
         if not isinstance(message, dict):
             raise Unusable(f"message {number} is {kind_of(message)} instead of an object", _SHAPE)
         older = "role" not in message and "from" in message
         read = ("from", "value") if older else ("role", "content")
-        role, content = (message.get(key) for key in read)
-        if not isinstance(role, str):
+        named, value = (message.get(key) for key in read)
+        if not isinstance(named, str):
             raise Unusable(f"message {number} has no role", _SHAPE)
-        role = _OLDER_ROLES.get(role, role) if older else role
-        if any(message.get(name) for name in _CALLS) or role in ("function_call", "function"):
-            raise Unusable(f"message {number} calls tools", "write calls and results as text, or remove the row")
-        if role not in ROLES:
-            raise Unusable(f"message {number} has the role {role!r}", f"roles are {', '.join(ROLES)}")
-        if not isinstance(content, str):
-            raise Unusable(f"the content of message {number} is {kind_of(content)} instead of a string", _SHAPE)
-        if role == "assistant" and not content.strip():
-            raise Unusable(f"message {number}, the assistant's, is empty", "fill it in, or remove it")
-        thoughts = self._thoughts(number, message, role)
-        for text in (content, *thoughts.values()):
+        role = named if named in ROLES else _OTHER_ROLES.get(named, named)
+        if role not in ROLES or (not older and named in ("human", "gpt")):
+            raise Unusable(f"message {number} has the role {named!r}", f"roles are {', '.join(ROLES)}")
+        turn: Turn = {"role": role}
+        calls = next((message[name] for name in _CALLS if message.get(name)), None)
+        if named == "function_call":
+            calls, value = value, ""
+        if calls is not None:
+            if role != "assistant":
+                raise Unusable(f"message {number} calls tools, and is of the {role}", "only the assistant calls tools")
+            turn[CALLS] = read_calls(calls, f"the call of message {number}")
+        turn["content"] = self._content(number, value, role, may_lack=calls is not None)
+        turn |= self._thoughts(number, message, role)
+        kept = _OF_RESULTS if role == "tool" else ()
+        turn |= {key: message[key] for key in kept if isinstance(message.get(key), str) and message[key]}
+        for text in texts_of(turn):
             check_text(text, f"message {number}")
-        learnt = self._learnt(number, message, role)
         # a table has every key in every row, with null where the file had none
-        passed = (*read, *_LEARNS, *_HIDES, *_THOUGHTS)
+        passed = (*read, *_LEARNS, *_HIDES, *_THOUGHTS, *_CALLS, *kept)
         self.left_out.update(
             {key: None for key, value in message.items() if key not in passed and value not in _NOTHING}
         )
-        return {"role": role, "content": content, **thoughts, **({} if learnt else {LEARNT_KEY: False})}
+        return turn
+
+    def _content(self, number: int, value: object, role: str, *, may_lack: bool) -> str:
+        if isinstance(value, list) and value and all(_is_text(part) for part in value):
+            value = "\n".join(part["text"] for part in value)
+        if role == "tool" and isinstance(value, dict | list):
+            value = json.dumps(value, ensure_ascii=False)
+        if value is None and may_lack:
+            value = ""
+        if not isinstance(value, str):
+            what = f"the content of message {number} is {kind_of(value)} instead of a string"
+            raise Unusable(what, _SHAPE if not isinstance(value, list) else "parts are read that are all text")
+        if role == "assistant" and not value.strip() and not may_lack:
+            raise Unusable(f"message {number}, the assistant's, is empty", "fill it in, or remove it")
+        return value
 
     def _thoughts(self, number: int, message: Turn, role: str) -> dict[str, str]:
         name = next((name for name in _THOUGHTS if message.get(name)), None)
@@ -114,7 +156,7 @@ class ChatReader:
             raise Unusable(f"{name} of message {number} is {what}", "write it into the content, or remove it")
         return {THOUGHTS: message[name]}
 
-    def _learnt(self, number: int, message: Turn, role: str) -> bool:
+    def _mark(self, number: int, message: Turn, turn: Turn) -> bool | None:
         """Whether a message is to be learnt, as one of its own keys may say."""
         said = {name: value for name in (*_LEARNS, *_HIDES) if (value := message.get(name)) is not None}
         for name, value in said.items():
@@ -125,27 +167,35 @@ class ChatReader:
         learns = {bool(value) == (name in _LEARNS) for name, value in said.items()}
         if len(learns) > 1:
             raise Unusable(f"{' and '.join(said)} of message {number} contradict each other", "keep one of them")
-        if role != "assistant":
-            if learns == {True} and self.completions:
-                raise Unusable(
-                    f"{next(iter(said))} asks to learn message {number}, a turn of the {role}",
-                    "only the assistant's turns are learnt: remove it, or set data.completion_only_loss: false",
-                )
-            return True
-        if learns == {False} and not self.completions:
+        if turn["role"] != "assistant" and learns == {True} and self.learn in (None, "marked"):
             raise Unusable(
-                f"message {number} is not to be learnt, and data.completion_only_loss: false learns everything",
-                "remove one of the two",
+                f"{next(iter(said))} asks to learn message {number}, a turn of the {turn['role']}",
+                "only the assistant's turns are learnt: remove it, or set data.learn: everything",
             )
-        return learns != {False}
+        if turn["role"] == "assistant" and learns == {False} and self.learn == "everything":
+            raise Unusable(
+                f"message {number} is not to be learnt, and everything is learnt (data.learn)", "remove one of the two"
+            )
+        return next(iter(learns), None)
+
+    def _choose(self, messages: Messages, marks: list[bool | None], given: int) -> None:
+        """Note at the assistant's turns which are not to be learnt."""
+        last = max((number for number, turn in enumerate(messages) if turn["role"] == "user"), default=-1)
+        for number, (turn, mark) in enumerate(zip(messages, marks, strict=True)):
+            if turn["role"] != "assistant" or self.learn == "everything":
+                continue
+            chosen = {"all_answers": True, "marked": mark is True, "last_answer": mark is not False and number > last}
+            learnt = number >= given and chosen.get(self.learn or "", mark is not False)
+            self.overruled += learnt and mark is False
+            if not learnt:
+                turn[LEARNT_KEY] = False
 
 
-def is_learnt(message: Turn) -> bool:
-    """Whether a message is a turn of the assistant that is to be learnt."""
-    return message["role"] == "assistant" and bool(message.get(LEARNT_KEY, True))
+def _is_text(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type", "text") == "text" and isinstance(part.get("text"), str)
 
 
-def with_system(messages: list[Turn], system: str) -> list[Turn]:
+def with_system(messages: Messages, system: str) -> Messages:
     """Messages with what stands beside them for a turn of the system, which may stand there already.
 
     Raises:

@@ -56,6 +56,7 @@ PROMPTING_KINDS: dict[str, type | tuple[type, ...]] = {
     "template": str,
     "chat_template": str,
     "completion_only_loss": bool,
+    "chat_template_kwargs": dict,
 }
 """What a prompting.json holds."""
 

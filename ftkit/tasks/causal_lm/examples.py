@@ -186,6 +186,7 @@ def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:
             f"{max_length} tokens"
         )
     lines.extend(f"warning: {text}" for text in found.chat_warnings(name))
+    lines.extend(found.chat_notes(name))
     if found.num_merged_boundaries:
         lines.append(
             f"{found.num_merged_boundaries:,} of {found.num_examples:,} {name} prompts end where a token would go on "

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.chat.rendering import ChatBase, ChatRenderer
+from ftkit.data.chat.marking import ChatMarker
+from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
 from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
 from ftkit.data.columns.names import columns_of, note_unread, refuse_absent
 from ftkit.data.dataset import Splits
-from ftkit.data.form import SYSTEM_NAMES, Form
+from ftkit.data.form import KWARGS_NAME, SYSTEM_NAMES, TOOLS_NAMES, Form
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
 from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
@@ -71,19 +72,24 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         )
     if form.prompting.kind == "completion":
         form.verdict = verdict_column(rows, form.columns)
-    systems = _systems(rows) if form.chats is not None else []
-    notes.extend(f"column `{name}` is the system's turn of its chat" for name in systems)
-    note_unread(columns, (*form.columns, *systems, form.verdict or ""), notes)
+    beside = _beside(rows) if form.chats is not None else {}
+    notes.extend(f"column `{name}` is {what} its chat" for name, what in beside.items())
+    note_unread(columns, (*form.columns, *beside, form.verdict or ""), notes)
     if form.prompting.kind != "text" and form.prompting.completion_only_loss:
         learnt = "the assistant's turns are" if form.chats is not None else "the completion is"
         notes.append(f"only {learnt} learnt (data.completion_only_loss)")
     return form
 
 
-def _systems(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """The column beside the messages that holds the system's turn, if any."""
-    there = [name for name in SYSTEM_NAMES if any(row.get(name) for row in rows)]
-    return there[:1]
+def _beside(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """The columns beside the messages that are read with them, and what they are."""
+    kinds = (
+        ("the system's turn of", SYSTEM_NAMES),
+        ("what may be called in", TOOLS_NAMES),
+        ("told with", (KWARGS_NAME,)),
+    )
+    there = {what: [name for name in names if any(row.get(name) for row in rows)] for what, names in kinds}
+    return {names[0]: what for what, names in there.items() if names}
 
 
 def _text(column: str) -> Form:
@@ -189,7 +195,7 @@ def _rehearsing(form: Form, chats: ChatBase) -> Form:
     """The same form, with a row for every chat that its template does not write as it stands refused."""
     tokenizer = chats.tokenizer()
     prompting = at_moment(form.prompting, tokenizer, chats.moment)
-    rehearsing = Form(prompting, form.columns, rehearse=ChatRenderer(tokenizer, prompting).render)
+    rehearsing = Form(prompting, form.columns, rehearse=ChatMarker(tokenizer, prompting).mark)
     rehearsing.found |= form.found
     return rehearsing
 

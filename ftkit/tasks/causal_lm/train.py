@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftkit.data.chat.rendering import end_of_turn
+from ftkit.data.chat.marking import end_of_turn
 from ftkit.data.dataset import Splits
 from ftkit.decoding.continuing import stop_tokens
 from ftkit.errors import UserError

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.data.chat.rendering import ChatBase
+from ftkit.data.chat.turns import Chat
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
@@ -183,7 +184,7 @@ def test_a_chat_template_is_one_of_ours_or_a_file(tmp_path: Path) -> None:
         ({"messages": [CHAT[0], {"role": "assistant", "content": ["part"]}]}, "content of message 2 is a list"),
         ({"messages": [{"role": "bot", "content": "x"}, CHAT[1]]}, "role 'bot'"),
         ({"messages": [{"content": "x"}, CHAT[1]]}, "message 1 has no role"),
-        ({"messages": [CHAT[0], {**CHAT[1], "tool_calls": [{"id": 1}]}]}, "message 2 calls tools"),
+        ({"messages": [CHAT[0], {**CHAT[1], "tool_calls": [{"id": 1}]}]}, "the call of message 2 names no function"),
         ({"messages": '[{"role": "assistant", "content": "\\ud83d"}]'}, "half a surrogate pair"),
         ({"other": 1}, "no messages in this row"),
     ],
@@ -399,11 +400,17 @@ def test_the_chosen_answers_are_learnt_where_they_are_named_and_the_others_are_s
     assert "columns that are not read: rejected" in splits.notes
 
 
-def test_the_system_stands_beside_its_chat_and_tools_are_refused(tmp_path: Path) -> None:
-    rows = [{"messages": CHAT, "system": f"Be {row}.", "tools": "[]", "id": row} for row in range(20)]
+def test_the_system_and_the_tools_stand_beside_their_chat(tmp_path: Path) -> None:
+    tools = json.dumps([{"name": "look_up", "parameters": {"type": "object"}}])
+    rows = [{"messages": CHAT, "system": f"Be {row}.", "tools": tools, "id": row} for row in range(20)]
     splits = load(train_file=lines(tmp_path / "a.jsonl", rows))
-    assert all(json.loads(chat)[0]["role"] == "system" for chat in everything(splits, "messages"))
+    chats = [Chat.from_json(chat) for chat in everything(splits, "messages")]
+    assert all(chat.messages[0]["role"] == "system" for chat in chats)
+    assert all(chat.tools[0] == {"type": "function", "function": json.loads(tools)[0]} for chat in chats)
+    assert "column `tools` is what may be called in its chat" in splits.notes
     assert "column `system` is the system's turn of its chat" in splits.notes
-    assert "columns that are not read: tools, id" in splits.notes
-    rows[4] |= {"tools": '[{"name": "f"}]'}
-    assert "a.jsonl:5 column tools is not empty" in refusal(train_file=lines(tmp_path / "a.jsonl", rows)).problem
+    assert "columns that are not read: id" in splits.notes
+    rows[4] |= {"tools": '[{"title": "f"}]'}
+    assert (
+        "a.jsonl:5 tools holds what is no description" in refusal(train_file=lines(tmp_path / "a.jsonl", rows)).problem
+    )

@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ftkit.data.chat.rendering import ChatRenderer, end_of_turn
-from ftkit.data.chat.rows import LEARNT_KEY, ChatReader
+from ftkit.data.chat.marking import ChatMarker, Marked, end_of_turn
 from ftkit.data.chat.templates import CHAT_TEMPLATES
+from ftkit.data.chat.turns import LEARNT_KEY, Chat
 from ftkit.data.dataset import Split
 from ftkit.data.prompting import Prompting, at_moment
 from ftkit.data.unusable import Unusable
@@ -47,6 +47,10 @@ THINKS = (
 
 def messages_of(turns: Turns) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in turns]
+
+
+def marked_by(tokenizer: Any, prompting: Prompting, messages: list[dict[str, Any]]) -> list[Marked]:
+    return ChatMarker(tokenizer, prompting).mark(Chat(messages))
 
 
 def tokenized(tokenizer: Any, prompting: Prompting, *chats: Turns, max_length: int = 512) -> Tokenized:
@@ -98,9 +102,9 @@ def test_a_template_with_marks_and_one_without_teach_the_same(family, tokenizer_
 def test_a_sequence_begins_with_the_tokens_that_generation_sends(family, prompting, tokenizer_of):
     tokenizer = tokenizer_of(family)
     found = tokenized(tokenizer, prompting, SEVERAL).sequences
-    renderer = ChatRenderer(tokenizer, prompting)
+    written = ChatMarker(tokenizer, prompting).renderer.written(Chat(messages_of(SEVERAL)))
     for count in (2, 4):
-        sent = renderer.text(messages_of(SEVERAL)[:count], generation=True)
+        sent = written.text(count, generation=True)
         ids = tokenizer(sent, add_special_tokens=False)["input_ids"]
         assert found.ids[: len(ids)].tolist() == ids
         assert found.learnt[len(ids)]
@@ -249,23 +253,30 @@ LAST = (
 )
 
 
-def test_where_only_the_last_answer_has_an_end_no_turn_of_the_user_is_learnt(tokenizer_of):
+def test_where_only_the_last_answer_has_an_end_each_is_the_last_of_an_example(tokenizer_of):
     tokenizer = tokenizer_of("gpt2")
-    found = tokenized(tokenizer, Prompting("chat", chat_template=LAST), SEVERAL)
-    assert runs(tokenizer, found) == [["Hello\nyou", "  Bye <|endoftext|>"]]
-    assert found.num_open_turns == 1
+    found = tokenized(tokenizer, Prompting("chat", chat_template=LAST), ONE, SEVERAL)
+    assert runs(tokenizer, found) == [
+        ["Two miles 🙂.<|endoftext|>"],
+        ["Hello\nyou<|endoftext|>"],
+        ["  Bye <|endoftext|>"],
+    ]
+    assert found.sequences.rows.tolist() == [0, 1, 1]
+    assert found.num_open_turns == 0
+    assert "1 of 2 train chats became several examples (3 in all, 1.50 a chat)" in found.chat_notes("train")[0]
 
 
 @pytest.mark.parametrize("template", [LAST, HEADER.replace("{{ bos_token }}", ""), INST, THINKS])
 @pytest.mark.parametrize("answers", [("ok", "ok ok"), ("end", "im_end"), ("user", "assistant:"), ("a b", "a\n\nb")])
 def test_what_is_learnt_are_the_answers_and_no_two_pieces_overlap(template, answers, tokenizer_of):
     tokenizer = tokenizer_of("qwen3")
-    renderer = ChatRenderer(tokenizer, Prompting("chat", chat_template=template))
+    marker = ChatMarker(tokenizer, Prompting("chat", chat_template=template))
     turns = [("user", f"ok {answers[0]} ok"), ("assistant", answers[0]), ("user", "ok"), ("assistant", answers[1])]
-    marked = renderer.render(messages_of(turns))
-    assert [stop for _, stop in marked.spans][:-1] < [start for start, _ in marked.spans][1:]
-    for answer, (start, stop) in zip(answers, marked.spans, strict=True):
-        written = renderer.special.sub("", marked.text[start:stop]).replace("<think>\n\n</think>\n\n", "")
+    texts = marker.mark(Chat(messages_of(turns)))
+    assert all([stop for _, stop in one.spans][:-1] <= [start for start, _ in one.spans][1:] for one in texts)
+    learnt = [one.text[slice(*span)] for one in texts for span in one.spans]
+    for answer, words in zip(answers, learnt, strict=True):
+        written = marker.special.sub("", words).replace("<think>\n\n</think>\n\n", "")
         assert written.strip() == answer
 
 
@@ -296,7 +307,7 @@ def test_a_turn_that_is_not_to_be_learnt_is_read(template, tokenizer_of):
     tokenizer = tokenizer_of("qwen3")
     turns = [*messages_of(ONE), *messages_of(SEVERAL[1:])]
     turns[1][LEARNT_KEY] = False
-    marked = ChatRenderer(tokenizer, Prompting("chat", chat_template=template)).render(turns)
+    (marked,) = marked_by(tokenizer, Prompting("chat", chat_template=template), turns)
     learnt = ["".join(marked.text[slice(*span)].split()) for span in marked.spans]
     assert learnt == ["Helloyou<|im_end|>", "Bye<|im_end|>"]
 
@@ -309,20 +320,22 @@ CUTS_THOUGHTS = (
 )
 
 
-def test_earlier_answers_that_are_never_asked_for_so_are_read_and_counted(tokenizer_of):
+def test_earlier_answers_that_are_never_asked_for_so_have_examples_of_their_own(tokenizer_of):
     tokenizer = tokenizer_of("qwen3")
     found = tokenized(tokenizer, Prompting("chat", chat_template=ASKS_FOR_THOUGHTS), ONE, SEVERAL)
-    learnt = ["\n</think>\n\nTwo miles 🙂.<|im_end|>", "\n</think>\n\n  Bye <|im_end|>"]
+    learnt = [f"\n</think>\n\n{text}<|im_end|>" for text in ("Two miles 🙂.", "Hello\nyou", "  Bye ")]
     assert runs(tokenizer, found) == [[text] for text in learnt]
-    assert found.num_unasked == 1
-    assert "1 of 2 train chats" in found.chat_warnings("train")[0]
+    assert found.num_unrolled == 1
 
 
 def test_an_answer_that_the_template_rewrites_is_refused_by_its_number(tokenizer_of):
     thought = [("user", "q"), ("assistant", "<think>so</think>yes"), *SEVERAL[3:]]
-    for template in (CUTS_THOUGHTS, LINES.replace("m.content +", "m.content.split('</think>')[-1] +", 1)):
+    always = CUTS_THOUGHTS.replace(" and not loop.last", "")
+    for template in (always, LINES.replace("m.content +", "m.content.split('</think>')[-1] +", 1)):
         error = refusal(tokenizer_of("qwen3"), Prompting("chat", chat_template=template), thought)
         assert "the answer of message 2 otherwise" in error.problem
+    found = tokenized(tokenizer_of("qwen3"), Prompting("chat", chat_template=CUTS_THOUGHTS), thought)
+    assert runs(tokenizer_of("qwen3"), found) == [["<think>so</think>yes<|im_end|>"], ["  Bye <|im_end|>"]]
 
 
 def test_white_space_that_a_template_sets_anew_is_no_rewriting(tokenizer_of):
@@ -347,13 +360,15 @@ def test_thoughts_are_written_by_a_template_that_reads_them_and_refused_by_other
     reads = THINKS.replace("<think>\n\n</think>", "<think>\n{{ m.reasoning_content }}\n</think>")
     turns = [*messages_of(ONE)]
     turns[1]["reasoning_content"] = "I know"
-    marked = ChatRenderer(tokenizer, Prompting("chat", chat_template=reads)).render(turns)
+    (marked,) = marked_by(tokenizer, Prompting("chat", chat_template=reads), turns)
     assert marked.text[slice(*marked.spans[0])] == "<think>\nI know\n</think>\n\nTwo miles 🙂.<|im_end|>"
+    (first, second) = marked_by(tokenizer, Prompting("chat", chat_template=reads), [*turns, *messages_of(SEVERAL[1:])])
+    assert first == marked
+    assert second.text.endswith("Bye <|im_end|>\n")
     with pytest.raises(Unusable, match="message 2 has thoughts"):
-        ChatRenderer(tokenizer, Prompting("chat", chat_template=THINKS)).render(turns)
-    # the same thoughts on an earlier answer are not written, so they would not be learnt
-    with pytest.raises(Unusable, match="message 2 otherwise"):
-        ChatRenderer(tokenizer, Prompting("chat", chat_template=reads)).render([*turns, *messages_of(SEVERAL[1:])])
+        marked_by(tokenizer, Prompting("chat", chat_template=HEADED), turns)
+    with pytest.raises(Unusable, match="an empty thought before those"):
+        marked_by(tokenizer, Prompting("chat", chat_template=THINKS), turns)
 
 
 def test_a_template_that_writes_the_date_writes_that_of_its_moment(tokenizer_of):
@@ -361,62 +376,7 @@ def test_a_template_that_writes_the_date_writes_that_of_its_moment(tokenizer_of)
     for template in (LINES, CUTS_THOUGHTS):
         prompting = Prompting("chat", chat_template="{{ strftime_now('%d %b %Y %H:%M') }}" + template)
         fixed = at_moment(prompting, tokenizer, "2001-02-03T04:05:06")
-        assert ChatRenderer(tokenizer, fixed).render(messages_of(ONE)).text.startswith("03 Feb 2001 04:05")
-        assert not ChatRenderer(tokenizer, prompting).render(messages_of(ONE)).text.startswith("03 Feb 2001")
+        assert marked_by(tokenizer, fixed, messages_of(ONE))[0].text.startswith("03 Feb 2001 04:05")
+        assert not marked_by(tokenizer, prompting, messages_of(ONE))[0].text.startswith("03 Feb 2001")
         assert at_moment(prompting, tokenizer, None).moment is not None
     assert at_moment(PLAIN, tokenizer, "2001-02-03T04:05:06") == PLAIN
-
-
-def read(*turns: dict[str, Any], completions: bool = True, system: str = "") -> list[dict[str, Any]]:
-    chat = [{"role": "user", "content": "q"}, *({"role": "assistant", "content": "a"} | turn for turn in turns)]
-    found: list[dict[str, Any]] = json.loads(ChatReader("messages", completions).read(chat, system=system))
-    return found
-
-
-@pytest.mark.parametrize("said", [{"weight": 0}, {"train": False}, {"loss": False}, {"training": 0}, {"mask": True}])
-def test_what_says_that_a_turn_is_not_learnt_is_obeyed(said):
-    assert [turn.get(LEARNT_KEY) for turn in read(said, {})] == [None, False, None]
-    with pytest.raises(Unusable, match="every turn"):
-        read(said)
-    with pytest.raises(Unusable, match="learns everything"):
-        read(said, {}, completions=False)
-
-
-@pytest.mark.parametrize("said", [{}, {"weight": 1}, {"train": True}, {"loss": None}, {"mask": False}])
-def test_what_says_that_a_turn_is_learnt_changes_nothing(said):
-    assert read(said) == read({})
-
-
-@pytest.mark.parametrize(
-    ("said", "reason"),
-    [
-        ({"weight": 0.5}, "weight of message 2 is 0.5"),
-        ({"weight": "0"}, "weight of message 2 is '0'"),
-        ({"weight": 1, "mask": True}, "contradict"),
-        ({"role": "user", "train": True}, "asks to learn message 2, a turn of the user"),
-        ({"function_call": {"name": "f"}}, "calls tools"),
-        ({"tool_calls": [{}]}, "calls tools"),
-        ({"thinking": ["a"]}, "thinking of message 2 is a list"),
-        ({"role": "user", "reasoning": "a"}, "in a turn of the user"),
-    ],
-)
-def test_what_cannot_be_obeyed_is_refused(said, reason):
-    with pytest.raises(Unusable, match=reason):
-        read(said, {})
-
-
-@pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
-def test_thoughts_stand_under_one_name(name):
-    assert read({name: "so"})[1] == {"role": "assistant", "content": "a", "reasoning_content": "so"}
-
-
-def test_a_turn_of_the_system_that_stands_beside_a_chat_comes_first_and_contradicts_no_other():
-    assert read({}, system="Be kind.")[0] == {"role": "system", "content": "Be kind."}
-    chat = [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "q"},
-        {"role": "assistant", "content": "a"},
-    ]
-    assert json.loads(ChatReader("messages").read(chat, system="Be kind.")) == chat
-    with pytest.raises(Unusable, match="another stands beside it"):
-        ChatReader("messages").read(chat, system="Be rude.")
