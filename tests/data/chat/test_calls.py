@@ -29,7 +29,7 @@ TAGS = HEAD + CALL + "<{{ c.name }}>{% for k, v in c.arguments | items %}<{{ k }
 NULL = OBJECT.replace("{% if m.tool_calls %}", "{% if m.role == 'assistant' and m.content is none %}")
 IDS = OBJECT.replace(
     "{% set c = c.function %}",
-    "{% if c.id | length != 9 %}{{ raise_exception('ids have length 9') }}{% endif %}{{ c.id }}{% set c = c.function %}",
+    "{% if c.id|length != 9 %}{{ raise_exception('ids have length 9') }}{% endif %}{{ c.id }}{% set c = c.function %}",
 )
 DEAF = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}" + TAIL
 
@@ -86,7 +86,7 @@ def test_a_call_is_written_as_its_template_wants_it_and_learnt_and_its_result_is
 
 @pytest.mark.parametrize("template", [DEAF, OBJECT.replace("tools or []", "[]")])
 def test_a_template_without_tools_refuses_with_the_reason(template, tokenizer_of):
-    with pytest.raises(Unusable, match="does not write the call of message 2|no place for tools"):
+    with pytest.raises(Unusable, match=r"not write the call of message 2|no place for tools"):
         learnt(tokenizer_of("qwen3"), template, chat(OPENAI))
 
 
