@@ -11,7 +11,7 @@ from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, starting_point, task_of_recipe
 from ftkit.storage import refuse_place, write_text
 from ftkit.tasks import TASKS
-from ftkit.tasks.table import task_of
+from ftkit.tasks.table import read_recipe, task_of
 
 
 def write_recipe(
@@ -48,6 +48,8 @@ def write_recipe(
         new = NewRecipe(fill(text, {"model.name_or_path": model}) if model else text)
     else:
         new = _filled_in(path, data, task=task, start=start, named=named, model=model, encoding=encoding)
+    if model is not None:
+        new = _of_a_length(new, path, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, new.text)
     return new
@@ -96,3 +98,28 @@ def _filled_in(
     new = task_of(task).new_recipe(head, start=start, path=path, model=model)
     text = new.text if encoding == "utf-8" else fill(new.text, {"data.encoding": encoding})
     return replace(new, text=text, assumed=(*([why] if why else []), *new.assumed))
+
+
+def _of_a_length(new: NewRecipe, path: Path, model: str) -> NewRecipe:
+    """The recipe with lengths that the model has positions for: the starting point's, if they are few enough."""
+    from ftkit.models.checkpoint import checkpoint_here
+
+    recipe = read_recipe(path, text=new.text, check_files=False).recipe
+    asked = {key: getattr(recipe.data, key, None) for key in ("max_length", "max_target_length")}
+    checkpoint = checkpoint_here(model)
+    if checkpoint is None:
+        left = [f"data.{key}" for key, value in asked.items() if value is not None]
+        said = f"{' and '.join(left)} left to the model: {model} is not here to ask how much it reads"
+        return replace(new, text=fill(new.text, dict.fromkeys(left)), assumed=(*new.assumed, *([said] if left else [])))
+    if checkpoint.counts_distances:
+        return new
+    limits = {
+        "max_length": (checkpoint.position_limit, recipe.method.input_tokens),
+        "max_target_length": (checkpoint.target_limit, recipe.method.output_tokens),
+    }
+    fitting = {
+        f"data.{key}": limit - taken
+        for key, (limit, taken) in limits.items()
+        if limit is not None and asked[key] is not None and asked[key] + taken > limit
+    }
+    return replace(new, text=fill(new.text, fitting))

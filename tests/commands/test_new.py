@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ftkit.errors import UserError
+from ftkit.models.builtin.builtin import resolve
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.recipe.new import STARTING_POINTS, fill, starting_point, starting_points
+from ftkit.tasks.causal_lm.examples import example_length
+from ftkit.tasks.seq2seq.examples import pair_lengths
+from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.table import read_recipe
 from tests.commands.new_recipes import run, write_rows
 
@@ -110,6 +116,40 @@ def test_the_list_shows_every_starting_point_below_its_task() -> None:
 def test_an_unknown_starting_point_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"did you mean classify-lora\?"):
         run(tmp_path / "r.yaml", "--from", "classify-lroa")
+
+
+SHORT = 40
+"""Positions of a base that has fewer than any starting point asks for."""
+
+
+@pytest.fixture(scope="module")
+def short_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Task -> a base of few positions, for what its configuration says."""
+    folders = {}
+    for task, family in {"classification": "bert", "causal_lm": "gpt2", "seq2seq": "bart"}.items():
+        config = json.loads((Path(resolve(f"builtin:tiny-{family}")) / "config.json").read_text())
+        folders[task] = tmp_path_factory.mktemp(family)
+        positions = {"max_position_embeddings": SHORT, "n_positions": SHORT}
+        (folders[task] / "config.json").write_text(json.dumps(config | positions))
+    return folders
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_length_is_proposed_that_check_would_refuse(
+    tmp_path: Path, short_bases: dict[str, Path], name: str
+) -> None:
+    task = starting_points()[name].task
+    for base in (short_bases[task], Path("org/not-here")):
+        run(tmp_path / "r.yaml", "--from", name, "--model", base, "--overwrite")
+        recipe = read_recipe(tmp_path / "r.yaml", check_files=False).recipe
+        checkpoint = Checkpoint("short", short_bases[task])
+        if isinstance(recipe, Seq2SeqRecipe):
+            lengths = pair_lengths(recipe, checkpoint)
+            assert (lengths.source, lengths.target) == (lengths.source_limit, lengths.target_limit)
+        elif task == "causal_lm":
+            assert example_length(recipe, checkpoint) + recipe.method.input_tokens == SHORT
+        else:
+            assert checkpoint.max_length(recipe.data.max_length) == SHORT
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -66,6 +66,12 @@ def is_builtin(name_or_path: str) -> bool:
     return name_or_path.startswith(PREFIX)
 
 
+def is_missing(name_or_path: str) -> bool:
+    """Whether a name is that of a built-in model of a package, which is not installed or not converted yet."""
+    model = BUILTIN_MODELS.get(name_or_path.removeprefix(PREFIX)) if is_builtin(name_or_path) else None
+    return model is not None and model.layout is None and not _state(model)[0]
+
+
 def resolve(name_or_path: str) -> Path | str:
     """The folder behind `builtin:NAME`, made on first use; every other name as it came.
 

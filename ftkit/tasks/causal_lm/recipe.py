@@ -124,17 +124,14 @@ def _documents(facts: _Facts) -> Iterator[Finding]:
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
 
 
-def _prompt_length(facts: _Facts) -> Iterator[Finding]:
-    """The prompt is part of each example, of its length and of its context."""
+def _prompt_before_each(facts: _Facts) -> Iterator[Finding]:
+    """A learnt prompt stands before each example by itself."""
     method, data = facts.recipe.method, facts.recipe.data
     if not method.input_tokens:
         return
     if data.packing is True:
         fix = "remove it: examples are padded"
         yield Finding("data.packing", "each example needs the prompt before it, so none can be packed", fix)
-    if data.max_length is not None and data.max_length <= method.input_tokens:
-        fix = f"more than num_virtual_tokens, {method.input_tokens}"
-        yield Finding("data.max_length", "the prompt alone is as long", fix)
 
 
 def locate_template(text: str, base: Path) -> Located:
@@ -181,7 +178,7 @@ CAUSAL_LM = TaskRules(
         _what_is_learnt,
         *GENERATIVE_RULES,
         _documents,
-        _prompt_length,
+        _prompt_before_each,
         partial(metrics_fit, measured=_MEASURED),
     ),
     names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),

@@ -57,7 +57,6 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
         (TEXT, ["method.type=prompt_tuning", "method.prompt_tuning_init=text"], "the text is missing"),
         (TEXT, ["method.type=prompt_tuning", "method.prompt_tuning_init_text=Hi"], "only prompt_tuning_init: text"),
         (TEXT, ["method.type=prompt_tuning", "data.packing=true"], "none can be packed"),
-        (TEXT, ["method.type=prompt_tuning", "data.max_length=16"], "the prompt alone is as long"),
         (TEXT, ["training.metric_for_best_model=accuracy"], "is not chosen by accuracy"),
         (TEXT, ["method.type=full", "model.dtype=bfloat16"], "write training.bf16: true"),
         (TEXT, ["model.attn_implementation=flash_attention_2", "training.use_cpu=true"], "needs a GPU"),
