@@ -96,7 +96,8 @@ def _refuse_replaced(run: Run, known: Mapping[str, Any] | None) -> None:
 def curve_verdict(run: Run) -> str:
     """One sentence about a finished run, from what was recorded while it trained; `evaluate` looks closer."""
     recipe = read_recipe(run.recipe_file, check_files=False).recipe
-    return learning_curve.curve_verdict(run, recipe, unit=task_of(recipe.task).unit)
+    task = task_of(recipe.task)
+    return learning_curve.curve_verdict(run, recipe, unit=task.unit, in_pieces=task.in_pieces)
 
 
 def advised_recipe(run: Path, report: Report) -> str:
@@ -168,6 +169,9 @@ def evaluate_subject(subject: Subject) -> Report:
         setting=_setting(subject),
         curve=subject.curve,
         repeats=repeated_share(subject.splits.train),
+        validation_texts=learning_curve.num_texts(
+            len(subject.splits.validation), found.sizes["validation"], in_pieces=task.in_pieces
+        ),
         seed=subject.seed,
     )
     verdict = diagnose(measured)

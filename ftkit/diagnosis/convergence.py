@@ -91,7 +91,7 @@ def _pace_since(found: Measurements, share: float, margins: Margins) -> Check | 
     if any(speed.value <= margins.pace for speed in speeds.values()):
         return Check(name, "clear", summary, evidence, p=p)
     if n < margins.held_out:
-        return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.held_out} validation rows")
+        return Check(name, "cannot_tell", summary, evidence, needs=found.rows(margins.held_out))
     return Check(name, "fired", summary, evidence, changes=against_slowness(found, speeds["train"].value), p=p)
 
 

@@ -149,7 +149,12 @@ def check_size(found: Measurements, margins: Margins) -> Check:
     if kept is None:
         return Check("too_little_data", "fired", found.absent.get("validation", "there is no validation set"))
     if len(kept) >= margins.held_out:
-        return Check("too_little_data", "clear", f"{len(kept):,} validation rows")
-    summary = f"{len(kept)} validation rows are too few: nothing is judged with fewer than {margins.held_out}"
-    needs = f"{margins.gain_rows} validation rows for every check"
-    return Check("too_little_data", "fired", summary, needs=needs)
+        return Check("too_little_data", "clear", found.rows(len(kept)))
+    texts = found.validation_texts
+    of_texts = "" if texts is None else f" of {texts:,} text{'' if texts == 1 else 's'}"
+    more = "a larger data.validation_size" + ("" if texts is None else " or a smaller data.max_length")
+    summary = (
+        f"{found.rows(len(kept))}{of_texts} {'is' if len(kept) == 1 else 'are'} too few: nothing is judged with fewer "
+        f"than {margins.held_out}; {more} gives more"
+    )
+    return Check("too_little_data", "fired", summary)

@@ -76,7 +76,7 @@ EXACT = ("invalid_run", "too_little_data")
 def _withheld(check: Check) -> Check:
     if check.state != "fired" or check.name in EXACT:
         return check
-    return replace(check, state="cannot_tell", changes=(), needs="more validation rows")
+    return replace(check, state="cannot_tell", changes=(), needs="more of validation")
 
 
 def _in_their_order(checks: Sequence[Check]) -> list[Check]:

@@ -48,7 +48,7 @@ def check_domain_gap(found: Measurements, margins: Margins) -> Check:
     if learnt.state != "fired":
         return Check(name, learnt.state, summary, evidence, p=p)
     if n < margins.gap_rows:
-        return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.gap_rows} validation rows")
+        return Check(name, "cannot_tell", summary, evidence, needs=found.rows(margins.gap_rows))
     p = worst_of([value for value in (p, learnt.p) if value is not None])
     return Check(name, "fired", summary, evidence, changes=learnt.changes, p=p)
 

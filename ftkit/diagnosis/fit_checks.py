@@ -91,7 +91,7 @@ def check_gain(found: Measurements, margins: Margins) -> Check:
         gain = paired_rise(base, kept, groups=found.groups.get("validation"), seed=found.seed)
         evidence = (gain.evidence("validation loss, better than the base by", unit="nat a token", margin=margins.gain),)
         summary = f"on validation it is better than the base by {gain.words()} a token"
-        return _gain_check(gain, summary, evidence, margins, least=margins.gain)
+        return _gain_check(found, gain, summary, evidence, margins, least=margins.gain)
     behind = _behind_fitted(found, kept, fitted, margins)
     if behind is not None and behind.state != "clear":
         return behind
@@ -102,7 +102,7 @@ def check_gain(found: Measurements, margins: Margins) -> Check:
     summary = f"{percent(kept.accuracy)} of validation are right, {percent(base.accuracy)} by the commonest label" + (
         f", {rivals}" if rivals else ""
     )
-    return _gain_check(gain, summary, evidence, margins, least=least)
+    return _gain_check(found, gain, summary, evidence, margins, least=least)
 
 
 def _behind_fitted(found: Measurements, kept: Scores, fitted: dict[str, Scores], margins: Margins) -> Check | None:
@@ -122,13 +122,19 @@ def _behind_fitted(found: Measurements, kept: Scores, fitted: dict[str, Scores],
         return Check("no_gain", "fired", summary, evidence, changes=against_no_gain(), p=p)
     if gain.high < least:
         wanted = rows_needed(gain, least)
-        needs = f"about {wanted:,} validation rows" if wanted else ""
+        needs = f"about {found.rows(wanted)}" if wanted else ""
         return Check("no_gain", "cannot_tell", f"{summary}, which chance gives too easily", evidence, needs=needs, p=p)
     return Check("no_gain", "clear", summary, evidence, p=p)
 
 
 def _gain_check(
-    gain: Estimate, summary: str, evidence: tuple[Evidence, ...], margins: Margins, *, least: float
+    found: Measurements,
+    gain: Estimate,
+    summary: str,
+    evidence: tuple[Evidence, ...],
+    margins: Margins,
+    *,
+    least: float,
 ) -> Check:
     """Clear where there is a gain, fired where there is less than a practical one; between them it cannot tell."""
     name = "no_gain"
@@ -137,5 +143,5 @@ def _gain_check(
     if gain.value <= least and gain.n >= margins.held_out:
         return Check(name, "fired", summary, evidence, changes=against_no_gain(), p=gain.p_below(least))
     wanted = rows_needed(gain, 0.0)
-    needs = f"about {wanted:,} validation rows" if wanted else f"{margins.gain_rows} validation rows"
+    needs = f"about {found.rows(wanted)}" if wanted else found.rows(margins.gain_rows)
     return Check(name, "cannot_tell", summary, evidence, needs=needs)

@@ -228,6 +228,7 @@ class Measurements:
         domain: None with a reason in `absent["domain"]`.
         reproduction: None where it was not tried.
         drift: relative distance of the kept weights from the base's, by group of layers; empty where unknown.
+        validation_texts: how many texts its examples of validation are pieces of; None where each is a row.
     """
 
     unit: Unit
@@ -249,12 +250,18 @@ class Measurements:
     reproduction: Reproduction | None = None
     trials: Sequence[Trial] = ()
     drift: Mapping[str, float] = field(default_factory=dict)
+    validation_texts: int | None = None
     seed: int = 0
 
     @property
     def nats(self) -> str:
         """The unit of its losses, in words."""
         return "nat an example" if self.unit == "example" else "nat a token"
+
+    def rows(self, count: int) -> str:
+        """So many examples of validation, in words."""
+        what = "row" if self.validation_texts is None else "piece"
+        return f"{count:,} validation {what}{'' if count == 1 else 's'}"
 
     def of(self, model: Model, which: Set) -> Scores | None:
         """What a model gave a set, or None."""

@@ -129,8 +129,8 @@ def check_overfit(found: Measurements, margins: Margins) -> Check:
         return Check(name, "clear", summary, evidence, p=p)
     wanted = rows_needed(rise, margins.risen)
     if rise.n < margins.held_out:
-        return Check(name, "cannot_tell", summary, evidence, needs=f"{margins.held_out} validation rows")
-    needs = f"about {max(wanted, margins.gap_rows):,} validation rows" if wanted else ""
+        return Check(name, "cannot_tell", summary, evidence, needs=found.rows(margins.held_out))
+    needs = f"about {found.rows(max(wanted, margins.gap_rows))}" if wanted else ""
     return Check(name, "fired", summary, evidence, needs=needs, changes=against_overfit(found, best[0]), p=p)
 
 

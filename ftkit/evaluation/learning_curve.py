@@ -14,7 +14,7 @@ SEEN = ("invalid_run", "not_converged", "memorised", "overfit", "no_gain", "too_
 """Checks that learning curves are enough for."""
 
 
-def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit) -> str:
+def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit, in_pieces: bool) -> str:
     """One sentence about a finished run, from the losses taken while it trained; nothing is scored for it."""
     points = read_probes(run)
     trained = [point for point in points if point.step > 0]
@@ -31,10 +31,22 @@ def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit) -> str:
     if points[0].step == 0 and unit == "token":
         losses |= {("base", "train"): points[0].train, ("base", "validation"): points[0].validation}
     setting = Setting.of(training, num_steps=trained[-1].step, num_epochs_done=trained[-1].epoch)
-    verdict = diagnose(
-        Measurements(unit, recipe.method.trains, losses, setting=setting, curve=points, seed=training.seed)
+    measured = Measurements(
+        unit,
+        recipe.method.trains,
+        losses,
+        setting=setting,
+        curve=points,
+        validation_texts=num_texts(run.manifest()["data"]["validation"]["rows"], len(best.validation), in_pieces=in_pieces),
+        seed=training.seed,
     )
+    verdict = diagnose(measured)
     for check in verdict.checks:
         if check.state == "fired" and check.name in SEEN:
             return f"{TITLES[check.name]}: {check.summary}"
     return "the learning curves show neither overfitting nor a training that ended too early"
+
+
+def num_texts(num_rows: int, num_examples: int, *, in_pieces: bool) -> int | None:
+    """How many texts the examples of a set are pieces of; None where each is a row of its own."""
+    return num_rows if in_pieces and (num_rows == 1 or num_rows < num_examples) else None

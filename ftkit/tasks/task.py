@@ -50,6 +50,7 @@ ANSWERED_BY = {
     "new_recipe": "new",
     "read_back": "scores",
     "unit": "scores",
+    "in_pieces": "scores",
     "measure": "evaluate",
     "card_facts": "card",
     "loading_lines": "card",
@@ -63,6 +64,8 @@ class Task(Trainable, Protocol):
 
     unit: Unit
     """What its losses are means over."""
+    in_pieces: bool
+    """Whether a long text is measured in pieces, each an example of its own."""
     columns: frozenset[str]
     """Kinds of columns that its examples may have, as `ftkit new` can be told them: text, label, prompt, ..."""
     losses_alone: Mapping[str, object]

@@ -17,6 +17,7 @@ from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import Scorer
 
+in_pieces = True
 unit: Unit = "token"
 TEXT_SHOWN = 300
 """Characters of each text in predictions/."""

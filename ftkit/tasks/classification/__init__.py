@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.new import new_recipe as new_recipe
     from ftkit.tasks.classification.new import told_by as told_by
     from ftkit.tasks.classification.new import usual_start as usual_start
+    from ftkit.tasks.classification.scores import in_pieces as in_pieces
     from ftkit.tasks.classification.scores import metrics_of as metrics_of
     from ftkit.tasks.classification.scores import prediction_rows as prediction_rows
     from ftkit.tasks.classification.scores import read_back as read_back

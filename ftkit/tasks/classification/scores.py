@@ -25,6 +25,7 @@ from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import logits_of
 
+in_pieces = False
 unit: Unit = "example"
 ROWS_AT_A_TIME = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""

@@ -30,6 +30,7 @@ from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.task import ReadBack
 from ftkit.training.scores import Scorer
 
+in_pieces = False
 unit: Unit = "token"
 
 
