@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, guess_columns
 from ftkit.data.columns.names import USUAL_NAMES, columns_of
-from ftkit.data.columns.pairs import pair_by_name
+from ftkit.data.columns.pairs import guess_pair_columns, pair_by_name
 from ftkit.data.labels import LabelReader, refuse_no_classes
 from ftkit.data.reading.rows import Row
 from ftkit.data.unusable import Unusable
@@ -165,6 +165,8 @@ def rows_seen(head: FileHead) -> str:
 def is_labelled(head: FileHead) -> bool:
     """Whether there are a text and a column with the name of a label; `target` beside a `source` is none."""
     guess, pair = head.guess(), pair_by_name(head.rows)
+    if guess.label in guess_pair_columns(head.rows).lists:
+        return False
     if guess.text is None or guess.label is None or guess.label.strip().lower() not in LABEL_NAMES:
         return False
     if pair is None or pair.target != guess.label:

@@ -37,7 +37,9 @@ def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit, in_pieces: bool) -> s
         losses,
         setting=setting,
         curve=points,
-        validation_texts=num_texts(run.manifest()["data"]["validation"]["rows"], len(best.validation), in_pieces=in_pieces),
+        validation_texts=num_texts(
+            run.manifest()["data"]["validation"]["rows"], len(best.validation), in_pieces=in_pieces
+        ),
         seed=training.seed,
     )
     verdict = diagnose(measured)

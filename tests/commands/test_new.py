@@ -135,9 +135,7 @@ def short_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_length_is_proposed_that_check_would_refuse(
-    tmp_path: Path, short_bases: dict[str, Path], name: str
-) -> None:
+def test_no_length_is_proposed_that_check_would_refuse(tmp_path: Path, short_bases: dict[str, Path], name: str) -> None:
     task = starting_points()[name].task
     for base in (short_bases[task], Path("org/not-here")):
         run(tmp_path / "r.yaml", "--from", name, "--model", base, "--overwrite")

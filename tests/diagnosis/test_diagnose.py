@@ -560,7 +560,8 @@ def test_advice_on_steps_names_steps_where_the_recipe_counts_them(healthy: Measu
 def test_too_little_is_counted_in_pieces_where_a_text_was_cut_and_says_how_to_get_more(healthy: Measurements):
     few = {key: scores.take(np.arange(9)) for key, scores in healthy.losses.items()}
     rows = diagnose(replace(healthy, losses=few)).sentence
-    assert rows.startswith("9 validation rows are too few") and "data.validation_size" in rows
+    assert rows.startswith("9 validation rows are too few")
+    assert "data.validation_size" in rows
     verdict = diagnose(replace(healthy, losses=few, validation_texts=1))
     assert verdict.sentence.startswith("9 validation pieces of 1 text are too few")
     assert "data.max_length gives more" in verdict.sentence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftkit.data.columns.labelled import LABEL_NAMES
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
@@ -31,6 +31,8 @@ TARGETS_OF_SOURCE: dict[str, tuple[str, ...]] = {
     "incorrect": ("correct",),
 }
 """Usual name of a source column -> those of its target, the likeliest first."""
+ONE_TEXT_EACH = "write a row for each text; lists of answers that are all right are references beside a target"
+_TARGETS = {name for names in TARGETS_OF_SOURCE.values() for name in names}
 REFERENCES_NAMES = ("references", "refs", "targets", "answers")
 """Usual names of a column of lists of texts that are all right."""
 PASSAGE_NAMES = ("input", "context", "passage")
@@ -56,6 +58,7 @@ class PairColumns:
         references: column of lists of texts, each of them right.
         notes: how they were found and what is left unused, one sentence each.
         candidates: columns that could be source or target, where no choice was made.
+        lists: columns that are called as a target is and hold lists of texts, where no choice was made.
     """
 
     source: str | None = None
@@ -63,6 +66,7 @@ class PairColumns:
     references: str | None = None
     notes: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
     @property
     def languages(self) -> bool:
@@ -87,7 +91,10 @@ def guess_pair_columns(rows: Sequence[Mapping[str, object]]) -> PairColumns:
     texts = _texts(columns)
     references = next((name for name in columns if _is_references(name, columns[name])), None)
     found = _by_name(texts) or _by_language(texts, columns) or _by_content(texts)
-    if found.source is None or references is None:
+    if found.source is None:
+        lists = (name for name, values in columns.items() if _word(name) in _TARGETS and mostly(values, _is_texts))
+        return replace(found, lists=tuple(lists))
+    if references is None:
         return found
     note = f"references column `{references}`, found by its name"
     return PairColumns(found.source, found.target, references, (*found.notes, note))
@@ -104,6 +111,8 @@ def describe_unclear(columns: Sequence[str], found: PairColumns) -> str:
         return f"{found.candidates[0]} and {found.candidates[1]} do not tell which is translated into which"
     if len(found.candidates) > 1:
         return f"more than two columns could be source and target: {listing(found.candidates)}"
+    if found.lists:
+        return f"column `{found.lists[0]}` holds lists of texts, and a target is one text"
     return f"no two columns are clearly source and target (columns: {listing(columns)})"
 
 

@@ -54,9 +54,19 @@ def rows_of(tables: Iterable[Any]) -> Iterator[Row]:
         names = table.schema.names
         for start in range(0, table.num_rows, ROWS_AT_ONCE):
             part = table.slice(start, ROWS_AT_ONCE)
-            for values in zip(*(part.column(name).to_pylist() for name in names), strict=True):
+            for values in zip(*(_values(name, part.column(name)) for name in names), strict=True):
                 number += 1
                 yield Row(number, dict(zip(names, values, strict=True)))
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    """The values of a column, as text where they are times that Python has no date for: its years end in 9999."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError) as error:
+        if pa.types.is_temporal(column.type):
+            return list(column.cast(pa.string()).to_pylist())
+        raise ValueError(f"column {name}: {error}") from error
 
 
 def class_names(path: Path) -> dict[str, tuple[str, ...]]:
@@ -90,6 +100,9 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[st
 
 
 def _broken(path: Path, kind: str, error: Exception) -> UserError:
+    if not isinstance(error, pa.ArrowException | OSError):
+        fix = "mend its values, or write the file without it"
+        return UserError(f"a value cannot be read: {error}", where=shown_path(path), fix=fix)
     return UserError(
         f"not a whole {kind} file: {str(error)[:200]}", where=shown_path(path), fix="write or copy it again"
     )

@@ -9,6 +9,7 @@ from ftkit.data.reading.arrow_rows import iter_arrow, iter_parquet
 from ftkit.data.reading.class_folder import class_folders, iter_class_folder
 from ftkit.data.reading.delimited import iter_delimited
 from ftkit.data.reading.json_array import iter_json
+from ftkit.data.reading.json_frame import iter_frame
 from ftkit.data.reading.json_rows import iter_json_lines
 from ftkit.data.reading.packed import inner_ending
 from ftkit.data.reading.paths import check_readable, shown_path
@@ -36,11 +37,11 @@ def iter_rows(
 ) -> Iterator[Row | BadRow]:
     """Read a file row by row, in constant memory, in the order of the file; BadRow is one that cannot be read.
 
-    The file is CSV or TSV with a header line, JSON (an array of objects), JSON lines, Parquet, Arrow, or .txt (one
-    column `text`, one row a line, blank lines included); all but Parquet and Arrow also compressed (.gz, .bz2, .xz,
-    .zst, or a .zip of one file). A folder has a sub-folder a class,
-    with a text a file (columns `text`, `label`, `file`). The default delimiter is a comma, or a tab for .tsv; without
-    `quotes` a double quote is a letter.
+    The file is CSV or TSV with a header line, JSON (an array of objects, or a table of pandas), JSON lines, Parquet,
+    Arrow, or .txt (one column `text`, one row a line, blank lines included); all but Parquet and Arrow also compressed
+    (.gz, .bz2, .xz, .zst, or a .zip of one file). A folder has a sub-folder a class, with a text a file (columns
+    `text`, `label`, `file`). The default delimiter is a comma, or a tab for .tsv; without `quotes` a double quote is a
+    letter.
 
     Raises:
         UserError: the file as a whole cannot be read: absent, empty, of an unknown format, without a usable header.
@@ -51,7 +52,8 @@ def iter_rows(
         return iter_delimited(path, encoding=encoding, delimiter=separator, quotes=quotes)
     if kind in _COLUMNAR:
         return _COLUMNAR[kind](path)
-    return _TEXTUAL[kind](path, encoding=encoding)
+    framed = iter_frame(path, encoding=encoding) if kind in ("json", "jsonl") else None
+    return framed or _TEXTUAL[kind](path, encoding=encoding)
 
 
 def file_format(path: Path) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
 from ftkit.data.columns.names import absent, columns_of, note_unread, refuse_absent
-from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
+from ftkit.data.columns.pairs import ONE_TEXT_EACH, describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, text_of
 from ftkit.data.gather import Record, Source
@@ -196,7 +196,8 @@ def _guess(
     """Source and target column, and the column of references unless the recipe names one."""
     found = guess_pair_columns(rows)
     if found.source is None or found.target is None:
-        raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
+        fix = ONE_TEXT_EACH if found.lists else f"name {_KEYS}"
+        raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=fix)
     if spec.references_column is None:
         notes.extend(found.notes)
         return found.source, found.target, found.references

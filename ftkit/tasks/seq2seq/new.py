@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ftkit.data.columns.lessons import refuse_bad_answers, refuse_unobeyed
 from ftkit.data.columns.names import columns_of
-from ftkit.data.columns.pairs import PairColumns, describe_unclear, guess_pair_columns, pair_by_name
+from ftkit.data.columns.pairs import ONE_TEXT_EACH, PairColumns, describe_unclear, guess_pair_columns, pair_by_name
 from ftkit.data.look import FileHead, is_labelled, labelled_recipe, recipe_for, rows_seen, some
 from ftkit.errors import UserError
 from ftkit.recipe.new import NewRecipe, fill, starting_point
@@ -36,8 +36,9 @@ def told_by(head: FileHead) -> str | None:
     pair = pair_by_name(head.rows)
     if pair is not None:
         return f"task seq2seq: {pair.source} is to become {pair.target}; {otherwise}"
-    if guess_pair_columns(head.rows).languages:
-        return f"task seq2seq: the file holds translations; {otherwise}"
+    guess = guess_pair_columns(head.rows)
+    if guess.languages or guess.lists:
+        return f"task seq2seq: the file holds {'translations' if guess.languages else 'targets'}; {otherwise}"
     return None
 
 
@@ -58,7 +59,7 @@ def _holds_labels(head: FileHead) -> bool:
     if named & _OF_LABELS and named & _OF_PAIRS:
         fix = f"{_OPTIONS} for texts to be written; --text-column and --label-column for labels"
         raise UserError("columns of two kinds are named", where=str(head.path), fix=fix)
-    if head.is_text_file or named & _OF_PAIRS:
+    if head.is_text_file or named & _OF_PAIRS or guess_pair_columns(head.rows).lists:
         return False
     if named & _OF_LABELS or is_labelled(head):
         return True
@@ -117,7 +118,7 @@ def _columns(head: FileHead) -> PairColumns:
     found = _named_columns(head) or guess_pair_columns(head.rows)
     if found.source is None or found.target is None:
         there = columns_of(head.rows)
-        fix = f"say {_OPTIONS}; columns: {some(found.candidates or there)}"
+        fix = ONE_TEXT_EACH if found.lists else f"say {_OPTIONS}; columns: {some(found.candidates or there)}"
         raise UserError(describe_unclear(there, found), where=str(head.path), fix=fix)
     return found
 

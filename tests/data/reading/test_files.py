@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Literal
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -267,7 +269,37 @@ def test_a_damaged_binary_file_is_an_error(tmp_path: Path, name: str) -> None:
 def test_a_parquet_text_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
-    assert "not a whole Parquet file" in refusal(tmp_path / "a.parquet").problem
+    assert "a value cannot be read: column text: 'utf-8'" in refusal(tmp_path / "a.parquet").problem
+
+
+def test_a_time_that_python_has_no_date_for_is_its_text(tmp_path: Path) -> None:
+    times = pa.array([253402300800000], pa.timestamp("ms"))
+    pq.write_table(pa.table({"text": ["a"], "when": times}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Row(1, {"text": "a", "when": "10000-01-01 00:00:00.000"})]
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])
+@pytest.mark.parametrize(("name", "indent"), [("a.json", 0), ("a.json", 2), ("a.jsonl", 0)])
+def test_a_table_of_pandas_gives_its_rows_and_no_value_is_made_another(
+    tmp_path: Path, orient: Literal["columns", "index", "split", "table"], name: str, indent: int
+) -> None:
+    rows = [{"text": f"text {i}, ü", "label": f"0{i}", "when": "2024-01-01"} for i in range(12)]
+    pd.DataFrame(rows).to_json(tmp_path / name, orient=orient, indent=indent)
+    found = read(tmp_path / name)
+    assert [row.line for row in found] == list(range(1, 13))
+    assert [{key: row.values[key] for key in rows[0]} for row in found if isinstance(row, Row)] == rows
+
+
+@pytest.mark.parametrize(
+    "row", ['{"translation": {"de": "a", "en": "b"}}', '{"a": {"0": "x"}, "b": "y"}', '{"0": {"1": "x"}}']
+)
+def test_one_object_that_is_no_table_is_one_row(tmp_path: Path, row: str) -> None:
+    assert read(written(tmp_path, "a.jsonl", row)) == [Row(1, json.loads(row))]
+
+
+def test_an_object_a_line_is_no_table_though_its_first_line_could_be_one(tmp_path: Path) -> None:
+    line = '{"text": {"0": "a"}, "label": {"0": "b"}}\n'
+    assert len(read(written(tmp_path, "a.jsonl", line + "\n" + line))) == 2
 
 
 @pytest.mark.parametrize(

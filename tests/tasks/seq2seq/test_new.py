@@ -132,6 +132,13 @@ def test_translations_are_told_and_which_way_is_asked_for(tmp_path: Path) -> Non
     assert made(tmp_path).data.target_column == "translation.de"
 
 
+@pytest.mark.parametrize("words", [(), ("--task", "seq2seq")])
+def test_lists_of_targets_are_refused_as_that(tmp_path: Path, words: tuple[str, ...]) -> None:
+    rows: list[dict[str, object]] = [{"source": f"item {n}", "target": [f"a {n}", f"b {n}"]} for n in range(9)]
+    with pytest.raises(UserError, match=r"`target` holds lists of texts.*a row for each text"):
+        run(tmp_path / "r.yaml", "--data", write_json_lines(tmp_path / "a.jsonl", rows), *words)
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
