@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ftkit.cli.console import show_json, show_lines
+from ftkit.cli.console import screen_width, show_json, show_lines
 
 
 def compare(
@@ -29,4 +29,4 @@ def compare(
     if as_json:
         show_json(found.to_dict(), indent=2)
     else:
-        show_lines(comparison_lines(found))
+        show_lines(comparison_lines(found, width=screen_width()))

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ftkit.cli.streams import commanding
+from ftkit.errors import SettingAdvice, UserError
 from ftkit.interruption import SIGNALS, STOP, Interrupted
 from ftkit.progress import Advance
 from ftkit.report.safe import ILLEGAL, printable
@@ -161,6 +162,17 @@ def lines_to(out: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], o
         temporary.open("w", encoding="utf-8", newline="\n") as target,
     ):
         yield target.write
+
+
+@contextlib.contextmanager
+def keys_as_options() -> Iterator[None]:
+    """The data room's advice names keys of a recipe; here they are options."""
+    try:
+        yield
+    except UserError as error:
+        if not isinstance(error.fix, SettingAdvice):
+            raise
+        raise UserError(error.problem, where=error.where, fix=error.fix.option) from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, json_line, lines_to, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, json_line, keys_as_options, lines_to, quiet_for
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 from ftkit.report.safe import printable
@@ -63,6 +63,9 @@ def generate(
     target_language: Annotated[str | None, typer.Option(metavar="CODE", help="Of what is written.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
+    quoting: Annotated[
+        Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
+    ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
     trust_remote_code: Trusted = False,
@@ -72,7 +75,10 @@ def generate(
     The likeliest token each time unless --sample is given; an encoder-decoder (T5, BART) writes as it was measured
     unless options say otherwise. A new text goes to standard output as it comes.
     """
-    _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite, delimiter=delimiter)
+    _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite)
+    for option, value in (("--delimiter", delimiter), ("--quoting", quoting)):
+        if file is None and value is not None:
+            raise UserError(f"{option} is about a --file", fix="leave it out")
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     knobs = _drawing_knobs(model, drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
@@ -89,24 +95,26 @@ def generate(
 
     reporter = ConsoleReporter()
     decoding = _decoding(model, knobs, reporter)
-    asked = ask(
-        model,
-        prompt or [],
-        fields=_pairs(field or []),
-        system=system,
-        file=file,
-        encoding=encoding,
-        delimiter=delimiter,
-        raw=raw,
-        num_samples=copies,
-        source_language=source_language,
-        target_language=target_language,
-        with_adapter=not no_adapter,
-        dtype=dtype,
-        use_cpu=use_cpu,
-        trust_remote_code=trust_remote_code,
-        say=reporter.say,
-    )
+    with keys_as_options():
+        asked = ask(
+            model,
+            prompt or [],
+            fields=_pairs(field or []),
+            system=system,
+            file=file,
+            encoding=encoding,
+            delimiter=delimiter,
+            quoting=quoting,
+            raw=raw,
+            num_samples=copies,
+            source_language=source_language,
+            target_language=target_language,
+            with_adapter=not no_adapter,
+            dtype=dtype,
+            use_cpu=use_cpu,
+            trust_remote_code=trust_remote_code,
+            say=reporter.say,
+        )
     _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out, overwrite=overwrite)
 
 
@@ -130,7 +138,6 @@ def _refuse_mixed(
     raw: bool,
     out: Path | None,
     overwrite: bool,
-    delimiter: str | None,
 ) -> None:
     typed = prompt is not None or field is not None
     if typed == (file is not None):
@@ -139,8 +146,6 @@ def _refuse_mixed(
         raise UserError("--raw sends a prompt as it is", fix="leave --field and --system out")
     if file is not None and system is not None:
         raise UserError("--system goes with --prompt", fix="write the system's turn in the file's messages")
-    if file is None and delimiter is not None:
-        raise UserError("--delimiter is about a --file", fix="leave it out")
     if out is None and overwrite:
         raise UserError("--overwrite is about an --out", fix="leave it out, or name the file")
     if out is not None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, json_line, lines_to, quiet_libraries
-from ftkit.errors import SettingAdvice, UserError
+from ftkit.cli.console import ConsoleReporter, Trusted, json_line, keys_as_options, lines_to, quiet_libraries
+from ftkit.errors import UserError
 
 
 def predict(
@@ -24,6 +23,9 @@ def predict(
     text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text in --file.")] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
     delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
+    quoting: Annotated[
+        Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
+    ] = None,
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
     trust_remote_code: Trusted = False,
 ) -> None:
@@ -35,7 +37,7 @@ def predict(
         raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
     if text_pair is not None and len(text or ()) != len(text_pair):
         raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
-    if file is None and (text_column or text_pair_column or delimiter):
+    if file is None and (text_column or text_pair_column or delimiter or quoting):
         raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
     if out is not None:
         from ftkit.storage import refuse_place
@@ -45,8 +47,8 @@ def predict(
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
 
-    columns = FileColumns(text_column, text_pair_column, encoding, delimiter)
-    with _keys_as_options():
+    columns = FileColumns(text_column, text_pair_column, encoding, delimiter, quoting)
+    with keys_as_options():
         rows = predict_texts(
             model,
             text or (),
@@ -58,17 +60,6 @@ def predict(
             reporter=ConsoleReporter(),
         )
         _write(rows, out, overwrite=overwrite)
-
-
-@contextlib.contextmanager
-def _keys_as_options() -> Iterator[None]:
-    """The data room's advice names keys of a recipe; here they are options."""
-    try:
-        yield
-    except UserError as error:
-        if not isinstance(error.fix, SettingAdvice):
-            raise
-        raise UserError(error.problem, where=error.where, fix=error.fix.option) from error
 
 
 def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields as knobs_of
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftkit.data.reading.files import Quoting
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import SAMPLING, Decoding
@@ -80,6 +81,7 @@ def ask(
     file: Path | None = None,
     encoding: str = "utf-8",
     delimiter: str | None = None,
+    quoting: Quoting | None = None,
     raw: bool = False,
     num_samples: int = 1,
     source_language: str | None = None,
@@ -100,6 +102,7 @@ def ask(
         file: of prompts; text, CSV, JSONL, ... as in training.
         encoding: of the file.
         delimiter: of the file.
+        quoting: of the file; None: as the training data had it.
         raw: send prompts as they are, without any template.
         num_samples: how often each is asked.
         source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
@@ -119,8 +122,16 @@ def ask(
         say(note)
     recipe = recipe_of_run(path)
     if file is not None:
-        column = None if recipe is None else recipe.data.column_of_prompts()
-        asks = file_prompts(prompting, file, column=column, encoding=encoding, delimiter=delimiter)
+        asks = file_prompts(
+            prompting,
+            file,
+            column=None if recipe is None else recipe.data.column_of_prompts(),
+            encoding=encoding,
+            delimiter=delimiter,
+            quoting=quoting,
+            trained="minimal" if recipe is None else recipe.data.quoting,
+            say=say,
+        )
     else:
         asks = typed_prompts(prompting, prompts, fields or {}, system=system)
     writer = open_writer(

@@ -8,6 +8,10 @@ from itertools import combinations
 from pathlib import Path
 
 from ftkit.errors import UserError
+from ftkit.models.builtin.builtin import is_missing, resolve
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.download import is_local
+from ftkit.models.families import config_folders
 from ftkit.recipe.new import NewRecipe, fill, starting_point, task_of_recipe
 from ftkit.storage import refuse_place, write_text
 from ftkit.tasks import TASKS
@@ -102,11 +106,9 @@ def _filled_in(
 
 def _of_a_length(new: NewRecipe, path: Path, model: str) -> NewRecipe:
     """The recipe with lengths that the model has positions for: the starting point's, if they are few enough."""
-    from ftkit.models.checkpoint import checkpoint_here
-
     recipe = read_recipe(path, text=new.text, check_files=False).recipe
     asked = {key: getattr(recipe.data, key, None) for key in ("max_length", "max_target_length")}
-    checkpoint = checkpoint_here(model)
+    checkpoint = _checkpoint_here(model)
     if checkpoint is None:
         left = [f"data.{key}" for key, value in asked.items() if value is not None]
         said = f"{' and '.join(left)} left to the model: {model} is not here to ask how much it reads"
@@ -120,6 +122,20 @@ def _of_a_length(new: NewRecipe, path: Path, model: str) -> NewRecipe:
     fitting = {
         f"data.{key}": limit - taken
         for key, (limit, taken) in limits.items()
-        if limit is not None and asked[key] is not None and asked[key] + taken > limit
+        if limit is not None and (asked[key] or 0) + taken > limit
     }
     return replace(new, text=fill(new.text, fitting))
+
+
+def _checkpoint_here(name: str) -> Checkpoint | None:
+    """The checkpoint of a name, for what its configuration says; None where it is not on this machine.
+
+    Raises:
+        UserError: it can be no checkpoint: no such built-in model, or a file.
+    """
+    if is_missing(name):
+        return None
+    found = resolve(name)
+    folders = [Path(found)] if isinstance(found, Path) or is_local(found) else config_folders(found)
+    there = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    return None if there is None else Checkpoint(name, there)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.reading.files import iter_rows
+from ftkit.data.reading.files import Quoting, iter_asked
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
@@ -24,12 +24,13 @@ from ftkit.tasks.table import recipe_of_run
 
 
 class FileColumns(NamedTuple):
-    """Where a file keeps its texts; None is found by name and content."""
+    """Where and how a file keeps its texts; None is found by name and content, or as it was in training."""
 
     text: str | None = None
     pair: str | None = None
     encoding: str = "utf-8"
     delimiter: str | None = None
+    quoting: Quoting | None = None
 
 
 BY_CONTENT = FileColumns()
@@ -67,7 +68,8 @@ def predict(
     path = Path(path)
     # the folder of a run's model is asked as its run
     recipe = recipe_of_run(path.parent if path == Run(path.parent).model_dir and is_run(path.parent) else path)
-    trained_on = None
+    reporter, trained_on = reporter or Silent(), None
+    trained: Quoting = "minimal" if recipe is None else recipe.data.quoting
     if recipe is not None:
         trained_on, pair = recipe.data.columns_of_texts()
         pair = columns.pair or pair
@@ -75,12 +77,12 @@ def predict(
         if file is None and pairs is None and pair is not None:
             raise UserError(f"the run {path} was trained on pairs of texts", fix="give a --text-pair for each --text")
     rows = (
-        text_rows(Path(file), columns, trained_on=trained_on)
+        text_rows(Path(file), columns, trained_on=trained_on, trained=trained, say=reporter.say)
         if file is not None
         else _typed_rows(several(texts), several(pairs))
     )
     classifier = open_classifier(path, use_cpu=use_cpu, trust_remote_code=trust_remote_code)
-    return _answered(classifier, rows, path, reporter=reporter or Silent())
+    return _answered(classifier, rows, path, reporter=reporter)
 
 
 def _answered(
@@ -103,7 +105,14 @@ def _typed_rows(texts: Sequence[str], pairs: Sequence[str]) -> Iterator[TextRow]
         yield TextRow(text, pair, {"text": text} | ({"text_pair": pair} if pair is not None else {}))
 
 
-def text_rows(path: Path, columns: FileColumns, *, trained_on: str | None = None) -> Iterator[TextRow]:
+def text_rows(
+    path: Path,
+    columns: FileColumns,
+    *,
+    trained_on: str | None = None,
+    trained: Quoting = "minimal",
+    say: Callable[[str], None] = lambda _message: None,
+) -> Iterator[TextRow]:
     """The rows of a file, its text columns those of the training, or found when neither is named.
 
     The file is opened and its columns are settled before this returns, so that a wrong name costs no model's loading.
@@ -116,7 +125,8 @@ def text_rows(path: Path, columns: FileColumns, *, trained_on: str | None = None
         raise UserError(
             f"{columns.delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
         )
-    rows = iter_rows(path, encoding=columns.encoding, delimiter=columns.delimiter)
+    how = {"encoding": columns.encoding, "delimiter": columns.delimiter, "quoting": columns.quoting}
+    rows = iter_asked(path, **how, trained=trained, say=say)
     head = list(itertools.islice(rows, SAMPLE_ROWS))
     text = _text_column(path, columns, trained_on, head)
     return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.turns import Chat
 from ftkit.data.form import MESSAGES_NAMES, field_text, read_chat
 from ftkit.data.prompting import FORMS, Prompting, parse_template
-from ftkit.data.reading.files import iter_rows
+from ftkit.data.reading.files import Quoting, iter_asked
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.unusable import Unusable
@@ -157,17 +157,22 @@ def file_prompts(
     column: str | None = None,
     encoding: str = "utf-8",
     delimiter: str | None = None,
+    quoting: Quoting | None = None,
+    trained: Quoting = "minimal",
+    say: Callable[[str], None] = lambda _note: None,
 ) -> list[Ask]:
     """Prompts from the rows of a file: the columns of the training data, or whole prompts.
 
     Args:
         path: text (one prompt a line), CSV, TSV, JSON, JSONL, Parquet or Arrow.
         column: where the data's texts or chats stood in training, when a recipe says it.
+        encoding, delimiter, quoting, trained, say: as for `iter_asked`.
 
     Raises:
         UserError: there is no such file, no row, no column that fits, or a row that cannot be read; with its line.
     """
-    rows = list(iter_rows(path, encoding=encoding, delimiter=delimiter))
+    how = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+    rows = list(iter_asked(path, **how, trained=trained, say=say))
     if not rows:
         raise UserError("there is no row in it", where=str(path))
     asks = []

@@ -22,6 +22,7 @@ from ftkit.decoding.outputs import source_positions, write_outputs
 from ftkit.decoding.prompts import Ask
 from ftkit.errors import UserError
 from ftkit.inputs.encoding import special_tokens
+from ftkit.inputs.unknown import unknown_warning
 from ftkit.models.languages import in_languages, listed, marks_languages, refuse_language
 from ftkit.models.placement import DTYPES, choose_device, computes_in_bfloat16
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
@@ -193,7 +194,7 @@ def generate(
         asks: all of them are read as tokens before the first is answered.
         write: called with new text as it comes, when there is one prompt and one beam.
         advance: called with the number of prompts just answered.
-        say: hears how many sources were cut.
+        say: hears how many sources were cut, and of prompts that the tokenizer hardly knows.
 
     Raises:
         UserError: a prompt is empty, or too long for a decoder.
@@ -201,6 +202,8 @@ def generate(
     prompts = [prompt_ids(writer, ask) for ask in asks]
     tokenizer: Any = writer.saved.tokenizer
     speaks = writer.is_encoder_decoder and marks_languages(tokenizer)
+    if warning := unknown_warning(tokenizer, prompts, whose="of what is asked"):
+        say(f"warning: {warning}")
     if writer.is_encoder_decoder:
         _cut(writer, asks, prompts, say)
     for start in range(0, len(prompts), CHUNK):

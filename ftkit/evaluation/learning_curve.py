@@ -12,6 +12,8 @@ from ftkit.training.probes import read_probes
 
 SEEN = ("invalid_run", "not_converged", "memorised", "overfit", "no_gain", "too_little_data")
 """Checks that learning curves are enough for."""
+UNTOLD = {"not_converged": "whether it ended too early", "overfit": "whether it overfits"}
+"""Those without which nothing is said to be well, in words."""
 
 
 def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit, in_pieces: bool) -> str:
@@ -46,6 +48,9 @@ def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit, in_pieces: bool) -> s
     for check in verdict.checks:
         if check.state == "fired" and check.name in SEEN:
             return f"{TITLES[check.name]}: {check.summary}"
+    for check in verdict.checks:
+        if check.state == "cannot_tell" and check.name in UNTOLD:
+            return f"Cannot tell {UNTOLD[check.name]}: {check.summary}"
     return "the learning curves show neither overfitting nor a training that ended too early"
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.models.builtin.builtin import is_missing
 from ftkit.models.builtin.builtin import resolve as resolve_builtin
 from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, download, is_local, refuse_damaged, what_instead
-from ftkit.models.families import config_folders
 from ftkit.models.positions import TextSide, positions_of
 from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
 from ftkit.recipe.schema import ModelSpec, Recipe
@@ -298,22 +296,6 @@ def locate(spec: ModelSpec) -> Checkpoint:
     _refuse_quantised(checkpoint)
     refuse_damaged(folder)
     return checkpoint
-
-
-def checkpoint_here(name: str) -> Checkpoint | None:
-    """The checkpoint of a name, for what its configuration says; None where it is not on this machine.
-
-    Nothing is fetched.
-
-    Raises:
-        UserError: it can be no checkpoint: no such built-in model, or a file.
-    """
-    if is_missing(name):
-        return None
-    resolved = resolve_builtin(name)
-    folders = [Path(resolved)] if isinstance(resolved, Path) or is_local(resolved) else config_folders(resolved)
-    there = next((folder for folder in folders if (folder / "config.json").is_file()), None)
-    return Checkpoint(name, there) if there is not None else None
 
 
 def _refuse_quantised(checkpoint: Checkpoint) -> None:

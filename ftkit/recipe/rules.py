@@ -226,11 +226,13 @@ def _interval(facts: Facts[Recipe], what: str, of: str, units: Sequence[str]) ->
 def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
     for name in facts.recipe.training.extra:
         today = todays(name, facts.tasks)
-        if name in keys_of("training", facts.recipe.method.type, facts.tasks):
+        if name in facts.fields["training"]:
             fix = f"write it as training.{name}, not in extra" if name != "extra" else "write its keys one level up"
             yield Finding("training.extra", f"{name} is a key of the recipe", fix)
+        elif name in keys_of("training", facts.recipe.method.type, facts.tasks):
+            yield Finding("training.extra", f"{name} has no meaning for task {facts.recipe.task}", "remove it")
         elif today is not None and not today.key:
-            yield Finding("training.extra", f"{name} is no field of TrainingArguments", today.note)
+            yield Finding("training.extra", f"{name} is nothing that a recipe says", today.note)
         elif today is not None and today.key != "training.extra":
             yield Finding("training.extra", f"{name} is an older or foreign spelling", f"write {today.key}")
         elif name in REFUSED:
@@ -238,7 +240,7 @@ def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
         elif today is None and name not in FREE:
             near = nearest(name, FREE)
             fix = f"did you mean {near}?" if near else "remove it"
-            yield Finding("training.extra", f"TrainingArguments has no {name} that a run could be given", fix)
+            yield Finding("training.extra", f"{name} is no field of TrainingArguments", fix)
 
 
 def _new_tokens(facts: Facts[Recipe]) -> Iterator[Finding]:

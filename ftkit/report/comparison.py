@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from ftkit.report.tables import hanging, table_lines
+from ftkit.report.tables import LINE_WIDTH, hanging, table_lines
 from ftkit.report.terminal import decimals
 
 COMPARISON_VERSION = 1
 """Of the JSON. It grows by one when a key changes its meaning or goes; new keys may come without that."""
-RUNS_ABREAST = 4
-"""Columns of the table that fit the width; more runs follow in a table below."""
 LABEL, CELL = 22, 20
 WIDEST_NUMBER = 1e4
 """Larger figures would not fit a cell with their decimals."""
@@ -136,21 +134,22 @@ class Comparison:
         return {"version": COMPARISON_VERSION, **found}
 
 
-def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """The table, the differences with what they are worth, and the notes; no line is longer than LINE_WIDTH."""
+def comparison_lines(comparison: Comparison, *, width: int = LINE_WIDTH) -> Iterator[str]:
+    """The table, the differences with what they are worth, and the notes; no line is longer than `width`."""
+    abreast = max(1, (width - 2 - LABEL) // (CELL + 1))
     for run in comparison.runs:
         baseline = " (baseline)" if run.letter == comparison.against else ""
-        yield from hanging(f"{run.letter} = {run.path}{baseline}", indent=4)
-    for first in range(0, len(comparison.runs), RUNS_ABREAST):
+        yield from hanging(f"{run.letter} = {run.path}{baseline}", indent=4, width=width)
+    for first in range(0, len(comparison.runs), abreast):
         yield ""
-        yield from _table(comparison, comparison.runs[first : first + RUNS_ABREAST])
+        yield from _table(comparison, comparison.runs[first : first + abreast])
     for split in dict.fromkeys(match.split for match in comparison.matches):
         yield ""
-        yield from _split_lines(comparison, split)
+        yield from _split_lines(comparison, split, width=width)
     if comparison.notes:
         yield ""
     for note in comparison.notes:
-        yield from hanging(f"note: {note}", indent=6)
+        yield from hanging(f"note: {note}", indent=6, width=width)
 
 
 def difference_words(difference: Difference, *, run: str, against: str) -> str:
@@ -174,24 +173,24 @@ def difference_words(difference: Difference, *, run: str, against: str) -> str:
     return f"real: {difference.better} is better by {size}"
 
 
-def _split_lines(comparison: Comparison, split: str) -> Iterator[str]:
+def _split_lines(comparison: Comparison, split: str, *, width: int) -> Iterator[str]:
     matches = [match for match in comparison.matches if match.split == split]
     num_tests = sum(len(match.differences) for match in matches)
     tests = f"{num_tests} comparison{'' if num_tests == 1 else 's'}"
     corrected = f", {tests} on the same rows, Holm's level {100 * comparison.level:.0f} % in all"
-    yield split + (corrected if num_tests else "")
+    yield from hanging(split + (corrected if num_tests else ""), indent=2, width=width)
     for match in matches:
-        yield from _match_lines(match)
+        yield from _match_lines(match, width=width)
 
 
-def _match_lines(match: Match) -> Iterator[str]:
+def _match_lines(match: Match, *, width: int) -> Iterator[str]:
     title = f"  {match.run} against {match.against}"
     if match.refused:
-        yield from hanging(f"{title}: not compared: {match.refused}", indent=4)
+        yield from hanging(f"{title}: not compared: {match.refused}", indent=4, width=width)
         return
     ours, theirs = match.num_rows
     how = "the same data" if match.matched == "data" else f"matched by text, of {ours:,} and {theirs:,}"
-    yield f"{title}, {match.num_paired:,} rows ({how})"
+    yield from hanging(f"{title}, {match.num_paired:,} rows ({how})", indent=4, width=width)
     for one in match.differences:
         words = difference_words(one, run=match.run, against=match.against)
         if one.only_run is not None:
@@ -200,9 +199,9 @@ def _match_lines(match: Match) -> Iterator[str]:
             words += f"; {one.n:,} rows"
         if one.note and one.low is not None:
             words += f"; {one.note}"
-        yield from hanging(f"    {one.metric:<14}{words}", indent=18)
+        yield from hanging(f"    {one.metric:<14}{words}", indent=18, width=width)
     for note in match.notes:
-        yield from hanging(f"    note: {note}", indent=10)
+        yield from hanging(f"    note: {note}", indent=10, width=width)
 
 
 def _table(comparison: Comparison, runs: Sequence[Column]) -> Iterator[str]:

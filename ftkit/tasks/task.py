@@ -40,6 +40,7 @@ ANSWERED_BY = {
     "load_splits": "form",
     "made_up_row": "form",
     "rehearse": "train",
+    "settled": "train",
     "way_of": "train",
     "metrics_of": "scores",
     "prediction_rows": "scores",

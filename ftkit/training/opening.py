@@ -97,15 +97,29 @@ def load_data(
     )
 
 
-def keys_found(recipe: Recipe, splits: Splits) -> list[str]:
-    """Dotted keys that the recipe gives no value, and for which something was found in the data."""
-    return [f"data.{key}" for key in splits.found if recipe.value(f"data.{key}") is None]
+UNSAID = (None, "auto")
+"""Values of a recipe that leave a key to its data, or to its base."""
 
 
-def resolved(recipe: Recipe, splits: Splits) -> Recipe:
-    """The recipe with what was found in the data, so that whoever reads it again finds no other columns or order."""
-    found = {key: splits.found[key.removeprefix("data.")] for key in keys_found(recipe, splits)}
-    return changed(recipe, found)
+class Resolved(NamedTuple):
+    """A recipe in which nothing is left to its data or its base, so that whoever reads it again finds no other value.
+
+    What `model.dtype: auto` comes to is no part of it: it is the machine's, and a run may be read on another.
+
+    Attributes:
+        recipe: whole.
+        found: dotted keys that the user's own recipe left open.
+    """
+
+    recipe: Recipe
+    found: list[str]
+
+
+def resolve(recipe: Recipe, task: Trainable, checkpoint: Checkpoint, splits: Splits) -> Resolved:
+    """Fill in what was found in the data, and what the base decides."""
+    known = {f"data.{key}": value for key, value in splits.found.items()} | task.settled(recipe, checkpoint)
+    found = {key: value for key, value in known.items() if recipe.value(key) in UNSAID}
+    return Resolved(changed(recipe, found), list(found))
 
 
 def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[str, Any]:
@@ -127,10 +141,12 @@ def _prompting_hash(splits: Splits) -> dict[str, str]:
     return {"prompting": sha256_texts([json.dumps(splits.prompting.to_dict(), sort_keys=True)])}
 
 
-def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrite: bool = False) -> Opened:
+def open_run(
+    recipe: Recipe, task: Trainable, splits: Splits, checkpoint: Checkpoint, *, overwrite: bool = False
+) -> Opened:
     """Make the directory of a new run, with the resolved recipe and a manifest of all that it is made of."""
     assert recipe.training.output_dir is not None, "load_recipe fills it"
-    whole = resolved(recipe, splits)
+    whole, found = resolve(recipe, task, checkpoint, splits)
     manifest = {
         "command": sys.argv,
         "seed": recipe.training.seed,
@@ -138,7 +154,7 @@ def open_run(recipe: Recipe, splits: Splits, checkpoint: Checkpoint, *, overwrit
         "data_notes": list(splits.notes),
         "label_names": list(splits.label_names),
         "moment": None if splits.prompting is None else splits.prompting.moment,
-        "found": keys_found(recipe, splits),
+        "found": found,
         "hashes": hashes_of(whole, checkpoint, splits),
         "versions": versions(),
         "hardware": hardware(),

@@ -17,7 +17,7 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.folder import versions
 from ftkit.runs.run import Run
 from ftkit.runs.seals import BrokenSeal
-from ftkit.training.opening import Opened, hashes_of, keys_found, load_base_and_data, resolved
+from ftkit.training.opening import UNSAID, Opened, hashes_of, load_base_and_data, resolve
 from ftkit.training.way import Trainable
 
 PLACES = frozenset({"training.output_dir"})
@@ -55,8 +55,8 @@ def recipe_changes(started_with: Recipe, recipe: Recipe) -> list[Altered]:
 
 
 def _as_found(recipe: Recipe, run: Run, started_with: Recipe) -> Recipe:
-    """Today's recipe with what the run found for keys without a value: it finds that again in the same data."""
-    missing = (key for key in run.manifest().get("found", ()) if recipe.value(key) is None)
+    """Today's recipe with what the run found for keys that were left open: it finds that again in the same data."""
+    missing = (key for key in run.manifest().get("found", ()) if recipe.value(key) in UNSAID)
     return changed(recipe, {key: started_with.value(key) for key in missing})
 
 
@@ -162,7 +162,7 @@ def go_on(
         reporter.say(f"{run.path} is finished already: nothing to resume")
         return None
     checkpoint, splits = load_base_and_data(recipe, task, moment=run.manifest().get("moment"), reporter=reporter)
-    whole = resolved(recipe, splits)
+    whole, found = resolve(recipe, task, checkpoint, splits)
     hashes = hashes_of(whole, checkpoint, splits)
     changes += content_changes(run, hashes, {split.name: len(split) for split in splits.all()})
     refuse_changes(run, changes, allowed=allowed)
@@ -171,7 +171,7 @@ def go_on(
     for note in version_notes(run.told("versions"), versions()):
         reporter.say(note)
     run.remake(hashes, recipe_text=dump_recipe(whole), changed=[change._asdict() for change in changes])
-    run.update_manifest(found=keys_found(recipe, splits))
+    run.update_manifest(found=found)
     resumed = checkpoint_to_resume(run, asked, reporter=reporter)
     run.cut_history(step=0 if resumed is None else resumed.progress.step)
     return Opened(run, checkpoint, splits, resumed)

@@ -23,7 +23,7 @@ def begin(recipe: Recipe, task: Trainable, *, overwrite: bool, reporter: Reporte
     """
     checkpoint, splits = load_base_and_data(recipe, task, reporter=reporter)
     task.rehearse(recipe, splits, checkpoint)
-    return open_run(recipe, splits, checkpoint, overwrite=overwrite)
+    return open_run(recipe, task, splits, checkpoint, overwrite=overwrite)
 
 
 def finish(

@@ -130,6 +130,13 @@ class Trainable(Protocol):
             UserError: the base does not fit the task, or a metric cannot be had or computed.
         """
 
+    def settled(self, recipe: OwnRecipe, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """What the base decides where the recipe does not: dotted key -> value, lengths in tokens.
+
+        Raises:
+            UserError: more was asked than the base has positions for.
+        """
+
     def way_of(self, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Way:
         """Make examples of the data, and choose how the recipe's method is trained; says what was cut and left out.
 

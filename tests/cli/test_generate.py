@@ -269,6 +269,18 @@ def test_a_source_is_cut_where_training_cut_it_and_that_is_said(ftkit: Any, pair
     assert json.loads(outcome.out.splitlines()[1])["generated"] == cut.out[:-1]
 
 
+def test_a_prompt_that_the_tokenizer_does_not_know_is_told(ftkit: Any, pair_runs: Runs) -> None:
+    words = ("generate", pair_runs("full", "t5"), "--max-new-tokens", "1", "--prompt")
+    assert "of the tokens of what is asked are <unk>" in ftkit(*words, "\u0e09\u0e31\u0e19").err
+    assert "<unk>" not in ftkit(*words, "a short text").err
+
+
+def test_the_quoting_of_a_file_can_be_said(ftkit: Any, language_runs: Runs, workplace: Path) -> None:
+    (workplace / "ask.csv").write_text('question,id\n"x,1\ny",2\n')
+    words = ("generate", language_runs("completion"), "--file", "ask.csv", "--max-new-tokens", "1")
+    assert [len(ftkit(*words, "--quoting", how).out.splitlines()) for how in ("none", "minimal")] == [2, 1]
+
+
 def test_what_an_encoder_decoder_cannot_be_asked_is_one_message(refused: Any, pair_runs: Runs) -> None:
     run = pair_runs("full", "t5")
     assert "have no system's turn" in refused("generate", run, "--prompt", "x", "--system", "y")

@@ -271,6 +271,18 @@ def test_advice_about_a_file_names_the_options_of_predict(refused, finished_run,
     assert "--encoding cp1252 would fit" in refused("predict", str(finished_run), "--file", "latin.csv")
 
 
+def test_a_file_is_read_with_the_quoting_of_the_run_or_of_the_option(ftkit, finished_run, workplace):
+    run = shutil.copytree(finished_run, workplace / "run")
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("quoting: minimal", "quoting: none"))
+    (workplace / "loose.csv").write_text('text,id\n"one,1\ntwo",2\n')
+    outcome = ftkit("predict", run, "--file", "loose.csv")
+    assert [row["text"] for row in records(outcome.out)] == ['"one', 'two"']
+    assert "quotes are letters, as in the training data" in outcome.err
+    outcome = ftkit("predict", run, "--file", "loose.csv", "--quoting", "minimal")
+    assert [row["text"] for row in records(outcome.out)] == ["one,1\ntwo"]
+
+
 def test_what_is_written_is_json_whatever_numbers_there_are_and_what_is_none_is_said(ftkit, plain_folder, workplace):
     import pyarrow as pa
     import pyarrow.parquet as pq

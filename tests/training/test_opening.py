@@ -23,6 +23,7 @@ def test_columns_and_labels_of_a_classifier(method: str, classifier_runs: Callab
     data = data_of(classifier_runs(method__type=method, training__max_steps=2).run)
     assert (data["text_column"], data["label_column"]) == ("text", "label")
     assert data["label_names"] == ["garden", "harbour", "kitchen"]
+    assert data["max_length"] == 512
 
 
 @pytest.mark.parametrize(
@@ -39,11 +40,13 @@ def test_columns_of_a_language_model(form: str, keys: dict[str, str], lm_runs: C
     data = data_of(lm_runs(data=form, training__max_steps=2, **chat).run)
     named = {"text_column", "prompt_column", "completion_column", "messages_column", "template"}
     assert {key: data[key] for key in named if data[key] is not None} == keys
+    assert data["max_length"] is not None
 
 
 def test_columns_of_sources_and_targets(runs_of_pairs: Callable[..., Any]) -> None:
     data = data_of(runs_of_pairs().run)
     assert (data["source_column"], data["target_column"], data["references_column"]) == ("source", "target", None)
+    assert (data["max_length"], data["max_target_length"]) == (512, 512)
 
 
 def test_the_splits_of_a_data_set_and_an_instruction_with_its_input(
@@ -58,6 +61,14 @@ def test_the_splits_of_a_data_set_and_an_instruction_with_its_input(
     data = data_of(train_lm(training__max_steps=2, **settings).run)
     assert data["validation_split"] in ("dev", "validation")
     assert data["template"] == "{instruction}\n{input}\n<learn>{output}"
+
+
+def test_what_the_base_decides_is_written_down_and_is_no_change_of_the_recipe(train: Callable[..., Any]) -> None:
+    run = train(method__type="frozen", training__num_train_epochs=1).run
+    before, recipe = run.manifest()["hashes"], read_recipe(run.recipe_file).recipe
+    assert (recipe.method.pooling, recipe.data.max_length) == ("cls", 512)
+    assert {"method.pooling", "data.max_length"} < set(run.manifest()["found"])
+    assert train(resume=True, method__type="frozen", training__num_train_epochs=1).run.manifest()["hashes"] == before
 
 
 def test_a_run_goes_on_with_what_it_found_and_is_no_other_for_that(train: Callable[..., Any]) -> None:

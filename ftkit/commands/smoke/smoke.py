@@ -113,7 +113,7 @@ def _train(recipe: Recipe, splits: Splits, stand_in: StandIn, cache: Path, *, re
     # features of the tiny model are of no use to anybody, and stored ones would keep it from running at all
     with mock.patch.dict(os.environ, FTKIT_CACHE=str(cache)):
         task.rehearse(recipe, splits, stand_in.checkpoint)
-        opened = open_run(recipe, splits, stand_in.checkpoint)
+        opened = open_run(recipe, task, splits, stand_in.checkpoint)
         return finish(opened, recipe, task, write_card=write_model_card, reporter=reporter)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from ftkit.data.columns.language import COMPLETIONS_OF_PROMPT
 from ftkit.data.columns.names import columns_of, mostly
 from ftkit.data.form import SYSTEM_NAMES, are_messages
 from ftkit.errors import UserError
+from ftkit.recipe.generative import LEARN
 
 PREFERENCES = (
     ("chosen", "rejected"),
@@ -20,6 +22,9 @@ PREFERENCES = (
 """Usual names of two columns with answers of which one is preferred; the first of the early ones is the better."""
 _BETTER = frozenset(name for name, _ in PREFERENCES[:4])
 _VERDICTS = ("label", "labels", "desirable", "is_desirable", "is_good")
+_TASKS = {"prefix": 1, "task_prefix": 1, "task": 2}
+"""Usual names of a column with what is to be done with a row, and of how many values on it matters."""
+_MOST_TASKS = 100
 _EARLIER = ("history", *SYSTEM_NAMES)
 
 
@@ -51,6 +56,30 @@ def refuse_unobeyed(
         raise _preferences(rows, *pair, by_lower, where, keys)
     if completions and not named:
         _refuse_earlier_turns(rows, read, by_lower, where)
+
+
+class TaskBeside(NamedTuple):
+    """A column with what is to be done with a row, and the template by which it stands before the prompt."""
+
+    column: str
+    template: str
+
+
+def task_beside(rows: Sequence[Mapping[str, object]], read: Sequence[str]) -> TaskBeside | None:
+    """The column of a file of several tasks that tells them apart, where the prompts do not begin with it already.
+
+    Args:
+        rows: the first of the training set.
+        read: the columns of the prompt, of the completion, and others.
+    """
+    by_lower, (prompt, completion) = _by_lower(rows), read[:2]
+    for column, least in ((by_lower[name], least) for name, least in _TASKS.items() if name in by_lower):
+        tasks = {str(row.get(column) or "").strip() for row in rows} - {""}
+        told = all(str(row.get(prompt)).lstrip().startswith(str(row.get(column) or "").strip()) for row in rows)
+        if column not in read and least <= len(tasks) <= _MOST_TASKS and not told:
+            colon = "" if all(task.endswith(":") for task in tasks) else ":"
+            return TaskBeside(column, f"{{{column}}}{colon} {{{prompt}}}{LEARN}{{{completion}}}")
+    return None
 
 
 def preference_columns(rows: Sequence[Mapping[str, object]]) -> tuple[str, str] | None:

@@ -123,7 +123,9 @@ def _swallows(path: Path, line: int, last_line: int, record: list[str], delimite
             raise UserError(
                 f"a double quote opens here and is closed in line {last_line}, and the lines between look like rows",
                 where=f"{shown_path(path)}:{line}",
-                fix='set data.quoting: none where quotes are letters; else write one within a text twice: ""',
+                fix=SettingAdvice(
+                    'set {} where quotes are letters; else write one within a text twice: ""', "data.quoting", "none"
+                ),
             )
         return True
     return False

@@ -24,11 +24,11 @@ def iter_frame(path: Path, *, encoding: str) -> Iterator[Row | BadRow] | None:
     Raises:
         UserError: no such file, no such encoding, or an empty file.
     """
-    with open_text(path, encoding=encoding, newline="\n") as file:
-        try:
+    try:
+        with open_text(path, encoding=encoding, newline="\n") as file:
             if not _BEGINS.match(file.read(_START)):
                 return None
-            file.seek(0)
+        with open_text(path, encoding=encoding, newline="\n") as file:
             text = file.readline()
             if not _is_json(text):
                 text += file.read()
@@ -36,9 +36,9 @@ def iter_frame(path: Path, *, encoding: str) -> Iterator[Row | BadRow] | None:
                 # an object a line
                 return None
             rows = _rows_of(STRICT_JSON.decode(text))
-        except (ValueError, RecursionError, RepeatedKey):
-            # told by who reads it as anything else
-            return None
+    except (ValueError, RecursionError, RepeatedKey):
+        # told by who reads it as anything else
+        return None
     if rows is None:
         return None
     escapes = text if "\\ud" in text or "\\uD" in text or "\\u0000" in text else ""

@@ -36,7 +36,7 @@ def reliability_figure(report: Report) -> Figure | None:
         markersize=5, capsize=2.5, elinewidth=1, linewidth=1, label="kept model",
     )  # fmt: skip
     upper.set(ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     bars = lower.bar(where, [one.n for one in report.calibration], width=0.045, color="#999999")
     lower.bar_label(bars, [f"{one.n:,}" for one in report.calibration], fontsize=7, padding=1)
     lower.set(xlabel="confidence of the answer", ylabel="rows")

@@ -127,7 +127,7 @@ def fit_figure(report: Report) -> Figure | None:
         axes.errorbar(
             [known(train)], [known(validation)], xerr=arms([train]), yerr=arms([validation]), fmt=MARKERS[name],
             color=COLOURS[name], capsize=2.5, markersize=SIZES[name], elinewidth=1.2, markeredgecolor="white",
-            markeredgewidth=0.6, label=name,
+            markeredgewidth=0.6, label=name, clip_on=False, zorder=3,
         )  # fmt: skip
     values = [bound for _, train, validation in pairs for score in (train, validation) for bound in ends(score)]
     room = 0.08 * (max(values) - min(values) or 1)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.scores import read_back as read_back
     from ftkit.tasks.causal_lm.scores import unit as unit
     from ftkit.tasks.causal_lm.train import rehearse as rehearse
+    from ftkit.tasks.causal_lm.train import settled as settled
     from ftkit.tasks.causal_lm.train import way_of as way_of
 else:
     __getattr__ = answers(__name__)

@@ -16,6 +16,7 @@ from ftkit.evaluation.reference_text import letters, letters_a_byte, most_risen,
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Gathered, Subject
 from ftkit.inputs.documents import evaluation_sequences
 from ftkit.inputs.sequences import Sequences
+from ftkit.inputs.written import decode_written
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.tasks.causal_lm.examples import example_length, train_pieces
@@ -66,8 +67,8 @@ def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequen
             whole = evaluation_sequences(tokenizer, split, splits.prompting, max_length=length).sequences
             chosen, size = whole.take(subject.rows_of(which, len(whole))), len(whole)
         ids, learnt = _documents(chosen, chosen.ids), _documents(chosen, chosen.learnt)
-        targets = [tokenizer.decode(some[of_them]) for some, of_them in zip(ids, learnt, strict=True)]
-        texts = [tokenizer.decode(some) for some in ids]
+        targets = [decode_written(tokenizer, some[of_them]) for some, of_them in zip(ids, learnt, strict=True)]
+        texts = [decode_written(tokenizer, some) for some in ids]
         found.keep_set(which, chosen.rows, size=size, texts=texts, targets=targets, groups=chosen.rows)
         found.bytes_of[which], sets[which] = chosen.text_bytes, chosen
     return sets

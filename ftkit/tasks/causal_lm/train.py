@@ -43,6 +43,11 @@ def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> No
     example_length(recipe, checkpoint)
 
 
+def settled(recipe: CausalRecipe, checkpoint: Checkpoint) -> dict[str, object]:
+    """Tokens of an example."""
+    return {"data.max_length": example_length(recipe, checkpoint)}
+
+
 def way_of(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Continuing:
     """Every method trains the model that writes."""
     scorer = Scorer(choose_device(use_cpu=recipe.training.use_cpu), reporter)

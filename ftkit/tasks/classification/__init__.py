@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.classification.scores import read_back as read_back
     from ftkit.tasks.classification.scores import unit as unit
     from ftkit.tasks.classification.train import rehearse as rehearse
+    from ftkit.tasks.classification.train import settled as settled
     from ftkit.tasks.classification.train import way_of as way_of
 else:
     __getattr__ = answers(__name__)

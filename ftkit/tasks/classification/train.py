@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
+from ftkit.methods.frozen import FrozenMethod
 from ftkit.metrics.names import HUB_PREFIX
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.progress import Reporter
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import metrics_of, scored
@@ -24,6 +25,15 @@ def way_of(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint,
     from ftkit.tasks.classification.weights import tokens_way
 
     return tokens_way(recipe, splits, checkpoint, reporter=reporter)
+
+
+def settled(recipe: ClassificationRecipe, checkpoint: Checkpoint) -> dict[str, object]:
+    """Tokens of a text, and how a frozen encoder pools them."""
+    if not isinstance(recipe.method, FrozenMethod):
+        return {"data.max_length": checkpoint.max_length(recipe.data.max_length)}
+    pooling = resolve_pooling(checkpoint, recipe.method.pooling)
+    length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
+    return {"method.pooling": pooling.kind, "data.max_length": length}
 
 
 def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001

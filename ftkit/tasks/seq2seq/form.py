@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ftkit.data.chat.rendering import ChatBase
-from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
+from ftkit.data.columns.lessons import refuse_unobeyed, task_beside, verdict_column
 from ftkit.data.columns.names import absent, columns_of, note_unread, refuse_absent
 from ftkit.data.columns.pairs import ONE_TEXT_EACH, describe_unclear, guess_pair_columns
 from ftkit.data.dataset import Splits
@@ -178,6 +178,13 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, wher
             named=spec.source_column is not None,
             keys=("data.source_column", "data.target_column"),
         )
+        task = task_beside(rows, read)
+        if task is not None and spec.source_column is None and spec.source_prefix is None:
+            raise UserError(
+                f"column {task.column} says what is to be done with each row, and nothing reads it",
+                where=where,
+                fix=f'put it before the source, data.template: "{task.template}"; columns that are named leave it out',
+            )
     form.verdict = verdict_column(rows, read)
     note_unread(columns, (*read, form.verdict or ""), notes)
     return form

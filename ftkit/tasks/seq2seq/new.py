@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from ftkit.data.columns.lessons import refuse_bad_answers, refuse_unobeyed
+from ftkit.data.columns.lessons import refuse_bad_answers, refuse_unobeyed, task_beside
 from ftkit.data.columns.names import columns_of
 from ftkit.data.columns.pairs import ONE_TEXT_EACH, PairColumns, describe_unclear, guess_pair_columns, pair_by_name
 from ftkit.data.look import FileHead, is_labelled, labelled_recipe, recipe_for, rows_seen, some
@@ -92,9 +92,13 @@ def _pair_recipe(head: FileHead, text: str, *, path: Path, model: str | None) ->
     values: dict[str, object] = dict.fromkeys((f"data.{key}" for key in (*_PAIR_KEYS, *_LABEL_KEYS)), None)
     values |= {"data.source_column": found.source, "data.target_column": found.target}
     values["data.references_column"] = found.references
+    before = None if head.named else task_beside(head.rows, read)
+    if before is not None:
+        values |= {"data.source_column": None, "data.target_column": None, "data.template": before.template}
     if _learns_labels(text):
         values["evaluation.metrics"] = _TEXT_METRICS
     learnt = f"what is learnt: {found.target}, from {found.source}"
+    learnt += "" if before is None else f" behind {before.column}, which says what is to be done with it"
     return recipe_for(
         head,
         text,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WHITE_SPACE = {"\n": "line breaks", "\t": "tabs", "  ": "runs of spaces"}
-_MOST = 0.5
+_BEGINS = re.compile(r"[^\s:][^:\n]{0,80}:")
+"""What may say what is to be done with a source."""
+_TWICE = re.compile(rf"({_BEGINS.pattern})\s*\1")
+_MOST, _NEARLY_ALL = 0.5, 0.95
 
 
 def text_warnings(
@@ -52,14 +57,15 @@ def _white_space(train: Split, tokenizer: Any) -> list[str]:
 
 
 def _prefixes(splits: Splits, checkpoint: Checkpoint, prefix: str | None) -> list[str]:
-    if prefix is not None and prefix.strip():
-        doubled = [
-            split.name
-            for split in splits.all()
-            if _share(split, lambda text: text[len(prefix) :].lstrip().startswith(prefix.strip())) > _MOST
-        ]
-        if doubled:
-            return [f"most sources of {', '.join(doubled)} begin with data.source_prefix, {prefix!r}, already"]
+    again = re.compile(rf"({re.escape(prefix.strip())})\s*\1") if prefix and prefix.strip() else _TWICE
+    doubled = [split.name for split in splits.all() if _share(split, lambda text: again.match(text.strip())) > _MOST]
+    if doubled:
+        twice = again.match(next(text for (texts,) in splits.train.columns("prompt") for text in texts).strip())
+        shown = f", such as {twice[1]!r}" if twice else ""
+        return [f"most sources of {', '.join(doubled)} begin twice with what stands before a source{shown}"]
+    if lacking := _lacking(splits):
+        return lacking
+    if prefix:
         return []
     taught = [known for known in _taught_prefixes(checkpoint) if known.strip()]
     if not taught or _share(splits.train, lambda text: text.startswith(tuple(taught))) > 0:
@@ -70,6 +76,18 @@ def _prefixes(splits: Splits, checkpoint: Checkpoint, prefix: str | None) -> lis
     ]
 
 
+def _lacking(splits: Splits) -> list[str]:
+    """Other sets whose sources do not begin as nearly all of the training set do."""
+    begins = Counter(
+        found[0] for (texts,) in splits.train.columns("prompt") for text in texts if (found := _BEGINS.match(text))
+    )
+    start, count = begins.most_common(1)[0] if begins else ("", 0)
+    if count < _NEARLY_ALL * len(splits.train):
+        return []
+    others = [split.name for split in splits.all()[1:] if not _share(split, lambda text: text.startswith(start))]
+    return [f"the sources of {name} do not begin with {start!r}, as those of train do" for name in others]
+
+
 def _taught_prefixes(checkpoint: Checkpoint) -> Iterable[str]:
     tasks = checkpoint.config.get("task_specific_params")
     settings = tasks.values() if isinstance(tasks, dict) else ()
@@ -77,4 +95,4 @@ def _taught_prefixes(checkpoint: Checkpoint) -> Iterable[str]:
 
 
 def _share(split: Split, fits: Any) -> float:
-    return sum(sum(map(fits, prompts)) for (prompts,) in split.columns("prompt")) / max(1, len(split))
+    return sum(sum(map(bool, map(fits, prompts))) for (prompts,) in split.columns("prompt")) / max(1, len(split))

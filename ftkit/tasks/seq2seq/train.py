@@ -50,6 +50,12 @@ def rehearse(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint) -> N
         rehearse_outputs(recipe, splits.label_names)
 
 
+def settled(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> dict[str, object]:
+    """Tokens of a source and of a target."""
+    lengths = pair_lengths(recipe, checkpoint)
+    return {"data.max_length": lengths.source, "data.max_target_length": lengths.target}
+
+
 def way_of(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Writing:
     """Every method trains the model that writes."""
     scorer = Scorer(choose_device(use_cpu=recipe.training.use_cpu), reporter)

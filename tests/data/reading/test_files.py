@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.reading.files import iter_rows
+from ftkit.data.reading.files import Quoting, iter_asked, iter_rows
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 
@@ -276,6 +276,30 @@ def test_a_time_that_python_has_no_date_for_is_its_text(tmp_path: Path) -> None:
     times = pa.array([253402300800000], pa.timestamp("ms"))
     pq.write_table(pa.table({"text": ["a"], "when": times}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [Row(1, {"text": "a", "when": "10000-01-01 00:00:00.000"})]
+
+
+@pytest.mark.parametrize(
+    ("trained", "quoting", "num_rows", "said"),
+    [
+        ("none", None, 3, ["a.csv: quotes are letters, as in the training data"]),
+        ("none", "minimal", 1, ["warning: a.csv:2: a quoted text runs over line ends"]),
+        ("minimal", None, 1, ["warning: a.csv:2: a quoted text runs over line ends"]),
+        ("minimal", "none", 3, []),
+    ],
+)
+def test_quotes_of_an_asked_file_are_as_in_training_unless_an_option_says_otherwise(
+    tmp_path: Path, trained: Quoting, quoting: Quoting | None, num_rows: int, said: list[str]
+) -> None:
+    path, heard = written(tmp_path, "a.csv", 'text,id\n"one,1\ntwo,2 three\nfour",3\n'), []
+    rows = list(iter_asked(path, trained=trained, quoting=quoting, say=heard.append))
+    assert len(rows) == num_rows
+    assert [line.startswith(start) for line, start in zip(heard, said, strict=True)] == [True] * len(said)
+
+
+@pytest.mark.parametrize("option", ["delimiter", "quoting"])
+def test_an_option_about_fields_is_refused_for_a_file_without_them(tmp_path: Path, option: str) -> None:
+    with pytest.raises(UserError, match=f"--{option} is about CSV and TSV files"):
+        list(iter_asked(written(tmp_path, "a.jsonl", "{}"), say=print, **{option: "none"}))
 
 
 @pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])

@@ -175,6 +175,35 @@ def test_rows_of_one_source_are_split_off_together(tmp_path: Path) -> None:
     assert len(splits.validation) == 20
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "template"),
+    [
+        ("prefix", ["ask", "sum"], "{prefix}: {input_text}<learn>{target_text}"),
+        ("task", ["ask:", "sum:"], "{task} {input_text}<learn>{target_text}"),
+        ("prefix", ["sum"], "{prefix}: {input_text}<learn>{target_text}"),
+    ],
+)
+def test_a_column_with_what_is_to_be_done_is_read_named_away_or_refused(
+    tmp_path: Path, name: str, values: list[str], template: str
+) -> None:
+    rows = [{name: values[n % len(values)], "input_text": f"cat {n}", "target_text": f"hat {n}"} for n in range(20)]
+    file = lines(tmp_path / "a.jsonl", rows)
+    error = refusal(train_file=file)
+    assert f"column {name} says what is to be done" in error.problem
+    assert template in str(error.fix)
+    assert column(load(train_file=file, template=template).train, "prompt")[0].startswith(("ask: ", "sum: "))
+    assert load(train_file=file, source_column="input_text", target_column="target_text")
+    assert load(train_file=file, source_prefix="sum: ")
+
+
+@pytest.mark.parametrize("rows", [{"task": "sum", "source": "cat {}"}, {"prefix": "sum:", "source": "sum: cat {}"}])
+def test_a_task_that_all_rows_share_or_that_sources_begin_with_is_no_fault(
+    tmp_path: Path, rows: dict[str, str]
+) -> None:
+    made = [{**rows, "source": rows["source"].format(n), "target": f"hat {n}"} for n in range(20)]
+    assert load(train_file=lines(tmp_path / "a.jsonl", made))
+
+
 def test_references_are_read_where_outputs_are_measured_and_are_in_every_table(tmp_path: Path) -> None:
     train = lines(tmp_path / "a.jsonl", sentences(9))
     listed = [{**row, "refs": [row["en"], f"another {row['en']}"]} for row in sentences(3)]

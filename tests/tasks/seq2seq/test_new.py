@@ -110,6 +110,16 @@ def test_a_pair_of_texts_with_a_label_can_be_named(tmp_path: Path) -> None:
     assert (spec.text_column, spec.text_pair_column, spec.label_column) == ("a", "b", "c")
 
 
+def test_a_column_with_what_is_to_be_done_stands_before_the_source(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"prefix": ("ask", "sum")[n % 2], "input_text": f"cat {n}", "target_text": f"hat {n}"} for n in range(9)
+    ]
+    run(tmp_path / "r.yaml", "--data", write_json_lines(tmp_path / "a.jsonl", rows))
+    data = made(tmp_path).data
+    assert data.template == "{prefix}: {input_text}<learn>{target_text}"
+    assert data.source_column is None
+
+
 def test_references_and_files_beside_the_training_file_are_used(tmp_path: Path) -> None:
     data = pairs(tmp_path, "source", "target", refs=["short", "brief"])
     for name in ("train", "dev", "test"):

@@ -36,7 +36,22 @@ def test_white_space_that_t5_drops_is_counted_and_bart_keeps_it() -> None:
 def test_a_prefix_that_stands_there_already_is_told(prompt: str, said: int) -> None:
     found = warnings("builtin:tiny-t5", *[(prompt, "b")] * 3, prefix="sum: ")
     assert len(found) == said
-    assert all("already" in text for text in found)
+    assert all("begin twice" in text for text in found)
+
+
+def test_what_a_template_writes_before_sources_that_have_it_already_is_told() -> None:
+    rows = [(f"{task}: {task}: a {number}", "b") for number, task in enumerate(("sum", "ask"))]
+    (said,) = warnings("builtin:tiny-t5", *rows)
+    assert said == "most sources of train, validation begin twice with what stands before a source, such as 'sum:'"
+
+
+def test_sources_of_another_set_that_lack_what_those_of_train_begin_with_are_told() -> None:
+    whole = [Split.of_rows(name, [{"prompt": f"{start}a {n}", "completion": "b"} for n in range(9)])
+             for name, start in (("train", "sum: "), ("validation", "sum: "), ("test", ""))]  # fmt: skip
+    checkpoint = locate(ModelSpec(name_or_path="builtin:tiny-t5"))
+    tokenizer = load_tokenizer_for_seq2seq(checkpoint)
+    found = text_warnings(Splits(*whole, (), (), ()), tokenizer, checkpoint, prefix=None)
+    assert found == ["the sources of test do not begin with 'sum:', as those of train do"]
 
 
 def test_a_base_that_was_taught_by_prefixes_asks_for_one() -> None:
