@@ -81,7 +81,8 @@ def prepare_to_write(
             reporter.say(f"trained whole, for the tokens that are added: {', '.join(whole)}")
     model = method.attach(base, tokenizer)
     refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
-    use_fused_operations(model)
+    if not use_fused_operations(model):
+        reporter.say(f"{checkpoint.name} gives other results with faster operations, and keeps its own: slower")
     if not compute_loss_in_chunks(model):
         reporter.say(
             f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"

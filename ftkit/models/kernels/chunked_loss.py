@@ -157,16 +157,21 @@ def _without_logits(own: Callable[..., Any], layer: nn.Module, inputs: dict[str,
     return output, hidden.flatten(0, 1)
 
 
-def _give_the_same_loss(base: Any, own: Callable[..., Any], chunked: Callable[..., Any]) -> bool:
-    parameter = next(base.parameters())
+def made_up_batch(base: Any) -> dict[str, Any]:
+    """Inputs and labels (2, 12) on which a language model is asked for its loss before and after a change."""
+    device = next(base.parameters()).device
     generator = torch.Generator().manual_seed(0)
     vocab_size = base.config.get_text_config().vocab_size
     ids = torch.randint(vocab_size, (2, 12), generator=generator)
     labels = ids.masked_fill(torch.rand(ids.shape, generator=generator) < 0.3, IGNORED)
-    batch = {"input_ids": ids.to(parameter.device), "labels": labels.to(parameter.device), "use_cache": False}
-    has_encoder = bool(base.config.is_encoder_decoder)
-    if has_encoder:
-        batch["attention_mask"] = (torch.arange(12) < torch.tensor([[12], [7]])).to(parameter.device)
+    batch = {"input_ids": ids.to(device), "labels": labels.to(device), "use_cache": False}
+    if base.config.is_encoder_decoder:
+        batch["attention_mask"] = (torch.arange(12) < torch.tensor([[12], [7]])).to(device)
+    return batch
+
+
+def _give_the_same_loss(base: Any, own: Callable[..., Any], chunked: Callable[..., Any]) -> bool:
+    batch = made_up_batch(base)
     try:
         with evaluating(base), torch.no_grad():
             expected, found = (float(forward(**batch).loss) for forward in (own, chunked))
@@ -175,5 +180,6 @@ def _give_the_same_loss(base: Any, own: Callable[..., Any], chunked: Callable[..
         return False
     # in bfloat16 a logit may round to either side, depending on how many positions are multiplied at once, and
     # encoder-decoders round their loss as well
-    precision = max(1e-5, torch.finfo(parameter.dtype).eps * (1.0 if has_encoder else 0.25))
+    steps = 1.0 if base.config.is_encoder_decoder else 0.25
+    precision = max(1e-5, torch.finfo(next(base.parameters()).dtype).eps * steps)
     return abs(found - expected) <= precision * abs(expected)

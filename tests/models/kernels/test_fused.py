@@ -76,6 +76,18 @@ def test_without_dropout_a_model_gives_the_same_logits_and_gradients(family):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("wrong", [True, False])
+def test_faster_operations_that_are_not_the_same_for_a_model_are_undone(wrong, monkeypatch):
+    model = with_lora(load("gpt2"))
+    kinds = [type(module) for module in model.modules()]
+    if wrong:
+        # it shows in the gradients alone: the adapters' outputs are zero as yet
+        monkeypatch.setattr("ftkit.models.kernels.fused_lora._factor", lambda scaling, _mask: 1.01 * scaling)
+    assert use_fused_operations(model) is not wrong
+    assert ([type(module) for module in model.modules()] == kinds) is wrong
+    assert any("forward" in vars(module) for module in model.modules()) is not wrong
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_activation_checkpointing_draws_the_same_dropout_twice(reentrant):
     """All of GPT-2's dropouts and the adapters' own: of embeddings, attention weights and residuals."""
