@@ -125,8 +125,14 @@ def text_rows(
         raise UserError(
             f"{columns.delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
         )
-    how = {"encoding": columns.encoding, "delimiter": columns.delimiter, "quoting": columns.quoting}
-    rows = iter_asked(path, **how, trained=trained, say=say)
+    rows = iter_asked(
+        path,
+        encoding=columns.encoding,
+        delimiter=columns.delimiter,
+        quoting=columns.quoting,
+        trained=trained,
+        say=say,
+    )
     head = list(itertools.islice(rows, SAMPLE_ROWS))
     text = _text_column(path, columns, trained_on, head)
     return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])

@@ -171,8 +171,7 @@ def file_prompts(
     Raises:
         UserError: there is no such file, no row, no column that fits, or a row that cannot be read; with its line.
     """
-    how = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
-    rows = list(iter_asked(path, **how, trained=trained, say=say))
+    rows = list(iter_asked(path, encoding=encoding, delimiter=delimiter, quoting=quoting, trained=trained, say=say))
     if not rows:
         raise UserError("there is no row in it", where=str(path))
     asks = []

@@ -117,7 +117,7 @@ class Resolved(NamedTuple):
 
 def resolve(recipe: Recipe, task: Trainable, checkpoint: Checkpoint, splits: Splits) -> Resolved:
     """Fill in what was found in the data, and what the base decides."""
-    known = {f"data.{key}": value for key, value in splits.found.items()} | task.settled(recipe, checkpoint)
+    known = {**{f"data.{key}": value for key, value in splits.found.items()}, **task.settled(recipe, checkpoint)}
     found = {key: value for key, value in known.items() if recipe.value(key) in UNSAID}
     return Resolved(changed(recipe, found), list(found))
 

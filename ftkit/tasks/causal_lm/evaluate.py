@@ -67,8 +67,8 @@ def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequen
             whole = evaluation_sequences(tokenizer, split, splits.prompting, max_length=length).sequences
             chosen, size = whole.take(subject.rows_of(which, len(whole))), len(whole)
         ids, learnt = _documents(chosen, chosen.ids), _documents(chosen, chosen.learnt)
-        targets = [decode_written(tokenizer, some[of_them]) for some, of_them in zip(ids, learnt, strict=True)]
-        texts = [decode_written(tokenizer, some) for some in ids]
+        targets = [decode_written(tokenizer, some[of_them].tolist()) for some, of_them in zip(ids, learnt, strict=True)]
+        texts = [decode_written(tokenizer, some.tolist()) for some in ids]
         found.keep_set(which, chosen.rows, size=size, texts=texts, targets=targets, groups=chosen.rows)
         found.bytes_of[which], sets[which] = chosen.text_bytes, chosen
     return sets
