@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ftkit.data.chat.dialect import OTHER_TEMPLATE, holds
-from ftkit.data.chat.rendering import Written
+from ftkit.data.chat.rendering import WrittenChat
 from ftkit.data.chat.thoughts import BEGIN, EMPTY, END, has_thoughts, thoughts_of
 from ftkit.data.chat.turns import CALLS, Chat, Turn
 from ftkit.data.unusable import Unusable
@@ -17,7 +17,7 @@ _OTHER_WORDS = "\ue000\ue001"
 """An answer that no data have: where the text of a chat changes with it, the answer stands."""
 
 
-class Answer(NamedTuple):
+class AskedAnswer(NamedTuple):
     """A turn of the assistant as it would be written at inference: what it is asked by, and what it writes then."""
 
     text: str
@@ -48,7 +48,7 @@ class AnswerFinder:
         """The special token at the end of a text, empty when there is none."""
         return next((match[0] for match in self._special.finditer(text) if match.end() == len(text)), "")
 
-    def plain_stop(self, written: Written, text: str, begin: int, message: Turn) -> int | None:
+    def plain_stop(self, written: WrittenChat, text: str, begin: int, message: Turn) -> int | None:
         """Where an answer of words alone ends that begins there as it would at the end of a chat."""
         ending, content = self._ending(written), message["content"]
         answer = content.strip()
@@ -61,7 +61,7 @@ class AnswerFinder:
                 return stop + len(behind) + len(ending.end) if ending.end else len(text[: stop + len(behind)].rstrip())
         return None
 
-    def _ending(self, written: Written) -> _Ending:
+    def _ending(self, written: WrittenChat) -> _Ending:
         """What stands behind an answer, told from one to which the user says something and one at the end."""
         if self._known_ending is None:
             asked = [{"role": "user", "content": "a"}]
@@ -78,11 +78,11 @@ class AnswerFinder:
             self._known_ending = _Ending(alone[:stop], alone[stop:].strip())
         return self._known_ending
 
-    def _behind(self, written: Written, asked: list[Turn], more: Sequence[Turn] = ()) -> str:
+    def _behind(self, written: WrittenChat, asked: list[Turn], more: Sequence[Turn] = ()) -> str:
         chat = Chat([*asked, {"role": "assistant", "content": _OTHER_WORDS}, *more], kwargs=written.chat.kwargs)
-        return Written(written.renderer, chat, written.style).text().rpartition(_OTHER_WORDS)[2]
+        return WrittenChat(written.renderer, chat, written.style).text().rpartition(_OTHER_WORDS)[2]
 
-    def answer(self, written: Written, turn: int) -> Answer:
+    def answer(self, written: WrittenChat, turn: int) -> AskedAnswer:
         """An answer behind what asks for it.
 
         Raises:
@@ -98,9 +98,9 @@ class AnswerFinder:
         stop = len(cut) if self.ends_special(cut) else len(behind)
         if not holds(text[len(given) : stop], message):
             raise rewritten(turn)
-        return Answer(text, len(given), stop)
+        return AskedAnswer(text, len(given), stop)
 
-    def _asked_otherwise(self, written: Written, turn: int, given: str, text: str) -> str:
+    def _asked_otherwise(self, written: WrittenChat, turn: int, given: str, text: str) -> str:
         """What the assistant writes where a whole chat does not begin with what asks for its last answer.
 
         Either the template shows earlier turns otherwise once there is an answer, or it opens a thought that it
@@ -122,7 +122,7 @@ class AnswerFinder:
                 OTHER_TEMPLATE,
             )
         rest = text[place + len(header) :]
-        return f"{thoughts_of(message)}\n{END}\n\n{rest}" if opened and END not in rest else rest
+        return f"{thoughts_of(message)}\n{END}\n\n{rest.lstrip()}" if opened and END not in rest else rest
 
 
 def rewritten(turn: int) -> Unusable:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftkit.data.chat.answers import THINK_OTHERWISE, Answer, AnswerFinder, rewritten
+from ftkit.data.chat.answers import THINK_OTHERWISE, AnswerFinder, AskedAnswer, rewritten
 from ftkit.data.chat.dialect import OTHER_TEMPLATE, holds, squeezed, writes
-from ftkit.data.chat.rendering import ChatRenderer, Span, Written
+from ftkit.data.chat.rendering import ChatRenderer, Span, WrittenChat
 from ftkit.data.chat.thoughts import BEGIN, EMPTY, has_thoughts
 from ftkit.data.chat.turns import Chat, Turn, is_learnt
 from ftkit.data.prompting import Prompting
@@ -102,7 +102,7 @@ class ChatMarker:
             lesson.text, spans, open_end=ends and not self.finder.ends_special(lesson.text[slice(*spans[-1])])
         )
 
-    def _by_asking(self, written: Written, turns: Sequence[int]) -> list[_Lesson]:
+    def _by_asking(self, written: WrittenChat, turns: Sequence[int]) -> list[_Lesson]:
         """Find each answer behind what the model is given for it."""
         remaining = {turn: self.finder.answer(written, turn) for turn in turns[-1:]}
         whole = _Lesson(written.text())
@@ -120,7 +120,9 @@ class ChatMarker:
                 remaining[left[-1]] = remaining.get(left[-1]) or self.finder.answer(written, left[-1])
         return lessons[::-1] or [whole]
 
-    def _fill(self, lesson: _Lesson, written: Written, turns: Sequence[int], answers: dict[int, Answer]) -> None:
+    def _fill(
+        self, lesson: _Lesson, written: WrittenChat, turns: Sequence[int], answers: dict[int, AskedAnswer]
+    ) -> None:
         """Note the answers that stand in a text as the model would write them."""
         for turn in turns:
             message = written.chat.messages[turn]
@@ -140,7 +142,7 @@ class ChatMarker:
             elif not self._learns_answers and not holds(lesson.text, message):
                 raise rewritten(turn)
 
-    def _by_marks(self, written: Written) -> list[_Lesson]:
+    def _by_marks(self, written: WrittenChat) -> list[_Lesson]:
         messages = written.chat.messages
         turns = [number for number, turn in enumerate(messages) if turn["role"] == "assistant"]
         text, found = written.marked(len(messages))
@@ -172,7 +174,7 @@ class ChatMarker:
         ended = start + len(text[start:stop].rstrip())
         return start, ended if self.finder.ends_special(text[start:ended]) else stop
 
-    def _learn_header(self, written: Written, text: str, turns: Sequence[int], spans: Sequence[Span]) -> None:
+    def _learn_header(self, written: WrittenChat, text: str, turns: Sequence[int], spans: Sequence[Span]) -> None:
         """What is sent to get an answer must be what stood before answers in training.
 
         It is looked at wherever the system says something new: some templates think, or do not, by its words.
@@ -193,7 +195,7 @@ class ChatMarker:
         self._header, self._header_of = text[start : len(given)], said
 
 
-def _refuse_missing(written: Written) -> None:
+def _refuse_missing(written: WrittenChat) -> None:
     text = squeezed(written.text())
     for number, message in enumerate(written.chat.messages, 1):
         content = message["content"]

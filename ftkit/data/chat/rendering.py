@@ -53,7 +53,7 @@ class ChatRenderer:
         self._moment = prompting.moment
         self._writes_tools = False
 
-    def written(self, chat: Chat) -> Written:
+    def written(self, chat: Chat) -> WrittenChat:
         """A chat in the form in which the template takes it.
 
         Raises:
@@ -72,11 +72,11 @@ class ChatRenderer:
             self.num_joined += 1
             return found
 
-    def _styled(self, chat: Chat) -> Written:
+    def _styled(self, chat: Chat) -> WrittenChat:
         calling = [message for message in chat.messages if CALLS in message]
         failures = []
         for style in STYLES if calling else STYLES[:1]:
-            found = Written(self, chat, style)
+            found = WrittenChat(self, chat, style)
             try:
                 text = squeezed(found.text())
             except Unusable as error:
@@ -92,7 +92,7 @@ class ChatRenderer:
             failures.append(Unusable(problem, f"use a model that was taught to call tools, or {OTHER_TEMPLATE}"))
         raise failures[0]
 
-    def _refuse_unwritten_tools(self, written: Written) -> None:
+    def _refuse_unwritten_tools(self, written: WrittenChat) -> None:
         if not written.chat.tools or self._writes_tools:
             return
         self._writes_tools = written.text() != replace(written, chat=replace(written.chat, tools=[]), texts={}).text()
@@ -127,7 +127,7 @@ class ChatRenderer:
 
 
 @dataclass
-class Written:
+class WrittenChat:
     """A chat, in a style that its template takes: any number of its messages as text."""
 
     renderer: ChatRenderer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ftkit.data.chat.calls import decoded, link, read_calls
-from ftkit.data.chat.thoughts import Kept, cut_thoughts
+from ftkit.data.chat.thoughts import KeptThoughts, cut_thoughts
 from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Chat, Messages, Turn, is_learnt, texts_of
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.unusable import Unusable, check_text
@@ -50,7 +50,7 @@ class ChatReader:
 
     column: str
     learn: Learn | None = None
-    thoughts: Kept = "all"
+    thoughts: KeptThoughts = "all"
     converted: int = 0
     masked: int = 0
     overruled: int = 0

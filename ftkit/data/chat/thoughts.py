@@ -7,7 +7,7 @@ from typing import Literal
 
 from ftkit.data.chat.turns import THOUGHTS, Messages, Turn
 
-Kept = Literal["last", "all", "none"]
+KeptThoughts = Literal["last", "all", "none"]
 BEGIN, END = "<think>", "</think>"
 EMPTY = re.compile(rf"\s*{BEGIN}\s*{END}\s*")
 
@@ -29,7 +29,7 @@ def answer_of(message: Turn) -> str:
     return content.rpartition(END)[2].lstrip() if message["role"] == "assistant" and END in content else content
 
 
-def cut_thoughts(messages: Messages, kept: Kept) -> int:
+def cut_thoughts(messages: Messages, kept: KeptThoughts) -> int:
     """Take thoughts out of answers, in place: of all, or of those before the user's last turn, as servers do.
 
     Returns:
