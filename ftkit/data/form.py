@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from ftkit.data.chat.calls import decoded, read_tools, without_nulls
-from ftkit.data.chat.rows import ChatReader
-from ftkit.data.chat.turns import Chat
 from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, fill
 from ftkit.data.reading.json_rows import kind_of
@@ -23,28 +20,21 @@ class Form:
     Args:
         prompting: how examples are written.
         columns: that they are made of.
-        rehearse: raises Unusable for a chat that its template does not write as it stands.
 
     Attributes:
         found: keys of the data section that nobody gave a value -> the column or template that was found.
         verdict: column that says which completions are bad and not to be learnt.
     """
 
-    def __init__(
-        self,
-        prompting: Prompting,
-        columns: Sequence[str],
-        *,
-        rehearse: Callable[[Chat], object] | None = None,
-    ) -> None:
+    def __init__(self, prompting: Prompting, columns: Sequence[str]) -> None:
         self.prompting = prompting
         self.columns = tuple(columns)
         self.found: dict[str, str] = {}
-        self.rehearse = rehearse
         self.verdict: str | None = None
-        self.chats = None
-        if prompting.kind == "chat":
-            self.chats = ChatReader(columns[0], None if prompting.completion_only_loss else "everything")
+
+    def notes(self) -> Sequence[str]:
+        """What was found while rows were read, one sentence each."""
+        return ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -60,11 +50,6 @@ class Form:
         Raises:
             Unusable: a value is absent or no text, or there is nothing to give or to learn.
         """
-        if self.chats is not None:
-            chat = read_chat(self.chats, value_of(values, self.columns[0]), values)
-            if self.rehearse is not None:
-                self.rehearse(chat)
-            return (chat.to_json(),)
         fields = {name: field_text(values, name, class_names.get(name)) for name in self.columns}
         if self.prompting.kind == "text":
             text = fill(self.prompting.parsed.completion, fields)
@@ -112,31 +97,8 @@ def text_of(value: object, name: str) -> str:
     return value
 
 
-def read_chat(reader: ChatReader, messages: object, values: Mapping[str, object]) -> Chat:
-    """A chat with what stands in the columns beside it: the system's turn, tools, and what its template is told.
-
-    Raises:
-        Unusable: one of them is not what its name says.
-    """
-    system = next((name for name in SYSTEM_NAMES if values.get(name) is not None), None)
-    tools = next((name for name in TOOLS_NAMES if values.get(name) is not None), None)
-    kwargs = decoded(values.get(KWARGS_NAME) or {}, KWARGS_NAME, "an object")
-    if not isinstance(kwargs, dict):
-        raise Unusable(f"{KWARGS_NAME} is {kind_of(kwargs)} instead of an object", "write an object, or nothing")
-    return reader.read(
-        messages,
-        system="" if system is None else text_of(values[system], system),
-        tools=[] if tools is None else read_tools(values[tools], tools),
-        kwargs=without_nulls(kwargs),
-    )
-
-
 SYSTEM_NAMES = ("system", "system_prompt")
-"""Usual names of a column beside the messages that holds the system's turn."""
-TOOLS_NAMES = ("tools", "functions")
-"""Usual names of a column beside the messages that tells what may be called."""
-KWARGS_NAME = "chat_template_kwargs"
-"""Column beside the messages of what the chat template is told in each."""
+"""Usual names of a column beside messages or prompts that holds the system's turn."""
 MESSAGES_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
 """Usual names of a column of messages."""
 

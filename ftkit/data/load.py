@@ -48,7 +48,7 @@ def read_splits(
             )
         table = pa.Table.from_batches(found.batches, schema=form.schema)
         splits[name] = Split(name, table, found.source.name)
-    _note_chats(form, notes)
+    notes.extend(form.notes())
     if "validation" not in splits:
         splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
     if spec.drop_duplicates:
@@ -112,17 +112,3 @@ def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> Usabl
         raise _empty(source)
     read.note_skipped(notes)
     return read
-
-
-def _note_chats(form: Form, notes: list[str]) -> None:
-    if form.chats is None:
-        return
-    if form.chats.converted:
-        notes.append(
-            f"{form.chats.converted:,} chats in the older form from/value were read as role/content"
-            " (human is user, gpt is assistant)"
-        )
-    if form.chats.masked:
-        notes.append(f"in {form.chats.masked:,} chats a turn of the assistant is read and not learnt, as the file says")
-    if form.chats.left_out:
-        notes.append(f"keys of messages that are not read: {', '.join(list(form.chats.left_out)[:10])}")

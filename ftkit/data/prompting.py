@@ -32,6 +32,7 @@ class Prompting:
             the place where the prompt ends.
         chat_template: of chats, as Jinja text; None: the tokenizer's own.
         chat_template_kwargs: what the chat template is told beside the messages, such as enable_thinking.
+        system: turn of the system, of chats that have none.
         completion_only_loss: whether the prompt is left out of the loss.
         source_language_column: of the language of each source, where rows name it; else None.
         target_language_column: the same of each target.
@@ -53,10 +54,11 @@ class Prompting:
     target_language_column: str | None = None
     moment: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    system: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it, columns of languages and what a template is told only where there are any."""
-        rare = ("source_language_column", "target_language_column", "chat_template_kwargs")
+        rare = ("source_language_column", "target_language_column", "chat_template_kwargs", "system")
         return {name: value for name, value in asdict(self).items() if value or name not in rare}
 
     @property

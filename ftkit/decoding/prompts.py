@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ftkit.data.chat.form import read_chat
 from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.turns import Chat
-from ftkit.data.form import MESSAGES_NAMES, field_text, read_chat
+from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import FORMS, Prompting, parse_template
 from ftkit.data.reading.files import Quoting, iter_asked
 from ftkit.data.reading.nested import get, has
@@ -93,7 +94,7 @@ def typed_prompts(
     Args:
         prompts: each becomes a text, the one column of a prompt, or the user's turn.
         fields: columns of a prompt that has several; then there is one prompt and `prompts` is empty.
-        system: the system's turn of a chat.
+        system: the system's turn of a chat; None: as it was in training, where that was one for all.
 
     Raises:
         UserError: they do not make a prompt of this form.
@@ -111,12 +112,14 @@ def typed_prompts(
     if not prompts:
         raise UserError("there is no prompt", fix="add --prompt '...'")
     asks = [_ask(prompting, prompt, {"prompt": prompt}) for prompt in prompts]
-    if system is None:
+    shown = {} if system is None else {"system": system}
+    system = prompting.system if system is None and prompting.kind == "chat" else system
+    if not system:
         return asks
     turn = {"role": "system", "content": system}
     chats = [ask.chat.messages for ask in asks if ask.chat is not None]
     return [
-        Ask(chat=Chat([turn, *messages]), values={"system": system, **ask.values})
+        Ask(chat=Chat([turn, *messages]), values={**shown, **ask.values})
         for messages, ask in zip(chats, asks, strict=True)
     ]
 
@@ -206,7 +209,7 @@ def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:
         # numbers become text as they did in training
         return Ask(prompting.render_prompt({name: field_text(values, name, None) for name in names}), values=values)
     if prompting.kind == "chat" and (found := _first((column, *MESSAGES_NAMES), values)):
-        return Ask(chat=_chat(values, found), values=values)
+        return Ask(chat=_chat(values, found, prompting.system), values=values)
     whole = (column, *PLAIN_COLUMNS, *(values if len(values) == 1 else ()))
     found = _first(whole, values) if len(names) <= 1 else None
     if found is None:
@@ -220,7 +223,7 @@ def _first(names: Iterable[str | None], values: Mapping[str, object]) -> str | N
     return next((name for name in names if name in values), None)
 
 
-def _chat(values: Mapping[str, object], name: str) -> Chat:
+def _chat(values: Mapping[str, object], name: str, system: str | None) -> Chat:
     value = values[name]
     try:
         turns = json.loads(value) if isinstance(value, str) else value
@@ -234,5 +237,5 @@ def _chat(values: Mapping[str, object], name: str) -> Chat:
     if not turns:
         raise UserError(f"column {name} has nothing before the assistant's turn", fix="begin with the user's")
     # read as in training, where a chat without an answer has nothing to learn and is refused
-    chat = read_chat(ChatReader(name), [*turns, {"role": "assistant", "content": "-"}], values)
+    chat = read_chat(ChatReader(name), [*turns, {"role": "assistant", "content": "-"}], values, system=system)
     return replace(chat, messages=chat.messages[:-1])

@@ -26,7 +26,8 @@ class Example(NamedTuple):
 def made_up_prompt(prompting: Prompting) -> str | list[dict[str, str]]:
     """What a model may be asked that was trained in this form, with no word of the data."""
     if prompting.kind == "chat":
-        return [{"role": "user", "content": "What can you tell me?"}]
+        system = [{"role": "system", "content": prompting.system}] if prompting.system else []
+        return [*system, {"role": "user", "content": "What can you tell me?"}]
     if prompting.kind == "completion":
         return prompting.render_prompt({name: f"the {name}" for name in prompting.prompt_fields})
     return "This is"

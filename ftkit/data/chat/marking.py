@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ftkit.data.chat.answers import THINK_OTHERWISE, AnswerFinder, AskedAnswer, rewritten
 from ftkit.data.chat.dialect import OTHER_TEMPLATE, holds, squeezed, writes
 from ftkit.data.chat.rendering import ChatRenderer, Span, WrittenChat
+from ftkit.data.chat.rows import SYSTEM_ROLES
 from ftkit.data.chat.thoughts import BEGIN, EMPTY, has_thoughts
 from ftkit.data.chat.turns import Chat, Turn, is_learnt
 from ftkit.data.prompting import Prompting
@@ -180,7 +181,7 @@ class ChatMarker:
         It is looked at wherever the system says something new: some templates think, or do not, by its words.
         """
         chat = written.chat
-        system = chat.messages[0]["role"] in ("system", "developer")
+        system = chat.messages[0]["role"] in SYSTEM_ROLES
         said = (str(chat.kwargs), chat.messages[0]["content"] if system else "")
         if said == self._header_of or turns[0] == 0 or not spans:
             return

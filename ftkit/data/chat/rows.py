@@ -14,6 +14,7 @@ from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.unusable import Unusable, check_text
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+SYSTEM_ROLES = ("system", "developer")
 _OTHER_ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -44,6 +45,7 @@ class ChatReader:
         converted: how many were in the older form `{from, value}`.
         masked: how many have a turn of the assistant that is not to be learnt.
         overruled: turns that the file marks as not to be learnt, and that are learnt all the same.
+        own_systems: how many have a turn of the system where another one is set for all.
         cut: answers whose thoughts were taken out.
         left_out: keys of messages that were passed over, such as `name`.
     """
@@ -54,6 +56,7 @@ class ChatReader:
     converted: int = 0
     masked: int = 0
     overruled: int = 0
+    own_systems: int = 0
     cut: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
 
@@ -62,6 +65,7 @@ class ChatReader:
         value: object,
         *,
         system: str = "",
+        default_system: str = "",
         tools: list[dict[str, Any]] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         given: int = 0,
@@ -74,6 +78,7 @@ class ChatReader:
         Args:
             value: what stands in the column.
             system: what stands beside it for a turn of the system.
+            default_system: the same for chats that have none.
             tools: that may be called.
             kwargs: what the template is told of this chat.
             given: messages at the beginning that are a prompt, of which nothing is learnt.
@@ -97,6 +102,10 @@ class ChatReader:
         self.cut += cut_thoughts(messages, self.thoughts)
         self.converted += any("role" not in message for message in value)
         self.masked += any(LEARNT_KEY in message for message in messages[given:]) and self.learn is None
+        if default_system and not system:
+            own = any(message["role"] in SYSTEM_ROLES for message in messages)
+            self.own_systems += own
+            system = "" if own else default_system
         return Chat(with_system(messages, system), tools or [], dict(kwargs or {}))
 
     def _message(self, number: int, message: object) -> Turn:
@@ -204,7 +213,7 @@ def with_system(messages: Messages, system: str) -> Messages:
     if not system.strip():
         return messages
     check_text(system, "the system's turn")
-    own = next((message["content"] for message in messages if message["role"] in ("system", "developer")), None)
+    own = next((message["content"] for message in messages if message["role"] in SYSTEM_ROLES), None)
     if own is not None and own.strip() != system.strip():
         raise Unusable("the chat has a turn of the system, and another stands beside it", "keep one of the two")
     return messages if own is not None else [{"role": "system", "content": system}, *messages]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
-from ftkit.data.form import MESSAGES_NAMES, are_messages
+from ftkit.data.form import MESSAGES_NAMES, SYSTEM_NAMES, are_messages
 
 COMPLETIONS_OF_PROMPT = {
     "prompt": ("completion", "response", "output", "answer"),
@@ -33,6 +33,8 @@ class LanguageColumns:
         template: for `completion` where a third column belongs into the prompt, else None; `<learn>` stands before
             what is to be learnt.
         candidates: columns that could be the text, where several could and none was taken.
+        history: column of the turns before a prompt, which make it a chat.
+        system: column of what the system is told before a prompt; the same.
     """
 
     kind: Literal["text", "completion", "chat"] | None
@@ -43,6 +45,16 @@ class LanguageColumns:
     notes: tuple[str, ...] = ()
     template: str | None = None
     candidates: tuple[str, ...] = ()
+    history: str | None = None
+    system: str | None = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Keys of a recipe's `data` that say the same; none for a text file, which has no columns."""
+        names = ("text", "prompt", "completion", "messages", "history", "system")
+        within = names if self.template is None else names[-2:]
+        found = {f"{name}_column": column for name in within if (column := getattr(self, name)) is not None}
+        return found if self.template is None else {"template": self.template, **found}
 
 
 def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColumns:
@@ -77,18 +89,47 @@ def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Langu
         if prompt not in by_lower or completion is None:
             continue
         names = by_lower[prompt], by_lower[completion]
+        note = f"prompt column `{names[0]}` and completion column `{names[1]}`, found by their names"
+        if all(_hold(rows, name, are_messages) for name in names):
+            return LanguageColumns("chat", prompt=names[0], completion=names[1], notes=(note, "both hold messages"))
         if not all(_hold(rows, name, is_scalar) for name in names):
             continue
-        note = f"prompt column `{names[0]}` and completion column `{names[1]}`, found by their names"
-        context = _context(rows, by_lower, taken=names)
-        if context is None:
-            return LanguageColumns("completion", prompt=names[0], completion=names[1], notes=(note,))
-        template = f"{{{names[0]}}}\n{{{context}}}\n<learn>{{{names[1]}}}"
+        earlier, context = _earlier(rows, by_lower), _context(rows, by_lower, taken=names)
         about = f"column `{context}` is not empty everywhere, so it stands below the prompt"
         return LanguageColumns(
-            "completion", prompt=names[0], completion=names[1], notes=(note, about), template=template
+            earlier.kind,
+            prompt=names[0],
+            completion=names[1],
+            notes=(note, *([about] if context else []), *earlier.notes),
+            template=None if context is None else f"{{{names[0]}}}\n{{{context}}}\n<learn>{{{names[1]}}}",
+            history=earlier.history,
+            system=earlier.system,
         )
     return None
+
+
+class _Earlier(NamedTuple):
+    """What stands before the prompts of some rows, and makes chats of them."""
+
+    kind: Literal["completion", "chat"] = "completion"
+    notes: tuple[str, ...] = ()
+    history: str | None = None
+    system: str | None = None
+
+
+def _earlier(rows: Sequence[Mapping[str, object]], by_lower: Mapping[str, str]) -> _Earlier:
+    kinds = {"history": ("history",), "system": SYSTEM_NAMES}
+    columns = {}
+    for kind, names in kinds.items():
+        filled = (by_lower[name] for name in names if name in by_lower)
+        column = next((name for name in filled if any(row.get(name) not in (None, "", [], "[]") for row in rows)), None)
+        if column is not None:
+            columns[kind] = column
+    if not columns:
+        return _Earlier()
+    told = " and ".join(f"`{name}`" for name in columns.values())
+    note = f"what stands before the prompts, in {told}, makes chats of them"
+    return _Earlier("chat", (note,), columns.get("history"), columns.get("system"))
 
 
 def _context(

@@ -57,6 +57,7 @@ PROMPTING_KINDS: dict[str, type | tuple[type, ...]] = {
     "chat_template": str,
     "completion_only_loss": bool,
     "chat_template_kwargs": dict,
+    "system": str,
 }
 """What a prompting.json holds."""
 

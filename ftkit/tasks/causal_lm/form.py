@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ftkit.data.chat.form import KWARGS_NAME, TOOLS_NAMES, ChatColumns, ChatForm
 from ftkit.data.chat.marking import ChatMarker
 from ftkit.data.chat.rendering import ChatBase
+from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.columns.language import describe_unclear, guess_language_columns
 from ftkit.data.columns.lessons import refuse_unobeyed, verdict_column
-from ftkit.data.columns.names import columns_of, note_unread, refuse_absent
+from ftkit.data.columns.names import columns_of, mostly, note_unread, refuse_absent
 from ftkit.data.dataset import Splits
-from ftkit.data.form import KWARGS_NAME, SYSTEM_NAMES, TOOLS_NAMES, Form
+from ftkit.data.form import SYSTEM_NAMES, Form, are_messages
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
 from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
@@ -22,8 +25,15 @@ from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
-from ftkit.tasks.causal_lm.recipe import CausalData
+from ftkit.tasks.causal_lm.recipe import CHAT_KEYS, CausalData
 
+_CHAT_COLUMNS = ("system_column", "history_column")
+LEARNT_TURNS = {
+    None: "the assistant's turns are",
+    "all_answers": "the assistant's turns are",
+    "last_answer": "what the assistant writes after the user's last turn is",
+    "marked": "the assistant's turns that the file marks are",
+}
 _KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
 
 
@@ -40,10 +50,10 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         UserError: a named column is absent, or nothing is named and nothing is clear.
     """
     columns = names_within(rows)
-    for key in ("text_column", "prompt_column", "completion_column", "messages_column"):
+    for key in ("text_column", "prompt_column", "completion_column", "messages_column", *_CHAT_COLUMNS):
         refuse_absent(getattr(spec, key), columns, where=where, key=key)
     if spec.messages_column is not None:
-        form = _chat(spec.messages_column, spec)
+        form: Form = _chat(ChatColumns(spec.messages_column), spec)
     elif spec.template is not None:
         form = _templated(spec.template, spec)
         for name in form.columns:
@@ -55,9 +65,10 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         form = _text(spec.text_column)
     else:
         form = _guess(rows, spec, where, notes)
-    if spec.chat_template is not None and form.chats is None:
+    chats = isinstance(form, ChatForm)
+    if not chats and (keys := [key for key in CHAT_KEYS if getattr(spec, key) != type(spec).model_fields[key].default]):
         raise UserError(
-            "data.chat_template is for chats, and these examples are none",
+            f"data.{keys[0]} is for chats, and these examples are none",
             where=where,
             fix="name the column of the messages in data.messages_column, or remove it",
         )
@@ -72,21 +83,22 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         )
     if form.prompting.kind == "completion":
         form.verdict = verdict_column(rows, form.columns)
-    beside = _beside(rows) if form.chats is not None else {}
+    beside = _beside(rows, spec) if chats else {}
     notes.extend(f"column `{name}` is {what} its chat" for name, what in beside.items())
     note_unread(columns, (*form.columns, *beside, form.verdict or ""), notes)
     if form.prompting.kind != "text" and form.prompting.completion_only_loss:
-        learnt = "the assistant's turns are" if form.chats is not None else "the completion is"
-        notes.append(f"only {learnt} learnt (data.completion_only_loss)")
+        learnt = LEARNT_TURNS[spec.learn] if chats else "the completion is"
+        notes.append(f"only {learnt} learnt (data.{'learn' if chats and spec.learn else 'completion_only_loss'})")
     return form
 
 
-def _beside(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+def _beside(rows: Sequence[Mapping[str, object]], spec: CausalData) -> dict[str, str]:
     """The columns beside the messages that are read with them, and what they are."""
-    kinds = (
-        ("the system's turn of", SYSTEM_NAMES),
+    kinds: tuple[tuple[str, Sequence[str]], ...] = (
+        ("the system's turn of", [spec.system_column] if spec.system_column else SYSTEM_NAMES),
+        ("the turns before those of", [spec.history_column] if spec.history_column else []),
         ("what may be called in", TOOLS_NAMES),
-        ("told with", (KWARGS_NAME,)),
+        ("told with", [KWARGS_NAME]),
     )
     there = {what: [name for name in names if any(row.get(name) for row in rows)] for what, names in kinds}
     return {names[0]: what for what, names in there.items() if names}
@@ -98,6 +110,8 @@ def _text(column: str) -> Form:
 
 
 def _templated(template: str, spec: CausalData) -> Form:
+    if any(getattr(spec, key) is not None for key in ("system", *_CHAT_COLUMNS)):
+        return _chat(ChatColumns(template=parse_template(template), history=spec.history_column), spec)
     prompting = Prompting(
         "completion" if LEARN in template else "text", template, completion_only_loss=spec.completion_only_loss
     )
@@ -107,15 +121,24 @@ def _templated(template: str, spec: CausalData) -> Form:
 def _short(
     prompt: str, completion: str, rows: Sequence[Mapping[str, object]], spec: CausalData, notes: list[str]
 ) -> Form:
+    if any(mostly([row.get(name) for row in rows], are_messages) for name in (prompt, completion)):
+        return _chat(ChatColumns(prompt, completion), spec)
     template = short_template(prompt, completion, rows)
     notes.append(f"template {template!r}, made of the two columns")
     return _templated(template, spec)
 
 
-def _chat(column: str, spec: CausalData) -> Form:
-    template = None if spec.chat_template is None else _chat_template(spec.chat_template)
-    prompting = Prompting("chat", None, template, completion_only_loss=spec.completion_only_loss)
-    return Form(prompting, [column])
+def _chat(turns: ChatColumns, spec: CausalData) -> ChatForm:
+    prompting = Prompting(
+        "chat",
+        None,
+        None if spec.chat_template is None else _chat_template(spec.chat_template),
+        completion_only_loss=spec.completion_only_loss and spec.learn != "everything",
+        chat_template_kwargs=spec.chat_template_kwargs or {},
+        system=spec.system,
+    )
+    reader = ChatReader(turns.read[0], spec.learn if prompting.completion_only_loss else "everything", spec.thoughts)
+    return ChatForm(prompting, replace(turns, system=spec.system_column), reader)
 
 
 def _chat_template(name: str) -> str:
@@ -134,18 +157,19 @@ def _guess(rows: Sequence[Mapping[str, object]], spec: CausalData, where: str, n
     if found.kind is None:
         raise UserError(describe_unclear(columns_of(rows), found), where=where, fix=f"name {_KEYS}")
     notes.extend(found.notes)
+    keys = found.keys
+    named = spec.model_copy(update=keys)
     if found.messages is not None:
-        form, keys = _chat(found.messages, spec), {"messages_column": found.messages}
+        form: Form = _chat(ChatColumns(found.messages), spec)
     elif found.text is not None:
-        form, keys = _text(found.text), {"text_column": found.text}
+        form = _text(found.text)
     elif found.template is not None:
         notes.append(f"template {found.template!r}, made of these columns; write another in data.template")
-        form, keys = _templated(found.template, spec), {"template": found.template}
+        form = _templated(found.template, named)
     else:
         assert found.prompt is not None
         assert found.completion is not None
-        form = _short(found.prompt, found.completion, rows, spec, notes)
-        keys = {"prompt_column": found.prompt, "completion_column": found.completion}
+        form = _short(found.prompt, found.completion, rows, named, notes)
     form.found |= keys
     return form
 
@@ -186,18 +210,11 @@ def load_splits(
     if narrow is not None:
         sources = {name: narrow(source) for name, source in sources.items()}
     form = form_of(sources["train"], spec, notes, choose_form)
-    if form.chats is not None and chats is not None:
-        form = _rehearsing(form, chats)
+    if isinstance(form, ChatForm) and chats is not None:
+        tokenizer = chats.tokenizer()
+        form.prompting = at_moment(form.prompting, tokenizer, chats.moment)
+        form.rehearse = ChatMarker(tokenizer, form.prompting).mark
     return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
-
-
-def _rehearsing(form: Form, chats: ChatBase) -> Form:
-    """The same form, with a row for every chat that its template does not write as it stands refused."""
-    tokenizer = chats.tokenizer()
-    prompting = at_moment(form.prompting, tokenizer, chats.moment)
-    rehearsing = Form(prompting, form.columns, rehearse=ChatMarker(tokenizer, prompting).mark)
-    rehearsing.found |= form.found
-    return rehearsing
 
 
 def made_up_row(spec: CausalData, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001

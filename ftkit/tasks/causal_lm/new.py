@@ -26,7 +26,10 @@ KIND_OF_COLUMNS: dict[frozenset[str], Literal["text", "completion", "chat"]] = {
 }
 START_OF_KIND = {"text": "causal-lm-lora", "completion": "instruct", "chat": "instruct"}
 """Kind of data -> the starting point where none is named."""
-FORM_KEYS = ("text_column", "prompt_column", "completion_column", "messages_column", "template")
+FORM_KEYS = (
+    *("text_column", "prompt_column", "completion_column", "messages_column", "template"),
+    *("history_column", "system_column"),
+)
 """Keys of `data` that say what an example is: a recipe has those of one form."""
 SEPARATOR = "<|endoftext|>"
 """What commonly stands between the documents of a text file."""
@@ -80,7 +83,7 @@ def new_recipe(head: FileHead, *, start: str | None, path: Path, model: str | No
     separated = head.is_text_file and any(SEPARATOR in str(row["text"]) for row in head.rows)
     template = _chat_template(found, model)
     # every form but one is commented out: a recipe that names two is refused
-    values: dict[str, object] = {f"data.{key}": _form(found).get(key) for key in FORM_KEYS}
+    values: dict[str, object] = {f"data.{key}": found.keys.get(key) for key in FORM_KEYS}
     values["data.document_separator"] = SEPARATOR if separated else None
     values["data.chat_template"] = template
     part = "of the documents are" if found.kind == "text" else "of the rows are"
@@ -119,13 +122,6 @@ def _named_columns(head: FileHead) -> LanguageColumns | None:
         raise UserError(f"{options} do not say what an example is", fix=fix)
     text, prompt, completion, messages = map(head.named.get, KINDS)
     return LanguageColumns(kind, text=text, prompt=prompt, completion=completion, messages=messages)
-
-
-def _form(found: LanguageColumns) -> dict[str, str]:
-    """Keys of the recipe's `data` that say what an example is; none for a text file, which has no columns."""
-    if found.template is not None:
-        return {"template": found.template}
-    return {f"{kind}_column": column for kind in KINDS if (column := getattr(found, kind)) is not None}
 
 
 def _chat_template(found: LanguageColumns, model: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,27 @@ class CausalData(GenerativeData):
     """How chats become text: `plain` (words only, for bases that were never taught to chat), `chatml`,
     or a .jinja file. Default: the tokenizer's own."""
 
+    chat_template_kwargs: dict[str, Any] | None = None
+    """What the chat template is told beside the messages, such as {enable_thinking: false}; a column of that name tells
+    it of each chat. `ftkit generate` tells it the same."""
+
+    history_column: str | None = None
+    """Column of the turns before a prompt, [[asked, answered], ...]: prompts and completions become chats."""
+
+    system_column: str | None = None
+    """Column of the system's turn. Default: `system` or `system_prompt` beside messages."""
+
+    system: str | None = Field(default=None, min_length=1)
+    """The system's turn of chats that have none; `ftkit generate` sends it too."""
+
+    learn: Literal["all_answers", "last_answer", "marked", "everything"] | None = None
+    """Turns of a chat that are learnt: all_answers, last_answer (all that the assistant writes after the user's last
+    turn), marked (those with weight: 1, train: true, ...), everything (the other roles' too). Default: all answers but
+    those that the file marks (weight: 0, train: false, loss: false, mask: true)."""
+
+    thoughts: Literal["last", "all", "none"] = "all"
+    """Thoughts that are kept and learnt: of all answers, of those after the user's last turn, or of none."""
+
     completion_only_loss: bool = True
     """Learn completions and assistants' turns only, not what they answer."""
 
@@ -84,6 +105,15 @@ class CausalRecipe(GenerativeRecipe):
 
 _Facts = Facts[CausalRecipe]
 
+CHAT_KEYS = (
+    *("chat_template", "chat_template_kwargs", "learn", "thoughts"),
+    *("system", "system_column", "history_column"),
+)
+"""Keys that are for chats alone."""
+_RESERVED = {
+    *("messages", "conversations", "tools", "documents", "chat_template"),
+    *("add_generation_prompt", "continue_final_message", "return_assistant_tokens_mask"),
+}
 _FORMS = ("text_column", "prompt_column", "messages_column", "template")
 """Keys of which each says on its own what an example is."""
 
@@ -108,10 +138,21 @@ def _what_is_learnt(facts: _Facts) -> Iterator[Finding]:
     whole = facts.has("data.text_column") or (data.template is not None and LEARN not in data.template)
     if facts.changed("data.completion_only_loss") and whole:
         yield Finding("data.completion_only_loss", "the whole text is learnt anyway", "remove it")
-    if facts.has("data.chat_template") and any(
-        facts.has(f"data.{name}") for name in _FORMS if name != "messages_column"
-    ):
-        yield Finding("data.chat_template", "these examples are no chats", "name a messages_column, or remove it")
+    texts = facts.has("data.text_column") or (whole and not facts.has("data.messages_column"))
+    prompts = facts.has("data.template") or facts.has("data.prompt_column")
+    for key in CHAT_KEYS:
+        if facts.changed(f"data.{key}") and (texts or (prompts and key == "chat_template" and not _makes_chats(facts))):
+            yield Finding(f"data.{key}", "these examples are no chats", "name a messages_column, or remove it")
+    if data.learn is not None and facts.changed("data.completion_only_loss"):
+        yield Finding("data.completion_only_loss", "data.learn says what is learnt", "remove one of the two")
+    if facts.has("data.history_column") and facts.has("data.messages_column"):
+        yield Finding("data.history_column", "the messages have every turn", "remove it")
+    if reserved := sorted(_RESERVED & (data.chat_template_kwargs or {}).keys()):
+        yield Finding("data.chat_template_kwargs", f"{reserved[0]} is told by ftkit itself", "remove it")
+
+
+def _makes_chats(facts: _Facts) -> bool:
+    return any(facts.has(f"data.{key}") for key in ("history_column", "system_column", "system"))
 
 
 def _documents(facts: _Facts) -> Iterator[Finding]:
@@ -194,6 +235,9 @@ CAUSAL_LM = TaskRules(
             "the other way round: false there is true here",
         ),
         ("data.completion_only_loss", "mask_prompt assistant_only_loss"),
+        ("data.learn", "mask_history train_on_last_turn roles_to_train"),
+        ("data.system", "default_system system_prompt"),
+        ("data.thoughts", "reasoning enable_thinking", "how a template is told to think is data.chat_template_kwargs"),
         ("data.packing", "sample_packing padding_free pack_sequences"),
     ),
     instead={"data.source_column": "write prompt_column", "data.target_column": "write completion_column"},

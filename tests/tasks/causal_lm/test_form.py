@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.data.chat.rendering import ChatBase
-from ftkit.data.chat.turns import Chat
+from ftkit.data.chat.thoughts import answer_of, has_thoughts
+from ftkit.data.chat.turns import Chat, is_learnt
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
@@ -414,3 +416,90 @@ def test_the_system_and_the_tools_stand_beside_their_chat(tmp_path: Path) -> Non
     assert (
         "a.jsonl:5 tools holds what is no description" in refusal(train_file=lines(tmp_path / "a.jsonl", rows)).problem
     )
+
+
+def chats_of(splits: Splits) -> list[Chat]:
+    return [Chat.from_json(chat) for chat in everything(splits, "messages")]
+
+
+def test_history_and_system_of_alpaca_make_chats(tmp_path: Path) -> None:
+    row = {"instruction": "Add", "input": "2", "output": "4", "system": "Be brief.", "history": [["1 + 1", "2"]]}
+    rows = [row | {"input": f"{number}"} for number in range(20)]
+    rows[3]["history"] = []
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows))
+    chats = chats_of(splits)
+    assert {len(chat.messages) for chat in chats} == {3, 5}
+    longest = next(chat.messages for chat in chats if len(chat.messages) == 5 and "\n2" in chat.messages[3]["content"])
+    assert [turn["content"] for turn in longest] == ["Be brief.", "1 + 1", "2", longest[3]["content"], "4"]
+    # the recipe of the run says the same once more
+    again = load(train_file=str(tmp_path / "a.jsonl"), **splits.found)
+    assert chats_of(again) == chats
+    assert refusal(train_file=str(tmp_path / "a.jsonl"), text_column="output", thoughts="last")
+
+
+def test_a_prompt_and_its_completion_may_be_messages_of_which_the_completion_is_learnt(tmp_path: Path) -> None:
+    earlier = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    rows = [{"prompt": [*earlier, {"role": "user", "content": f"{n}?"}], "completion": [CHAT[1]]} for n in range(20)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows))
+    for chat in chats_of(splits):
+        assert [is_learnt(turn) for turn in chat.messages] == [False, False, False, True]
+    texts = [{"prompt": row["prompt"], "completion": "Yes."} for row in rows]
+    named = load(train_file=lines(tmp_path / "b.jsonl", texts), prompt_column="prompt", completion_column="completion")
+    assert chats_of(named)[0].messages[-1] == {"role": "assistant", "content": "Yes."}
+
+
+def test_the_system_of_all_chats_is_a_key_and_those_that_have_one_keep_it(tmp_path: Path) -> None:
+    own = {"role": "system", "content": "Be rude."}
+    rows = [{"messages": [*([own] if n < 5 else []), {**CHAT[0], "content": f"{n}"}, CHAT[1]]} for n in range(20)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows), system="Be kind.")
+    systems = Counter(chat.messages[0]["content"] for chat in chats_of(splits))
+    assert systems == {"Be kind.": 15, "Be rude.": 5}
+    assert any("5 chats keep the system's turn that they have" in note for note in splits.notes)
+    assert splits.prompting is not None
+    assert splits.prompting.to_dict()["system"] == "Be kind."
+    other = [{**row, "told": "Be odd."} for row in rows[5:]]
+    splits = load(train_file=lines(tmp_path / "b.jsonl", other), system_column="told")
+    assert {chat.messages[0]["content"] for chat in chats_of(splits)} == {"Be odd."}
+
+
+@pytest.mark.parametrize(
+    ("learn", "learnt"),
+    [
+        (None, [False, True, False, True, True]),
+        ("all_answers", [True, True, True, True, True]),
+        ("last_answer", [False, False, False, True, True]),
+        ("marked", [False, True, False, False, True]),
+    ],
+)
+def test_which_answers_are_learnt_is_a_key(tmp_path: Path, learn: str | None, learnt: list[bool]) -> None:
+    weights = [0, 1, 0, None, 1]
+    answers = [{"role": "assistant", "content": f"{n}", "weight": weight} for n, weight in enumerate(weights)]
+    asked = [{"role": "user", "content": f"{n}?"} for n in range(3)]
+    chat = [asked[0], answers[0], answers[1], asked[1], answers[2], asked[2], answers[3], answers[4]]
+    rows = [{"messages": [{"role": "system", "content": f"{n}"}, *chat]} for n in range(10)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows), learn=learn)
+    for found in chats_of(splits):
+        assert [is_learnt(turn) for turn in found.messages if turn["role"] == "assistant"] == learnt
+    assert any("learnt that the file marks as not" in note for note in splits.notes) == (learn == "all_answers")
+
+
+def test_everything_is_learnt_where_the_key_says_it_and_marks_say_nothing_else(tmp_path: Path) -> None:
+    rows = [{"messages": [{**CHAT[0], "content": f"{n}"}, CHAT[1]]} for n in range(10)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows), learn="everything")
+    assert splits.prompting is not None
+    assert not splits.prompting.completion_only_loss
+    with pytest.raises(UserError, match="no turn of the assistant is marked"):
+        load(train_file=str(tmp_path / "a.jsonl"), learn="marked")
+
+
+@pytest.mark.parametrize(("thoughts", "kept"), [("all", [True, True]), ("last", [False, True]), ("none", [False] * 2)])
+@pytest.mark.parametrize("within", [True, False])
+def test_whose_thoughts_are_kept_is_a_key(tmp_path: Path, thoughts: str, kept: list[bool], within: bool) -> None:
+    thinks = {"content": "<think>\nso\n</think>\n\nyes"} if within else {"content": "yes", "thinking": "so"}
+    chat = [CHAT[0], {"role": "assistant", **thinks}, CHAT[0], {"role": "assistant", **thinks}]
+    rows = [{"messages": [{"role": "system", "content": f"{n}"}, *chat]} for n in range(10)]
+    splits = load(train_file=lines(tmp_path / "a.jsonl", rows), thoughts=thoughts)
+    for found in chats_of(splits):
+        answers = [turn for turn in found.messages if turn["role"] == "assistant"]
+        assert list(map(has_thoughts, answers)) == kept
+        assert [answer_of(turn) for turn in answers] == ["yes", "yes"]
