@@ -211,13 +211,18 @@ def chat_template_of(tokenizer: PreTrainedTokenizerBase, prompting: Prompting) -
     return prompting.chat_template
 
 
+def reads(template: str, name: str) -> bool:
+    """Whether a chat template asks for something by a name."""
+    return re.search(rf"\b{re.escape(name)}\b", template) is not None
+
+
 def refuse_unread(kwargs: Mapping[str, object], template: str) -> None:
     """Refuse to tell a chat template what it does not ask for.
 
     Raises:
         UserError: names what it does not read.
     """
-    if unread := [name for name in kwargs if name not in template]:
+    if unread := [name for name in kwargs if not reads(template, name)]:
         problem = f"the chat template does not read {unread[0]} (data.chat_template_kwargs)"
         raise UserError(problem, fix="remove it, or mend its name")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.data.chat.dialect import OTHER_TEMPLATE, STYLES, Dialect, Style, joined, squeezed, writes_calls
 from ftkit.data.chat.turns import CALLS, Chat, functions_of
-from ftkit.data.prompting import Prompting, chat_template_of, refuse_unread
+from ftkit.data.prompting import Prompting, chat_template_of, reads, refuse_unread
 from ftkit.data.sandbox import limited
 from ftkit.data.unusable import Unusable
 
@@ -59,7 +59,7 @@ class ChatRenderer:
         Raises:
             Unusable: it takes it in none, or leaves calls or tools out.
         """
-        if unread := [name for name in chat.kwargs if name not in self.template]:
+        if unread := [name for name in chat.kwargs if not reads(self.template, name)]:
             fix = "remove it from the row, or mend its name"
             raise Unusable(f"the chat template does not read {unread[0]} (chat_template_kwargs)", fix)
         try:
