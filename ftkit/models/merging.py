@@ -68,7 +68,7 @@ def merge_saved_lm(folder: Path, out: Path, *, dtype: torch.dtype, trust_remote_
     probe = {"input_ids": tokens, "use_cache": False}
     if model.config.is_encoder_decoder:
         probe["decoder_input_ids"] = tokens.flip(0)
-    written = write_merged(model, out, probe, dtype=dtype)
+    written = write_merged(model, out, probe, dtype=dtype, name=str(folder))
     del saved, model
     again = load_base(Checkpoint(str(out), out), dtype=torch.float32, trust_remote_code=trust_remote_code)
     return compare(again, probe, written, dtype=dtype)
@@ -88,8 +88,7 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype, trust_remot
         raise UserError("there is no adapter to merge: every weight was trained")
     model.config.label2id = {name: index for index, name in model.config.id2label.items()}
     probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
-    with code_failures_told(model, name=str(folder), doing="asked"):
-        written = write_merged(model, out, probe, dtype=dtype)
+    written = write_merged(model, out, probe, dtype=dtype, name=str(folder))
     del saved, model
     again = read_weights(
         AutoModelForSequenceClassification,
@@ -101,16 +100,21 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype, trust_remot
     return compare(again.model, probe, written, dtype=dtype)
 
 
-def write_merged(model: Any, out: Path, probe: Probe, *, dtype: torch.dtype) -> Written:
-    """Merge a model in place, cast it and write it; says what it answered at each stage."""
-    expected = answer(model, probe)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    merged = answer(model, probe)
-    round_parameters(model, dtype)
-    with no_progress_bar():
-        model.save_pretrained(out)
-    return Written(expected, merged, answer(model.float(), probe))
+def write_merged(model: Any, out: Path, probe: Probe, *, dtype: torch.dtype, name: str) -> Written:
+    """Merge a model, which is called `name`, in place, cast it and write it; says what it answered at each stage.
+
+    Raises:
+        UserError: the code of its architecture or of peft fails on the way.
+    """
+    with code_failures_told(model, name=name, doing="asked and merged"):
+        expected = answer(model, probe)
+        if hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload()
+        merged = answer(model, probe)
+        round_parameters(model, dtype)
+        with no_progress_bar():
+            model.save_pretrained(out)
+        return Written(expected, merged, answer(model.float(), probe))
 
 
 def compare(again: Any, probe: Probe, written: Written, *, dtype: torch.dtype) -> Merged:

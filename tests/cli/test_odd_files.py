@@ -110,6 +110,15 @@ def test_a_base_that_is_none_is_refused(honest: Any, tmp_path: Path, kind: str) 
         answers_or_says_where(run, tmp_path, told=True)
 
 
+@pytest.mark.parametrize("tokens", [[1], slow("x"), slow([None])])
+def test_an_adapter_that_loads_and_cannot_be_merged_is_told(honest: Any, tmp_path: Path, tokens: object) -> None:
+    run = handed_over(honest("lora lm"), tmp_path)
+    change_json(run / "model" / "adapter_config.json", lambda named: named.update(alora_invocation_tokens=tokens))
+    with pytest.raises(UserError, match="cannot be asked and merged") as caught:
+        api.export(run, tmp_path / "out", merge=True)
+    assert str(run) in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["lora classifier", "lora lm"])
 def test_a_base_of_pickled_weights_is_not_read(honest: Any, tmp_path: Path, kind: str) -> None:
     run = handed_over(honest(kind), tmp_path)
