@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ftkit.recipe.schema import Recipe
 from ftkit.report.comparison import Column, Comparison, Match
 from ftkit.runs.folder import find_run
 from ftkit.runs.run import Run
-from ftkit.storage import StrPath
+from ftkit.storage import StrPath, read_json_object
 from ftkit.tasks.table import read_recipe
 
 FEWEST_RUNS, MOST_RUNS = 2, 8
@@ -113,10 +112,9 @@ def _read(run: Run, letter: str) -> ComparedRun:
 
 def _verdict(run: Run) -> Mapping[str, Any]:
     try:
-        report = json.loads((run.path / "eval" / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json_object(run.eval_dir / "report.json").get("verdict")
+    except UserError:
         return {}
-    found = report.get("verdict") if isinstance(report, dict) else None
     return found if isinstance(found, dict) else {}
 
 

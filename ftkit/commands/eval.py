@@ -112,9 +112,9 @@ def advised_recipe(run: Path, report: Report) -> str:
 def _subject(
     path: Path, given: RecipeLike | None, *, effort: Effort, trust_remote_code: bool, reporter: Reporter
 ) -> Subject:
+    refuse_broken_run(path)
     run = Run(path) if is_run(path) else None
     if run is None and given is None:
-        refuse_broken_run(path)
         if not path.exists():
             find_run(path)
         raise UserError(

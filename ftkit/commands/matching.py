@@ -102,7 +102,7 @@ def _rows(side: ComparedRun, split: str) -> list[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _NotComparable(f"{file}, line {number}, is no JSON") from error
     return rows
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.models.families import config_folders, read_object
 from ftkit.recipe.schema import ModelSpec, Recipe
+from ftkit.runs.folder import refuse_special_files
 from ftkit.storage import read_json_object
 
 ADAPTER_FILE = "adapter_config.json"
@@ -126,13 +127,14 @@ def _is_local(name: str) -> bool:
 
 
 def refuse_damaged(folder: Path) -> None:
-    """Refuse a folder with a safetensors file that is cut short or is none, or whose shards lie outside of it.
+    """Refuse a folder with a safetensors file that is cut short or is none, with shards outside of it, or with a pipe.
 
     Headers alone are read.
 
     Raises:
         UserError: naming the file.
     """
+    refuse_special_files(folder)
     for index in sorted(folder.glob("*.safetensors.index.json")):
         _refuse_strays(index)
     from safetensors import SafetensorError, safe_open

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ftkit.errors import UserError
 from ftkit.report.safe import code, escaped, printable
 from ftkit.report.tables import markdown_table, shortened
 from ftkit.report.templates import rendered
-from ftkit.storage import write_json, write_text
+from ftkit.storage import read_json_object, write_json, write_text
 
 CARD_FILE, VALUES_FILE = "README.md", "card.json"
 EXAMPLE_CHARACTERS = 400
@@ -123,9 +124,9 @@ def card_text(name: str, /, **values: Any) -> str:
 def read_card(folder: Path) -> Card | None:
     """The card of a model folder; None where ftkit left none that it understands."""
     try:
-        values = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
+        values = read_json_object(folder / VALUES_FILE)
         return Card(**{**values, "told": CardFacts(**values["told"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         return None
 
 

@@ -36,10 +36,23 @@ def refuse_broken_run(path: Path) -> None:
     """Refuse a folder with a manifest.json that cannot be read: it would be taken for something else than a run.
 
     Raises:
-        UserError: with the reason.
+        UserError: with the reason; or there are pipes and the like in it, which nobody can read to their end.
     """
+    for folder in (path, Run(path).model_dir):
+        refuse_special_files(folder)
     if Run(path).manifest_file.exists():
         Run(path).manifest()
+
+
+def refuse_special_files(folder: Path) -> None:
+    """Refuse a folder that holds a pipe, a socket or a device.
+
+    Raises:
+        UserError: naming it.
+    """
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.exists() and not entry.is_file() and not entry.is_dir():
+            raise UserError(f"{entry.name} is no ordinary file", where=str(entry), fix="remove it")
 
 
 def free_name(path: Path) -> Path:

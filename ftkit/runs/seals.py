@@ -53,7 +53,7 @@ def read_seal(folder: Path) -> Seal:
         written = json.loads((folder / SEAL_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BrokenSeal(f"it has no {SEAL_FILE}, so it was not written to its end") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenSeal(f"{SEAL_FILE} cannot be read ({error})") from None
     seal = _parse(written)
     found = {path.relative_to(folder).as_posix(): path for path in _files(folder)}

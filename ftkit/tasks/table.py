@@ -18,7 +18,7 @@ from ftkit.recipe.parse import LoadedRecipe, parse_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Tasks
 from ftkit.recipe.yaml.scalars import write_value
-from ftkit.runs.folder import is_run
+from ftkit.runs.folder import is_run, refuse_broken_run
 from ftkit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -114,4 +114,5 @@ def _plain(value: object) -> object:
 
 def recipe_of_run(path: Path) -> Recipe | None:
     """The recipe of a run, as it was resolved; None for a folder that is none."""
+    refuse_broken_run(path)
     return read_recipe(Run(path).recipe_file, check_files=False).recipe if is_run(path) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -177,3 +178,19 @@ def test_a_run_whose_record_is_odd_is_told_and_hides_no_other(
             assert "Traceback" not in outcome.err
     shutil.copytree(finished_run, tmp_path / "whole")
     assert "whole" in ftkit("runs", tmp_path).out
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "model/model.safetensors", slow("model/tokenizer.json")])
+def test_a_pipe_among_the_files_of_a_run_is_not_waited_for(honest: Any, tmp_path: Path, name: str) -> None:
+    run = handed_over(honest("full classifier"), tmp_path)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    for use in opened(run, tmp_path):
+        with pytest.raises(UserError, match=f"{(run / name).name} is no ordinary file"):
+            use()
+
+
+def test_a_card_that_is_odd_is_written_anew_with_an_export(honest: Any, tmp_path: Path) -> None:
+    run = handed_over(honest("full classifier"), tmp_path)
+    (run / "model" / "card.json").write_text(DEEP)
+    answers_or_says_where(run, tmp_path)

@@ -95,7 +95,7 @@ def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[st
             for name, feature in features.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

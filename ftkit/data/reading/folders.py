@@ -115,7 +115,7 @@ def _saved(folder: Path) -> dict[str, list[Path]]:
             return {"train": _saved_files(folder)}
         names = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
         return {name: _saved_files(folder / name) for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"a folder of Dataset.save_to_disk that is not whole: {error}",
             where=shown_path(folder),
