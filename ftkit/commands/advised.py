@@ -11,7 +11,8 @@ from ftkit.tasks.table import task_rules
 
 METHOD = "method.type"
 FOLLOW_THE_METHOD = [
-    f"training.{name}" for name in ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay")
+    "data.validation",
+    *(f"training.{name}" for name in ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay")),
 ]
 """Keys of which another method wants other values."""
 
@@ -30,7 +31,7 @@ def advised_text(recipe: Recipe, changes: Sequence[Change]) -> str:
         defaults = task.defaults_of(method, recipe.value)
         values = {
             "method": {"type": method},
-            **{key: defaults[key] for key in FOLLOW_THE_METHOD},
+            **{key: defaults[key] for key in FOLLOW_THE_METHOD if key in defaults},
         }
     known = {f"{section}.{key}" for section, fields in task.fields(method).items() for key in fields}
     values |= {key: value for key, value in advised.items() if key in known}

@@ -124,6 +124,9 @@ def _subject(
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     recipe = take_recipe(given if given is not None else Run(path).recipe_file).recipe
     recipe = changed(recipe, {"model.trust_remote_code": trust_remote_code})
+    if run is None and recipe.data.scores_out_of_fold():
+        # no other model but this one is there to ask about its training rows
+        recipe = changed(recipe, {"data.validation": "split"})
     moment = None if run is None else run.manifest().get("moment")
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), moment=moment, reporter=reporter)
     if run is not None:

@@ -121,7 +121,7 @@ def write_model_card(
 
     task, folder = task_of(recipe.task), run.model_dir
     told = task.card_facts(recipe, splits, facts)
-    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.all())
+    rows = ", ".join(f"{len(split):,} {split.name}" for split in splits.apart())
     name = recipe.model.name_or_path
     is_folder = Path(name).is_absolute()
     source, data_set = splits.train.source, recipe.data.dataset_name

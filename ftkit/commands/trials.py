@@ -54,7 +54,8 @@ def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
     )
     if recipe.method.more_of_it:
         found["rank"] = recipe.method.more_of_it
-    if recipe.method.trains != "weights":
+    # what trains every weight is not scored out of fold, so there would be nothing to hold it against
+    if recipe.method.trains != "weights" and subject.splits.folds is None:
         found["unfrozen"] = _every_weight(recipe, size_of(subject.checkpoint.folder), rows=len(subject.splits.train))
     return found
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from ftkit.data.duplicates import prompt_keys, text_columns, text_keys
+from ftkit.data.duplicates import lookalike_keys, prompt_keys, text_columns, text_keys
 from ftkit.data.prompting import Prompting
 from ftkit.storage import sha256_texts
 
@@ -89,6 +89,11 @@ class Split:
         return text_keys(self.table)
 
     @cached_property
+    def lookalike_keys(self) -> np.ndarray:
+        """The same (N,) for texts that differ in punctuation and numbers as well."""
+        return lookalike_keys(self.table)
+
+    @cached_property
     def prompt_keys(self) -> np.ndarray:
         """The same (N,) for what a language model is given: the prompt, or a chat up to the first answer."""
         return self.keys if "text" in self.table.column_names else prompt_keys(self.table)
@@ -125,6 +130,7 @@ class Splits:
         notes: what was assumed, found or split off, one sentence each, for the user.
         prompting: how rows become what a language model reads; None for the other tasks.
         found: keys of the data section that nobody gave a value -> what was found for them.
+        folds: of the training rows (N,), 0 to F - 1, where these are the validation rows too, to be scored out of fold.
     """
 
     train: Split
@@ -135,10 +141,19 @@ class Splits:
     skipped: tuple[SkippedRow, ...]
     prompting: Prompting | None = None
     found: Mapping[str, object] = field(default_factory=dict)
+    folds: np.ndarray | None = None
 
     def all(self) -> tuple[Split, ...]:
         """The splits that are there, train first."""
         return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
+
+    def is_out_of_fold(self, name: str) -> bool:
+        """Whether the rows of a split are training rows, each to be scored by a model that did not learn from it."""
+        return name == "validation" and self.folds is not None
+
+    def apart(self) -> tuple[Split, ...]:
+        """Those that have rows of their own, train first."""
+        return tuple(split for split in self.all() if not self.is_out_of_fold(split.name))
 
 
 def strings(texts: Sequence[str]) -> pa.Array:

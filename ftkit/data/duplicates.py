@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -37,6 +38,19 @@ def key_of(*texts: str) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
 
 
+_SIGNS, _DIGITS = re.compile(r"[\W_]+"), re.compile(r"\d+")
+
+
+def lookalike(text: str) -> str:
+    """The form in which texts that are made after one pattern are equal: as `normalise`, numbers as 0, letters alone.
+
+    Example:
+        >>> lookalike("You've WON £250!"), lookalike("?!")
+        ('you ve won 0', '?!')
+    """
+    return _SIGNS.sub(" ", _DIGITS.sub("0", normalise(text))).strip() or text
+
+
 def text_columns(table: pa.Table) -> list[str]:
     """Names of the columns that hold text: all but the labels."""
     return [field.name for field in table.schema if field.type == pa.string()]
@@ -61,10 +75,17 @@ def prompt_keys(table: pa.Table) -> np.ndarray:
     return _keys(table, names, lambda messages: takewhile(lambda message: message["role"] != "assistant", messages))
 
 
+def lookalike_keys(table: pa.Table) -> np.ndarray:
+    """Keys (N,), uint64, equal for rows whose texts are look-alikes."""
+    return _keys(table, text_columns(table), lambda messages: messages, form=lookalike)
+
+
 Turns = Iterable[dict[str, Any]]
 
 
-def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns]) -> np.ndarray:
+def _keys(
+    table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns], *, form: Callable[[str], str] = str
+) -> np.ndarray:
     keys = np.empty(table.num_rows, dtype=np.uint64)
     start = 0
     for batch in table.select(names).to_batches(max_chunksize=10_000):
@@ -75,7 +96,7 @@ def _keys(table: pa.Table, names: Sequence[str], part: Callable[[Turns], Turns])
             # JSON writes a line break as two letters, which would hide it from the comparison
             chats = (part(Chat.from_json(row[0]).messages) for row in rows)
             rows = (tuple(texts_of(list(chat))) for chat in chats)
-        keys[start : start + batch.num_rows] = [key_of(*row) for row in rows]
+        keys[start : start + batch.num_rows] = [key_of(*map(form, row)) for row in rows]
         start += batch.num_rows
     return keys
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from ftkit.data.columns.labelled import choose_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, note_unread, refuse_absent
 from ftkit.data.dataset import Split, Splits
+from ftkit.data.folds import folded
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
@@ -70,7 +71,8 @@ def load_labelled(
     skipped = tuple(row for found in read for row in found.rows.skipped())
     for found in read:
         found.rows.note_skipped(notes)
-    if "validation" not in splits:
+    in_folds = "validation" not in splits and spec.scores_out_of_fold()
+    if "validation" not in splits and not in_folds:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
     if spec.drop_duplicates:
         splits = without_repeats(splits, notes, names=names)
@@ -80,14 +82,14 @@ def load_labelled(
     found_keys = {"text_column": columns.text, "label_column": columns.label, "label_names": list(names)}
     made = Splits(
         splits["train"],
-        splits["validation"],
+        splits.get("validation", splits["train"]),
         splits.get("test"),
         names,
         tuple(notes),
         skipped,
         found=found_splits(sources) | found_keys,
     )
-    return made, columns
+    return folded(made, seed=seed) if in_folds else made, columns
 
 
 def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:

@@ -144,13 +144,18 @@ def recipe_for(
         warnings: what looks wrong with the data, but for rows that cannot be read.
     """
     siblings, size = _siblings_of(head.path), head.validation_share
+    in_folds = "\n  validation: folds" in text
     filled: dict[str, object] = {"data.train_file": relative(head.path, path.parent), **values}
     if model is not None:
         filled["model.name_or_path"] = model
     filled |= {f"data.{split}_file": relative(file, path.parent) for split, file in siblings.items()}
-    filled["data.validation_size"] = None if "validation" in siblings else size
+    if "validation" in siblings:
+        filled["data.validation" if in_folds else "data.validation_size"] = None
+    elif not in_folds:
+        filled["data.validation_size"] = size
     beside = {split: f"{file.name}, which lies beside the training file" for split, file in siblings.items()}
-    measured = [f"validation set: {beside.get('validation', f'{size:.0%} {split_off}')}"]
+    without = "every row is scored out of fold" if in_folds else f"{size:.0%} {split_off}"
+    measured = [f"validation set: {beside.get('validation', without)}"]
     measured += [f"test set: {beside['test']}"] if "test" in beside else []
     bad = [f"rows that cannot be read: {head.num_bad_rows}; `ftkit check` lists them"] if head.num_bad_rows else []
     return NewRecipe(fill(text, filled), (*assumed, *measured), (*warnings, *bad))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ftkit.encoders.heads import Head, LinearHead
+from ftkit.encoders.held_out import HeldOut, OutOfFold, ValidationRows
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
-from ftkit.encoders.scores import BestWeights, HeadProbe, predict_logits, score
-from ftkit.encoders.store import FeatureRows
+from ftkit.encoders.scores import BestWeights, HeadProbe, score
+from ftkit.encoders.store import FeatureRows, Part
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
@@ -38,7 +38,7 @@ class FitResult(NamedTuple):
 def fit_head(
     head: Head,
     train: FeatureRows,
-    validation: FeatureRows,
+    validation: FeatureRows | None,
     *,
     spec: TrainingSpec,
     class_weights: torch.Tensor | None,
@@ -48,13 +48,14 @@ def fit_head(
     probe: HeadProbe | None = None,
     advance: Callable[[int], None] = lambda _steps: None,
 ) -> FitResult:
-    """Fit a head with AdamW; score the validation set as the recipe says; keep the best weights.
+    """Fit a head with AdamW; score what is held out as the recipe says; keep the best weights.
 
     Args:
         head: features (B, D) -> logits (P, B, K) of P candidates; afterwards the best one alone is left. Only
             parameters with requires_grad are trained.
         train: training rows.
-        validation: rows that decide which weights are best.
+        validation: rows that decide which weights are best. None: the training rows, which have folds, each as the
+            candidates of the other folds see it; the head has `repeated` ones then, and one of all rows is left.
         spec: the recipe's training section.
         class_weights: (K,) or None.
         label_smoothing: share of the target's probability spread over all labels.
@@ -68,15 +69,18 @@ def fit_head(
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
         loss = _Loss(None if class_weights is None else class_weights.to(device), label_smoothing)
-        fitting = _Fitting(head, spec, num_rows=len(train), loss=loss, device=device, probe=probe)
+        held_out: HeldOut = (
+            OutOfFold(train, num_candidates=head.num_candidates) if validation is None else ValidationRows(validation)
+        )
+        fitting = _Fitting(head, spec, held_out, num_rows=len(train), loss=loss, device=device, probe=probe)
         if probe is not None:
-            record(fitting.look_on(validation))
-        for vectors, labels in fitting.batches(train):
+            record(fitting.look_on())
+        for part in fitting.batches(train):
             STOP.poll()
-            fitting.step(vectors, labels)
+            fitting.step(part)
             advance(1)
             if fitting.evaluation_is_due:
-                record(fitting.evaluate(validation))
+                record(fitting.evaluate())
         return fitting.settle()
 
 
@@ -94,6 +98,7 @@ class _Fitting:
         self,
         head: Head,
         spec: TrainingSpec,
+        held_out: HeldOut,
         *,
         num_rows: int,
         loss: _Loss,
@@ -102,6 +107,7 @@ class _Fitting:
     ) -> None:
         self.head = head
         self.spec = spec
+        self.held_out = held_out
         self.device = device
         self.plan = _Plan.of(spec, num_rows=num_rows)
         self.loss = loss
@@ -114,6 +120,7 @@ class _Fitting:
         self.num_steps = 0
         self.rate_mass = 0.0
         self.probe = probe
+        self.kept_logits: torch.Tensor | None = None
         torch.manual_seed(spec.seed)
 
     @property
@@ -128,7 +135,7 @@ class _Fitting:
     def evaluation_is_due(self) -> bool:
         return self.num_steps % self.plan.eval_every == 0 or self.num_steps == self.plan.num_steps
 
-    def batches(self, train: FeatureRows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, train: FeatureRows) -> Iterator[Part]:
         """Shuffled epochs until the fit is done."""
         generator = np.random.default_rng(self.spec.seed)
         while True:
@@ -137,14 +144,15 @@ class _Fitting:
                     return
                 yield batch
 
-    def step(self, vectors: torch.Tensor, labels: torch.Tensor) -> None:
-        """Update the head with features (B, D) and labels (B,)."""
+    def step(self, part: Part) -> None:
+        """Update the head with some rows."""
         self.head.train()
         losses = losses_of_candidates(
-            self.head(vectors.to(self.device)),
-            labels.to(self.device),
+            self.head(part.vectors.to(self.device)),
+            part.labels.to(self.device),
             class_weights=self.loss.class_weights,
             label_smoothing=self.loss.label_smoothing,
+            learns=self.held_out.learns(part.folds.to(self.device)),
         )
         self.optimizer.zero_gradients()
         torch.autograd.backward(losses.sum() + self.head.penalty())
@@ -156,19 +164,26 @@ class _Fitting:
         self.rate_mass += learning_rate
         self.num_steps += 1
 
-    def look_on(self, validation: FeatureRows) -> dict[str, Any]:
+    def look_on(self) -> dict[str, Any]:
         """Score the untrained head; returns a line of history that nothing is chosen by."""
-        logits = predict_logits(self.head, validation, device=self.device)
-        scores = self._scores(logits, validation)
-        candidate = self.tracker.choose(scores)
-        probed = self._probe(candidate, logits[candidate], validation.labels)
-        return {"step": 0, "epoch": 0.0, **probed, "validation_loss": scores[candidate]["loss"]}
+        logits = self.held_out.logits(self.head, device=self.device)
+        scores = self._scores(logits)
+        choice = self.tracker.choose(scores)
+        return {
+            "step": 0,
+            "epoch": 0.0,
+            **self._probe(choice, logits[choice]),
+            "validation_loss": scores[choice]["loss"],
+        }
 
-    def evaluate(self, validation: FeatureRows) -> dict[str, Any]:
-        """Score every candidate; returns the line of history of the best one."""
-        logits = predict_logits(self.head, validation, device=self.device)
-        scores = self._scores(logits, validation)
-        candidate, improved = self.tracker.update(self.num_steps, scores, self.head)
+    def evaluate(self) -> dict[str, Any]:
+        """Score every choice; returns the line of history of the best one."""
+        logits = self.held_out.logits(self.head, device=self.device)
+        scores = self._scores(logits)
+        choice, improved = self.tracker.update(self.num_steps, scores, self.head)
+        if improved or not self.spec.load_best_model_at_end:
+            self.kept_logits = logits[choice]
+        candidate = self.held_out.kept(choice)
         train_loss = float(torch.stack(self.losses)[:, candidate].mean())
         self.losses.clear()
         return {
@@ -177,28 +192,31 @@ class _Fitting:
             "learning_rate": self.spec.learning_rate * self.plan.factor(self.num_steps - 1),
             "weight_decay": self._decay_of(candidate),
             "train_loss": train_loss,
-            **self._probe(candidate, logits[candidate], validation.labels),
-            **{f"validation_{name}": value for name, value in scores[candidate].items()},
+            **self._probe(choice, logits[choice]),
+            **{f"validation_{name}": value for name, value in scores[choice].items()},
             "best": improved,
         }
 
-    def _scores(self, logits: torch.Tensor, validation: FeatureRows) -> list[dict[str, float]]:
-        return [score(one, validation.labels, class_weights=self.loss.class_weights) for one in logits]
+    def _scores(self, logits: torch.Tensor) -> list[dict[str, float]]:
+        return [score(one, self.held_out.labels, class_weights=self.loss.class_weights) for one in logits]
 
-    def _probe(self, candidate: int, logits: torch.Tensor, labels: npt.NDArray[np.int64]) -> dict[str, float]:
+    def _probe(self, choice: int, logits: torch.Tensor) -> dict[str, float]:
         if self.probe is None:
             return {}
         epoch = self.num_steps / self.plan.steps_per_epoch
-        validation = scores_of_logits(logits.numpy(), labels)
-        train = self.probe.score_train(self.head, candidate, device=self.device)
+        validation = scores_of_logits(logits.numpy(), self.held_out.labels)
+        train = self.probe.score_train(self.head, self.held_out.kept(choice), device=self.device)
         self.probe.keep(CurvePoint(self.num_steps, epoch, self.rate_mass, train, validation))
         return {"train_probe_loss": train.loss, "train_probe_accuracy": train.accuracy}
 
     def settle(self) -> FitResult:
         """Leave the weights and the candidate to keep in the head."""
         if self.probe is not None:
-            self.probe.score_test(self.head, self.tracker.last_candidate, device=self.device)
-        candidate = self.tracker.settle(self.head, keep_last=not self.spec.load_best_model_at_end)
+            self.probe.score_test(self.head, self.held_out.kept(self.tracker.last_candidate), device=self.device)
+            if self.kept_logits is not None and isinstance(self.held_out, OutOfFold):
+                self.probe.keep_out_of_fold(self.kept_logits)
+        choice = self.tracker.settle(self.head, keep_last=not self.spec.load_best_model_at_end)
+        candidate = self.held_out.kept(choice)
         weight_decay = self._decay_of(candidate)
         self.head.keep(candidate)
         self.head.eval()

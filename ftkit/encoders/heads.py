@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+ALL = slice(None)
+"""Every candidate of a head."""
+
+
 class LinearHead(nn.Module):
     """Linear layers over centred and scaled features: features (B, D) -> logits (P, B, K).
 
@@ -51,12 +55,23 @@ class LinearHead(nn.Module):
         self.weight = nn.Parameter(torch.zeros(len(penalties), num_labels, len(mean)))
         self.bias = nn.Parameter(torch.zeros(len(penalties), num_labels))
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, D) -> logits (P, B, K)."""
+    def forward(self, features: torch.Tensor, candidates: slice = ALL) -> torch.Tensor:
+        """Features (B, D) -> logits (P, B, K), or those of some candidates."""
         scaled = (features - self.mean) / self.scale
-        num_candidates, num_labels, width = self.weight.shape
-        logits = scaled @ self.weight.reshape(-1, width).T + self.bias.reshape(-1)
+        weight, bias = self.weight[candidates], self.bias[candidates]
+        num_candidates, num_labels, width = weight.shape
+        logits = scaled @ weight.reshape(-1, width).T + bias.reshape(-1)
         return logits.reshape(len(features), num_candidates, num_labels).transpose(0, 1)
+
+    @property
+    def num_candidates(self) -> int:
+        """P."""
+        return len(self.penalties)
+
+    def repeated(self, times: int) -> LinearHead:
+        """An untrained head with all candidates so many times, one group of P behind the other."""
+        penalties = self.penalties.tolist() * times
+        return LinearHead(mean=self.mean, scale=self.scale, num_labels=self.weight.shape[1], penalties=penalties)
 
     def penalty(self) -> torch.Tensor:
         """Sum over candidates of penalty / 2 * |W|^2, added to the loss; the bias is free."""
@@ -76,7 +91,7 @@ class LinearHead(nn.Module):
         return weight.float(), bias.float()
 
 
-Head = Union[LinearHead, "ArchitectureHead"]
+Head = Union[LinearHead, "ArchitectureHead", "HeadCopies"]
 """What the fitting loop trains: features (B, D) -> logits (P, B, K) of P candidates, with `penalty` and `keep`."""
 
 
@@ -123,7 +138,7 @@ class ArchitectureHead(nn.Module):
         self.model._modules = dict(model._modules)
         self.model._modules[prefix] = Replay(encoder)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, candidates: slice = ALL) -> torch.Tensor:  # noqa: ARG002
         """Features (B, D) of the first token -> logits (1, B, K): one candidate."""
         mask = torch.ones(len(features), 1, dtype=torch.long, device=features.device)
         logits: torch.Tensor = self.model(inputs_embeds=features.unsqueeze(1), attention_mask=mask).logits
@@ -136,6 +151,56 @@ class ArchitectureHead(nn.Module):
     def keep(self, candidate: int) -> None:
         """There is only one."""
         assert candidate == 0
+
+    @property
+    def num_candidates(self) -> int:
+        """One."""
+        return 1
+
+    def repeated(self, times: int) -> HeadCopies:
+        """So many copies of the head, to be trained side by side."""
+        return HeadCopies(self, times)
+
+
+class HeadCopies(nn.Module):
+    """Copies of an architecture's head, each with trained weights of its own: features (B, D) -> logits (P, B, K).
+
+    Args:
+        head: gets the weights of the copy that is kept.
+        times: P.
+    """
+
+    def __init__(self, head: ArchitectureHead, times: int) -> None:
+        super().__init__()
+        self.head = head
+        self.names = [name for name, weight in head.named_parameters() if weight.requires_grad]
+        self.stacks = nn.ParameterList(
+            torch.stack([weight.detach()] * times) for weight in head.parameters() if weight.requires_grad
+        )
+        head.requires_grad_(False)
+
+    def forward(self, features: torch.Tensor, candidates: slice = ALL) -> torch.Tensor:
+        """Features (B, D) of the first token -> logits (P, B, K), or those of some copies."""
+        copies = zip(*(stack[candidates] for stack in self.stacks), strict=True)
+        given = [dict(zip(self.names, weights, strict=True)) for weights in copies]
+        return torch.cat([torch.func.functional_call(self.head, weights, (features,)) for weights in given])
+
+    @property
+    def num_candidates(self) -> int:
+        """P."""
+        return len(self.stacks[0])
+
+    def penalty(self) -> float:
+        """None, as of the head itself."""
+        return 0.0
+
+    @torch.no_grad()
+    def keep(self, candidate: int) -> None:
+        """Leave one copy, in the head: P becomes 1."""
+        own = dict(self.head.named_parameters())
+        for name, stack in zip(self.names, self.stacks, strict=True):
+            own[name].copy_(stack[candidate])
+        self.stacks = nn.ParameterList(stack.detach()[candidate : candidate + 1].clone() for stack in self.stacks)
 
 
 def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:

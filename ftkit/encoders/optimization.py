@@ -74,11 +74,17 @@ def class_weight_vector(
 
 
 def losses_of_candidates(
-    logits: torch.Tensor, labels: torch.Tensor, *, class_weights: torch.Tensor | None, label_smoothing: float
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    class_weights: torch.Tensor | None,
+    label_smoothing: float,
+    learns: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy in nats of each candidate: logits (P, B, K), labels (B,) -> (P,).
 
-    With class weights it is the weighted mean, as torch.nn.CrossEntropyLoss has it.
+    With class weights it is the weighted mean, as torch.nn.CrossEntropyLoss has it. `learns` (P, B) says which rows
+    count for which candidate; one for which none does has a loss of 0.
     """
     num_candidates, num_rows, num_labels = logits.shape
     losses = nn.functional.cross_entropy(
@@ -88,8 +94,11 @@ def losses_of_candidates(
         label_smoothing=label_smoothing,
         reduction="none",
     )
-    total = num_rows if class_weights is None else class_weights[labels].sum()
-    return losses.view(num_candidates, num_rows).sum(dim=1) / total
+    losses = losses.view(num_candidates, num_rows)
+    if learns is None:
+        return losses.sum(dim=1) / (num_rows if class_weights is None else class_weights[labels].sum())
+    total = learns.float() @ (losses.new_ones(num_rows) if class_weights is None else class_weights[labels])
+    return (losses * learns).sum(dim=1) / total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 class AdamW:

@@ -33,8 +33,9 @@ from ftkit.models.reading.pretrained import read_weights
 from ftkit.models.trial import code_failures_told
 from ftkit.recipe.schema import Recipe
 
-PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
-"""Strengths of the L2 penalty that `weight_decay: auto` tries: from none to one that hardly lets the weights move."""
+PRIOR_VARIANCES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""Variances of a Gaussian prior on the weights over features of length 1, each of which is a strength of the L2 penalty
+that `weight_decay: auto` tries (scikit-learn's C of such features): from hardly any room to move to nearly all."""
 
 CHECK_ROWS = 8
 """Examples on which a replay is held against the whole model."""
@@ -45,7 +46,7 @@ class FrozenPlan(Protocol):
 
     encoder: Encoder
 
-    def head(self, train: FeatureRows) -> Head:
+    def head(self, train: FeatureRows) -> LinearHead | ArchitectureHead:
         """A head ready to be trained."""
 
     def save(self, head: Head, target: Path) -> None:
@@ -80,11 +81,11 @@ class PooledPlan:
             trust_remote_code=recipe.model.trust_remote_code,
         )
 
-    def head(self, train: FeatureRows) -> Head:
+    def head(self, train: FeatureRows) -> LinearHead:
         """A linear layer on standardised features."""
-        mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+        mean, scale = feature_statistics(part.vectors for part in train.blocks())
         asked = self.recipe.training.weight_decay
-        penalties = PENALTIES if asked == "auto" else (asked,)
+        penalties = auto_penalties(len(mean), num_rows=len(train)) if asked == "auto" else (asked,)
         return LinearHead(mean=mean, scale=scale, num_labels=len(self.splits.label_names), penalties=penalties)
 
     def save(self, head: Head, target: Path) -> None:
@@ -98,6 +99,17 @@ class PooledPlan:
             label_names=self.splits.label_names,
             trust_remote_code=self.recipe.model.trust_remote_code,
         )
+
+
+def auto_penalties(width: int, *, num_rows: int) -> tuple[float, ...]:
+    """Strengths of the L2 penalty beside a mean loss over N rows, on features (N, D) of mean square 1, the best MAP
+    estimate under each prior: D / (N * variance). More rows outweigh a prior, and more features share it.
+
+    Example:
+        >>> auto_penalties(384, num_rows=3_840)[3:6]
+        (0.1, 0.0333, 0.01)
+    """
+    return tuple(float(f"{width / (num_rows * variance):.3g}") for variance in PRIOR_VARIANCES)
 
 
 class ArchitecturePlan:
@@ -132,7 +144,7 @@ class ArchitecturePlan:
             cls_pooling=True,
         )
 
-    def head(self, train: FeatureRows) -> Head:  # noqa: ARG002
+    def head(self, train: FeatureRows) -> ArchitectureHead:  # noqa: ARG002
         """The architecture's own head around a replay, checked against the whole model on a few examples."""
         model, new = self.loaded
         head = ArchitectureHead(model, trainable=new or last_layer(model))

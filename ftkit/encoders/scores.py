@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ftkit.encoders.heads import Head
+from ftkit.encoders.heads import ALL, Head
 from ftkit.encoders.store import FeatureRows
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
@@ -23,11 +23,11 @@ POINTS_HELD = 1_000
 """Evaluations in memory; each is a few ten kilobytes."""
 
 
-def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device) -> torch.Tensor:
-    """Logits (P, N, K) of every row and candidate, in float32 on the CPU, in eval mode."""
+def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device, candidates: slice = ALL) -> torch.Tensor:
+    """Logits (P, N, K) of every row and candidate, or of some of them, in float32 on the CPU, in eval mode."""
     head.eval()
     with torch.inference_mode():
-        return torch.cat([head(vectors.to(device)).float().cpu() for vectors, _ in rows.blocks()], dim=1)
+        return torch.cat([head(part.vectors.to(device), candidates).float().cpu() for part in rows.blocks()], dim=1)
 
 
 def score(
@@ -126,6 +126,7 @@ class HeadProbe:
         self.test = test
         self.points: list[CurvePoint] = []
         self.final_test: Scores | None = None
+        self.out_of_fold: npt.NDArray[np.float32] | None = None
 
     def score_train(self, head: Head, candidate: int, *, device: torch.device) -> Scores:
         """What one candidate of a head gives the train probe, in eval mode."""
@@ -135,6 +136,10 @@ class HeadProbe:
         """Keep what one candidate of a head gives the test split."""
         if self.test is not None:
             self.final_test = _losses(head, candidate, self.test, device=device)
+
+    def keep_out_of_fold(self, logits: torch.Tensor) -> None:
+        """Keep what the evaluation whose weights are kept gave the training rows out of fold, (N, K)."""
+        self.out_of_fold = logits.numpy()
 
     def keep(self, point: CurvePoint) -> None:
         """Keep one evaluation, of which `validation` is the whole set's."""
@@ -146,6 +151,8 @@ class HeadProbe:
     def write(self) -> None:
         """Put on the disk what has been kept."""
         self.log.write_rows(self.rows)
+        if self.out_of_fold is not None:
+            self.log.write_out_of_fold(self.out_of_fold)
         self.log.write_all(self.points)
         self.points.clear()
         if self.final_test is not None:
@@ -153,4 +160,5 @@ class HeadProbe:
 
 
 def _losses(head: Head, candidate: int, rows: FeatureRows, *, device: torch.device) -> Scores:
-    return scores_of_logits(predict_logits(head, rows, device=device)[candidate].numpy(), rows.labels)
+    logits = predict_logits(head, rows, device=device, candidates=slice(candidate, candidate + 1))
+    return scores_of_logits(logits[0].numpy(), rows.labels)

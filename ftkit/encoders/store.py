@@ -200,55 +200,72 @@ BLOCK_ROWS = 32_768
 """Rows read together from features that do not fit."""
 
 
+class Part(NamedTuple):
+    """Some rows: features (n, D) float32, labels (n,) and folds (n,), 0 where there are none."""
+
+    vectors: torch.Tensor
+    labels: torch.Tensor
+    folds: torch.Tensor
+
+
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features (N, D), possibly memory-mapped, and their labels (N,)."""
+    """Features (N, D), possibly memory-mapped, their labels (N,), and the fold of each (N,) where they are folded."""
 
     vectors: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
+    folds: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def num_folds(self) -> int:
+        """F, of folds 0 to F - 1; 0 where there are none."""
+        return 0 if self.folds is None else int(self.folds.max()) + 1
+
     def take(self, rows: npt.NDArray[np.int64]) -> FeatureRows:
         """Some of the rows, in memory."""
-        return FeatureRows(np.array(self.vectors[rows]), self.labels[rows])
+        folds = None if self.folds is None else self.folds[rows]
+        return FeatureRows(np.array(self.vectors[rows]), self.labels[rows], folds)
 
-    def blocks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows in order, in blocks of (n, D) float32 and (n,)."""
+    def blocks(self) -> Iterator[Part]:
+        """The rows in order."""
         for start in range(0, len(self), BLOCK_ROWS):
             yield self._read(slice(start, start + BLOCK_ROWS))
 
-    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The rows once, shuffled, in batches of (B, D) float32 and (B,).
+    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[Part]:
+        """The rows once, shuffled, in batches.
 
         Features that fit in memory are shuffled as a whole; larger ones are read in shuffled blocks of consecutive
         rows and shuffled within a few blocks, so that the disk is read in long stretches.
         """
         if self.vectors.nbytes <= ROWS_IN_MEMORY_BYTES:
             order = torch.from_numpy(generator.permutation(len(self)))
-            vectors, labels = self._whole()
+            whole = self._whole()
             for rows in torch.split(order, batch_size):
-                yield vectors[rows].float(), labels[rows]
+                yield Part(*(column[rows] for column in whole))
             return
         starts = generator.permutation(np.arange(0, len(self), BLOCK_ROWS))
         for group in np.array_split(starts, math.ceil(len(starts) / 4)):
             read = [self._read(slice(int(start), int(start) + BLOCK_ROWS)) for start in group]
-            vectors, labels = (torch.cat(parts) for parts in zip(*read, strict=True))
-            for rows in torch.split(torch.from_numpy(generator.permutation(len(labels))), batch_size):
-                yield vectors[rows], labels[rows]
+            whole = Part(*(torch.cat(parts) for parts in zip(*read, strict=True)))
+            for rows in torch.split(torch.from_numpy(generator.permutation(len(whole.labels))), batch_size):
+                yield Part(*(column[rows] for column in whole))
 
-    def _whole(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _whole(self) -> Part:
         if not hasattr(self, "_cached"):
             # a frozen dataclass still lets us keep what was read once
             object.__setattr__(self, "_cached", self._read(slice(None)))
-        cached: tuple[torch.Tensor, torch.Tensor] = self._cached  # type: ignore[attr-defined]
+        cached: Part = self._cached  # type: ignore[attr-defined]
         return cached
 
-    def _read(self, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, rows: slice) -> Part:
         if isinstance(self.vectors, np.memmap):
             # a mapping of its own: its pages are given back when the block is done with
             vectors = np.array(np.load(str(self.vectors.filename), mmap_mode="r")[rows], dtype=np.float32)
         else:
             vectors = np.array(self.vectors[rows], dtype=np.float32)
-        return torch.from_numpy(vectors), torch.from_numpy(self.labels[rows])
+        labels = torch.from_numpy(self.labels[rows])
+        folds = torch.zeros_like(labels) if self.folds is None else torch.from_numpy(self.folds[rows])
+        return Part(torch.from_numpy(vectors), labels, folds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -110,6 +110,37 @@ def linear_probe(
         for name, (features, expected) in sets.items()
     }
     return _scored((known - mean) / spread, labels[rows], unseen, FEATURE_STRENGTHS, num_labels=num_labels, seed=seed)
+
+
+def fitted_by_folds(
+    fit: Callable[..., dict[Name, Scores]],
+    inputs: NDArray[Any],
+    labels: Integers,
+    sets: Mapping[Name, tuple[NDArray[Any], Integers]],
+    *,
+    folds: Integers | None,
+    folds_of: Mapping[Name, Integers],
+) -> dict[Name, Scores]:
+    """What a baseline gives each set; rows of a set that are training rows too, after a fit to the other folds.
+
+    Args:
+        fit: (inputs, labels, sets) -> losses by set, as `tfidf_baseline` and `linear_probe`.
+        inputs: texts or features of training rows (M, ...).
+        labels: theirs (M,).
+        sets: name -> inputs and labels to score.
+        folds: of the training rows (M,); None where no set is made of them.
+        folds_of: name of a set that is made of training rows -> the folds of its rows.
+    """
+    found = fit(inputs, labels, {name: one for name, one in sets.items() if name not in folds_of})
+    for name, own in folds_of.items():
+        (asked, expected), nll = sets[name], np.zeros(len(own))
+        right = np.zeros(len(own), dtype=np.int64)
+        for fold in np.unique(own):
+            inside, known = own == fold, folds != fold
+            part = fit(inputs[known], labels[known], {name: (asked[inside], expected[inside])})[name]
+            nll[inside], right[inside] = part.nll, part.num_correct
+        found[name] = Scores(nll, np.ones(len(own), dtype=np.int64), right)
+    return found
 
 
 def _scored(

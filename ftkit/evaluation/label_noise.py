@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ftkit.data.duplicates import key_of
+from ftkit.data.folds import FOLDS, folds_of
 from ftkit.diagnosis.label_noise import noise_rate
 from ftkit.diagnosis.measurements import LabelNoise
 from ftkit.evaluation.baselines import fitted_probabilities, standards, word_weights
 from ftkit.metrics.scores import Floats, Integers
 
 ROWS_LOOKED_AT = 1_500
-FOLDS = 5
 ROUNDS = 3
 """Cross-validations on features, with other folds, whose answers are averaged; one on words, which are slower."""
 MANY_LABELS = 20
@@ -120,20 +120,11 @@ def _best_answers(
     def answers(folds: Integers, strength: float) -> Floats:
         return out_of_fold(features, labels, folds, num_labels=num_labels, strength=strength, fit=fit)
 
-    folds = [_folds(labels, groups, seed=seed + 1_000 * turn) for turn in range(rounds)]
+    folds = [folds_of(groups, labels, num_folds=FOLDS, seed=seed + 1_000 * turn) for turn in range(rounds)]
     tried = [answers(folds[0], one) for one in strengths]
     best = int(np.argmin([_loss(one, labels) for one in tried]))
     more = [answers(fold, strengths[best]) for fold in folds[1:]]
     return np.asarray(np.mean([tried[best], *more], axis=0), dtype=np.float64)
-
-
-def _folds(labels: Integers, groups: Integers, *, seed: int) -> Integers:
-    """Fold of each row (N,): the rows of a group in one, and the labels spread evenly."""
-    _, first = np.unique(groups, return_index=True)
-    order = np.lexsort((np.random.default_rng([seed, 15]).random(len(first)), labels[first]))
-    fold = np.empty(len(first), dtype=np.int64)
-    fold[order] = np.arange(len(first)) % FOLDS
-    return fold[groups]
 
 
 def out_of_fold(

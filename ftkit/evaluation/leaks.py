@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.diagnosis.measurements import Overlap
 from ftkit.evaluation.overlap import find_overlap, find_text_overlap
-from ftkit.evaluation.subject import Gathered, Subject, some
+from ftkit.evaluation.subject import Gathered, Subject, some, some_rows, take
 
 MOST_TRAIN_ROWS = 100_000
 HELD_OUT_ROWS = 2_000
@@ -24,7 +24,10 @@ def find_leaks(subject: Subject, found: Gathered) -> None:
         found.notes.append(f"leaks were looked for among {len(train):,} of {len(splits.train):,} training rows")
     for split in splits.all()[1:]:
         with subject.reporter.track(f"{split.name} held against train", total=len(split)) as advance:
-            overlap = overlap_of(some(split, HELD_OUT_ROWS, seed=seed), train, seed=seed)
+            if splits.folds is not None and splits.is_out_of_fold(split.name):
+                overlap = overlap_of_folds(split, splits.folds, seed=seed)
+            else:
+                overlap = overlap_of(some(split, HELD_OUT_ROWS, seed=seed), train, seed=seed)
             advance(len(split))
         if split.name == "validation":
             found.overlap = overlap
@@ -48,6 +51,20 @@ def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
         train_targets=_wanted(train),
         seed=seed,
     )
+
+
+def overlap_of_folds(split: Split, folds: npt.NDArray[np.int64], *, seed: int) -> Overlap:
+    """Rows of a split, or of a sample of it, that stand in another fold (N,)."""
+    rows, known = (some_rows(len(split), most, seed=seed) for most in (HELD_OUT_ROWS, MOST_TRAIN_ROWS))
+    exact, near = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    partners, by_chance = np.full(len(rows), -1, dtype=np.int64), []
+    for fold in np.unique(folds):
+        inside, outside = np.flatnonzero(folds[rows] == fold), known[folds[known] != fold]
+        found = overlap_of(take(split, rows[inside]), take(split, outside), seed=seed)
+        exact[inside], near[inside] = found.exact, found.near
+        partners[inside] = np.where(found.partners >= 0, outside[found.partners], -1)
+        by_chance.append(found.near_rate_of_chance)
+    return Overlap(exact, near, float(np.mean(by_chance)), partners)
 
 
 def _asked(split: Split) -> list[str]:

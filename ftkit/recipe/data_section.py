@@ -100,3 +100,7 @@ class DataSpec(Section):
     def column_of_prompts(self) -> str | None:
         """Column of a file of prompts that is read where it is there."""
         return self.text_column
+
+    def scores_out_of_fold(self) -> bool:
+        """Whether training rows are their own validation set, where there is no other."""
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,16 @@ def _fill_defaults(reading: Reading) -> None:
     else:
         note_epochs = note
 
-    def switched_on(key: str) -> bool:
-        node = reading.node(key)
-        return node is not None and node.value is True
-
-    for key, value in reading.task.defaults_of(reading.method, switched_on).items():
+    for key, value in reading.task.defaults_of(reading.method, partial(_is_switched_on, reading)).items():
         section, _, name = key.partition(".")
         place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
         reading.below(section).setdefault(name, node_of(value, place))
+
+
+def _is_switched_on(reading: Reading, key: str) -> bool:
+    """Whether a key has been given a value that asks for something."""
+    node = reading.node(key)
+    return node is not None and node.value not in (None, False)
 
 
 def _validate(reading: Reading) -> Recipe | None:
@@ -178,7 +180,7 @@ def _apply_rules(reading: Reading, recipe: Recipe) -> None:
         for key, node in reading.below(section).items()
         if node.value is not None and not node.key_place.note
     }
-    defaults = reading.task.defaults_of(reading.method, recipe.value)
+    defaults = reading.task.defaults_of(reading.method, partial(_is_switched_on, reading))
     facts = Facts(recipe, frozenset(given | (reading.silent & keys)), reading.own, defaults, reading.tasks)
     for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in reading.task.rules)):
         for finding in findings:

@@ -27,7 +27,7 @@ class TaskRules(Generic[R]):
         recipe: its sections, with their keys.
         methods: method.type -> dotted key -> value where a recipe says nothing; the first is the default method.
         no_method: method.type of other tasks -> why it does not go together with this task.
-        switched: key that is true or false -> defaults of every method that are others where it is true.
+        switched: key -> defaults of every method that are others where the recipe gives it a value but false.
         instead: key of another task -> what to do about it, where that is more than to remove it.
         names: what the task is called elsewhere, in lower case.
         words: rows of a key, what it is called elsewhere, and perhaps a note; of keys that no other task has.
@@ -67,7 +67,7 @@ class TaskRules(Generic[R]):
 
         Args:
             method: method.type.
-            switched_on: whether a key is true.
+            switched_on: whether a key is given a value but false.
         """
         found = dict(self.methods.get(method) or next(iter(self.methods.values())))
         for key, values in self.switched.items():

@@ -6,7 +6,8 @@ runs/<name>/
   history.jsonl    one JSON object a line: training losses and validation scores by step
   skipped_rows.jsonl  rows left out by `data.on_bad_row: skip`, one JSON object a line
   probes/          losses of single training and validation examples, a file for each evaluation; rows.npz says which
-                   they are, final_test.npz has the test split's by the weights after the last step
+                   they are, final_test.npz has the test split's by the weights after the last step, out_of_fold.npz
+                   the logits of training rows in folds
   checkpoints/     what HF Trainer writes while it trains (full and lora)
   model/           the finetuned model, a standard Hugging Face or sentence-transformers folder
   metrics.json     scores of validation and test with their intervals
@@ -61,6 +62,7 @@ class Run:
         self.probes_dir = path / "probes"
         self.probe_rows_file = self.probes_dir / "rows.npz"
         self.final_test_file = self.probes_dir / "final_test.npz"
+        self.out_of_fold_file = self.probes_dir / "out_of_fold.npz"
         self.metrics_file = path / "metrics.json"
         self.skipped_file = path / "skipped_rows.jsonl"
         self.model_dir = path / "model"
@@ -215,6 +217,7 @@ class Run:
             if step == 0 or int(file.stem) > step:
                 file.unlink()
         self.final_test_file.unlink(missing_ok=True)
+        self.out_of_fold_file.unlink(missing_ok=True)
         if step == 0:
             self.probe_rows_file.unlink(missing_ok=True)
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftkit.errors import UserError
 from ftkit.metrics.scores import PROBE_ROWS, CurvePoint, Scores
 from ftkit.runs.run import Run
 from ftkit.storage import atomic_path, sync_folder, writing_told
@@ -108,6 +109,10 @@ class ProbeLog:
         """Write what the weights after the last step give the test split, where other weights are kept."""
         self._write(self.run.final_test_file, _packed(_arrays("test", losses)))
 
+    def write_out_of_fold(self, logits: NDArray[np.float32]) -> None:
+        """Write the logits (N, K) of all training rows, each by a model that did not learn from it."""
+        self._write(self.run.out_of_fold_file, _packed({"logits": logits}))
+
     def _write(self, file: Path, content: bytes) -> None:
         self.run.probes_dir.mkdir(exist_ok=True)
         with atomic_path(file) as temporary:
@@ -131,6 +136,22 @@ def read_final_test(run: Run) -> Scores | None:
     if not run.final_test_file.exists():
         return None
     return _losses("test", _read(run.final_test_file))
+
+
+def read_out_of_fold(run: Run) -> NDArray[np.float32]:
+    """Logits (N, K) of all training rows of a run with folds, each by a model that did not learn from it.
+
+    Raises:
+        UserError: the record is not there any more.
+    """
+    try:
+        return np.asarray(_read(run.out_of_fold_file)["logits"], dtype=np.float32)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(
+            f"the out-of-fold scores cannot be read: {error}",
+            where=str(run.out_of_fold_file),
+            fix="train again with --overwrite: the features are stored, so that it takes seconds",
+        ) from error
 
 
 def _point(file: Path) -> CurvePoint:

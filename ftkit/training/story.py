@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ftkit.progress import Reporter
@@ -69,9 +69,16 @@ def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -
     for which, found in (("", kept.final), ("base_", kept.base)):
         for split in opened.splits.all()[1:]:
             if split.name in found:
-                metrics[f"{which}{split.name}"] = task.metrics_of(recipe, split, found[split.name], names)
+                scores = task.metrics_of(recipe, split, found[split.name], names)
+                if opened.splits.is_out_of_fold(split.name):
+                    scores = {name: entry | {"note": _out_of_fold(entry)} for name, entry in scores.items()}
+                metrics[f"{which}{split.name}"] = scores
     for split in opened.splits.all()[1:]:
         rows = task.prediction_rows(recipe, split, kept.final[split.name], kept.base.get(split.name), names)
         run.write_jsonl(run.predictions_file(split.name), rows)
     write_json(run.metrics_file, metrics)
     return metrics
+
+
+def _out_of_fold(entry: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, ("out of fold", entry.get("note"))))

@@ -48,11 +48,11 @@ def test_a_recipe_for_a_csv_names_its_columns_and_says_what_was_assumed(tmp_path
     recipe = read_recipe(out).recipe
     assert recipe.data.train_file == str(data)
     assert (recipe.data.text_column, recipe.data.label_column) == ("review", "stars")
-    assert recipe.data.validation_size == 0.1
+    assert recipe.data.scores_out_of_fold()
     assert recipe.model.name_or_path == "builtin:minilm"
     assert "300 rows" in said
     assert "bad (150), good (150)" in said
-    assert "10% of the rows are split off" in said
+    assert "every row is scored out of fold" in said
     assert "warning" not in said
 
 
@@ -173,7 +173,7 @@ def test_each_line_that_is_commented_out_is_a_recipe_when_brought_in(tmp_path: P
 def settle(lines: list[str], key: str) -> list[str]:
     """What else the comments of a starting point ask for when a key is brought in."""
     instead = {
-        "validation_file": ("validation_size",),
+        "validation_file": ("validation_size", "validation"),
         "prompt_column": ("messages_column", "chat_template"),
         "completion_column": ("messages_column", "chat_template"),
         "template": ("messages_column", "chat_template", "source_column", "target_column"),

@@ -43,7 +43,7 @@ def spec(**values: Any) -> TrainingSpec:
 
 
 def fit(train: FeatureRows, validation: FeatureRows, *, penalties: tuple[float, ...] = (0.0,), **values: Any) -> Any:
-    mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+    mean, scale = feature_statistics(part.vectors for part in train.blocks())
     head = LinearHead(mean=mean, scale=scale, num_labels=4, penalties=penalties)
     history: list[Any] = []
     result = fit_head(
@@ -69,7 +69,7 @@ def test_candidates_fitted_side_by_side_end_where_each_would_have_ended_alone() 
     train, validation = blobs(num_rows=400, seed=1)
     settings: dict[str, Any] = {"num_train_epochs": 4, "load_best_model_at_end": False, "max_grad_norm": 0.05}
     alone = [fit(train, validation, penalties=(penalty,), **settings)[0] for penalty in (0.0, 0.5)]
-    mean, scale = feature_statistics(vectors for vectors, _ in train.blocks())
+    mean, scale = feature_statistics(part.vectors for part in train.blocks())
     together = LinearHead(mean=mean, scale=scale, num_labels=4, penalties=(0.0, 0.5))
     together.keep = lambda candidate: None  # type: ignore[method-assign, assignment]
     fit_head(
@@ -122,8 +122,8 @@ def test_rows_read_in_blocks_come_once_each_in_a_new_order_every_epoch(monkeypat
     orders = []
     for _epoch in range(2):
         batches = list(rows.batches(7, generator))
-        assert all(torch.equal(vectors[:, 0].long(), labels) for vectors, labels in batches)
-        orders.append(torch.cat([labels for _, labels in batches]).tolist())
+        assert all(torch.equal(vectors[:, 0].long(), labels) for vectors, labels, _ in batches)
+        orders.append(torch.cat([part.labels for part in batches]).tolist())
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(150))
     assert orders[0] != orders[1]
 
@@ -180,7 +180,7 @@ def test_the_loss_that_classes_weigh_in_chooses_the_penalty_and_the_step() -> No
     vectors, labels = make_blobs([960, 40], n_features=8, centers=None, cluster_std=5.0, random_state=3)
     vectors, labels = vectors.astype(np.float32), labels.astype(np.int64)
     train, validation = (FeatureRows(vectors[part::2], labels[part::2]) for part in (0, 1))
-    mean, scale = feature_statistics(block for block, _ in train.blocks())
+    mean, scale = feature_statistics(part.vectors for part in train.blocks())
     head = LinearHead(mean=mean, scale=scale, num_labels=2, penalties=(0.0, 1e-2, 1.0))
     weights = class_weight_vector("balanced", label_names=("a", "b"), counts=np.bincount(train.labels))
     history: list[Any] = []

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
 from ftkit.data.dataset import Split, Splits, booleans
+from ftkit.data.folds import folded
 from ftkit.data.gather import Source
 from ftkit.data.labels import shortened
 from ftkit.data.reading.rows import BadRow, Row
@@ -158,12 +159,13 @@ def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
 
     There are more than `train` and `evaluation` say where there are more labels than that: each keeps a row.
     """
-    return replace(
+    few = replace(
         splits,
         train=_few(splits.train, train),
         validation=_few(splits.validation, evaluation),
         test=None if splits.test is None else _few(splits.test, evaluation),
     )
+    return few if splits.folds is None else folded(few, seed=0)
 
 
 def _few(split: Split, wanted: int) -> Split:

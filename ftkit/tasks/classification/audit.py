@@ -57,7 +57,7 @@ class DataAudit:
 
 def audit(splits: Splits) -> DataAudit:
     """Count what can be counted without a tokenizer; a second or two for a million rows. Labels may stand as text."""
-    present, names = splits.all(), splits.label_names
+    present, names = splits.apart(), splits.label_names
     # `text`, or `prompt` where labels are written as text
     text = splits.train.table.column_names[:1]
     counts = {split.name: np.bincount(split.labels, minlength=len(names)) for split in present}
@@ -121,7 +121,7 @@ def _class_warnings(figures: DataAudit) -> list[str]:
         found.append(f"Classes with fewer than {SMALL_CLASS} training rows: {shown}.")
     absent = [
         name
-        for name, count in figures.label_counts["validation"].items()
+        for name, count in figures.label_counts.get("validation", {}).items()
         if count == 0 and figures.label_counts["train"][name] > 0
     ]
     if absent:

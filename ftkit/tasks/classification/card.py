@@ -20,6 +20,11 @@ PAIRS = (
 )
 """What the lines of a card ask."""
 
+OUT_OF_FOLD = (
+    "Validation scores are out of fold: each training row is scored by a model that learnt from other rows, while the"
+    " model in this folder learnt from all of them."
+)
+
 
 def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:
     """The labels of a classifier."""
@@ -32,6 +37,7 @@ def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str,
         rows="rows",
         labels=splits.label_names,
         over="rows",
+        scored="" if splits.folds is None else OUT_OF_FOLD,
         prompt=({**first, "text": shown}, *others) if shown else (first, *others),
         shows_row=bool(shown),
         training=[(name, value) for name, value in facts.items() if isinstance(value, str | int)],

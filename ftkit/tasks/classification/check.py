@@ -43,7 +43,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    ids = {split.name: _token_ids(tokenizer, split) for split in splits.all()}
+    ids = {split.name: _token_ids(tokenizer, split) for split in splits.apart()}
     lengths = {name: np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) for name, rows in ids.items()}
     unknown = (unknown_warning(tokenizer, rows, whose=f"of the {name} texts") for name, rows in ids.items())
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}

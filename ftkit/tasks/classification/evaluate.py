@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, 
 from ftkit.encoders.features import Encoder, split_features, text_chunks
 from ftkit.encoders.plans import load_encoder
 from ftkit.errors import UserError
-from ftkit.evaluation.baselines import linear_probe, majority_baseline, tfidf_baseline
+from ftkit.evaluation.baselines import fitted_by_folds, linear_probe, majority_baseline, tfidf_baseline
 from ftkit.evaluation.encoder_memory import measure_encoder
 from ftkit.evaluation.integrity import unchanged_share
 from ftkit.evaluation.kept_models import score_trained
 from ftkit.evaluation.label_noise import find_label_noise
 from ftkit.evaluation.reference_text import reference_texts, tokens_for_one
-from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some, some_rows, take
+from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some_rows, take
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import place
 from ftkit.tasks.classification.scores import scored
+from ftkit.training.probes import read_out_of_fold
 from ftkit.training.scores import logits_of
 
 NOISE_ROWS = 3_000
@@ -78,7 +80,19 @@ def _score_folder(subject: Subject, name: Model, folder: Path, sets: Mapping[Set
     if (note := label_note(classifier.label_names, subject.splits.label_names, where=str(folder))) is not None:
         subject.reporter.say(note)
     whose = "the kept model" if name == subject.kept else f"the {name} checkpoint"
-    return {which: _score(subject, classifier, split, what=f"{whose} on {which}") for which, split in sets.items()}
+    return {
+        which: _out_of_fold(subject, split)
+        if subject.splits.is_out_of_fold(which)
+        else _score(subject, classifier, split, what=f"{whose} on {which}")
+        for which, split in sets.items()
+    }
+
+
+def _out_of_fold(subject: Subject, split: Split) -> Scores:
+    """What rows of the training set were given by heads that did not learn from them; the kept one did."""
+    assert subject.run is not None, "folds are a run's"
+    rows = subject.rows_of("validation", len(subject.splits.train))
+    return scored(read_out_of_fold(subject.run)[rows], split.labels)
 
 
 def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str | None:
@@ -122,27 +136,40 @@ def _baselines(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> 
         "a classifier has no base to compare with: its row in the table is the answer that knows the label "
         "frequencies alone"
     )
-    with subject.reporter.track("a classifier of words, TF-IDF", total=1) as advance:
-        labelled = {which: (split.joined_texts, split.labels) for which, split in sets.items()}
-        found.baselines["tfidf"] = tfidf_baseline(
-            train.joined_texts, train.labels, labelled, num_labels=len(names), seed=seed
+
+    def fitted(fit: Any, inputs: npt.NDArray[Any], rows: npt.NDArray[np.int64], of: Mapping[Set, Any]) -> Any:
+        labelled = {which: (of[which], split.labels) for which, split in sets.items()}
+        folds, own = subject.splits.folds, subject.rows_of("validation", len(subject.splits.validation))
+        return fitted_by_folds(
+            partial(fit, num_labels=len(names), seed=seed),
+            inputs,
+            train.labels[rows],
+            labelled,
+            folds=None if folds is None else folds[rows],
+            folds_of={} if folds is None else {"validation": folds[own]},
         )
+
+    with subject.reporter.track("a classifier of words, TF-IDF", total=1) as advance:
+        texts = {which: _array(split.joined_texts) for which, split in sets.items()}
+        found.baselines["tfidf"] = fitted(tfidf_baseline, _array(train.joined_texts), np.arange(len(train)), texts)
         advance(1)
     if subject.effort == "quick":
         found.absent["noise"] = "not looked at with --quick"
         return
-    sample = some(train, NOISE_ROWS, seed=seed)
-    features = _features(subject, {"sample": sample, **sets})
+    rows = some_rows(len(train), NOISE_ROWS, seed=seed)
+    features = _features(subject, {"sample": take(train, rows), **sets})
     if features is not None:
-        known = {which: (features[which], split.labels) for which, split in sets.items()}
-        found.baselines["linear_probe"] = linear_probe(
-            features["sample"], sample.labels, known, num_labels=len(names), seed=seed
-        )
+        found.baselines["linear_probe"] = fitted(linear_probe, features["sample"], rows, features)
     with subject.reporter.track("labels held against cross-validated classifiers", total=1) as advance:
         found.noise = find_label_noise(
             train.joined_texts, train.labels, features=_rows_of(subject, train), num_labels=len(names), seed=seed
         )
         advance(1)
+
+
+def _array(texts: Sequence[str]) -> npt.NDArray[Any]:
+    """Texts (N,), to be taken by their numbers."""
+    return np.array(texts, dtype=object)
 
 
 def _rows_of(subject: Subject, train: Split) -> npt.NDArray[np.float32] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.base_head import base_head
@@ -47,7 +48,8 @@ def features_way(
         reporter.say(brought.note)
     plan = choose_plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
     features = _encode(plan.encoder, splits, reporter=reporter)
-    rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.all()}
+    rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.apart()}
+    rows["train"] = replace(rows["train"], folds=splits.folds)
     data = Data(
         splits=splits,
         processor=plan,
@@ -59,23 +61,24 @@ def features_way(
             "truncated": {name: f.num_truncated for name, f in features.items()},
         },
     )
-    head = plan.head(rows["train"]).to(placement.device)
-    return FrozenHead(recipe.training, data, head, placement, reporter)
+    one, num_folds = plan.head(rows["train"]), rows["train"].num_folds
+    head: Head = one.repeated(num_folds + 1) if num_folds else one
+    return FrozenHead(recipe.training, data, head.to(placement.device), placement, reporter)
 
 
 def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str, Features]:
-    for split in splits.all():
+    for split in splits.apart():
         some = np.arange(0, len(split), max(1, len(split) // SAMPLE_TEXTS))
         texts = Split(split.name, split.table.take(some), split.source).joined_texts
         if warning := unknown_warning_by_files(encoder.checkpoint.folder, texts, whose=f"of the {split.name} texts"):
             reporter.say(f"warning: {warning}")
-    features = {split.name: split_features(encoder, split, reporter=reporter) for split in splits.all()}
+    features = {split.name: split_features(encoder, split, reporter=reporter) for split in splits.apart()}
     reused = [name for name, found in features.items() if found.reused]
     if reused:
         reporter.say(
             f"features of {', '.join(reused)} were stored by an earlier run: the encoder did not run over them"
         )
-    for split in splits.all():
+    for split in splits.apart():
         if truncated := features[split.name].num_truncated:
             share = truncated / len(split)
             reporter.say(
@@ -85,7 +88,7 @@ def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str
     return features
 
 
-@dataclass(frozen=True)
+@dataclass
 class FrozenHead:
     """How a head is fitted and scored, on the stored outputs of an encoder that never changes.
 
@@ -95,6 +98,7 @@ class FrozenHead:
         head: to be fitted.
         placement: of both.
         reporter: hears of progress.
+        out_of_fold: logits (N, K) of the training rows, of the fit whose weights are kept; None without folds.
     """
 
     spec: ClassificationTraining
@@ -102,6 +106,7 @@ class FrozenHead:
     head: Head
     placement: Placement
     reporter: Reporter
+    out_of_fold: npt.NDArray[np.float32] | None = None
 
     def prepare(self) -> Head:
         """The head, which was made for the features."""
@@ -122,7 +127,7 @@ class FrozenHead:
             result = fit_head(
                 model,
                 rows["train"],
-                rows["validation"],
+                rows.get("validation"),
                 spec=spec,
                 class_weights=class_weight_vector(spec.class_weights, label_names=splits.label_names, counts=counts),
                 device=self.placement.device,
@@ -130,6 +135,7 @@ class FrozenHead:
                 probe=probe,
                 advance=advance,
             )
+        self.out_of_fold = probe.out_of_fold
         probe.write()
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         return self.data.facts(placement=self.placement.reason, trained=trained) | {"fit": result._asdict()}
@@ -144,6 +150,10 @@ class FrozenHead:
         head = self.head.to(device)
         logits = {
             split.name: predict_logits(head, rows[split.name], device=device)[0].numpy()
-            for split in self.data.splits.all()[1:]
+            for split in self.data.splits.apart()[1:]
         }
-        return Kept({name: scored(found, rows[name].labels) for name, found in logits.items()}, {})
+        if self.out_of_fold is not None:
+            # the kept head has learnt from these rows
+            logits["validation"] = self.out_of_fold
+        splits = self.data.splits.all()[1:]
+        return Kept({split.name: scored(logits[split.name], split.labels) for split in splits}, {})

@@ -12,6 +12,7 @@ from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS
 from ftkit.recipe.files import FILES
 from ftkit.recipe.labelled import (
+    LabelledData,
     LabelledRecipe,
     columns_of_labels,
     label_names,
@@ -21,6 +22,21 @@ from ftkit.recipe.labelled import (
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 from ftkit.recipe.training_section import TrainingSpec
+
+
+class ClassificationData(LabelledData):
+    """Where the examples come from, and which columns hold what."""
+
+    follows: ClassVar = {"validation": "test_split"}
+
+    validation: Literal["folds", "split"] = "split"
+    """Where there is no validation set. `folds`: every training row is scored by one of five heads that learnt from the
+    other rows, and the head that is kept learns from all. `split`: validation_size of them are split off. Default:
+    folds with method frozen, where it costs seconds, unless validation_size is given."""
+
+    def scores_out_of_fold(self) -> bool:
+        """Whether it is folds."""
+        return self.validation == "folds"
 
 
 class ClassificationTraining(TrainingSpec):
@@ -59,6 +75,7 @@ class ClassificationRecipe(LabelledRecipe):
     task: Literal["classification"]
     """classification: one label for each text or pair of texts."""
 
+    data: ClassificationData
     training: ClassificationTraining
 
 
@@ -101,19 +118,37 @@ def _class_weights(facts: _Facts) -> Iterator[Finding]:
         yield Finding("training.class_weights", f"no weight for {without[0]!r}", "give every label a weight")
 
 
+def _folds(facts: _Facts) -> Iterator[Finding]:
+    """Folds are for heads, and instead of every other way to hold rows out."""
+    if facts.recipe.data.validation != "folds" or not facts.has("data.validation"):
+        return
+    if facts.recipe.method.trains != "head":
+        fix = "write split, or set method.type: frozen"
+        yield Finding("data.validation", "the whole training would be done six times; folds are for frozen heads", fix)
+    # the validation_split of a finished run may be one that was found
+    for key in ("data.validation_file", "data.validation_size"):
+        if facts.changed(key):
+            yield Finding(key, "data.validation is folds: no other rows are held out", "keep one of the two")
+
+
 _MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classification", chosen="a classifier")
 _defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
+_SPLIT = {"data.validation": "split"}
 _NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA or IA3"
 
 CLASSIFICATION = TaskRules(
     name="classification",
     recipe=ClassificationRecipe,
     methods={
-        "frozen": _defaults(epochs=100, rate=1e-2, batch=256, scheduler="cosine", warmup=0, decay="auto"),
-        "full": _defaults(epochs=3, rate=2e-5, batch=16, scheduler="linear", warmup=0.06, decay=0.01),
-        "lora": _defaults(epochs=5, rate=2e-4, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
-        "ia3": _defaults(epochs=10, rate=3e-3, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
+        "frozen": {
+            **_defaults(epochs=100, rate=1e-2, batch=256, scheduler="cosine", warmup=0, decay="auto"),
+            "data.validation": "folds",
+        },
+        "full": _SPLIT | _defaults(epochs=3, rate=2e-5, batch=16, scheduler="linear", warmup=0.06, decay=0.01),
+        "lora": _SPLIT | _defaults(epochs=5, rate=2e-4, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
+        "ia3": _SPLIT | _defaults(epochs=10, rate=3e-3, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
     },
+    switched={f"data.{key}": _SPLIT for key in ("validation_file", "validation_split", "validation_size")},
     no_method={"prompt_tuning": _NO_PROMPT, "prefix_tuning": _NO_PROMPT},
     metrics=_MEASURED.metrics,
     by_library=True,
@@ -124,6 +159,7 @@ CLASSIFICATION = TaskRules(
         columns_of_labels,
         label_names,
         _class_weights,
+        _folds,
         _adapters_learn_no_tokens,
         _kept_in_float32,
         partial(metrics_fit, measured=_MEASURED),

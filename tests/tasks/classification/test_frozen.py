@@ -67,6 +67,26 @@ def encode_every_epoch(recipe_file: Path) -> torch.nn.Module:
     return model.eval()
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_without_a_validation_set_every_row_counts_out_of_fold_and_every_row_is_learnt_from(
+    pooling: str, train: Callable[..., Any]
+) -> None:
+    settings = {"training__num_train_epochs": 3, "data__validation_file": "null", "method__pooling": pooling}
+    result = train(**settings)
+    metrics = result.run.metrics()["validation"]
+    assert all(entry["n"] == 96 and entry["note"].startswith("out of fold") for entry in metrics.values())
+    rows = [json.loads(line) for line in result.run.predictions_file("validation").read_text().splitlines()]
+    assert len(rows) == 96
+    right = np.mean([row["label"] == row["expected"] for row in rows])
+    assert right == pytest.approx(metrics["accuracy"]["value"])
+    kept = open_classifier(result.run.model_dir, use_cpu=True)
+    said = predict_rows(kept, [TextRow(row["text"], None, {}) for row in rows])
+    scores = [one["scores"][row["expected"]] for one, row in zip(said, rows, strict=True)]
+    # the kept head has seen the rows that the others had not
+    assert np.mean(scores) > np.mean([row["scores"][row["expected"]] for row in rows])
+    assert "out of fold" in (result.run.model_dir / "README.md").read_text()
+
+
 @pytest.mark.parametrize("family", slow_but(["bert", "deberta-v2", "modernbert"], ENCODERS))
 def test_a_replayed_encoder_trains_the_head_as_one_that_runs_every_epoch_does_and_stays_as_it_was(
     family: str, train: Callable[..., Any]
