@@ -62,6 +62,7 @@ def test_the_stored_features_are_what_sentence_transformers_computes(quickstart:
     assert [names[int(index)] for index in logits.argmax(dim=1)] == [row["label"] for row in rows]
 
 
+@pytest.mark.slow
 def test_bfloat16_features_point_the_same_way_and_classify_as_well(tmp_path: Path) -> None:
     results, reporter = [], Silent()
     for dtype in ("bfloat16", "float32"):

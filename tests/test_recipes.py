@@ -8,6 +8,7 @@ import pytest
 
 from ftkit.commands.smoke.smoke import smoke_test
 from ftkit.tasks.table import read_recipe, task_rules
+from tests.fixtures.tiers import slow_but
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 
@@ -19,7 +20,12 @@ def test_there_are_recipes_for_every_method_of_every_task():
     }
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+TRIED = ("text-pairs", "classify-lora", "instruct", "causal-lm-lora", "summarise", "seq2seq-prompt-tuning")
+
+
+@pytest.mark.parametrize(
+    "path", slow_but([path for path in RECIPES if path.stem in TRIED], RECIPES), ids=lambda path: path.stem
+)
 def test_a_recipe_that_comes_with_ftkit_passes_its_smoke_test(path):
     lines = smoke_test(path, new_process=False)
     assert lines[0].startswith("smoke test passed")

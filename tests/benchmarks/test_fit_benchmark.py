@@ -102,6 +102,7 @@ def test_an_unseen_alphabet_shares_no_letter_with_latin() -> None:
     assert not any(letter.isascii() for letter in row["text"] if letter != " ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [*TUNING_PAIRS, *LOCKED_PAIRS])
 def test_packages_have_prose_enough_for_the_largest_of_their_runs_and_its_check(pair: tuple[str, str]) -> None:
     corpus = f"english:{'+'.join(pair)}"

@@ -191,7 +191,7 @@ def test_a_tuned_prompt_is_exported_for_peft(ftkit: Any, language_runs: Runs, wo
     assert AutoPeftModelForCausalLM.from_pretrained(str(workplace / "prompt")) is not None
 
 
-@pytest.mark.parametrize("family", ["gpt2", slow("olmo2"), "gemma3", slow("qwen3"), slow("smollm3")])
+@pytest.mark.parametrize("family", [slow("gpt2"), slow("olmo2"), "gemma3", slow("qwen3"), slow("smollm3")])
 def test_every_family_is_merged(family: str, ftkit: Any, language_runs: Runs, workplace: Path) -> None:
     run = language_runs("completion", "lora", family)
     assert ftkit("export", run, "plain", "--merge").code == 0
@@ -199,7 +199,7 @@ def test_every_family_is_merged(family: str, ftkit: Any, language_runs: Runs, wo
     assert ftkit("generate", "plain", *words).out == ftkit("generate", run, *words).out
 
 
-@pytest.mark.parametrize("family", ["t5", "bart"])
+@pytest.mark.parametrize("family", ["t5", slow("bart")])
 def test_a_merged_encoder_decoder_writes_the_same_with_the_settings_of_the_run(
     family: str, ftkit: Any, pair_runs: Runs, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_texts_are_labelled_in_the_order_they_are_given(ftkit, finished_run):
     assert first["score"] == max(first["scores"].values()) == first["scores"][first["label"]]
 
 
+@pytest.mark.slow
 def test_a_real_process_writes_its_predictions_and_nothing_else(finished_run, workplace):
     # a Python that has nothing imported yet: what libraries say when they are would be seen
     words = [sys.executable, "-m", "ftkit", "predict", str(finished_run), "--text", "win a prize"]

@@ -141,7 +141,7 @@ def test_macro_f1_differs_as_scikit_learn_says(random_pair):
     assert one.value == pytest.approx(scores[1] - scores[0])
     random = np.random.default_rng(1)
     drawn = []
-    for _ in range(400):
+    for _ in range(200):
         rows = random.integers(0, 300, 300)
         ours, theirs = (f1_score(expected[rows], answer[rows], average="macro") for answer in (after, before))
         drawn.append(ours - theirs)
@@ -362,6 +362,7 @@ def test_holm_counts_every_comparison_of_the_split(tmp_path):
     assert judged([match])[0].differences[0].real
 
 
+@pytest.mark.slow
 def test_equal_models_are_seldom_called_different(tmp_path, monkeypatch):
     monkeypatch.setattr(paired, "RESAMPLES", 300)
     random, accused, trials = np.random.default_rng(3), 0, 60

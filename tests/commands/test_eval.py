@@ -16,6 +16,7 @@ from ftkit.progress import Silent
 from ftkit.runs.run import Run
 from ftkit.tasks.table import read_recipe
 from ftkit.training.probes import read_probes
+from tests.fixtures.tiers import slow_but
 
 COUNTS = [f"{a} and {b} and then {c}" for a in ("one", "two", "six") for b in ("ten", "four", "nine", "two") for c in
           ("seven", "three", "eight", "five", "zero")]  # fmt: skip
@@ -49,7 +50,7 @@ def evaluated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
     return run, evaluate(run.path, effort="quick")
 
 
-@pytest.fixture(scope="module", params=sorted(RECIPES))
+@pytest.fixture(scope="module", params=slow_but(["causal_lm", "lora"], sorted(RECIPES)))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run, Report]:
     return (request.param, *evaluated(request.param, tmp_path_factory))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import source_positions, write_outputs
 from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
 from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
+from tests.fixtures.tiers import slow_but
 
 TinyPairs = Callable[..., tuple[Any, Any]]
 
 FAMILIES = ("t5", "bart")
 KINDS = ("full", "lora", "prompt_tuning", "prefix_tuning")
+FEW = (("t5", "full"), ("bart", "lora"), ("t5", "prompt_tuning"), ("bart", "prefix_tuning"))
 SOURCES = [[5, 6, 7, 300, 301, 1], [40, 41, 1], [*range(100, 130), 1], [50, 51, 1], [9] * 12]
 NOTHING = frozenset({100_000})
 
@@ -48,8 +51,7 @@ def likeliest(model: Any, source: Sequence[int], count: int) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), slow_but(FEW, product(FAMILIES, KINDS)))
 def test_greedy_is_the_argmax_one_by_one_and_in_a_padded_batch(family: str, kind: str, tiny_pairs: TinyPairs) -> None:
     model, tokenizer = tiny_pairs(family, kind)
     expected = [tokenizer.decode(likeliest(model, source, 8), skip_special_tokens=True) for source in SOURCES]
@@ -61,9 +63,13 @@ def test_greedy_is_the_argmax_one_by_one_and_in_a_padded_batch(family: str, kind
     assert written(model, tokenizer, Decoding(max_new_tokens=8, do_sample=True, typical_p=1e-9, top_k=1)) == found
 
 
-@pytest.mark.parametrize("num_beams", [1, 2])
-@pytest.mark.parametrize("kind", ["full", "prompt_tuning", "prefix_tuning"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "kind", "num_beams"),
+    slow_but(
+        [("t5", "full", 2), ("bart", "full", 1), ("t5", "prompt_tuning", 1), ("bart", "prefix_tuning", 2)],
+        product(FAMILIES, ["full", "prompt_tuning", "prefix_tuning"], [1, 2]),
+    ),
+)
 def test_neither_batch_nor_order_nor_padding_changes_an_output(
     family: str, kind: str, num_beams: int, tiny_pairs: TinyPairs
 ) -> None:
@@ -78,8 +84,7 @@ def test_neither_batch_nor_order_nor_padding_changes_an_output(
     assert shuffled == [whole[row] for row in order]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), slow_but(FEW, product(FAMILIES, KINDS)))
 def test_beams_find_what_those_of_transformers_find(family: str, kind: str, tiny_pairs: TinyPairs) -> None:
     model, tokenizer = tiny_pairs(family, kind)
     knobs: dict[str, Any] = {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 2}

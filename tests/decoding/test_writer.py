@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.saved_folder import PROMPTING_FILE
 from ftkit.models.saved_lm import load_saved_lm, save_language_model
+from tests.fixtures.tiers import slow_but
 
 Make = Callable[..., Writer]
 
@@ -151,8 +153,13 @@ def test_writing_ends_at_the_token_that_ends_a_turn(writer_of: Make) -> None:
     assert writer.stop_ids == {tokenizer.convert_tokens_to_ids("<|endoftext|>"), tokenizer.eos_token_id}
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("kind", ["full", "lora", "prompt_tuning"])
+@pytest.mark.parametrize(
+    ("kind", "family"),
+    slow_but(
+        [*product(["full"], DECODERS), ("lora", "gemma3"), ("prompt_tuning", "gpt2")],
+        product(["full", "lora", "prompt_tuning"], DECODERS),
+    ),
+)
 def test_every_family_by_every_method_writes_and_the_pieces_are_the_text(
     family: str, kind: str, writer_of: Make
 ) -> None:

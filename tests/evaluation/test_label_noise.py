@@ -7,6 +7,7 @@ from scipy.stats import beta
 from ftkit.diagnosis.label_noise import noise_rate
 from ftkit.evaluation import label_noise
 from ftkit.evaluation.label_noise import find_label_noise, suspects_of
+from tests.fixtures.tiers import slow
 
 MARGIN = 0.10
 
@@ -51,7 +52,7 @@ def test_clean_separable_data_are_judged_and_clear():
     assert errors < 0.02 * judged
 
 
-@pytest.mark.parametrize("distance", [1.5, 2.5])
+@pytest.mark.parametrize("distance", [1.5, slow(2.5)])
 def test_classes_that_overlap_are_not_called_noise(distance):
     for seed in range(2):
         texts, labels, features = clouds(400, distance=distance, seed=seed)
@@ -59,9 +60,9 @@ def test_classes_that_overlap_are_not_called_noise(distance):
         assert lower_bound(noise) < MARGIN
 
 
-@pytest.mark.parametrize("frequency", [0.5, 0.8])
+@pytest.mark.parametrize("frequency", [0.5, slow(0.8)])
 def test_labels_drawn_by_lot_are_never_called_noise(frequency):
-    for seed in range(3):
+    for seed in range(2):
         random = np.random.default_rng(seed)
         labels = (random.random(300) > frequency).astype(int)
         texts = [f"row {number}" for number in range(300)]

@@ -14,7 +14,6 @@ from ftkit.commands.generate import generate
 from ftkit.inputs.written import as_written, decode_written, note_written, written_tokens
 from ftkit.models.builtin.builtin import resolve
 from ftkit.training.outcome import TrainResult
-from tests.fixtures.tiers import slow_but
 
 TAGS = ["<triplet>", "<subj>", "<obj>"]
 TARGET = "<triplet> cat <subj> dog <obj> chases"
@@ -61,7 +60,8 @@ def test_targets_without_such_tokens_are_read_as_ever(tokenizer_of: Callable[[st
     assert decode_written(tokenizer, ids) == tokenizer.decode(ids, skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("family", slow_but(["bart"], ["t5", "bart"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["t5", "bart"])
 def test_what_was_learnt_to_the_letter_is_an_exact_match(
     family: str, train_pairs: Callable[..., TrainResult], tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_chrf_of_a_row_is_the_corpus_score_of_that_row_alone():
         assert rows[row] == alone["value"]
 
 
+@pytest.mark.slow
 def test_rouge_is_that_of_the_rouge_score_command(tmp_path):
     outputs, references = (one + three for one, three in zip(draw(20), draw(20, lines=3), strict=True))
     (tmp_path / "targets").write_text("".join(f"{row[0]}|||" for row in references), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from ftkit.models.seq2seq import (
     refuse_float16,
 )
 from tests.fixtures.architectures import make_checkpoint
+from tests.fixtures.tiers import slow, slow_but
 
 Saved = Callable[..., tuple[Path, Any]]
 
 FAMILIES = ("t5", "bart")
 KINDS = ("full", "lora", "prompt_tuning", "prefix_tuning")
+FEW = (("t5", "full"), ("bart", "lora"), ("t5", "prompt_tuning"), ("bart", "prefix_tuning"))
 TOKENS = probe_tokens(700)
 CPU = torch.device("cpu")
 
@@ -176,8 +179,7 @@ def test_the_hash_of_what_is_frozen_sees_one_bit_of_it_and_nothing_of_what_is_tr
     assert hash_of_frozen(model) != before
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), slow_but(FEW, product(FAMILIES, KINDS)))
 def test_what_was_trained_is_read_back_and_its_base_is_uncovered(family: str, kind: str, saved: Saved) -> None:
     folder, model = saved(family, kind)
     (folder / "prompting.json").write_text('{"kind": "completion"}')
@@ -213,7 +215,12 @@ def test_settings_of_generation_lie_beside_whatever_was_trained(kind: str, attac
 
 @pytest.mark.parametrize(
     ("family", "settings"),
-    [("t5", {}), ("bart", {}), ("t5", {"init_lora_weights": "pissa"}), ("bart", {"use_dora": True})],
+    [
+        slow("t5", {}),
+        slow("bart", {}),
+        ("t5", {"init_lora_weights": "pissa"}),
+        ("bart", {"use_dora": True}),
+    ],
 )
 def test_a_merged_model_is_one_plain_checkpoint_with_the_logits_of_base_and_adapter(
     family: str, settings: dict[str, Any], saved: Saved, tmp_path: Path

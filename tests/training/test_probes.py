@@ -187,7 +187,7 @@ def test_the_learning_rates_of_all_steps_are_added_up(kind: str, runs: Start) ->
     assert [point.rate_mass for point in read_probes(run)] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(["frozen", "lora causal_lm"], KINDS))
 def test_a_run_that_nobody_looks_on_ends_in_the_same_bytes(
     kind: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +225,7 @@ def trainer_log(run: Run) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     ("kind", "stopped_at"),
     slow_but(
-        [("full classification", 5), ("lora causal_lm", 5), ("lora causal_lm", 6), ("full seq2seq", 6)],
+        [("lora causal_lm", 5), ("full classification", 6)],
         product(TRAINED, (5, 6)),
     ),
 )
@@ -284,7 +284,7 @@ def test_a_due_evaluation_that_was_written_before_a_kill_is_not_written_twice(
     assert [point.step for point in read_probes(run)] == [0, 3, 6]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(["frozen", "full seq2seq"], KINDS))
 def test_of_large_sets_a_fixed_part_is_recorded(
     kind: str, start: Start, runs: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from ftkit.errors import UserError
 from ftkit.runs.run import Run
 from ftkit.training.callbacks import Schedule
 from tests.faults.tiny_runs import write_tiny_runs
+from tests.fixtures.tiers import slow
 
 BASE = {
     "training.early_stopping_patience": None,
@@ -56,11 +57,11 @@ def best_steps(run: Run) -> list[int]:
     [
         ({}, {4, 8, 12}),
         ({"save_strategy": "steps", "save_steps": 5}, {5, 10, 12}),
-        ({"save_strategy": "epoch"}, {3, 6, 9, 12}),
+        slow({"save_strategy": "epoch"}, {3, 6, 9, 12}),
         # every step is later than a millionth of a minute after the last
         ({"save_strategy": "minutes", "save_minutes": 1e-6}, set(range(1, 13))),
-        ({"save_strategy": "minutes", "save_minutes": 60}, {12}),
-        ({"save_strategy": "no"}, set()),
+        slow({"save_strategy": "minutes", "save_minutes": 60}, {12}),
+        slow({"save_strategy": "no"}, set()),
     ],
     ids=str,
 )

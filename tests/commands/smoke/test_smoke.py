@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -156,11 +155,9 @@ def test_layers_that_another_architecture_names_are_replaced_and_a_misspelt_one_
         tried(write_recipe(tmp_path, method="type: lora, target_modules: [qeury]"))
 
 
-def test_a_file_of_very_many_rows_sorted_by_label_takes_seconds(tmp_path):
-    write_rows(tmp_path / "rows.csv", 300_000, sort=True)
-    start = time.process_time()
+def test_of_a_file_of_very_many_rows_sorted_by_label_the_first_are_read_and_both_labels_are_there(tmp_path):
+    write_rows(tmp_path / "rows.csv", 3 * ROWS_READ, sort=True)
     said = tried(write_recipe(tmp_path, data="train_file: rows.csv", method="type: frozen"))
-    assert time.process_time() - start < 4
     assert f"the first {ROWS_READ:,} rows of it" in said
     assert "2 labels: blame, praise" in said
 
@@ -214,7 +211,7 @@ def write_language_recipe(folder: Path, *, model: str, data: str, method: str = 
 @pytest.mark.parametrize(
     "data",
     [
-        "dataset_name: someone/answers, prompt_column: q, completion_column: a",
+        slow("dataset_name: someone/answers, prompt_column: q, completion_column: a"),
         slow("dataset_name: someone/stories, text_column: story"),
         slow("dataset_name: someone/chats, messages_column: turns"),
         "dataset_name: someone/tables, template: '{place} in {year}:<learn> {people}'",
@@ -236,6 +233,7 @@ def test_chats_get_a_plain_template_where_the_stand_in_has_none_and_layers_that_
     assert "layers_to_transform [0]" in said
 
 
+@pytest.mark.slow
 def test_a_saved_language_model_that_differs_from_what_was_measured_fails(tmp_path, monkeypatch):
     from safetensors.torch import load_file, save_file
 
@@ -260,7 +258,9 @@ def write_pair_recipe(folder: Path, *, model: str, data: str, method: str, rest:
 @pytest.mark.parametrize(
     ("model", "method", "data"),
     [
-        ("google/flan-t5-small", "type: prompt_tuning, num_virtual_tokens: 30", "source_column: q, target_column: a"),
+        slow(
+            "google/flan-t5-small", "type: prompt_tuning, num_virtual_tokens: 30", "source_column: q, target_column: a"
+        ),
         ("facebook/bart-base", "type: prefix_tuning", "template: '{article}<learn>{summary}'"),
         slow("google-t5/t5-small", "type: full", "source_column: en, target_column: de, references_column: more"),
         slow("google-t5/t5-small", "type: lora", "text_column: review, label_column: verdict, labels_as_text: true"),

@@ -83,6 +83,7 @@ def test_no_paragraph_of_pydoc_is_in_two_splits() -> None:
     assert not paragraphs["train"] & (paragraphs["validation"] | paragraphs["test"])
 
 
+@pytest.mark.slow
 def test_two_makings_are_equal_byte_for_byte(tmp_path: Path) -> None:
     load_builtin("docstrings")
     program = "from ftkit.data.builtin.builtin import load_builtin; load_builtin('docstrings')"

@@ -27,6 +27,7 @@ def rows() -> list[tuple[str, ...]]:
     return [tuple(row) for row in command_rows()]
 
 
+@pytest.mark.slow
 def test_the_rows_are_the_same_on_every_machine(rows: list[tuple[str, ...]]) -> None:
     texts = "\n".join("\t".join(row) for row in [*rows, *new_convention_rows()])
     assert hashlib.sha256(texts.encode()).hexdigest() == (

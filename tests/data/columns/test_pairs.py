@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.data.columns.pairs import describe_unclear, guess_pair_columns
@@ -133,6 +133,7 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(["source", "target", "de", "en", "refs", "translation", "source_lang", "label", "", "id"])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.dictionaries(NAMES | st.text(max_size=3), VALUES, max_size=5), max_size=4))
 def test_whatever_the_rows_hold_nothing_is_raised_and_pairs_are_whole(rows):
     found = guess_pair_columns(rows)

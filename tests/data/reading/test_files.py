@@ -13,6 +13,7 @@ import pytest
 from ftkit.data.reading.files import Quoting, iter_asked, iter_rows
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from tests.fixtures.tiers import slow
 
 
 def written(tmp_path: Path, name: str, content: str | bytes) -> Path:
@@ -351,7 +352,7 @@ def test_a_file_that_is_not_utf_16_after_all_is_an_error(tmp_path: Path) -> None
         assert "utf-16" in refusal(written(tmp_path, name, '{"text": "abcd"}\n'), encoding="utf-16").problem
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+@pytest.mark.parametrize("name", [slow("a.csv"), slow("a.jsonl"), "a.json"])
 def test_reading_needs_the_same_memory_for_any_size(tmp_path: Path, name: str) -> None:
     line = '{"text": "some words to fill the line", "label": "x"}'
     content = {

@@ -52,6 +52,7 @@ def start(code, cache, **environment):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_that_build_at_once_make_whole_folders_with_the_bytes_that_this_one_makes(cache, tmp_path):
     go = tmp_path / "go"
     code = (

@@ -159,15 +159,24 @@ def test_large_reports_are_cut_and_say_so():
 
 NOTHING = Score(None, None, None, 0)
 ODD = {
-    "no names": {"confusion": [[3, 1], [0, 2]], "label_names": []},
-    "empty matrix": {"confusion": [[0, 0], [0, 0]], "label_names": ["a", "b"]},
-    "one sure bin": {"calibration": [Bin(1.0, 1.0, 3)], "ece": NOTHING},
-    "no losses": {"table": {"base": {"train": {"loss": NOTHING}, "validation": {"loss": NOTHING}}}},
-    "broken weights": {"forgetting": [DocumentLoss("d", 1.0, float("nan"), [("x", float("inf"))])]},
-    "same step": {"curve": [Point(5, 1.0, Score(1.0, None, None, 1), Score(0.0, 0.0, 0.0, 1))] * 3},
-    "no steps": {"curve": (), "best_step": 240, "last_step": None},
-    "no drift": {"drift": {"all": 0.0, "head": float("nan")}},
-    "one document": {"forgetting": [DocumentLoss("", 1.0, 1.0)]},
+    "no names, no steps, one document": {
+        "confusion": [[3, 1], [0, 2]],
+        "label_names": [],
+        "curve": (),
+        "best_step": 240,
+        "last_step": None,
+        "forgetting": [DocumentLoss("", 1.0, 1.0)],
+    },
+    "empty matrix, one sure bin, no losses, no drift, same step, broken weights": {
+        "confusion": [[0, 0], [0, 0]],
+        "label_names": ["a", "b"],
+        "calibration": [Bin(1.0, 1.0, 3)],
+        "ece": NOTHING,
+        "table": {"base": {"train": {"loss": NOTHING}, "validation": {"loss": NOTHING}}},
+        "drift": {"all": 0.0, "head": float("nan")},
+        "curve": [Point(5, 1.0, Score(1.0, None, None, 1), Score(0.0, 0.0, 0.0, 1))] * 3,
+        "forgetting": [DocumentLoss("d", 1.0, float("nan"), [("x", float("inf"))])],
+    },
 }
 
 

@@ -3,6 +3,7 @@
 import re
 import warnings
 from dataclasses import replace
+from functools import cache
 from xml.etree import ElementTree
 
 import matplotlib
@@ -20,14 +21,19 @@ DRAWN = {
 }
 
 
+@cache
+def drawn(make):
+    """The drawings of a sample, made once for all who only look at them."""
+    return svg_plots(make())
+
+
 def texts_of(svg):
     return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_the_report_has_numbers_for_is_drawn_with_a_caption_that_says_how_many(name):
-    report = SAMPLES[name]()
-    plots = svg_plots(report)
+    plots = drawn(SAMPLES[name])
     assert [plot.name for plot in plots] == DRAWN[name]
     for plot in plots:
         ElementTree.fromstring(plot.svg)
@@ -36,7 +42,7 @@ def test_what_the_report_has_numbers_for_is_drawn_with_a_caption_that_says_how_m
 
 @every_sample
 def test_the_same_report_gives_the_same_drawings_whatever_a_user_set(make):
-    first = svg_plots(make())
+    first = drawn(make)
     with matplotlib.rc_context({"font.size": 22, "axes.grid": False, "svg.fonttype": "path", "text.usetex": True}):
         assert svg_plots(make()) == first
 
@@ -50,7 +56,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(make):
 
 @every_sample
 def test_figures_of_one_page_share_no_id_and_load_nothing(make):
-    plots = svg_plots(make())
+    plots = drawn(make)
     ids = [found for plot in plots for found in re.findall(r'\bid="([^"]+)"', plot.svg)]
     assert len(ids) == len(set(ids))
     for plot in plots:
@@ -60,7 +66,7 @@ def test_figures_of_one_page_share_no_id_and_load_nothing(make):
 
 
 def test_axes_carry_their_units():
-    plots = {plot.name: texts_of(plot.svg) for plot in svg_plots(overfit_classifier())}
+    plots = {plot.name: texts_of(plot.svg) for plot in drawn(overfit_classifier)}
     assert "loss (nats per example)" in plots["curve"]
     assert "train loss (nats per example)" in plots["fit"]
     assert "best, step 240" in plots["curve"]
@@ -68,7 +74,7 @@ def test_axes_carry_their_units():
 
 def test_the_confusion_matrix_shows_labels_as_they_are_and_every_count():
     report = overfit_classifier()
-    texts = texts_of(next(plot.svg for plot in svg_plots(report) if plot.name == "confusion"))
+    texts = texts_of(next(plot.svg for plot in drawn(overfit_classifier) if plot.name == "confusion"))
     assert all(texts.count(label) == 2 for label in LABELS)
     counts = sorted(str(count) for row in report.confusion for count in row)
     assert sorted(text for text in texts if text.isdigit()) == counts
@@ -122,7 +128,7 @@ def test_models_that_are_equal_are_both_seen():
 
 
 def test_documents_that_were_picked_for_their_rise_are_told_to_be_so():
-    plots = {plot.name: plot for plot in svg_plots(forgetful_lm())}
+    plots = {plot.name: plot for plot in drawn(forgetful_lm)}
     assert "picked for their rise" in plots["forgetting"].caption
     assert "mean of all 300, 0.642" in texts_of(plots["forgetting"].svg)
     every = replace(forgetful_lm(), rows={"reference": 40})

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ftkit.runs import folder as runs
 from ftkit.runs.run import Run
 from ftkit.tasks.causal_lm.card import loading_lines
 from ftkit.tasks.table import read_recipe
+from tests.fixtures.tiers import slow, slow_but
 
 PLAIN = CHAT_TEMPLATES["plain"]
 TURNS = [
@@ -98,8 +100,13 @@ def code_of(card: str) -> str:
     return block.group(1)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "prompt_tuning"])
-@pytest.mark.parametrize("kind", ["text", "completion", "chat"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    slow_but(
+        [("text", "full"), ("completion", "prompt_tuning"), ("chat", "lora")],
+        product(["text", "completion", "chat"], ["full", "lora", "prompt_tuning"]),
+    ),
+)
 def test_the_lines_of_the_card_load_the_model_and_let_it_answer(
     card: Callable[..., tuple[Run, str]], kind: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,9 +151,9 @@ def run_lines(folder: Path) -> tuple[str, dict[str, Any]]:
     [
         ("lora", {}),
         ("lora", {"use_dora": True}),
-        ("lora", {"use_rslora": True}),
+        slow("lora", {"use_rslora": True}),
         ("lora", {"init_lora_weights": "pissa"}),
-        ("lora", {"init_lora_weights": "orthogonal"}),
+        slow("lora", {"init_lora_weights": "orthogonal"}),
         ("lora", {"modules_to_save": ["model.norm"]}),
         ("ia3", {}),
         ("prompt_tuning", {}),

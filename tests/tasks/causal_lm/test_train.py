@@ -67,7 +67,9 @@ for run in map(Path, sys.argv[1:]):
 
 
 @pytest.mark.parametrize(
-    ("full", "lora"), [(DECODERS[::2], DECODERS[1::2]), slow(DECODERS[1::2], DECODERS[::2])], ids=["some", "others"]
+    ("full", "lora"),
+    [(["gemma3"], ["gpt2", "llama"]), slow(DECODERS[::2], DECODERS[1::2]), slow(DECODERS[1::2], DECODERS[::2])],
+    ids=["few", "some", "others"],
 )
 def test_every_family_reloads_by_transformers_alone_in_a_fresh_process_with_the_losses_that_were_written(
     full: list[str], lora: list[str], lm_runs: Callable[..., TrainResult], forge: Forge
@@ -196,11 +198,16 @@ def test_the_perplexity_and_the_bits_per_byte_are_those_of_a_few_independent_lin
 @pytest.mark.parametrize(
     "settings",
     [
-        {"method__type": "full"},
-        {"method__type": "lora", "method__lora_dropout": 0.1},
+        slow({"method__type": "full"}),
+        slow({"method__type": "lora", "method__lora_dropout": 0.1}),
         slow({"method__type": "lora", "method__lora_plus_ratio": 8}),
         slow({"method__type": "prompt_tuning"}),
-        {"method__type": "lora", "training__max_tokens_per_batch": 200, "training__gradient_accumulation_steps": 2},
+        {
+            "method__type": "lora",
+            "method__lora_dropout": 0.1,
+            "training__max_tokens_per_batch": 200,
+            "training__gradient_accumulation_steps": 2,
+        },
         {"method__type": "full", "training__gradient_checkpointing": "true", "data__packing": "false"},
     ],
     ids=lambda settings: " ".join(str(value) for value in settings.values()),
@@ -257,7 +264,7 @@ def test_a_prompt_takes_its_positions_from_the_examples(train_lm: Callable[..., 
         train_lm("more", **tuned, **SHORT, data__max_length=1001)
 
 
-@pytest.mark.parametrize("start", ["gaussian", slow("orthogonal"), "pissa"])
+@pytest.mark.parametrize("start", [slow("gaussian"), slow("orthogonal"), "pissa"])
 def test_adapters_of_every_start_train_and_reload_with_the_losses_that_were_measured(
     start: str, train_lm: Callable[..., TrainResult]
 ) -> None:
@@ -339,6 +346,7 @@ def test_an_end_that_the_base_never_learnt_is_refused_where_its_row_is_not_train
         assert train_lm(data=data, model__name_or_path=base, method__type=method, **settings).run.model_dir.is_dir()
 
 
+@pytest.mark.slow
 def test_a_model_learns_to_stop_although_it_pads_with_its_end_token(train_lm: Callable[..., TrainResult]) -> None:
     settings = SHORT | {"training__max_steps": 120, "training__eval_steps": 60, "training__learning_rate": 1e-2}
     run = train_lm(method__type="full", data__packing="false", model__name_or_path="builtin:tiny-gpt2", **settings).run

@@ -63,8 +63,8 @@ def pairs(rows: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.mark.parametrize(
     ("method", "family"),
     [
-        *(("pooled", "bert"), ("own head", "bert"), ("full", "bert"), ("lora", "bert")),
-        *(("pooled", "gpt2"), ("lora", "gpt2"), ("full", "gpt2")),
+        *(("pooled", "bert"), ("own head", "bert"), ("lora", "gpt2"), ("full", "bert")),
+        *(slow(*one) for one in [("pooled", "gpt2"), ("lora", "bert"), ("full", "gpt2")]),
         slow("first token", "llama"),
         *(slow(method, "llama") for method in ("pooled", "lora", "full", "ia3")),
         *(slow(method, "modernbert") for method in METHODS),
@@ -152,7 +152,13 @@ def test_the_lines_of_a_merged_classifiers_card_load_the_folder_that_it_lies_in(
 
 @pytest.mark.parametrize(
     ("method", "data"),
-    [("full", "pairs"), ("full", "chats"), ("lora", "chats"), ("lora", "plain"), ("prompt_tuning", "pairs")],
+    [
+        slow("full", "pairs"),
+        slow("full", "chats"),
+        ("lora", "chats"),
+        slow("lora", "plain"),
+        ("prompt_tuning", "pairs"),
+    ],
 )
 def test_the_lines_of_a_language_models_card_load_it_and_let_it_write(
     method: str, data: str, train_lm: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch

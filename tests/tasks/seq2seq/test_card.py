@@ -109,18 +109,24 @@ def said_by(card: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("method", "settings"),
+    ("method", "settings", "family"),
     [
-        ("full", {}),
-        ("lora", {}),
-        ("lora", {"use_dora": True, "use_rslora": True}),
-        ("lora", {"init_lora_weights": "pissa"}),
-        ("ia3", {}),
-        ("prompt_tuning", {}),
-        ("prefix_tuning", {}),
+        slow("full", {}, "t5"),
+        ("full", {}, "bart"),
+        slow("lora", {}, "t5"),
+        slow("lora", {}, "bart"),
+        ("lora", {"use_dora": True, "use_rslora": True}, "t5"),
+        slow("lora", {"use_dora": True, "use_rslora": True}, "bart"),
+        slow("lora", {"init_lora_weights": "pissa"}, "t5"),
+        ("lora", {"init_lora_weights": "pissa"}, "bart"),
+        slow("ia3", {}, "t5"),
+        ("ia3", {}, "bart"),
+        ("prompt_tuning", {}, "t5"),
+        slow("prompt_tuning", {}, "bart"),
+        slow("prefix_tuning", {}, "t5"),
+        ("prefix_tuning", {}, "bart"),
     ],
 )
-@pytest.mark.parametrize("family", ["t5", "bart"])
 def test_the_lines_of_the_card_load_the_model_and_write_what_ftkit_writes(
     family: str,
     method: str,

@@ -28,6 +28,7 @@ from ftkit.tasks.seq2seq.check import check_data
 from ftkit.tasks.seq2seq.train import Writing
 from ftkit.tasks.table import read_recipe
 from ftkit.training.scores import Scorer
+from tests.fixtures.tiers import slow
 
 Load = Callable[..., LoadedRecipe]
 
@@ -79,7 +80,7 @@ def test_parameters_are_foretold_as_a_run_then_counts_them(family: str, method: 
 @pytest.mark.parametrize(
     "batches",
     [
-        {"training__per_device_train_batch_size": 5, "training__gradient_accumulation_steps": 2},
+        slow({"training__per_device_train_batch_size": 5, "training__gradient_accumulation_steps": 2}),
         {"training__max_tokens_per_batch": 90, "training__gradient_accumulation_steps": 3},
     ],
 )

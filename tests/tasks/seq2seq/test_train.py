@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,10 +83,13 @@ def without_dropout(family: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    "chosen", [[("t5", "lora"), ("bart", "prefix_tuning")], slow(list(product(FAMILIES, METHODS)))], ids=["two", "all"]
+)
 def test_every_family_and_method_reloads_without_ftkit_in_a_fresh_process_with_its_outputs_and_losses(
-    pair_runs: Train, forge: Forge
+    chosen: list[tuple[str, str]], pair_runs: Train, forge: Forge
 ) -> None:
-    results = [pair_runs(family, method) for family in FAMILIES for method in METHODS]
+    results = [pair_runs(family, method) for family, method in chosen]
     paths = [str(result.run.path) for result in results]
     answer = forge.run(*paths, code=RELOAD, level="libraries", apart=True)
     assert answer.code == 0, answer.errors()
@@ -100,7 +104,7 @@ def test_every_family_and_method_reloads_without_ftkit_in_a_fresh_process_with_i
         assert any(abs(row["loss"] - row["base_loss"]) > 1e-2 for row in rows), line["run"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(["t5"], FAMILIES))
 def test_lora_prompt_and_prefix_leave_the_base_bit_for_bit_as_its_file_has_it(family: str, pair_runs: Train) -> None:
     from ftkit.models.saved_lm import load_saved_lm
     from ftkit.models.seq2seq import hash_of_frozen
@@ -124,7 +128,7 @@ def test_lora_prompt_and_prefix_leave_the_base_bit_for_bit_as_its_file_has_it(fa
         assert result.facts["trained_parameters"] == sum(tensor.numel() for tensor in learnt.values())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(["t5"], FAMILIES))
 def test_a_tuned_prompt_is_a_file_of_a_few_kilobytes_and_nothing_else(family: str, pair_runs: Train) -> None:
     run = pair_runs(family, "prompt_tuning").run
     weights = load_file(run.model_dir / "adapter_model.safetensors")
@@ -156,7 +160,7 @@ def test_one_batch_of_all_eight_of_four_and_batches_counted_in_tokens_learn_the_
     [
         slow({"family": "t5", "method__type": "full"}),
         slow({"family": "bart", "method__type": "full", "training__gradient_checkpointing": "true"}),
-        {"family": "t5", "method__type": "lora", "method__lora_dropout": 0.1},
+        slow({"family": "t5", "method__type": "lora", "method__lora_dropout": 0.1}),
         {"family": "t5", "method__type": "prompt_tuning", "training__load_best_model_at_end": "true"},
         slow({"family": "bart", "method__type": "prefix_tuning"}),
         {
@@ -205,8 +209,10 @@ def test_adapters_that_nothing_moves_stop_the_run_and_are_named(method: str, ada
         train_pairs(method__type=method, training__learning_rate=1e-60)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "method"),
+    slow_but([("t5", "lora"), ("bart", "full"), ("t5", "prompt_tuning")], product(FAMILIES, METHODS)),
+)
 def test_no_model_that_is_trained_computes_all_logits_and_a_base_under_a_prompt_has_no_dropout(
     family: str, method: str
 ) -> None:
@@ -334,7 +340,7 @@ def test_what_is_cut_or_unknown_is_counted_and_t5_reads_beyond_512_tokens(train_
     assert json.loads((result.run.model_dir / "tokenizer_config.json").read_text())["model_max_length"] == 600
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "prefix_tuning"])
+@pytest.mark.parametrize("method", [slow("prompt_tuning"), "prefix_tuning"])
 def test_a_prompt_takes_positions_from_sources_and_a_prefix_from_targets(
     method: str, train_pairs: Train, tmp_path: Path
 ) -> None:
