@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fixtures.forge import Forge, Server
 
@@ -29,6 +30,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # one cache for all workers: what i
     # `evaluate` imports its package of metrics once in a process, so there is one place for all tests
     os.environ["HF_MODULES_CACHE"] = os.path.join(os.environ["FTKIT_CACHE"], "modules")
     atexit.register(shutil.rmtree, os.environ["FTKIT_CACHE"], ignore_errors=True)
+
+# how long an example takes says something of the machine, and nothing of the rule
+settings.register_profile("ftkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ftkit")
 
 # no test of this process can see whether bytes have reached the disk: tests/faults does, in processes of its own
 os.fsync = lambda _file: None

@@ -16,7 +16,7 @@ def keys(values: list[int]) -> np.ndarray:
     return np.asarray(values, dtype=np.uint64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), min_size=2, max_size=150),
     st.floats(0.01, 0.9),
@@ -35,7 +35,7 @@ def test_duplicate_texts_never_straddle_and_every_label_keeps_a_training_row(
     assert set(labels[~chosen].tolist()) == set(labels.tolist())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(2, 80), min_size=1, max_size=6), st.floats(0.05, 0.5), st.integers(0, 99))
 def test_each_label_gets_its_share_within_one_row_and_the_total_is_right(
     counts: list[int], size: float, seed: int

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.data.dataset import Split
@@ -211,7 +211,6 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), max_size=6
 
 
 @given(LENGTHS, st.integers(1, 200))
-@settings(deadline=None)
 def test_batches_of_pairs_stay_within_the_budget_and_hold_each_row_once(lengths, max_tokens):
     sources, targets = (np.array([pair[side] for pair in lengths], dtype=np.int64) for side in (0, 1))
     batches = list(pair_budget_batches(sources, targets, max_tokens=max_tokens))

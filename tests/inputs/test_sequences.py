@@ -140,7 +140,7 @@ def test_the_unknown_token_stands_for_text_though_it_is_the_pad_token(tokenizer_
     assert found.num_bytes.sum() == len("the <unk> end")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(TOKENIZERS),
     st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1),
@@ -218,7 +218,7 @@ def test_what_is_learnt_of_a_completion_is_the_completion_and_the_end_token(toke
         assert unicodedata.normalize("NFC", read) == unicodedata.normalize("NFC", wanted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(TOKENIZERS),
     st.lists(
