@@ -103,6 +103,7 @@ def _examples(
         num_merged += merged
     # a chat template writes a begin token by itself where the model wants one
     framed = cutting.frame_rows(rows, special, begin=prompting.kind == "completion")
+    answers = int(cutting.cut_short(framed, max_length).learnt.sum()) if marker is not None else 0
     if not prompting.completion_only_loss:
         framed = framed.learning_all()
     cut = cutting.cut_short(framed, max_length)
@@ -115,6 +116,7 @@ def _examples(
         num_truncated=int((lengths > max_length).sum()),
         num_unlearnt=len(rows) - len(sequences),
         num_merged_boundaries=num_merged,
+        num_answer_tokens=answers,
         num_chats=0 if marker is None else len(split),
         num_open_turns=0 if marker is None else marker.num_open_turns,
         num_unrolled=0 if marker is None else marker.num_unrolled,

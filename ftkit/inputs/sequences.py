@@ -107,6 +107,7 @@ class Tokenized:
             its end.
         lengths: tokens of each document, completion or chat before anything was cut (num_examples,).
         num_open_turns: chats in which an answer before the last ends without a special token.
+        num_answer_tokens: of chats, those that the assistant writes and is to learn.
         num_chats: of which the examples were made, where they are chats.
         num_unrolled: chats that became several examples, as in `ChatMarker`.
         num_joined: chats in which neighbours of one role were made one turn.
@@ -119,6 +120,7 @@ class Tokenized:
     num_unlearnt: int = 0
     num_merged_boundaries: int = 0
     num_open_turns: int = 0
+    num_answer_tokens: int = 0
     num_chats: int = 0
     num_unrolled: int = 0
     num_joined: int = 0

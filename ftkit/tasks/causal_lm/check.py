@@ -13,11 +13,14 @@ from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
-    from ftkit.inputs.sequences import Sequences
+    from ftkit.data.dataset import Splits
+    from ftkit.inputs.sequences import Sequences, Tokenized
     from ftkit.tasks.causal_lm.audit import TokenReport
     from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
 MARKED_CHARACTERS = 600
+KINDS = 4
+"""Chats that are shown, each with something that none before it has."""
 LEARNT_MARKS = ("⟦", "⟧")
 """What is learnt stands between them."""
 
@@ -47,11 +50,17 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
     reports = {name: token_report(found, name, limit=limit) for name, found in tokens.items()}
     train = replace(tokens["train"].sequences, packed=packed)
-    found, examples = audit(splits), marked_examples(tokenizer, train)
+    found, chats_found = audit(splits), count_splits(splits)
+    examples = marked_examples(tokenizer, train, splits)
     return DataCheck(
         notes=splits.notes,
         skipped=len(splits.skipped),
-        lines=[*_count_lines(found), *_token_lines(reports)],
+        lines=[
+            *_count_lines(found, chats_found),
+            *_token_lines(reports),
+            *_learnt_by_role(tokens["train"]),
+            *(note for name, one in tokens.items() for note in one.chat_notes(name)),
+        ],
         warnings=[
             *unknown_in(tokenizer, tokens),
             *found.warnings,
@@ -61,15 +70,39 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         figures={
             "audit": asdict(found),
             "tokens": {split: report.to_dict() for split, report in reports.items()},
-            "examples": examples,
+            "examples": list(examples),
+            **({"chats": chats_found} if chats_found else {}),
         },
         plan=plan_language_model(recipe, checkpoint, train, max_length=max_length),
     )
 
 
-def marked_examples(tokenizer: Any, sequences: Sequences) -> list[str]:
-    """The first examples as the model will see them, special tokens included, what is learnt between ⟦ and ⟧."""
-    return [_marked(tokenizer, sequences, row) for row in range(min(EXAMPLES, len(sequences)))]
+def count_splits(splits: Splits) -> dict[str, dict[str, int]]:
+    """What the chats of each split are made of; nothing where they are none."""
+    from ftkit.data.chat.counting import count_chats
+
+    if splits.prompting is None or splits.prompting.kind != "chat":
+        return {}
+    return {split.name: count_chats(split) for split in splits.all()}
+
+
+def marked_examples(tokenizer: Any, sequences: Sequences, splits: Splits) -> dict[str, str]:
+    """Examples as the model will see them, special tokens included, what is learnt between ⟦ and ⟧ -> what they show.
+
+    The first ones; of chats those of the first of each kind.
+    """
+    if splits.prompting is None or splits.prompting.kind != "chat":
+        return {_marked(tokenizer, sequences, row): "" for row in range(min(EXAMPLES, len(sequences)))}
+    from ftkit.data.chat.counting import first_of_each_kind
+
+    shown = {}
+    for row, kinds in first_of_each_kind(splits.train, most=KINDS).items():
+        of_row = (sequences.rows == row).nonzero()[0].tolist()
+        for part, index in enumerate(of_row[-EXAMPLES:], max(1, len(of_row) - EXAMPLES + 1)):
+            whole = f"chat {row + 1}" + (f", example {part} of {len(of_row)}" if len(of_row) > 1 else "")
+            told = f" ({', '.join(kinds)})" if kinds else ""
+            shown[_marked(tokenizer, sequences, index)] = whole + told
+    return shown
 
 
 def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
@@ -86,14 +119,16 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
     return "".join(parts) + (" ..." if stop < int(sequences.offsets[row + 1]) else "")
 
 
-def _example_lines(examples: list[str]) -> list[str]:
-    lines = ["the first examples as the model will see them; what is learnt stands in ⟦ ⟧"]
-    for example in examples:
+def _example_lines(examples: dict[str, str]) -> list[str]:
+    which = "chats of each kind" if any(examples.values()) else "the first examples"
+    lines = [f"{which} as the model will see them; what is learnt stands in ⟦ ⟧"]
+    for example, what in examples.items():
+        lines += [f"  {what}"] if what else []
         lines += ["  " + shortened(example, MARKED_CHARACTERS).replace("\n", "\n  "), ""]
     return lines
 
 
-def _count_lines(found: LanguageAudit) -> list[str]:
+def _count_lines(found: LanguageAudit, chats: dict[str, dict[str, int]]) -> list[str]:
     counted = {
         {"text": "documents", "completion": "examples", "chat": "chats"}[found.kind]: found.rows,
         "characters": found.characters,
@@ -101,8 +136,18 @@ def _count_lines(found: LanguageAudit) -> list[str]:
         "other repeated prompts": found.repeated_prompts,
         "empty": found.empty_texts,
     }
+    made_of = dict.fromkeys(what for counts in chats.values() for what in counts)
+    counted |= {what: {split: counts.get(what, 0) for split, counts in chats.items()} for what in made_of}
     lines = count_lines("", {name: counts for name, counts in counted.items() if counts})
     return [*lines, f"leaks: {listed(found.leaks)}"]
+
+
+def _learnt_by_role(train: Tokenized) -> list[str]:
+    if not train.num_chats:
+        return []
+    by_role = {"the assistant": train.num_answer_tokens}
+    by_role["the others"] = int(train.sequences.learnt.sum()) - train.num_answer_tokens
+    return [f"training tokens learnt by role: {listed(by_role)}"]
 
 
 def _token_lines(reports: dict[str, TokenReport]) -> list[str]:
