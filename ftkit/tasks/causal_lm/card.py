@@ -10,7 +10,8 @@ from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import typed
 from ftkit.models.download import ADAPTER_FILE
-from ftkit.models.saved_folder import GENERATION_FILE, adapter_settings
+from ftkit.models.families import read_object
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, adapter_settings
 from ftkit.report import serving
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
 from ftkit.report.example import find_example, made_up_prompt
@@ -57,4 +58,6 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:
         is_adapter=is_adapter,
         ends=(folder / GENERATION_FILE).is_file(),
         served=served,
+        # as Python writes it
+        told=repr(told) if (told := read_object(folder / PROMPTING_FILE).get("chat_template_kwargs")) else "",
     )

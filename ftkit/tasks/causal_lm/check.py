@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
 MARKED_CHARACTERS = 600
-KINDS = 4
+KINDS_SHOWN = 4
 """Chats that are shown, each with something that none before it has."""
 LEARNT_MARKS = ("⟦", "⟧")
 """What is learnt stands between them."""
@@ -96,7 +96,7 @@ def marked_examples(tokenizer: Any, sequences: Sequences, splits: Splits) -> dic
     from ftkit.data.chat.counting import first_of_each_kind
 
     shown = {}
-    for row, kinds in first_of_each_kind(splits.train, most=KINDS).items():
+    for row, kinds in first_of_each_kind(splits.train, most=KINDS_SHOWN).items():
         of_row = (sequences.rows == row).nonzero()[0].tolist()
         for part, index in enumerate(of_row[-EXAMPLES:], max(1, len(of_row) - EXAMPLES + 1)):
             whole = f"chat {row + 1}" + (f", example {part} of {len(of_row)}" if len(of_row) > 1 else "")

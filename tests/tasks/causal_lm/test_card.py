@@ -27,6 +27,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.merging import answer, largest_difference, probe_tokens
 from ftkit.models.saved_lm import save_language_model
 from ftkit.recipe.dump import dump_recipe
+from ftkit.report.card import card_text
 from ftkit.report.example import find_example
 from ftkit.report.terminal import metrics_lines
 from ftkit.runs import folder as runs
@@ -276,3 +277,13 @@ def test_a_chat_that_begins_with_an_answer_is_cut_before_the_next_one() -> None:
     greeting = [{"role": "assistant", "content": "Welcome."}, *TURNS[1:3]]
     example = find_example(splits_of("chat", [{"messages": json.dumps(greeting)}]).validation, PROMPTINGS["chat"])
     assert example == (greeting[:2], "Two miles.")
+
+
+def test_what_a_template_was_told_is_told_again_in_the_lines_of_the_card(tmp_path: Path) -> None:
+    told = Prompting("chat", chat_template_kwargs={"enable_thinking": False}, system="Be brief.")
+    (tmp_path / "prompting.json").write_text(json.dumps(told.to_dict()))
+    lines = loading_lines(tmp_path, at="here", name="here", prompt=[{"role": "user", "content": "Hi"}])
+    assert "tokenizer_encode_kwargs={'enable_thinking': False}" in lines
+    reads = card_text("tasks/causal_lm/reads.md.jinja", prompting=told, example=None)
+    assert 'was told `{"enable_thinking": false}`' in reads
+    assert "Be brief." in reads
