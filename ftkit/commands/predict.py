@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
-from ftkit.data.columns.names import SAMPLE_ROWS
+from ftkit.data.columns.names import SAMPLE_ROWS, absent, listing
+from ftkit.data.form import text_of
 from ftkit.data.reading.files import Quoting, iter_asked
-from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.reading.nested import names_within, value_of
 from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.models.trial import code_failures_told
@@ -142,16 +144,20 @@ def _text_column(path: Path, columns: FileColumns, trained_on: str | None, head:
     sample = [row.values for row in head if isinstance(row, Row)]
     if not sample:
         raise _refusal(path, head[0]) if head else UserError("there is no row in it", where=str(path))
-    present = list(dict.fromkeys(name for values in sample for name in values))
-    listed = f"columns here: {', '.join(present)}"
+    present = names_within(sample)
     # a file of texts alone has but one column, whatever it is called
     named = columns.text or (trained_on if len(present) > 1 else None)
     for name, option in ((named, "--text-column"), (columns.pair, "--text-pair-column")):
         if name is not None and name not in present:
-            raise UserError(f"no such column: {name}", where=str(path), fix=f"name another with {option}; {listed}")
+            fix = f"name another with {option}; {absent(name, present)}"
+            raise UserError(f"no such column: {name}", where=str(path), fix=fix)
     text = named or guess_columns(sample, text_pair_column=columns.pair).text
     if text is None:
-        raise UserError("no column is obviously the text", where=str(path), fix=f"name it with --text-column; {listed}")
+        raise UserError(
+            "no column is obviously the text",
+            where=str(path),
+            fix=f"name it with --text-column; columns here: {listing(present)}",
+        )
     return text
 
 
@@ -159,13 +165,10 @@ def _with_texts(path: Path, rows: Iterable[Row | BadRow], names: Sequence[str]) 
     for row in rows:
         if isinstance(row, BadRow):
             raise _refusal(path, row)
-        texts = []
-        for name in names:
-            value = row.values.get(name)
-            if not isinstance(value, str):
-                found = "absent" if name not in row.values else f"{kind_of(value)}, not a text"
-                raise UserError(f"column {name} is {found}", where=f"{path}:{row.line}", fix="mend the row")
-            texts.append(value)
+        try:
+            texts = [text_of(value_of(row.values, name), name) for name in names]
+        except Unusable as error:
+            raise UserError(error.reason, where=f"{path}:{row.line}", fix=error.fix) from None
         yield TextRow(texts[0], texts[1] if len(texts) > 1 else None, row.values)
 
 

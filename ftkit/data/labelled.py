@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ftkit.data.columns.labelled import choose_columns
-from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, note_unread, refuse_absent
+from ftkit.data.columns.names import SAMPLE_ROWS, note_unread, refuse_absent
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.folds import folded
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
-from ftkit.data.reading.nested import value_of
+from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
 from ftkit.data.sources import find_sources, found_splits
@@ -111,7 +111,7 @@ def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:
     assert guess.text is not None
     assert guess.label is not None
     notes.extend(guess.notes)
-    note_unread(columns_of(rows), [name for name in (guess.text, spec.text_pair_column, guess.label) if name], notes)
+    note_unread(names_within(rows), [name for name in (guess.text, spec.text_pair_column, guess.label) if name], notes)
     return Columns(guess.text, guess.label, spec.text_pair_column)
 
 
@@ -161,7 +161,7 @@ def _read_evaluation(
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
     if first := _first_rows(source):
         for kind, name in (("text", columns.text), ("text_pair", columns.pair), ("label", columns.label)):
-            refuse_absent(name, columns_of(first), where=source.name, key=f"{kind}_column")
+            refuse_absent(name, names_within(first), where=source.name, key=f"{kind}_column")
     if source.may_lack_answers(spec):
         read = _gather(source, columns, names, stated=stated)
         if read.labels.num_missing and not read.rows.num_rows and read.labels.num_missing == len(read.rows.bad):
@@ -221,7 +221,7 @@ def _with_validation(
     return splits
 
 
-def made_up_labelled(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, str]:
+def made_up_labelled(spec: LabelledData, *, sentence: str, text: str, label: str) -> dict[str, Any]:
     """A row of a text and its label with the columns that a recipe names; the second text of a pair is the sentence."""
     pair = {spec.text_pair_column: f"{sentence}."} if spec.text_pair_column else {}
-    return {spec.text_column or "text": text, **pair, spec.label_column or "label": label}
+    return nested({spec.text_column or "text": text, **pair, spec.label_column or "label": label})

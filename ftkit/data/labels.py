@@ -15,6 +15,7 @@ import pyarrow as pa
 from ftkit.data.dataset import integers
 from ftkit.data.duplicates import normalise
 from ftkit.data.reading.json_rows import kind_of
+from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
@@ -61,9 +62,9 @@ class LabelReader:
         Raises:
             Unusable: it is missing, no label, of another type than the first, or none of those that are allowed.
         """
-        if self.column not in row.values:
+        if not has(row.values, self.column):
             raise self._missing(f"no {self.column} in this row")
-        value = row.values[self.column]
+        value = get(row.values, self.column)
         name = self._spelling(value)
         if self._type is None:
             self._type = type(value)

@@ -192,8 +192,10 @@ def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None)
         if guess.label is None:
             fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
         raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
+    from ftkit.data.reading.nested import get
+
     _refuse_no_classes(head, guess.label)
-    counts = Counter(str(value) for row in head.rows if (value := row.get(guess.label)) not in (None, ""))
+    counts = Counter(str(value) for row in head.rows if (value := get(row, guess.label)) not in (None, ""))
     values = {"data.text_column": guess.text, "data.label_column": guess.label}
     if (pair := head.named.get("text_pair")) is not None:
         values["data.text_pair_column"] = pair

@@ -220,11 +220,11 @@ def _row_ask(prompting: Prompting, row: Row, column: str | None) -> Ask:
 
 
 def _first(names: Iterable[str | None], values: Mapping[str, object]) -> str | None:
-    return next((name for name in names if name in values), None)
+    return next((name for name in names if name and has(values, name)), None)
 
 
 def _chat(values: Mapping[str, object], name: str, system: str | None) -> Chat:
-    value = values[name]
+    value = get(values, name)
     try:
         turns = json.loads(value) if isinstance(value, str) else value
     except ValueError as error:

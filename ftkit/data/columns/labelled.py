@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, listing, refuse_absent
+from ftkit.data.reading.nested import names_within
 from ftkit.errors import UserError
 
 TEXT_NAMES = ("text", "texts", "sentence", "content", "review", "document", "comment", "message", "tweet", "utterance",
@@ -82,7 +83,7 @@ def choose_columns(
     Raises:
         UserError: a named column is absent, or a column is not named and not obvious.
     """
-    columns = columns_of(rows)
+    columns = names_within(rows)
     named = {"text_column": text_column, "text_pair_column": text_pair_column, "label_column": label_column}
     for key, name in named.items():
         refuse_absent(name, columns, where=where, key=key)

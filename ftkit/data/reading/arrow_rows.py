@@ -89,14 +89,18 @@ def class_names(path: Path) -> dict[str, tuple[str, ...]]:
 def class_names_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
     """The same from a schema's metadata."""
     try:
-        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {
-            name: tuple(feature["names"])
-            for name, feature in features.items()
-            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-        }
+        return dict(named_classes(json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def named_classes(features: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same from features as the datasets library writes them; those of objects have dots in their names."""
+    for name, feature in features.items():
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names"):
+            yield f"{within}{name}", tuple(feature["names"])
+        elif isinstance(feature, dict) and "_type" not in feature:
+            yield from named_classes(feature, f"{within}{name}.")
 
 
 def _broken(path: Path, kind: str, error: Exception) -> UserError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.gather import Source
-from ftkit.data.reading.arrow_rows import rows_of
+from ftkit.data.reading.arrow_rows import named_classes, rows_of
 from ftkit.data.reading.rows import ROWS_AT_ONCE, Row
 from ftkit.errors import UserError
 
@@ -44,10 +44,7 @@ def hub_rows(name: str, config: str | None) -> dict[str, Source]:
 
 def dataset_source(name: str, split: str, dataset: Any) -> Source:
     """A `datasets.Dataset` as a source of rows; the names of its ClassLabel columns are kept."""
-    classes = {
-        column: tuple(feature.names) for column, feature in dataset.features.items() if hasattr(feature, "int2str")
-    }
-    return Source(split, f"{name}[{split}]", partial(_rows, dataset), classes)
+    return Source(split, f"{name}[{split}]", partial(_rows, dataset), dict(named_classes(dataset.features.to_dict())))
 
 
 def _rows(dataset: Any) -> Iterator[Row]:
