@@ -62,7 +62,13 @@ def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, notes: l
     if documents and kind == "text":
         read = partial(iter_documents, encoding=spec.encoding, separator=spec.separator())
     else:
-        read = partial(iter_rows, encoding=spec.encoding, delimiter=spec.delimiter, quotes=spec.quoting != "none")
+        read = partial(
+            iter_rows,
+            encoding=spec.encoding,
+            delimiter=spec.delimiter,
+            quotes=spec.quoting != "none",
+            table=spec.table,
+        )
     if len(paths) == 1:
         return Source(split, shown_path(path), partial(read, path), classes)
     return Source(split, shown_path(path.parent / PART.sub("-*", path.name)), partial(iter_parts, paths, read), classes)

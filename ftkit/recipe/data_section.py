@@ -16,7 +16,8 @@ class DataSpec(Section):
 
     train_file: str | None = None
     """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe; may be compressed (.csv.gz, .zst, .bz2, .xz,
-    .zip). Or a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file."""
+    .zip). A spreadsheet (.xlsx, .xls, .ods; needs `pip install 'ftkit[excel]'`) or a SQLite database (.db, .sqlite). Or
+    a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file."""
 
     validation_file: str | None = None
     """Examples for choosing the best checkpoint. Without any, part of the training set is split off."""
@@ -76,6 +77,10 @@ class DataSpec(Section):
 
     example_in_card: bool = False
     """Show a row of the validation set in the card of the model, and offer it as an example on the hub's page."""
+
+    table: str | None = Field(default=None, min_length=1)
+    """Sheet of a spreadsheet, or table or query (`SELECT text, label FROM ...`) of a SQLite database, in every file
+    that is named. Default: the only one."""
 
     quoting: Literal["minimal", "none"] = "minimal"
     """Of a CSV or TSV file. `minimal`: a field in double quotes may hold separators and line ends. `none`: quotes are

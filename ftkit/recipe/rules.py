@@ -116,7 +116,7 @@ def builtin_data(facts: Facts[Recipe], fitting: Sequence[str], what: str) -> Ite
         near = nearest(word, fitting)
         fix = f"did you mean builtin:{near}?" if near else f"there is {listed}"
         yield Finding("data.dataset_name", f"no built-in data set is called {word!r}", fix)
-    for key in ("data.dataset_config_name", "data.encoding", "data.delimiter", "data.quoting"):
+    for key in ("data.dataset_config_name", "data.encoding", "data.delimiter", "data.quoting", "data.table"):
         if facts.changed(key):
             yield Finding(key, "a built-in data set has none", "remove it")
 

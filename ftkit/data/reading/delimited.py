@@ -80,6 +80,16 @@ def _header(path: Path, line: int, record: list[str], delimiter: str) -> list[st
                 shown = names[0][:60].replace("\t", "\\t")
                 problem = f"the header is one column, `{shown}`, with {spelling} in it"
                 raise UserError(problem, where=where, fix=SettingAdvice("set {}", "data.delimiter", spelling))
+    return checked_header(names, where=where, delimiter=delimiter)
+
+
+def checked_header(names: list[str], *, where: str, delimiter: str) -> list[str]:
+    """Names of columns as they stand; those that lack are `column 1`, ...
+
+    Raises:
+        UserError: two are the same, or the row looks like data.
+    """
+    names = [name.strip() or f"column {number}" for number, name in enumerate(names, 1)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UserError(

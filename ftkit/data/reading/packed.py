@@ -71,6 +71,16 @@ def inner_ending(path: Path) -> str:
         raise _damaged(path, error) from error
 
 
+def refuse_swollen(path: Path, num_bytes: int) -> None:
+    """Raise UserError where a file has unpacked to more bytes than texts do."""
+    if num_bytes > MOST_UNPACKED and num_bytes > MOST_TIMES * path.stat().st_size:
+        raise UserError(
+            f"it unpacks to {num_bytes >> 20:,} MiB or more, {MOST_TIMES} times its size: texts do not",
+            where=shown_path(path),
+            fix="unpack it yourself if that is meant, and name what comes out",
+        )
+
+
 class _Unpacked(io.RawIOBase):
     """What is in a compressed file; faults of its bytes are told with its name."""
 
@@ -78,7 +88,6 @@ class _Unpacked(io.RawIOBase):
         self._path = path
         self._stream = stream
         self._num_bytes = 0
-        self._limit = max(MOST_UNPACKED, MOST_TIMES * path.stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -89,12 +98,7 @@ class _Unpacked(io.RawIOBase):
         except _BROKEN as error:
             raise _damaged(self._path, error) from error
         self._num_bytes += len(data)
-        if self._num_bytes > self._limit:
-            raise UserError(
-                f"it unpacks to more than {self._num_bytes >> 20:,} MiB, {MOST_TIMES} times its size: texts do not",
-                where=shown_path(self._path),
-                fix="unpack it yourself if that is meant, and name what comes out",
-            )
+        refuse_swollen(self._path, self._num_bytes)
         buffer[: len(data)] = data
         return len(data)
 

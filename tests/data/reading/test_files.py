@@ -329,7 +329,7 @@ def test_an_object_a_line_is_no_table_though_its_first_line_could_be_one(tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("a.xlsx", "spreadsheet"), ("a.parquet.gz", "unpack"), ("noending", ".jsonl")],
+    [("a.doc", ".xlsx"), ("a.parquet.gz", "unpack"), ("noending", ".jsonl")],
 )
 def test_an_unknown_format_says_what_to_write_instead(tmp_path: Path, name: str, fix: str) -> None:
     assert fix in str(refusal(written(tmp_path, name, "x")))
