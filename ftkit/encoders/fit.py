@@ -198,7 +198,8 @@ class _Fitting:
         }
 
     def _scores(self, logits: torch.Tensor) -> list[dict[str, float]]:
-        return [score(one, self.held_out.labels, class_weights=self.loss.class_weights) for one in logits]
+        how: dict[str, Any] = {"class_weights": self.loss.class_weights, "metric": self.spec.metric_for_best_model}
+        return [score(one, self.held_out.labels, **how) for one in logits]
 
     def _probe(self, choice: int, logits: torch.Tensor) -> dict[str, float]:
         if self.probe is None:

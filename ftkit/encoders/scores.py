@@ -13,6 +13,7 @@ from torch import nn
 
 from ftkit.encoders.heads import ALL, Head
 from ftkit.encoders.store import FeatureRows
+from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
 from ftkit.runs.run import Run
@@ -31,9 +32,15 @@ def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device, candi
 
 
 def score(
-    logits: torch.Tensor, labels: npt.NDArray[np.int64], *, class_weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    labels: npt.NDArray[np.int64],
+    *,
+    class_weights: torch.Tensor | None = None,
+    metric: str = "loss",
 ) -> dict[str, float]:
     """Mean loss in nats, accuracy and macro F1 of logits (N, K) against labels (N,); for choosing checkpoints.
+
+    Also the metric that chooses, where it is another; NaN where it has no value.
 
     With class weights (K,) also the loss that is trained on, their weighted mean: what is to count more must count more
     when the weights to keep are chosen.
@@ -51,6 +58,18 @@ def score(
         weighted = float(nn.functional.cross_entropy(logits, targets, weight=class_weights.cpu()))
         # no row has a label of any weight
         found[WEIGHTED_LOSS] = loss if math.isnan(weighted) and math.isfinite(loss) else weighted
+    if metric not in found:
+        entries = evaluate_classification(
+            labels,
+            logits.double().softmax(dim=1).numpy(),
+            label_names=[str(label) for label in range(num_labels)],
+            metrics=[metric],
+            positive_label=None,
+            num_resamples=1,
+            seed=0,
+        )
+        value = entries[metric]["value"]
+        found[metric] = float(value) if isinstance(value, int | float) else math.nan
     return found
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the confusion matrix: accuracy, F1, precision, recall, Matthews, and the matrix itself.
+"""Metrics of the confusion matrix: accuracy, F1, precision, recall, Matthews, kappa, and the matrix itself.
 
 All of them need only three numbers a class: rows labelled so, rows predicted so, and rows that are both.
 """
@@ -100,6 +100,47 @@ def f1_macro(predictions: Predictions, counts: Counts) -> Entry:
     return _say_left_out(entry, counts)
 
 
+def f1_micro(predictions: Predictions, counts: Counts) -> Entry:
+    """F1 of the hits, misses and false alarms of all classes together; of one label a row that is the accuracy."""
+    return _entry(
+        predictions,
+        counts,
+        lambda one: 2 * one.hits.sum(axis=1) / (one.labelled.sum(axis=1) + one.predicted.sum(axis=1)),
+    )
+
+
+def f1_weighted(predictions: Predictions, counts: Counts) -> Entry:
+    """Mean over classes of F1, each weighed by the rows that have its label."""
+    return _entry(
+        predictions,
+        counts,
+        lambda one: np.nansum(one.labelled * f1_by_class(one), axis=1) / one.labelled.sum(axis=1),
+    )
+
+
+def balanced_accuracy(predictions: Predictions, counts: Counts) -> Entry:
+    """Mean of the recalls of the classes that label a row: 1 / K by chance, 1 at best.
+
+    Source: Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
+    """
+    entry = _entry(predictions, counts, lambda one: np.nanmean(quotient(one.hits, one.labelled), axis=1))
+    if not predictions.present.all():
+        entry["note"] = f"{np.count_nonzero(~predictions.present)} of {predictions.num_classes} classes label no row"
+    return entry
+
+
+def cohen_kappa(predictions: Predictions, counts: Counts) -> Entry:
+    """Agreement of labels and predictions beyond that of chance, in [-1, 1]; 0 by chance.
+
+    Undefined when all labels and all predictions are of one class.
+
+    Source: Cohen 1960, A coefficient of agreement for nominal scales.
+    """
+    if np.isnan(_kappa(counts.observed)[0]):
+        return no_value(predictions.num_rows, "all labels and predictions are of one class")
+    return _entry(predictions, counts, _kappa)
+
+
 def f1(predictions: Predictions, counts: Counts) -> Entry:
     """F1 of the positive class; with more than two classes the same as f1_macro."""
     return _by_class(predictions, counts, f1_by_class, "is neither a label nor a prediction of any row")
@@ -180,6 +221,12 @@ def macro(one: ClassCounts, scores: Floats) -> Floats:
     occurs = (one.labelled + one.predicted) > 0
     means: Floats = np.nan_to_num(scores, nan=0.0).sum(axis=1) / occurs.sum(axis=1)
     return means
+
+
+def _kappa(one: ClassCounts) -> Floats:
+    total = one.labelled.sum(axis=1)
+    by_chance = (one.labelled * one.predicted).sum(axis=1)
+    return quotient(one.hits.sum(axis=1) * total - by_chance, total**2 - by_chance)
 
 
 def _matthews(one: ClassCounts) -> Floats:

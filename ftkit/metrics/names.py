@@ -5,11 +5,16 @@ from __future__ import annotations
 CLASSIFICATION_METRICS = (
     "accuracy",
     "f1_macro",
+    "f1_micro",
+    "f1_weighted",
     "f1",
     "precision",
     "recall",
+    "balanced_accuracy",
+    "cohen_kappa",
     "matthews",
     "roc_auc",
+    "average_precision",
     "confusion",
     "ece",
 )

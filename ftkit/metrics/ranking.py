@@ -1,4 +1,4 @@
-"""The area under the ROC curve: the chance that a row of the class scores above a row of another class."""
+"""Areas under curves over all thresholds, a class against the rest: ROC here, precision and recall beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics.bootstrap import Bootstrap, no_value, quotient, with_interval
+from ftkit.metrics.precision_recall import PrecisionCurve
 from ftkit.metrics.predictions import Entry, Predictions
 from ftkit.metrics.scores import Floats
 
@@ -86,8 +87,24 @@ class Ranking:
         return influence
 
 
+Curve = type[Ranking] | type[PrecisionCurve]
+
+
 def roc_auc(predictions: Predictions, bootstrap: Bootstrap) -> Entry:
     """Area under the ROC curve: 0.5 by chance, 1 at best; ties count half.
+
+    The chance that a row of the class scores above a row of another class.
+    """
+    return _area(predictions, bootstrap, Ranking)
+
+
+def average_precision(predictions: Predictions, bootstrap: Bootstrap) -> Entry:
+    """Area under the curve of precision over recall: the share of the class by chance, 1 at best."""
+    return _area(predictions, bootstrap, PrecisionCurve)
+
+
+def _area(predictions: Predictions, bootstrap: Bootstrap, curve: Curve) -> Entry:
+    """Area under a curve.
 
     With two classes of the positive label's probability; with more, the mean over classes of each against the rest.
     Classes that label no row have no curve: they are left out, and the entry says which. Intervals resample rows; where
@@ -97,7 +114,7 @@ def roc_auc(predictions: Predictions, bootstrap: Bootstrap) -> Entry:
         return no_value(predictions.num_rows, "all rows have the same label")
     classes = [predictions.positive] if predictions.num_classes == 2 else np.flatnonzero(predictions.present).tolist()
     exact = predictions.num_rows * len(classes) * bootstrap.num_resamples <= MAX_ROW_DRAWS
-    value, resampled = (_by_rows if exact else _by_influence)(predictions, classes, bootstrap)
+    value, resampled = (_by_rows if exact else _by_influence)(predictions, classes, bootstrap, curve)
     entry = with_interval(value, resampled, num_rows=predictions.num_rows)
     if predictions.num_classes == 2:
         return entry | {"average": "binary", "positive_label": predictions.label_names[predictions.positive]}
@@ -107,13 +124,13 @@ def roc_auc(predictions: Predictions, bootstrap: Bootstrap) -> Entry:
     return entry
 
 
-def _rank(predictions: Predictions, index: int) -> Ranking:
-    return Ranking.of(predictions.probabilities[:, index], predictions.labels == index)
+def _rank(predictions: Predictions, index: int, curve: Curve) -> Ranking | PrecisionCurve:
+    return curve.of(predictions.probabilities[:, index], predictions.labels == index)
 
 
-def _by_rows(predictions: Predictions, classes: list[int], bootstrap: Bootstrap) -> tuple[float, Floats]:
+def _by_rows(predictions: Predictions, classes: list[int], bootstrap: Bootstrap, curve: Curve) -> tuple[float, Floats]:
     """Macro mean of the areas, and of each resample (R,) over the classes that it holds."""
-    rankings = [_rank(predictions, index) for index in classes]
+    rankings = [_rank(predictions, index, curve) for index in classes]
 
     def mean_area(weights: Floats) -> Floats:
         areas = np.stack([ranking.area(weights) for ranking in rankings])
@@ -125,11 +142,13 @@ def _by_rows(predictions: Predictions, classes: list[int], bootstrap: Bootstrap)
     return value, np.concatenate([mean_area(weights) for weights in bootstrap.row_weights(predictions.num_rows)])
 
 
-def _by_influence(predictions: Predictions, classes: list[int], bootstrap: Bootstrap) -> tuple[float, Floats]:
+def _by_influence(
+    predictions: Predictions, classes: list[int], bootstrap: Bootstrap, curve: Curve
+) -> tuple[float, Floats]:
     """The same, resampling first-order terms; one class at a time, for many rows are many bytes."""
     areas, influence = [], np.zeros(predictions.num_rows)
     for index in classes:
-        ranking = _rank(predictions, index)
+        ranking = _rank(predictions, index, curve)
         areas.append(ranking.area(np.ones((1, predictions.num_rows)))[0])
         influence += ranking.influence() / len(classes)
     value = float(np.mean(areas))

@@ -14,7 +14,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from ftkit.errors import RunError, UserError
 from ftkit.methods.start import WATCHED
-from ftkit.metrics.names import TEXT_METRICS
+from ftkit.metrics.names import CLASSIFICATION_METRICS, TEXT_METRICS
 from ftkit.runs.run import Run
 
 HISTORY_NAMES = {
@@ -23,7 +23,7 @@ HISTORY_NAMES = {
     "grad_norm": "gradient_norm",
     "eval_nll": "validation_loss",
     "eval_weighted_loss": "validation_weighted_loss",
-    **{f"eval_{name}": f"validation_{name}" for name in ("accuracy", "token_accuracy", "f1_macro", *TEXT_METRICS)},
+    **{f"eval_{name}": f"validation_{name}" for name in (*CLASSIFICATION_METRICS, "token_accuracy", *TEXT_METRICS)},
 }
 """Trainer's names of what goes into history.jsonl -> ours."""
 

@@ -18,6 +18,8 @@ from ftkit.encoders.optimization import class_weight_vector, clip_candidates, lo
 from ftkit.encoders.scores import predict_logits, score
 from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
+from ftkit.metrics.names import CLASSIFICATION_METRICS
+from ftkit.recipe.rules import CHOICES
 from ftkit.recipe.training_section import TrainingSpec
 
 CPU = torch.device("cpu")
@@ -86,6 +88,19 @@ def test_the_candidate_and_the_step_with_the_lowest_validation_loss_are_kept() -
     assert (result.best_step, result.weight_decay) == (lowest["step"], pytest.approx(lowest["weight_decay"]))
     kept = score(predict_logits(head, validation, device=CPU)[0], validation.labels)
     assert kept["loss"] == pytest.approx(lowest["validation_loss"], abs=1e-6)
+
+
+def test_every_metric_of_labels_that_may_choose_does_choose_the_highest() -> None:
+    train, validation = blobs()
+    choices = [name for name in CHOICES if name in CLASSIFICATION_METRICS]
+    assert len(choices) == 7
+    for metric in choices:
+        _head, result, history = fit(
+            train, validation, penalties=(0.0, 30.0), num_train_epochs=4, metric_for_best_model=metric
+        )
+        found = [line[f"validation_{metric}"] for line in history]
+        assert history[found.index(max(found))]["step"] == result.best_step
+        assert len(set(found)) > 1
 
 
 def test_a_folded_head_gives_the_same_logits_on_raw_features() -> None:

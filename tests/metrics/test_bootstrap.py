@@ -94,12 +94,15 @@ def test_many_rows_drawn_in_groups_give_the_same_width(monkeypatch):
     assert groups.std() == pytest.approx(rows_one_by_one.std(), rel=0.1)
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
 @pytest.mark.parametrize("num_classes", [2, 4])
-def test_a_linearised_area_has_the_interval_of_the_exact_one(evaluate, random_predictions, monkeypatch, num_classes):
+def test_a_linearised_area_has_the_interval_of_the_exact_one(
+    evaluate, random_predictions, monkeypatch, num_classes, name
+):
     labels, probabilities = random_predictions(num_classes, 2000, sharpness=1.0, decimals=2)
-    exact = evaluate(labels, probabilities, metrics=["roc_auc"], num_resamples=1000)["roc_auc"]
+    exact = evaluate(labels, probabilities, metrics=[name], num_resamples=1000)[name]
     monkeypatch.setattr(ranking, "MAX_ROW_DRAWS", 0)
-    linear = evaluate(labels, probabilities, metrics=["roc_auc"], num_resamples=1000)["roc_auc"]
+    linear = evaluate(labels, probabilities, metrics=[name], num_resamples=1000)[name]
     assert linear["value"] == exact["value"]
     assert linear != exact
     for bound in ("low", "high"):

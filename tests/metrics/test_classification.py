@@ -22,6 +22,7 @@ def reference_scores(labels, probabilities):
     predicted = probabilities.argmax(axis=1)
     average = "binary" if num_classes == 2 else "macro"
     present = np.unique(labels)
+    precise = [reference.average_precision_score(labels == index, probabilities[:, index]) for index in present]
     areas = [reference.roc_auc_score(labels == index, probabilities[:, index]) for index in present]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -29,6 +30,11 @@ def reference_scores(labels, probabilities):
             "loss": reference.log_loss(labels, probabilities, labels=np.arange(num_classes)),
             "accuracy": reference.accuracy_score(labels, predicted),
             "f1_macro": reference.f1_score(labels, predicted, average="macro"),
+            "f1_micro": reference.f1_score(labels, predicted, average="micro"),
+            "f1_weighted": reference.f1_score(labels, predicted, average="weighted"),
+            "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+            "cohen_kappa": reference.cohen_kappa_score(labels, predicted),
+            "average_precision": precise[1] if num_classes == 2 else np.mean(precise),
             "f1": reference.f1_score(labels, predicted, average=average),
             "precision": reference.precision_score(labels, predicted, average=average),
             "recall": reference.recall_score(labels, predicted, average=average),
@@ -106,7 +112,7 @@ def test_more_than_two_classes_say_that_the_average_is_macro_and_the_positive_la
 
 def test_one_label_only_leaves_correlation_and_ranking_undefined_with_a_reason(evaluate):
     scores = evaluate([0, 0, 0], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    for name in ("matthews", "roc_auc"):
+    for name in ("matthews", "roc_auc", "average_precision"):
         assert scores[name] == {
             "value": None, "low": None, "high": None, "n": 3, "reason": "all rows have the same label",
         }  # fmt: skip

@@ -132,7 +132,8 @@ class Weights:
         order = self._order()
         labels = self.data.splits.validation.labels[order]
         weights = _class_weights(self.recipe, self.data.splits)
-        found = score(torch.from_numpy(scores.logits[order]), labels, class_weights=weights)
+        metric = self.recipe.training.metric_for_best_model
+        found = score(torch.from_numpy(scores.logits[order]), labels, class_weights=weights, metric=metric)
         return {"nll" if name == "loss" else name: value for name, value in found.items()}
 
     @property

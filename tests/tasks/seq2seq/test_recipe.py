@@ -106,7 +106,11 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
             ["training.metric_for_best_model=accuracy"],
             "what writes texts is not chosen by accuracy; one of loss, e",
         ),
-        (LABELS, ["training.metric_for_best_model=bleu"], "not chosen by bleu; one of loss, accuracy, f1_macro"),
+        (
+            LABELS,
+            ["training.metric_for_best_model=bleu"],
+            "not chosen by bleu; one of loss, accuracy, f1_macro, f1_w",
+        ),
         (CLASSES, ["training.metric_for_best_model=chrf"], "a classifier is not chosen by chrf"),
         (TEXTS, ["training.metric_for_best_model=rougeL"], "the best model has the lowest validation loss"),
     ],
