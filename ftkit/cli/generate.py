@@ -66,6 +66,10 @@ def generate(
     quoting: Annotated[
         Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
     ] = None,
+    table: Annotated[str | None, typer.Option(help="Sheet or table of --file; a query of a database.")] = None,
+    on_bad_row: Annotated[
+        Literal["error", "skip"], typer.Option(help="skip: rows of --file that cannot be read are left out, and said.")
+    ] = "error",
     dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
     trust_remote_code: Trusted = False,
@@ -76,7 +80,7 @@ def generate(
     unless options say otherwise. A new text goes to standard output as it comes.
     """
     _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite)
-    for option, value in (("--delimiter", delimiter), ("--quoting", quoting)):
+    for option, value in (("--delimiter", delimiter), ("--quoting", quoting), ("--table", table)):
         if file is None and value is not None:
             raise UserError(f"{option} is about a --file", fix="leave it out")
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
@@ -92,6 +96,7 @@ def generate(
     )
     quiet_for(model)
     from ftkit.commands.generate import ask
+    from ftkit.data.reading.asked import Reading
 
     reporter = ConsoleReporter()
     decoding = _decoding(model, knobs, reporter)
@@ -102,9 +107,7 @@ def generate(
             fields=_pairs(field or []),
             system=system,
             file=file,
-            encoding=encoding,
-            delimiter=delimiter,
-            quoting=quoting,
+            reading=Reading(encoding, delimiter, quoting, table, on_bad_row),
             raw=raw,
             num_samples=copies,
             source_language=source_language,

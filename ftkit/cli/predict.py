@@ -26,6 +26,10 @@ def predict(
     quoting: Annotated[
         Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
     ] = None,
+    table: Annotated[str | None, typer.Option(help="Sheet or table of --file; a query of a database.")] = None,
+    on_bad_row: Annotated[
+        Literal["error", "skip"], typer.Option(help="skip: rows of --file that cannot be read are left out, and said.")
+    ] = "error",
     use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
     trust_remote_code: Trusted = False,
 ) -> None:
@@ -37,7 +41,7 @@ def predict(
         raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
     if text_pair is not None and len(text or ()) != len(text_pair):
         raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
-    if file is None and (text_column or text_pair_column or delimiter or quoting):
+    if file is None and (text_column or text_pair_column or delimiter or quoting or table):
         raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
     if out is not None:
         from ftkit.storage import refuse_place
@@ -46,8 +50,10 @@ def predict(
     quiet_libraries(offline=model.exists())
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
+    from ftkit.data.reading.asked import Reading
 
-    columns = FileColumns(text_column, text_pair_column, encoding, delimiter, quoting)
+    reading = Reading(encoding, delimiter, quoting, table, on_bad_row)
+    columns = FileColumns(text_column, text_pair_column, reading)
     with keys_as_options():
         rows = predict_texts(
             model,

@@ -7,7 +7,7 @@ from dataclasses import fields as knobs_of
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftkit.data.reading.files import Quoting
+from ftkit.data.reading.asked import AS_TRAINED, Reading
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import SAMPLING, Decoding
@@ -79,9 +79,7 @@ def ask(
     fields: Mapping[str, str] | None = None,
     system: str | None = None,
     file: Path | None = None,
-    encoding: str = "utf-8",
-    delimiter: str | None = None,
-    quoting: Quoting | None = None,
+    reading: Reading = AS_TRAINED,
     raw: bool = False,
     num_samples: int = 1,
     source_language: str | None = None,
@@ -100,9 +98,7 @@ def ask(
         fields: columns of a prompt that has several, instead of `prompts`.
         system: the system's turn of a chat.
         file: of prompts; text, CSV, JSONL, ... as in training.
-        encoding: of the file.
-        delimiter: of the file.
-        quoting: of the file; None: as the training data had it.
+        reading: how the file is read.
         raw: send prompts as they are, without any template.
         num_samples: how often each is asked.
         source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
@@ -126,9 +122,7 @@ def ask(
             prompting,
             file,
             column=None if recipe is None else recipe.data.column_of_prompts(),
-            encoding=encoding,
-            delimiter=delimiter,
-            quoting=quoting,
+            reading=reading,
             trained="minimal" if recipe is None else recipe.data.quoting,
             say=say,
         )

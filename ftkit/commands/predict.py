@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, absent, listing
 from ftkit.data.form import text_of
-from ftkit.data.reading.files import Quoting, iter_asked
+from ftkit.data.reading.asked import AS_TRAINED, Quoting, Reading, iter_asked, usable
 from ftkit.data.reading.nested import names_within, value_of
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.models.trial import code_failures_told
@@ -30,9 +29,7 @@ class FileColumns(NamedTuple):
 
     text: str | None = None
     pair: str | None = None
-    encoding: str = "utf-8"
-    delimiter: str | None = None
-    quoting: Quoting | None = None
+    reading: Reading = AS_TRAINED
 
 
 BY_CONTENT = FileColumns()
@@ -123,27 +120,28 @@ def text_rows(
         UserError: there is no such file, no row or no such column, or no column is obviously the text; while the rows
             are taken: a broken row, with `file:line`.
     """
-    if columns.delimiter is not None and (len(columns.delimiter) != 1 or columns.delimiter in '"\r\n'):
+    delimiter = columns.reading.delimiter
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise UserError(
-            f"{columns.delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
+            f"{delimiter!r} cannot separate fields", fix="give one character; a tab is typed $'\\t' in a shell"
         )
-    rows = iter_asked(
-        path,
-        encoding=columns.encoding,
-        delimiter=columns.delimiter,
-        quoting=columns.quoting,
-        trained=trained,
-        say=say,
-    )
+    rows = iter_asked(path, columns.reading, trained=trained, say=say)
     head = list(itertools.islice(rows, SAMPLE_ROWS))
     text = _text_column(path, columns, trained_on, head)
-    return _with_texts(path, itertools.chain(head, rows), [text, columns.pair] if columns.pair else [text])
+
+    def texts_of(row: Row) -> TextRow:
+        first, *second = (text_of(value_of(row.values, name), name) for name in (text, columns.pair) if name)
+        return TextRow(first, second[0] if second else None, row.values)
+
+    return usable(path, itertools.chain(head, rows), texts_of, on_bad_row=columns.reading.on_bad_row, say=say)
 
 
 def _text_column(path: Path, columns: FileColumns, trained_on: str | None, head: Sequence[Row | BadRow]) -> str:
     sample = [row.values for row in head if isinstance(row, Row)]
     if not sample:
-        raise _refusal(path, head[0]) if head else UserError("there is no row in it", where=str(path))
+        bad = next((row for row in head if isinstance(row, BadRow)), None)
+        where = f"{path}:{bad.line}" if bad else str(path)
+        raise UserError(bad.reason if bad else "there is no row in it", where=where, fix=bad.fix if bad else None)
     present = names_within(sample)
     # a file of texts alone has but one column, whatever it is called
     named = columns.text or (trained_on if len(present) > 1 else None)
@@ -159,19 +157,3 @@ def _text_column(path: Path, columns: FileColumns, trained_on: str | None, head:
             fix=f"name it with --text-column; columns here: {listing(present)}",
         )
     return text
-
-
-def _with_texts(path: Path, rows: Iterable[Row | BadRow], names: Sequence[str]) -> Iterator[TextRow]:
-    for row in rows:
-        if isinstance(row, BadRow):
-            raise _refusal(path, row)
-        try:
-            texts = [text_of(value_of(row.values, name), name) for name in names]
-        except Unusable as error:
-            raise UserError(error.reason, where=f"{path}:{row.line}", fix=error.fix) from None
-        yield TextRow(texts[0], texts[1] if len(texts) > 1 else None, row.values)
-
-
-def _refusal(path: Path, row: Row | BadRow) -> UserError:
-    assert isinstance(row, BadRow)
-    return UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)

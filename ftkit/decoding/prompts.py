@@ -13,10 +13,9 @@ from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.turns import Chat
 from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import FORMS, Prompting, parse_template
-from ftkit.data.reading.files import Quoting, iter_asked
+from ftkit.data.reading.asked import AS_TRAINED, Quoting, Reading, iter_asked, usable
 from ftkit.data.reading.nested import get, has
-from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.unusable import Unusable
+from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
 from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
@@ -158,9 +157,7 @@ def file_prompts(
     path: Path,
     *,
     column: str | None = None,
-    encoding: str = "utf-8",
-    delimiter: str | None = None,
-    quoting: Quoting | None = None,
+    reading: Reading = AS_TRAINED,
     trained: Quoting = "minimal",
     say: Callable[[str], None] = lambda _note: None,
 ) -> list[Ask]:
@@ -169,23 +166,15 @@ def file_prompts(
     Args:
         path: text (one prompt a line), CSV, TSV, JSON, JSONL, Parquet or Arrow.
         column: where the data's texts or chats stood in training, when a recipe says it.
-        encoding, delimiter, quoting, trained, say: as for `iter_asked`.
+        reading, trained, say: as for `iter_asked` and `usable`.
 
     Raises:
         UserError: there is no such file, no row, no column that fits, or a row that cannot be read; with its line.
     """
-    rows = list(iter_asked(path, encoding=encoding, delimiter=delimiter, quoting=quoting, trained=trained, say=say))
-    if not rows:
-        raise UserError("there is no row in it", where=str(path))
-    asks = []
-    for row in rows:
-        if isinstance(row, BadRow):
-            raise UserError(row.reason, where=f"{path}:{row.line}", fix=row.fix)
-        try:
-            asks.append(_row_ask(prompting, row, column))
-        except (UserError, Unusable) as error:
-            problem = error.reason if isinstance(error, Unusable) else error.problem
-            raise UserError(problem, where=f"{path}:{row.line}", fix=error.fix) from None
+    rows = iter_asked(path, reading, trained=trained, say=say)
+    made = usable(path, rows, lambda row: _row_ask(prompting, row, column), on_bad_row=reading.on_bad_row, say=say)
+    if not (asks := list(made)):
+        raise UserError("there is no row in it that can be used", where=str(path))
     return asks
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from ftkit.data.reading.arrow_rows import iter_arrow, iter_parquet
 from ftkit.data.reading.class_folder import class_folders, iter_class_folder
@@ -21,8 +20,6 @@ from ftkit.data.reading.textfile import iter_lines
 from ftkit.errors import SettingAdvice, UserError
 from ftkit.recipe.files import PACKINGS, are_classes
 
-Quoting = Literal["minimal", "none"]
-"""Whether a double quote may open a field that holds delimiters and line ends, or is a letter like any other."""
 FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -70,43 +67,6 @@ def iter_rows(
         return _COLUMNAR[kind](path)
     framed = iter_frame(path, encoding=encoding) if kind in ("json", "jsonl") else None
     return framed or _TEXTUAL[kind](path, encoding=encoding)
-
-
-def iter_asked(
-    path: Path,
-    *,
-    encoding: str = "utf-8",
-    delimiter: str | None = None,
-    quoting: Quoting | None = None,
-    trained: Quoting = "minimal",
-    say: Callable[[str], None],
-) -> Iterator[Row | BadRow]:
-    """Rows of a file that a trained model is asked about, as `iter_rows`.
-
-    Args:
-        path: the file.
-        encoding: of a text file.
-        delimiter: of a CSV or TSV file.
-        quoting: the same; None is as the training data had it, which is said where quotes were letters.
-        trained: how the training data had it.
-        say: hears that quotes may be out of place.
-
-    Raises:
-        UserError: as `iter_rows`; a file of another format, which has neither delimiters nor quotes.
-    """
-    has_fields = file_format(path) in ("csv", "tsv")
-    for option, value in (("delimiter", delimiter), ("quoting", quoting)):
-        if value is not None and not has_fields:
-            raise UserError(f"--{option} is about CSV and TSV files", where=shown_path(path), fix="leave it out")
-    if quoting is None and trained == "none" and has_fields:
-        say(f"{path.name}: quotes are letters, as in the training data; --quoting minimal reads them as quotes")
-    letters, warned = (quoting or trained) == "none", False
-    for row in iter_rows(path, encoding=encoding, delimiter=delimiter, quotes=not letters):
-        if isinstance(row, Row) and row.swallows and not warned:
-            within = "a quoted text runs over line ends and holds as many delimiters as a row"
-            say(f"warning: {path.name}:{row.line}: {within}; --quoting none reads quotes as letters")
-            warned = True
-        yield row
 
 
 def file_format(path: Path) -> str:
