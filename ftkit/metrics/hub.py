@@ -5,6 +5,7 @@ A metric of that library is a Python file, from the hub or from a folder, that i
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,10 @@ from ftkit.errors import UserError
 from ftkit.metrics.predictions import Entry, Predictions
 from ftkit.storage import scratch_folder
 
+TAKE, CONFIG = "take", "config_name"
+"""Arguments that are not the metric's: which of its results is the value, and the configuration that is loaded."""
+_INPUTS = ("predictions", "references", "prediction_scores")
+_PIP = re.compile(r"pip install ([^'\n]+)'")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -25,12 +30,14 @@ def evaluate_from_hub(name: str, predictions: Predictions) -> Entry:
 
     Args:
         name: `accuracy`, `user/metric`, or a path of the machine that begins with `.`, `/` or `~`: a metric's file, or
-            a folder that holds one of its own name.
+            a folder that holds one of its own name. Arguments may follow, as in `bertscore?lang=en&take=f1`: they are
+            the metric's, but for `config_name`, which it is loaded with, and `take`, the result that is the value.
         predictions: the metric gets class indices as predictions and references, and probabilities where it asks for
             prediction_scores (of the positive class when there are two).
 
     Returns:
-        `value` is the first number that the metric gives, `values` all of them when there are several.
+        `value` is the first number that the metric gives, or the mean of a number a row; `values` all of them when
+        there are several.
 
     Raises:
         UserError: the metric is nowhere to be had, would be something else than its name says, or fails.
@@ -93,26 +100,67 @@ def _is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
+def with_arguments(name: str) -> tuple[str, dict[str, Any]]:
+    """A metric's name and its arguments; values are JSON where they can be, else texts.
+
+    Raises:
+        UserError: what stands behind the question mark is no list of arguments.
+
+    Example:
+        >>> with_arguments("bertscore?lang=en&idf=true&num_layers=9")
+        ('bertscore', {'lang': 'en', 'idf': True, 'num_layers': 9})
+    """
+    base, _, said = name.partition("?")
+    arguments: dict[str, Any] = {}
+    for part in said.split("&") if said else ():
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier() or key in arguments or key in _INPUTS:
+            fix = "write evaluate:NAME?argument=value&other=value, each argument once"
+            raise UserError(f"evaluate:{name}: {part!r} is no argument", fix=fix)
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return base, arguments
+
+
 def _compute(name: str, metric: Any, inputs: dict[str, Any], num_rows: int) -> Entry:
+    arguments = with_arguments(name)[1]
+    arguments.pop(CONFIG, None)
+    take = arguments.pop(TAKE, None)
     try:
-        results = metric.compute(**inputs)
+        results = metric.compute(**inputs, **arguments)
     except Exception as error:
         # whatever its code raises is for the person who chose it to read; the cause stays attached
         raise UserError(
             f"evaluate:{name} failed: {type(error).__name__}: {error}",
             fix="take it out of evaluation.metrics, or use one of ftkit's own metrics",
         ) from error
-    return _entry(results if isinstance(results, dict) else {name: results}, num_rows)
+    found = results if isinstance(results, dict) else {name: results}
+    if take is not None and take not in found:
+        fix = f"take is one of {', '.join(map(str, found))}"
+        raise UserError(f"evaluate:{name} gives no {take}", fix=fix)
+    return _entry(found, num_rows, take=take)
 
 
 def _load(name: str) -> Any:
-    path = _checked_path(name)
+    base, arguments = with_arguments(name)
+    path = _checked_path(base)
     import evaluate
 
     try:
         # its temporary files go to a folder of our own: the default is shared, and fails when it is not writable
         with scratch_folder("metric") as folder:
-            return evaluate.load(path, module_type="metric", cache_dir=str(folder), keep_in_memory=True)
+            return evaluate.load(
+                path, arguments.get(CONFIG), module_type="metric", cache_dir=str(folder), keep_in_memory=True
+            )
+    except ImportError as error:
+        # evaluate's own words have the command within them
+        install = _PIP.search(str(error))
+        packages = install[1] if install else error.name or "what it asks for"
+        raise UserError(
+            f"evaluate:{base} needs a package that is not installed", fix=f"pip install {packages}"
+        ) from error
     except (FileNotFoundError, ConnectionError) as error:
         raise UserError(
             f"evaluate:{name} is neither on this machine nor to be reached on the hub",
@@ -163,15 +211,22 @@ def _inputs(name: str, metric: Any, predictions: Predictions) -> dict[str, Any]:
     return {feature: known[feature] for feature in wanted}
 
 
-def _entry(results: dict[str, Any], num_rows: int) -> Entry:
-    values = {key: _plain(value) for key, value in results.items()}
-    numbers = [value for value in values.values() if isinstance(value, float)]
+def _entry(results: dict[str, Any], num_rows: int, *, take: str | None = None) -> Entry:
+    values = {key: _mean_of_rows(_plain(value), num_rows) for key, value in results.items()}
+    numbers = [value for key, value in values.items() if isinstance(value, float) and take in (None, key)]
     entry: Entry = {"value": numbers[0] if numbers else None, "n": num_rows}
     if not numbers:
         entry["reason"] = "the metric gave no finite number"
     if len(values) > 1 or not numbers:
         entry["values"] = values
     return entry
+
+
+def _mean_of_rows(value: Any, num_rows: int) -> Any:
+    """The mean of a list of one number a row; anything else as it is."""
+    if isinstance(value, list) and len(value) == num_rows and all(isinstance(item, float) for item in value):
+        return math.fsum(value) / num_rows
+    return value
 
 
 def _plain(value: Any) -> Any:

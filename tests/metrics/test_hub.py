@@ -118,3 +118,30 @@ def test_a_broken_file_is_the_users_error_and_says_what_is_broken(tmp_path):
     folder = write_metric(tmp_path / "broken", compute="return (")
     with pytest.raises(UserError, match="cannot be loaded: SyntaxError"):
         evaluate_one(f"evaluate:{folder}")
+
+
+def test_arguments_behind_the_name_are_the_metrics_and_one_of_its_results_may_be_taken(tmp_path):
+    folder = tmp_path / "work" / "scaled"
+    by_row = '[float(p == r) * inputs["scale"] for p, r in zip(inputs["predictions"], inputs["references"])]'
+    write_metric(folder, compute=f'return {{"named": {{"x": inputs["word"]}}, "rows": {by_row}, "other": 7}}')
+    entry = evaluate_one("evaluate:./scaled?scale=3&word=a b&config_name=mine")
+    assert entry == {"value": 1.5, "n": 4, "values": {"named": {"x": "a b"}, "rows": 1.5, "other": 7.0}}
+    assert evaluate_one("evaluate:./scaled?scale=3&word=1&take=other")["value"] == 7.0
+    with pytest.raises(UserError, match="gives no f1") as caught:
+        evaluate_one("evaluate:./scaled?scale=3&word=1&take=f1")
+    assert caught.value.fix == "take is one of named, rows, other"
+
+
+@pytest.mark.parametrize("said", ["scale", "scale=1&scale=2", "a-b=1", "predictions=1", "&"])
+def test_what_is_no_argument_of_a_metric_is_refused(said):
+    with pytest.raises(UserError, match="is no argument"):
+        evaluate_one(f"evaluate:mine?{said}")
+
+
+def test_a_package_that_a_metric_lacks_is_one_error_with_the_line_for_pip(tmp_path):
+    folder = write_metric(tmp_path / "work" / "needy", compute="return {}")
+    script = folder / "needy.py"
+    script.write_text("import package_that_nobody_has as bert_score\n" + script.read_text())
+    with pytest.raises(UserError, match="needs a package") as caught:
+        evaluate_one("evaluate:./needy?lang=en")
+    assert caught.value.fix == "pip install package_that_nobody_has"
