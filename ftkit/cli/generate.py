@@ -96,7 +96,7 @@ def generate(
     )
     quiet_for(model)
     from ftkit.commands.generate import ask
-    from ftkit.data.reading.asked import Reading
+    from ftkit.data.reading.asked import FileReading
 
     reporter = ConsoleReporter()
     decoding = _decoding(model, knobs, reporter)
@@ -107,7 +107,7 @@ def generate(
             fields=_pairs(field or []),
             system=system,
             file=file,
-            reading=Reading(encoding, delimiter, quoting, table, on_bad_row),
+            reading=FileReading(encoding, delimiter, quoting, table, on_bad_row),
             raw=raw,
             num_samples=copies,
             source_language=source_language,

@@ -50,9 +50,9 @@ def predict(
     quiet_libraries(offline=model.exists())
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
-    from ftkit.data.reading.asked import Reading
+    from ftkit.data.reading.asked import FileReading
 
-    reading = Reading(encoding, delimiter, quoting, table, on_bad_row)
+    reading = FileReading(encoding, delimiter, quoting, table, on_bad_row)
     columns = FileColumns(text_column, text_pair_column, reading)
     with keys_as_options():
         rows = predict_texts(

@@ -7,7 +7,7 @@ from dataclasses import fields as knobs_of
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftkit.data.reading.asked import AS_TRAINED, Reading
+from ftkit.data.reading.asked import AS_TRAINED, FileReading
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
 from ftkit.decoding.knobs import SAMPLING, Decoding
@@ -79,7 +79,7 @@ def ask(
     fields: Mapping[str, str] | None = None,
     system: str | None = None,
     file: Path | None = None,
-    reading: Reading = AS_TRAINED,
+    reading: FileReading = AS_TRAINED,
     raw: bool = False,
     num_samples: int = 1,
     source_language: str | None = None,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, absent, listing
 from ftkit.data.form import text_of
-from ftkit.data.reading.asked import AS_TRAINED, Quoting, Reading, iter_asked, usable
+from ftkit.data.reading.asked import AS_TRAINED, FileReading, Quoting, iter_asked, usable
 from ftkit.data.reading.nested import names_within, value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
@@ -29,7 +29,7 @@ class FileColumns(NamedTuple):
 
     text: str | None = None
     pair: str | None = None
-    reading: Reading = AS_TRAINED
+    reading: FileReading = AS_TRAINED
 
 
 BY_CONTENT = FileColumns()

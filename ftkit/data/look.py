@@ -89,7 +89,7 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHea
 
 def _training_file(data: Path) -> Path:
     """The file or folder of classes itself, or what is called train in a folder."""
-    from ftkit.data.reading.class_folder import class_folders
+    from ftkit.data.reading.folders.classes import class_folders
 
     if not data.is_dir() or are_classes(folder.name for folder in class_folders(data)):
         return data

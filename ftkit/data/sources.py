@@ -11,10 +11,10 @@ from pathlib import Path
 from ftkit.data.columns.names import USUAL_NAMES, listing
 from ftkit.data.gather import Source
 from ftkit.data.reading.arrow_rows import class_names
-from ftkit.data.reading.class_folder import loose_files
 from ftkit.data.reading.documents import iter_documents
 from ftkit.data.reading.files import file_format, iter_rows
-from ftkit.data.reading.folders import PART, find_in_folder, iter_parts
+from ftkit.data.reading.folders.classes import loose_files
+from ftkit.data.reading.folders.splits import PART, find_in_folder, iter_parts
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError

@@ -13,7 +13,7 @@ from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.turns import Chat
 from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import FORMS, Prompting, parse_template
-from ftkit.data.reading.asked import AS_TRAINED, Quoting, Reading, iter_asked, usable
+from ftkit.data.reading.asked import AS_TRAINED, FileReading, Quoting, iter_asked, usable
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
@@ -157,7 +157,7 @@ def file_prompts(
     path: Path,
     *,
     column: str | None = None,
-    reading: Reading = AS_TRAINED,
+    reading: FileReading = AS_TRAINED,
     trained: Quoting = "minimal",
     say: Callable[[str], None] = lambda _note: None,
 ) -> list[Ask]:

@@ -17,10 +17,10 @@ Quoting = Literal["minimal", "none"]
 OnBadRow = Literal["error", "skip"]
 """What becomes of a row that cannot be used: it ends the command, or is left out and said."""
 _SHOWN = 20
-Made = TypeVar("Made")
+FromRow = TypeVar("FromRow")
 
 
-class Reading(NamedTuple):
+class FileReading(NamedTuple):
     """How a file is read.
 
     Attributes:
@@ -38,11 +38,11 @@ class Reading(NamedTuple):
     on_bad_row: OnBadRow = "error"
 
 
-AS_TRAINED = Reading()
+AS_TRAINED = FileReading()
 
 
 def iter_asked(
-    path: Path, reading: Reading = AS_TRAINED, *, trained: Quoting = "minimal", say: Callable[[str], None]
+    path: Path, reading: FileReading = AS_TRAINED, *, trained: Quoting = "minimal", say: Callable[[str], None]
 ) -> Iterator[Row | BadRow]:
     """Rows of a file, as `iter_rows`.
 
@@ -76,11 +76,11 @@ def iter_asked(
 def usable(
     path: Path,
     rows: Iterable[Row | BadRow],
-    make: Callable[[Row], Made],
+    make: Callable[[Row], FromRow],
     *,
     on_bad_row: OnBadRow,
     say: Callable[[str], None],
-) -> Iterator[Made]:
+) -> Iterator[FromRow]:
     """What is made of each row; `make` raises Unusable or UserError for a row that is no good.
 
     Raises:

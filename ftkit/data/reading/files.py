@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftkit.data.reading.arrow_rows import iter_arrow, iter_parquet
-from ftkit.data.reading.class_folder import class_folders, iter_class_folder
 from ftkit.data.reading.delimited import iter_delimited
+from ftkit.data.reading.folders.classes import class_folders, iter_class_folder
 from ftkit.data.reading.json_array import iter_json
 from ftkit.data.reading.json_frame import iter_frame
 from ftkit.data.reading.json_rows import iter_json_lines
 from ftkit.data.reading.packed import inner_ending
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.sheets import iter_sheet
-from ftkit.data.reading.sqlite import iter_sqlite
+from ftkit.data.reading.tables.sheets import iter_sheet
+from ftkit.data.reading.tables.sqlite import iter_sqlite
 from ftkit.data.reading.textfile import iter_lines
 from ftkit.errors import SettingAdvice, UserError
 from ftkit.recipe.files import PACKINGS, are_classes

@@ -7,7 +7,7 @@ import pytest
 
 from ftkit.commands.predict import FileColumns, text_rows
 from ftkit.data.prompting import Prompting
-from ftkit.data.reading.asked import Reading
+from ftkit.data.reading.asked import FileReading
 from ftkit.decoding.prompts import file_prompts
 from ftkit.errors import UserError
 
@@ -20,7 +20,7 @@ def test_rows_that_cannot_be_used_are_refused_or_left_out_with_their_places(tmp_
     path.write_text(BROKEN.replace('"text": 5', '"other": 5'))
     heard: list[str] = []
 
-    def read(reading: Reading) -> list[str | None]:
+    def read(reading: FileReading) -> list[str | None]:
         if command == "predict":
             return [row.text for row in text_rows(path, FileColumns("text", reading=reading), say=heard.append)]
         prompting = Prompting("completion", "{text} {more}<learn>{answer}")
@@ -30,9 +30,9 @@ def test_rows_that_cannot_be_used_are_refused_or_left_out_with_their_places(tmp_
         path.write_text(path.read_text().replace('"}', '", "more": "."}'))
     end = " ." if command == "generate" else ""
     with pytest.raises(UserError) as caught:
-        read(Reading())
+        read(FileReading())
     assert caught.value.where == f"{path}:2"
-    assert read(Reading(on_bad_row="skip")) == [f"one two{end}", f"three four{end}"]
+    assert read(FileReading(on_bad_row="skip")) == [f"one two{end}", f"three four{end}"]
     assert [line.split(" ")[2] for line in heard[:2]] == [f"{path}:2", f"{path}:3"]
     assert heard[-1] == f"2 rows of {path} left out (--on-bad-row skip)"
 
@@ -43,7 +43,7 @@ def test_a_model_is_asked_about_a_table_of_a_database(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE b (text)")
         connection.execute("INSERT INTO b VALUES ('from b')")
     connection.close()
-    reading = Reading(table="b")
+    reading = FileReading(table="b")
     assert [row.text for row in text_rows(tmp_path / "a.db", FileColumns(reading=reading))] == ["from b"]
     asks = file_prompts(Prompting("text"), tmp_path / "a.db", reading=reading)
     assert [ask.text for ask in asks] == ["from b"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.reading.asked import Quoting, Reading, iter_asked
+from ftkit.data.reading.asked import FileReading, Quoting, iter_asked
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
@@ -293,7 +293,7 @@ def test_quotes_of_an_asked_file_are_as_in_training_unless_an_option_says_otherw
     tmp_path: Path, trained: Quoting, quoting: Quoting | None, num_rows: int, said: list[str]
 ) -> None:
     path, heard = written(tmp_path, "a.csv", 'text,id\n"one,1\ntwo,2 three\nfour",3\n'), []
-    rows = list(iter_asked(path, Reading(quoting=quoting), trained=trained, say=heard.append))
+    rows = list(iter_asked(path, FileReading(quoting=quoting), trained=trained, say=heard.append))
     assert len(rows) == num_rows
     assert [line.startswith(start) for line, start in zip(heard, said, strict=True)] == [True] * len(said)
 
@@ -301,7 +301,7 @@ def test_quotes_of_an_asked_file_are_as_in_training_unless_an_option_says_otherw
 @pytest.mark.parametrize("option", ["delimiter", "quoting"])
 def test_an_option_about_fields_is_refused_for_a_file_without_them(tmp_path: Path, option: str) -> None:
     with pytest.raises(UserError, match=f"--{option} is about CSV and TSV files"):
-        list(iter_asked(written(tmp_path, "a.jsonl", "{}"), Reading(**{option: "none"}), say=print))
+        list(iter_asked(written(tmp_path, "a.jsonl", "{}"), FileReading(**{option: "none"}), say=print))
 
 
 @pytest.mark.parametrize("orient", ["columns", "index", "split", "table"])

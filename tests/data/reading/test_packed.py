@@ -16,7 +16,7 @@ import pytest
 from ftkit.data.reading import packed
 from ftkit.data.reading.documents import iter_documents
 from ftkit.data.reading.files import iter_rows
-from ftkit.data.reading.folders import find_in_folder
+from ftkit.data.reading.folders.splits import find_in_folder
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError

@@ -12,7 +12,7 @@ from ftkit.data.reading.delimited import checked_header
 from ftkit.data.reading.packed import refuse_swollen
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.tables import chosen_table
+from ftkit.data.reading.tables.choosing import chosen_table
 from ftkit.errors import UserError
 
 

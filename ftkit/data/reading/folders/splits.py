@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ftkit.data.reading.class_folder import class_folders
 from ftkit.data.reading.files import FORMATS
-from ftkit.data.reading.hub_folder import declared_files
+from ftkit.data.reading.folders.cards import declared_files
+from ftkit.data.reading.folders.classes import class_folders
 from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from ftkit.data.reading.json_rows import encodable
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.tables import chosen_table
+from ftkit.data.reading.tables.choosing import chosen_table
 from ftkit.errors import UserError
 
 _QUERIES = ("select ", "with ")

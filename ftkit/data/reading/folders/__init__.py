@@ -1,0 +1,1 @@
+"""Folders that are data: of splits, of classes, cloned from the hub."""
