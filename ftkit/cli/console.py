@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,7 +126,7 @@ def json_line(row: Mapping[str, Any]) -> tuple[str, bool]:
     try:
         line, mended = json.dumps(row, ensure_ascii=False, allow_nan=False, default=str), False
     except ValueError:
-        line, mended = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str), True
+        line, mended = json.dumps(finite(row), ensure_ascii=False, allow_nan=False, default=str), True
     return f"{_escaped(line)}\n", mended
 
 
@@ -135,33 +135,13 @@ def _escaped(text: str) -> str:
     return ILLEGAL.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value in which numbers that are none (NaN, infinite) are None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-@contextlib.contextmanager
-def lines_to(out: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], object]]:
-    """Where results go: to standard output, or to a file that appears whole or not at all, and replaces one if told so.
-
-    Raises:
-        UserError: the file was made meanwhile.
-        DiskError: the disk refused it.
-    """
-    if out is None:
-        yield sys.stdout.write
-        return
-    from ftkit.storage import atomic_path
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_path(out, replace=overwrite) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as target,
-    ):
-        yield target.write
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, json_line, keys_as_options, lines_to, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_for
+from ftkit.cli.rows import refuse_out, rows_to
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 from ftkit.report.safe import printable
@@ -33,7 +34,7 @@ def generate(
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="The system's turn of a chat.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Prompts: text, CSV, JSONL, ... as in training.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON lines; default: standard output.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A file .jsonl, .csv, .tsv or .parquet.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Send prompts as they are, without any template.")] = False,
@@ -151,10 +152,7 @@ def _refuse_mixed(
         raise UserError("--system goes with --prompt", fix="write the system's turn in the file's messages")
     if out is None and overwrite:
         raise UserError("--overwrite is about an --out", fix="leave it out, or name the file")
-    if out is not None:
-        from ftkit.storage import refuse_place
-
-        refuse_place(out, overwrite=overwrite)
+    refuse_out(out, overwrite=overwrite)
 
 
 def _drawing_knobs(model: Path, named: dict[str, Any], *, sample: bool | None) -> dict[str, Any]:
@@ -196,10 +194,10 @@ def _answer(
     found: list[Continuation] = []
     if as_json:
         watcher = reporter if len(asks) > 1 else Silent()
-        with watcher.track("generating", total=len(asks)) as advance, lines_to(out, overwrite=overwrite) as put:
+        with watcher.track("generating", total=len(asks)) as advance, rows_to(out, overwrite=overwrite) as put:
             for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
-                put(json_line(answer_row(ask, answer))[0])
+                put(answer_row(ask, answer))
     else:
         streams = len(asks) == 1 and decoding.num_beams == 1
         for ask, answer in zip(asks, let_write(write=_show), strict=True):

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, json_line, keys_as_options, lines_to, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_libraries
+from ftkit.cli.rows import refuse_out, rows_to
 from ftkit.errors import UserError
 
 
@@ -17,7 +18,7 @@ def predict(
     text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
     text_pair: Annotated[list[str] | None, typer.Option("--text-pair", help="Second text of each --text.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="CSV, TSV, JSON, JSONL, Parquet or text.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON lines; default: standard output.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A file .jsonl, .csv, .tsv or .parquet.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
     text_column: Annotated[str | None, typer.Option(help="Column of the text in --file.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text in --file.")] = None,
@@ -43,10 +44,7 @@ def predict(
         raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
     if file is None and (text_column or text_pair_column or delimiter or quoting or table):
         raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
-    if out is not None:
-        from ftkit.storage import refuse_place
-
-        refuse_place(out, overwrite=overwrite)
+    refuse_out(out, overwrite=overwrite)
     quiet_libraries(offline=model.exists())
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
@@ -70,18 +68,16 @@ def predict(
 
 def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:
     num_rows = num_without_label = num_mended = 0
-    with lines_to(out, overwrite=overwrite) as put:
+    with rows_to(out, overwrite=overwrite) as put:
         for row in rows:
-            line, mended = json_line(row)
-            put(line)
+            num_mended += put(row)
             num_rows += 1
             num_without_label += row["label"] is None
-            num_mended += mended
     say = ConsoleReporter().say
     if num_without_label:
         of = f"{num_without_label:,} of {num_rows:,} rows"
         say(f"warning: {of} have no label: the model's scores are no numbers (NaN)")
     if num_mended:
-        say(f"{num_mended:,} rows hold numbers that JSON does not have (NaN, infinite): they are written as null")
+        say(f"{num_mended:,} rows hold numbers that are none (NaN, infinite): they are written as null")
     if out is not None:
         say(f"{num_rows:,} rows in {out}")

@@ -120,7 +120,7 @@ def _swallows(path: Path, line: int, last_line: int, record: list[str], delimite
         UserError: every line within it is one row, so that it can hardly be meant.
     """
     for field in record:
-        first, *middle = field.splitlines()
+        first, *middle = field.splitlines() or [""]
         expected = len(record) - 1
         if not middle or not expected or field.count(delimiter) < expected:
             continue

@@ -37,6 +37,11 @@ def refusal(path: Path, **options: str) -> UserError:
     return caught.value
 
 
+def test_a_row_of_several_lines_may_have_empty_fields(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'empty,text,label\n,"one\ntwo",x\n')
+    assert read(path) == [Row(2, {"empty": "", "text": "one\ntwo", "label": "x"})]
+
+
 def test_a_row_carries_the_line_where_it_starts_also_after_a_line_break_in_quotes(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'text,label\n"one\r\ntwo\nthree",x\n\nfour,y\n')
     assert read(path) == [
