@@ -27,7 +27,7 @@ OUT = "where the model has no more positions"
 
 
 def generate(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run directory or a model folder.")],
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a folder, builtin:NAME or a hub id.")],
     prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to go on with; may be repeated.")] = None,
     field: Annotated[
         list[str] | None, typer.Option("--field", metavar="NAME=TEXT", help="A column of a prompt that has several.")

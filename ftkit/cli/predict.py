@@ -14,7 +14,7 @@ from ftkit.errors import UserError
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run directory or a model folder.")],
+    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a folder, builtin:NAME or a hub id.")],
     text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
     text_pair: Annotated[list[str] | None, typer.Option("--text-pair", help="Second text of each --text.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="CSV, TSV, JSON, JSONL, Parquet or text.")] = None,
@@ -45,7 +45,7 @@ def predict(
     if file is None and (text_column or text_pair_column or delimiter or quoting or table):
         raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
     refuse_out(out, overwrite=overwrite)
-    quiet_libraries(offline=model.exists())
+    quiet_libraries(offline=model.exists() or str(model).startswith("builtin:"))
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
     from ftkit.data.reading.asked import FileReading

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
-from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
+from ftkit.models.builtin.builtin import is_builtin
+from ftkit.models.checkpoint import MODULES_FILE, Checkpoint, locate
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.models.reading.plausible import ADAPTER_KINDS
+from ftkit.recipe.schema import ModelSpec
 from ftkit.runs.folder import is_run, refuse_broken_run
 from ftkit.runs.run import Run
 from ftkit.storage import read_json_object, write_json
@@ -20,16 +23,22 @@ PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
 GENERATION_FILE = "generation_config.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 """What peft calls the tasks of language models."""
 
 
 def model_folder(path: Path) -> Path:
-    """The folder of the model of a run, or the folder itself.
+    """The folder of the model of a run, the folder itself, or that of a `builtin:` model or of a hub id.
+
+    `owner/name` is a hub id where nothing on this machine is called `owner`: a mistyped run asks no network.
 
     Raises:
         UserError: there is none.
     """
+    name = str(path)
+    if is_builtin(name) or (_HUB_ID.fullmatch(name) and not path.parent.exists()):
+        return locate(ModelSpec(name_or_path=name)).folder
     if is_run(path) and not Run(path).model_dir.is_dir():
         raise UserError(f"the run {path} has no model yet ({Run(path).manifest().get('state')})", fix="train it first")
     refuse_broken_run(path)
