@@ -163,6 +163,7 @@ class ChatForm(Form):
             "chats have a turn of the assistant that is read and not learnt, as the file says": reader.masked,
             "turns are learnt that the file marks as not to be learnt (data.learn)": reader.overruled,
             f"answers are learnt without their thoughts (data.thoughts: {reader.thoughts})": reader.cut,
+            "turns call tools with keys that are null, as a table fills them in: those are left out": reader.nulls,
             "chats keep the system's turn that they have (data.system is for the others)": reader.own_systems,
         }  # fmt: skip
         notes = [f"{count:,} {what}" for what, count in found.items() if count]

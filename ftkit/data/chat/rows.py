@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ftkit.data.chat.calls import decoded, link, read_calls
+from ftkit.data.chat.calls import decoded, link, read_calls, without_nulls
 from ftkit.data.chat.thoughts import KeptThoughts, cut_thoughts
 from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Chat, Messages, Turn, is_learnt, texts_of
 from ftkit.data.reading.json_rows import kind_of
@@ -47,6 +47,7 @@ class ChatReader:
         overruled: turns that the file marks as not to be learnt, and that are learnt all the same.
         own_systems: how many have a turn of the system where another one is set for all.
         cut: answers whose thoughts were taken out.
+        nulls: turns with calls that have keys with null, as a table fills them in; they are left out.
         left_out: keys of messages that were passed over, such as `name`.
     """
 
@@ -58,6 +59,7 @@ class ChatReader:
     overruled: int = 0
     own_systems: int = 0
     cut: int = 0
+    nulls: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
 
     def read(
@@ -127,6 +129,7 @@ class ChatReader:
             if role != "assistant":
                 raise Unusable(f"message {number} calls tools, and is of the {role}", "only the assistant calls tools")
             turn[CALLS] = read_calls(calls, f"the call of message {number}")
+            self.nulls += without_nulls(calls) != calls
         turn["content"] = self._content(number, value, role, may_lack=calls is not None)
         turn |= self._thoughts(number, message, role)
         kept = _OF_RESULTS if role == "tool" else ()

@@ -110,7 +110,10 @@ def test_calls_written_as_text_are_learnt_as_they_stand_and_a_result_is_wrapped_
 def test_what_a_table_fills_in_for_other_rows_is_no_argument():
     filled = {"name": "depth", "arguments": {"at": "x", "city": None, "more": {"a": None, "b": [1, None]}}}
     called = {"role": "assistant", "content": None, "tool_calls": [{"id": None, "type": None, "function": filled}]}
-    arguments = chat(called).messages[1]["tool_calls"][0]["function"]["arguments"]
+    reader = ChatReader("messages")
+    found = reader.read([ASKED, called, RESULT, ANSWER])
+    arguments = found.messages[1]["tool_calls"][0]["function"]["arguments"]
+    assert reader.nulls == 1
     assert arguments == {"at": "x", "more": {"b": [1, None]}}
     assert without_nulls({"enable_thinking": False, "other": None}) == {"enable_thinking": False}
 
