@@ -245,7 +245,7 @@ def test_nonsense_is_answered_with_one_message(refused, finished_run, workplace,
         ("messages.csv", "neither a run nor a model folder"),
         (".", "holds no model"),
         ("base", "no classifier|finetuned"),
-        ("builtin:tiny-bert", "neither a run nor a model folder"),
+        ("builtin:tiny-bert", "names no labels"),
     ],
 )
 def test_what_is_no_classifier_is_refused(refused, workplace, place, said):
