@@ -7,17 +7,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import ftkit
 from ftkit.encoders.heads import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.checkpoint import locate
 from ftkit.models.classifier import open_classifier
 from ftkit.tasks.classification.form import load_splits
+from ftkit.tasks.classification.frozen import FrozenHead
 from ftkit.tasks.classification.scores import TextRow, predict_rows
 from ftkit.tasks.table import read_recipe
 from tests.fixtures.tiers import slow, slow_but
@@ -67,12 +70,14 @@ def encode_every_epoch(recipe_file: Path) -> torch.nn.Module:
     return model.eval()
 
 
+FOLDED = {"training__num_train_epochs": 3, "data__validation_file": "null"}
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_without_a_validation_set_every_row_counts_out_of_fold_and_every_row_is_learnt_from(
-    pooling: str, train: Callable[..., Any]
+    pooling: str, classifier_runs: Callable[..., Any]
 ) -> None:
-    settings = {"training__num_train_epochs": 3, "data__validation_file": "null", "method__pooling": pooling}
-    result = train(**settings)
+    result = classifier_runs(method__pooling=pooling, **FOLDED)
     metrics = result.run.metrics()["validation"]
     assert all(entry["n"] == 96 and entry["note"].startswith("out of fold") for entry in metrics.values())
     rows = [json.loads(line) for line in result.run.predictions_file("validation").read_text().splitlines()]
@@ -85,6 +90,32 @@ def test_without_a_validation_set_every_row_counts_out_of_fold_and_every_row_is_
     # the kept head has seen the rows that the others had not
     assert np.mean(scores) > np.mean([row["scores"][row["expected"]] for row in rows])
     assert "out of fold" in (result.run.model_dir / "README.md").read_text()
+
+
+def test_eval_and_compare_judge_by_the_scores_out_of_fold(classifier_runs: Callable[..., Any], tmp_path: Path) -> None:
+    one, other = (classifier_runs(method__pooling=pooling, **FOLDED) for pooling in ("mean", "cls"))
+    report = ftkit.evaluate(one, effort="quick", out=tmp_path / "eval")
+    table, metrics = report.table["best"], one.run.metrics()["validation"]
+    for metric in ("loss", "accuracy"):
+        assert table["validation"][metric].value == pytest.approx(metrics[metric]["value"], abs=1e-6)
+    assert report.table["tfidf"]["validation"]["loss"].value > 2 * report.table["tfidf"]["train"]["loss"].value
+    assert table["train"]["loss"].value < table["validation"]["loss"].value
+    assert "leakage" not in report.verdict.fired
+    (match,) = ftkit.compare([one, other]).matches
+    assert (match.split, match.matched, match.num_paired) == ("validation", "data", 96)
+
+
+def test_a_run_in_folds_that_was_stopped_goes_on_to_the_same_bytes(
+    train: Callable[..., Any], classifier_runs: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = classifier_runs(method__pooling="mean", **FOLDED).run
+    with monkeypatch.context() as broken:
+        broken.setattr(FrozenHead, "save", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train("stopped", method__pooling="mean", **FOLDED)
+    run = train("stopped", method__pooling="mean", resume=True, **FOLDED).run
+    for name in ("model/2_Dense/model.safetensors", "predictions/validation.jsonl", "probes/out_of_fold.npz"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("family", slow_but(["bert", "deberta-v2", "modernbert"], ENCODERS))
