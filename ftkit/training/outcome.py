@@ -22,8 +22,8 @@ class TrainResult:
     Attributes:
         run: its directory.
         metrics: by split, as in metrics.json.
-        scores: what the model that was kept gave each row of validation and test; empty for a run that was finished
-            before.
+        scores: what the model that was kept gave each row of validation and test (where validation rows are scored out
+            of fold, of train too); empty for a run that was finished before.
         facts: of the training, as in the manifest.
     """
 

@@ -138,7 +138,8 @@ def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
 
     # where labels are written as text, it is texts that are given
     gives_labels = splits.prompting is None
-    scores = result.scores["validation"]
+    # what validation rows in folds were given is other models'
+    scores = result.scores["train" if splits.folds is not None else "validation"]
     trained = scores.logits if gives_labels and scores.logits is not None else scores.losses
     difference = float(np.nanmax(np.abs(read.outputs - trained)))
     if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):

@@ -148,12 +148,10 @@ class FrozenHead:
         """Score the head on the features, for the encoder would only give the same ones once more."""
         device, rows = self.placement.device, self.data.examples
         head = self.head.to(device)
-        logits = {
-            split.name: predict_logits(head, rows[split.name], device=device)[0].numpy()
-            for split in self.data.splits.apart()[1:]
-        }
+        in_folds, splits = self.out_of_fold is not None, self.data.splits.all()
+        scored_rows = {name: one for name, one in rows.items() if in_folds or name != "train"}
+        logits = {name: predict_logits(head, one, device=device)[0].numpy() for name, one in scored_rows.items()}
         if self.out_of_fold is not None:
             # the kept head has learnt from these rows
             logits["validation"] = self.out_of_fold
-        splits = self.data.splits.all()[1:]
-        return Kept({split.name: scored(logits[split.name], split.labels) for split in splits}, {})
+        return Kept({one.name: scored(logits[one.name], one.labels) for one in splits if one.name in logits}, {})

@@ -98,7 +98,8 @@ def test_eval_and_compare_judge_by_the_scores_out_of_fold(classifier_runs: Calla
     table, metrics = report.table["best"], one.run.metrics()["validation"]
     for metric in ("loss", "accuracy"):
         assert table["validation"][metric].value == pytest.approx(metrics[metric]["value"], abs=1e-6)
-    assert report.table["tfidf"]["validation"]["loss"].value > 2 * report.table["tfidf"]["train"]["loss"].value
+    words = report.table["tfidf"]
+    assert words["validation"]["loss"].value > 1.3 * words["train"]["loss"].value
     assert table["train"]["loss"].value < table["validation"]["loss"].value
     assert "leakage" not in report.verdict.fired
     (match,) = ftkit.compare([one, other]).matches
