@@ -18,6 +18,8 @@ from ftkit.models.reading.pretrained import read_config, read_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from ftkit.encoders.head_copies import HeadCopies
+
 
 ALL = slice(None)
 """Every candidate of a head."""
@@ -159,48 +161,9 @@ class ArchitectureHead(nn.Module):
 
     def repeated(self, times: int) -> HeadCopies:
         """So many copies of the head, to be trained side by side."""
+        from ftkit.encoders.head_copies import HeadCopies
+
         return HeadCopies(self, times)
-
-
-class HeadCopies(nn.Module):
-    """Copies of an architecture's head, each with trained weights of its own: features (B, D) -> logits (P, B, K).
-
-    Args:
-        head: gets the weights of the copy that is kept.
-        times: P.
-    """
-
-    def __init__(self, head: ArchitectureHead, times: int) -> None:
-        super().__init__()
-        self.head = head
-        self.names = [name for name, weight in head.named_parameters() if weight.requires_grad]
-        self.stacks = nn.ParameterList(
-            torch.stack([weight.detach()] * times) for weight in head.parameters() if weight.requires_grad
-        )
-        head.requires_grad_(False)
-
-    def forward(self, features: torch.Tensor, candidates: slice = ALL) -> torch.Tensor:
-        """Features (B, D) of the first token -> logits (P, B, K), or those of some copies."""
-        copies = zip(*(stack[candidates] for stack in self.stacks), strict=True)
-        given = [dict(zip(self.names, weights, strict=True)) for weights in copies]
-        return torch.cat([torch.func.functional_call(self.head, weights, (features,)) for weights in given])
-
-    @property
-    def num_candidates(self) -> int:
-        """P."""
-        return len(self.stacks[0])
-
-    def penalty(self) -> float:
-        """None, as of the head itself."""
-        return 0.0
-
-    @torch.no_grad()
-    def keep(self, candidate: int) -> None:
-        """Leave one copy, in the head: P becomes 1."""
-        own = dict(self.head.named_parameters())
-        for name, stack in zip(self.names, self.stacks, strict=True):
-            own[name].copy_(stack[candidate])
-        self.stacks = nn.ParameterList(stack.detach()[candidate : candidate + 1].clone() for stack in self.stacks)
 
 
 def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:
