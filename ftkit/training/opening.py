@@ -101,6 +101,10 @@ UNSAID = (None, "auto")
 """Values of a recipe that leave a key to its data, or to its base."""
 
 
+LENGTHS = ("data.max_length", "data.max_target_length")
+"""Keys whose tokens an example has together."""
+
+
 class Resolved(NamedTuple):
     """A recipe in which nothing is left to its data or its base, so that whoever reads it again finds no other value.
 
@@ -116,8 +120,15 @@ class Resolved(NamedTuple):
 
 
 def resolve(recipe: Recipe, task: Trainable, checkpoint: Checkpoint, splits: Splits) -> Resolved:
-    """Fill in what was found in the data, and what the base decides."""
-    known = {**{f"data.{key}": value for key, value in splits.found.items()}, **task.settled(recipe, checkpoint)}
+    """Fill in what was found in the data, and what the base decides.
+
+    Of lengths only those that batches counted in tokens can hold: the others, asked for, would be refused.
+    """
+    settled, budget = task.settled(recipe, checkpoint), recipe.training.token_budget()
+    lengths = {key: value for key in LENGTHS if isinstance(value := settled.get(key), int)}
+    if budget is not None and sum(lengths.values()) > budget:
+        settled = {key: value for key, value in settled.items() if key not in lengths}
+    known = {**{f"data.{key}": value for key, value in splits.found.items()}, **settled}
     found = {key: value for key, value in known.items() if recipe.value(key) in UNSAID}
     return Resolved(changed(recipe, found), list(found))
 
