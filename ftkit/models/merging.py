@@ -87,7 +87,8 @@ def merge_classifier(folder: Path, out: Path, *, dtype: torch.dtype, trust_remot
     if not hasattr(model, "merge_and_unload"):
         raise UserError("there is no adapter to merge: every weight was trained")
     model.config.label2id = {name: index for index, name in model.config.id2label.items()}
-    probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
+    with code_failures_told(model, name=str(folder), doing="asked and merged"):
+        probe = dict(saved.tokenizer(list(PROBE_TEXTS), padding=True, return_tensors="pt"))
     written = write_merged(model, out, probe, dtype=dtype, name=str(folder))
     del saved, model
     again = read_weights(

@@ -120,6 +120,14 @@ def test_an_adapter_that_loads_and_cannot_be_merged_is_told(honest: Any, tmp_pat
     assert str(run) in str(caught.value)
 
 
+def test_a_classifier_whose_tokenizer_pads_with_nothing_is_told_when_it_is_merged(honest: Any, tmp_path: Path) -> None:
+    run = handed_over(honest("lora classifier"), tmp_path)
+    change_json(run / "model" / "tokenizer_config.json", lambda named: named.update(pad_token=None))
+    with pytest.raises(UserError, match="cannot be asked and merged") as caught:
+        api.export(run, tmp_path / "out", merge=True)
+    assert str(run) in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["lora classifier", "lora lm"])
 def test_a_base_of_pickled_weights_is_not_read(honest: Any, tmp_path: Path, kind: str) -> None:
     run = handed_over(honest(kind), tmp_path)
