@@ -26,15 +26,14 @@ FORMS: list[tuple[Any, dict[str, Any]]] = [
     (LabelledData, {"text_column": "t", "text_pair_column": "u", "label_column": "k"}),
     (CausalData, {"text_column": "t"}),
     (CausalData, {"prompt_column": "t", "completion_column": "u"}),
-    (CausalData, {"messages_column": "m"}),
+    (CausalData, {"messages_column": "m", "system_column": "s"}),
+    (CausalData, {"prompt_column": "t", "completion_column": "u", "history_column": "h"}),
     (CausalData, {"template": "{t}<learn>{u}"}),
     (Seq2SeqData, {"source_column": "t", "target_column": "u", "references_column": "r",
                    "source_language_column": "s", "target_language_column": "s"}),
     (Seq2SeqData, {"template": "{t}<learn>{u}"}),
     (Seq2SeqData, {"text_column": "t", "text_pair_column": "u", "label_column": "k", "labels_as_text": True}),
 ]  # fmt: skip
-BESIDE_CHATS = {(CausalData, "system_column"), (CausalData, "history_column")}
-"""Columns that stand beside a chat, by their own names."""
 ROWS = [
     {
         "t": f"the text {row} here",
@@ -42,6 +41,7 @@ ROWS = [
         "k": "ab"[row % 2],
         "r": [f"and another one {row}", "x"],
         "s": "en_XX",
+        "h": [["before", "that"]],
         "m": [{"role": "user", "content": f"number {row}?"}, {"role": "assistant", "content": "yes"}],
     }
     for row in range(20)
@@ -58,7 +58,7 @@ def below(name: str, value: Any) -> Any:
 def test_every_key_that_names_a_column_is_looked_at_here() -> None:
     keys = {(spec, key) for spec in TASKS for key in spec.model_fields if key.endswith("_column") or key == "template"}
     tested = {(spec, key) for spec, form in FORMS for key in form if key != "labels_as_text"}
-    assert keys - BESIDE_CHATS == tested
+    assert keys == tested
 
 
 @pytest.mark.parametrize(("spec", "form"), FORMS)

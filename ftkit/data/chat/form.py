@@ -13,7 +13,7 @@ from ftkit.data.form import SYSTEM_NAMES, Form, are_messages, field_text, text_o
 from ftkit.data.gather import Record
 from ftkit.data.prompting import Prompting, Template, fill
 from ftkit.data.reading.json_rows import kind_of
-from ftkit.data.reading.nested import value_of
+from ftkit.data.reading.nested import get, value_of
 from ftkit.data.unusable import Unusable
 
 TOOLS_NAMES = ("tools", "functions")
@@ -53,7 +53,7 @@ class ChatColumns:
             fields = {name: field_text(values, name, class_names.get(name)) for name in self.template.fields}
             asked, answer = (fill(part, fields).strip() for part in (self.template.prompt, self.template.completion))
             last = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-            return [*_earlier(values.get(self.history or "")), *last], 0
+            return [*_earlier(get(values, self.history or "")), *last], 0
         assert self.messages is not None, "else there is a template"
         messages = value_of(values, self.messages)
         if self.completion is None:
@@ -108,14 +108,14 @@ def read_chat(
         Unusable: one of them is not what its name says.
     """
     names = SYSTEM_NAMES if system_column is None else (system_column,)
-    found = next((name for name in names if values.get(name) is not None), None)
+    found = next((name for name in names if get(values, name) is not None), None)
     tools = next((name for name in TOOLS_NAMES if values.get(name) is not None), None)
     kwargs = decoded(values.get(KWARGS_NAME) or {}, KWARGS_NAME, "an object")
     if not isinstance(kwargs, dict):
         raise Unusable(f"{KWARGS_NAME} is {kind_of(kwargs)} instead of an object", "write an object, or nothing")
     return reader.read(
         messages,
-        system="" if found is None else text_of(values[found], found),
+        system="" if found is None else text_of(value_of(values, found), found),
         default_system=system or "",
         tools=[] if tools is None else read_tools(values[tools], tools),
         kwargs=without_nulls(kwargs),
