@@ -236,6 +236,7 @@ def predictions_of(run: Path) -> list[str]:
     return (run / "predictions" / "validation.jsonl").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_what_was_learnt_beside_an_encoder_decoder_is_exported_for_peft_and_never_merged_if_it_is_a_prompt(
     ftkit: Any, refused: Any, pair_runs: Runs, workplace: Path
 ) -> None:

@@ -16,6 +16,7 @@ def found(folder: Path, *, self_test: bool = False) -> dict[str, doctor.Finding]
     return {finding.name: finding for finding in findings}
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_and_resumed_and_ends_the_same_and_nothing_is_left_behind(tmp_path: Path):
     seen = found(tmp_path, self_test=True)["self-test"]
     assert seen.good, seen.says

@@ -50,7 +50,7 @@ def evaluated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run,
     return run, evaluate(run.path, effort="quick")
 
 
-@pytest.fixture(scope="module", params=slow_but(["causal_lm", "lora"], sorted(RECIPES)))
+@pytest.fixture(scope="module", params=slow_but(["causal_lm"], sorted(RECIPES)))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run, Report]:
     return (request.param, *evaluated(request.param, tmp_path_factory))
 

@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 
 from ftkit.metrics import bootstrap, ranking
 from ftkit.metrics.bootstrap import Bootstrap, with_interval
-from tests.fixtures.tiers import slow, slow_but
+from tests.fixtures.tiers import slow
 
 
 def by_hand(labels, probabilities, score, *, num_resamples, seed=0):
@@ -28,7 +28,8 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("name", slow_but(["f1_macro"], SCORES))
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.slow
 def test_intervals_are_those_of_rows_resampled_by_hand(evaluate, random_predictions, name):
     labels, probabilities = random_predictions(2, 120, sharpness=1.0, decimals=2)
     ours = evaluate(labels, probabilities, metrics=[name], num_resamples=20_000)[name]

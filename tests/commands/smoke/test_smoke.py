@@ -42,6 +42,7 @@ def tried(path: Path, *overrides: str) -> str:
     return "\n".join(smoke.smoke_test(path, overrides, new_process=False))
 
 
+@pytest.mark.slow
 def test_the_command_exits_0_and_leaves_nothing_behind(tmp_path, forge):
     temporary, place = tmp_path / "tmp", tmp_path / "place"
     temporary.mkdir()
