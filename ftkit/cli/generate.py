@@ -145,7 +145,10 @@ def _refuse_mixed(
 ) -> None:
     typed = prompt is not None or field is not None
     if typed == (file is not None):
-        raise UserError("ftkit generate needs either --prompt or --file", fix="for example --prompt 'Once upon a time'")
+        raise UserError(
+            "ftkit generate takes either --prompt or --file, and one of them",
+            fix="for example --prompt 'Once upon a time'",
+        )
     if raw and (field or system is not None):
         raise UserError("--raw sends a prompt as it is", fix="leave --field and --system out")
     if file is not None and system is not None:

@@ -39,7 +39,10 @@ def predict(
     One JSON object a row: its own columns, label, score and the score of every label.
     """
     if (text is None) == (file is None):
-        raise UserError("ftkit predict needs either --text or --file", fix="for example --text 'a text to classify'")
+        raise UserError(
+            "ftkit predict takes either --text or --file, and one of them",
+            fix="for example --text 'a text to classify'",
+        )
     if text_pair is not None and len(text or ()) != len(text_pair):
         raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
     if file is None and (text_column or text_pair_column or delimiter or quoting or table):

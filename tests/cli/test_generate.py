@@ -100,8 +100,8 @@ def test_a_model_folder_that_does_not_say_its_form_is_asked_as_it_is_and_that_is
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "needs either --prompt or --file"),
-        (("--prompt", "x", "--file", "y"), "needs either --prompt or --file"),
+        ((), "takes either --prompt or --file"),
+        (("--prompt", "x", "--file", "y"), "takes either --prompt or --file"),
         (("--prompt", "x", "--temperature", "0.5"), "--temperature acts only where tokens are drawn; add --sample"),
         (("--prompt", "x", "--top-k", "5"), "--top-k acts only where tokens are drawn"),
         (("--prompt", "x", "--top-p", "0.5"), "--top-p acts only where"),

@@ -204,8 +204,8 @@ def test_a_run_without_a_model_says_what_became_of_it(refused, workplace):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "needs either --text or --file"),
-        (["--text", "a", "--file", "messages.csv"], "needs either --text or --file"),
+        ([], "takes either --text or --file"),
+        (["--text", "a", "--file", "messages.csv"], "takes either --text or --file"),
         (["--text", "a", "--text-pair", "b", "--text-pair", "c"], "1 --text and 2 --text-pair"),
         (["--file", "messages.csv", "--text-pair", "b"], "0 --text and 1 --text-pair"),
         (["--text", "a", "--text-column", "b"], "--text has no columns"),

@@ -11,6 +11,7 @@ from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Messages, Turn, f
 from ftkit.data.unusable import Unusable
 
 OTHER_TEMPLATE = "name another in data.chat_template: plain, chatml, or a .jinja file with {% generation %} marks"
+OWN_TEMPLATE = "name a .jinja file that writes them in data.chat_template (plain and chatml have no place for them)"
 
 _THOUGHT_KEY = re.compile(r"(?:\.|['\"])(reasoning_content|thinking)\b")
 _NINE_CHARACTERS = re.compile(r"length\s*(!=|<)\s*9\b")
@@ -68,7 +69,7 @@ class Dialect:
             raise Unusable(
                 f"message {number} has thoughts ({THOUGHTS}), which the chat template does not write",
                 "leave them out (data.thoughts: none), write them into the content, as the models of this template"
-                f" do, or {OTHER_TEMPLATE}",
+                f" do, or {OWN_TEMPLATE}",
             )
         return {"content": f"{BEGIN}\n{found}\n{END}\n\n{answer_of(message)}"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ftkit.data.chat.dialect import OTHER_TEMPLATE, STYLES, Dialect, Style, joined, squeezed, writes_calls
+from ftkit.data.chat.dialect import OTHER_TEMPLATE, OWN_TEMPLATE, STYLES, Dialect, Style, joined, squeezed, writes_calls
 from ftkit.data.chat.turns import CALLS, Chat, functions_of
 from ftkit.data.prompting import Prompting, chat_template_of, reads, refuse_unread
 from ftkit.data.sandbox import limited
@@ -89,7 +89,7 @@ class ChatRenderer:
             names = ", ".join(function["name"] for function in functions_of(missing))
             number = chat.messages.index(missing) + 1
             problem = f"the chat template does not write the call of message {number} ({names}) as it stands there"
-            failures.append(Unusable(problem, f"use a model that was taught to call tools, or {OTHER_TEMPLATE}"))
+            failures.append(Unusable(problem, f"use a model that was taught to call tools, or {OWN_TEMPLATE}"))
         raise failures[0]
 
     def _refuse_unwritten_tools(self, written: WrittenChat) -> None:
@@ -97,7 +97,7 @@ class ChatRenderer:
             return
         self._writes_tools = written.text() != replace(written, chat=replace(written.chat, tools=[]), texts={}).text()
         if not self._writes_tools:
-            fix = f"write them into the system's turn, remove the column, or {OTHER_TEMPLATE}"
+            fix = f"write them into the system's turn, remove the column, or {OWN_TEMPLATE}"
             raise Unusable("the chat template has no place for tools: it writes the same without them", fix)
 
     def render(self, chat: Chat, style: Style, count: int, *, generation: bool, marks: bool) -> tuple[str, list[Span]]:

@@ -56,7 +56,9 @@ def iter_delimited(path: Path, *, encoding: str, delimiter: str, quotes: bool = 
                 continue
             if (dirt := bytes_.check(line, "".join(record))) is not None:
                 if header is None:
-                    raise UserError(f"the header holds {dirt.reason}", where=f"{shown_path(path)}:{line}", fix=dirt.fix)
+                    raise UserError(
+                        f"the header cannot be read: {dirt.reason}", where=f"{shown_path(path)}:{line}", fix=dirt.fix
+                    )
                 yield dirt
             elif header is None:
                 header = _header(path, line, record, delimiter)

@@ -186,7 +186,7 @@ def test_a_header_of_one_column_with_a_delimiter_in_it_names_the_delimiter(
         ("text,label,text\na,b,c\n", "names a column twice: text"),
         ("This was a really good film,1\nbad,0\n", "looks like data"),
         ('"text,label\na,b\n', "never closed"),
-        (b"t\xe9xt,label\na,b\n", "the header holds byte 0xe9"),
+        (b"t\xe9xt,label\na,b\n", "the header cannot be read: byte 0xe9"),
     ],
 )
 def test_an_unusable_header_is_an_error(tmp_path: Path, content: str | bytes, problem: str) -> None:
