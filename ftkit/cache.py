@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ftkit.disk import writing_told
 from ftkit.errors import RunError, UserError
 from ftkit.interruption import STOP
-from ftkit.storage import BLOCK_BYTES, sha256_file, sha256_texts, sync_tree, write_json, writing_told
+from ftkit.storage import BLOCK_BYTES, sha256_file, sha256_texts, sync_tree, write_json
 from ftkit.unfinished import SUFFIX, unfinished
 
 CACHE_SEAL = ".seal.json"

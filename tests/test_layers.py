@@ -18,7 +18,7 @@ PACKAGE = Path(ftkit.__file__).parent
 FLOORS = (
     ("errors", "version", "notebook"),
     ("progress", "interruption"),
-    ("unfinished",),
+    ("unfinished", "disk"),
     ("storage",),
     ("cache", "copies"),
     ("metrics",),
@@ -52,6 +52,7 @@ LIGHT = {
     "methods",
     "runs",
     "storage",
+    "disk",
     "unfinished",
     "cache",
     "cli",
@@ -149,7 +150,9 @@ def test_the_light_rooms_import_nothing_heavy_until_a_function_needs_it():
     assert places(outside) == []
 
 
-@pytest.mark.parametrize("room", ["recipe", "runs", "storage", "diagnosis", "errors", "interruption", "progress"])
+@pytest.mark.parametrize(
+    "room", ["recipe", "runs", "storage", "disk", "diagnosis", "errors", "interruption", "progress"]
+)
 def test_the_lower_floors_import_torch_and_its_company_with_no_module(room):
     company = {"torch", "transformers", "datasets", "peft", "accelerate"}
     entries = [

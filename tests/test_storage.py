@@ -12,18 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.disk import DiskError, refuse_place
 from ftkit.errors import UserError
-from ftkit.storage import (
-    DiskError,
-    atomic_path,
-    held_folder,
-    refuse_place,
-    scratch_folder,
-    sha256_file,
-    sha256_texts,
-    write_json,
-    write_text,
-)
+from ftkit.storage import atomic_path, held_folder, scratch_folder, sha256_file, sha256_texts, write_json, write_text
 
 
 def start(program: str, *words: str) -> subprocess.Popen[str]:

@@ -22,10 +22,10 @@ from ftkit.cli.runs import runs
 from ftkit.cli.schema import schema
 from ftkit.cli.streams import outlive_readers
 from ftkit.cli.train import train
+from ftkit.disk import FREE_SOME, disk_error, failure_of_disk
 from ftkit.errors import EXIT_RUN, EXIT_USER, RunError, UserError
 from ftkit.interruption import Interrupted
 from ftkit.report.safe import printable
-from ftkit.storage import FREE_SOME, disk_error, failure_of_disk
 from ftkit.version import __version__
 
 app = typer.Typer(

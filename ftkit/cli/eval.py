@@ -57,7 +57,8 @@ def evaluate(
     if fail_on is not None and not watched:
         raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
     if apply is not None:
-        from ftkit.storage import atomic_path, refuse_place
+        from ftkit.disk import refuse_place
+        from ftkit.storage import atomic_path
 
         if apply.exists():
             raise UserError(f"{apply} exists and is left alone", fix="name another file")

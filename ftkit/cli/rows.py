@@ -25,7 +25,7 @@ def refuse_out(out: Path | None, *, overwrite: bool) -> None:
     Raises:
         UserError: says which.
     """
-    from ftkit.storage import refuse_place
+    from ftkit.disk import refuse_place
 
     if out is None:
         return

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 
+from ftkit.disk import failure_of_disk, gibibytes, refuse_folder
 from ftkit.progress import Reporter, Silent
-from ftkit.storage import failure_of_disk, gibibytes, refuse_folder, sha256_file
+from ftkit.storage import sha256_file
 from ftkit.unfinished import unfinished
 
 EXTRAS = {

@@ -15,6 +15,7 @@ from ftkit.data.dataset import Splits
 from ftkit.diagnosis.diagnose import diagnose
 from ftkit.diagnosis.measurements import Setting
 from ftkit.diagnosis.report import Report
+from ftkit.disk import refuse_folder, writing_told
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation import learning_curve
 from ftkit.evaluation.integrity import drift, find_faults
@@ -26,7 +27,7 @@ from ftkit.recipe.dump import changed
 from ftkit.report.eval.files import write_report
 from ftkit.runs.folder import find_run, is_run, refuse_broken_run
 from ftkit.runs.run import Run
-from ftkit.storage import StrPath, refuse_folder, writing_told
+from ftkit.storage import StrPath
 from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
 from ftkit.training.opening import hashes_of, load_base_and_data
 from ftkit.training.probes import read_probes

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.copies import copy_files, copy_folder
+from ftkit.disk import refuse_folder, writing_told
 from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from ftkit.models.saved_folder import (
 )
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
-from ftkit.storage import StrPath, refuse_folder, sync_tree, writing_told
+from ftkit.storage import StrPath, sync_tree
 from ftkit.unfinished import unfinished
 
 ELSEWHERE = "free some space there, or name a folder on another disk"

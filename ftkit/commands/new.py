@@ -7,13 +7,14 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from ftkit.disk import refuse_place
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import is_missing, resolve
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import is_local
 from ftkit.models.families import config_folders
 from ftkit.recipe.new import NewRecipe, fill, starting_point, task_of_recipe
-from ftkit.storage import refuse_place, write_text
+from ftkit.storage import write_text
 from ftkit.tasks import TASKS
 from ftkit.tasks.table import read_recipe, task_of
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftkit.disk import DiskError, gibibytes, nearest_folder, writing_told
 from ftkit.errors import UserError
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.replacing import replaced_by
 from ftkit.runs.run import Run
-from ftkit.storage import DiskError, gibibytes, nearest_folder, writing_told
 
 ADAM_MOMENTS = 2
 """Numbers that Adam keeps of every trained weight, in the weight's precision; other optimizers keep no more."""

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ftkit.disk import refuse_folder
 from ftkit.errors import UserError
 from ftkit.runs.replacing import REPLACES, aside_of, has_learnt, new_folder, put_in_place, replaced_by
 from ftkit.runs.run import Run
-from ftkit.storage import refuse_folder, write_json, write_text
+from ftkit.storage import write_json, write_text
 from ftkit.version import __version__
 
 RUN_FORMAT = 1

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ftkit.disk import refuse_folder
 from ftkit.errors import UserError
 from ftkit.progress import Reporter
-from ftkit.storage import refuse_folder
 
 
 def lock_file(run: Path) -> Path:

@@ -26,11 +26,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ftkit.disk import writing_told
 from ftkit.errors import UserError
 from ftkit.notebook import as_html, score_rows
 from ftkit.runs.checkpoints import Checkpoints
 from ftkit.runs.lock import is_held_elsewhere
-from ftkit.storage import atomic_path, held_folder, read_json_object, sync_tree, write_json, write_text, writing_told
+from ftkit.storage import atomic_path, held_folder, read_json_object, sync_tree, write_json, write_text
 from ftkit.unfinished import sweep, unfinished
 
 MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from ftkit.disk import gibibytes
 from ftkit.errors import RunError, UserError
 from ftkit.models.placement import is_out_of_memory
 from ftkit.recipe.schema import Recipe
-from ftkit.storage import gibibytes
 
 _CPU_ALLOCATOR = re.compile(r"tried to allocate (\d+) bytes")
 _ACCELERATOR = re.compile(r"Tried to allocate ([\d.]+) ([KMG]iB)")

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftkit.disk import writing_told
 from ftkit.errors import UserError
 from ftkit.metrics.scores import PROBE_ROWS, CurvePoint, Scores
 from ftkit.runs.run import Run
-from ftkit.storage import atomic_path, sync_folder, writing_told
+from ftkit.storage import atomic_path, sync_folder
 from ftkit.unfinished import unfinished
 
 WHOLE_VALIDATION = 1_000

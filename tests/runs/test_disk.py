@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.disk import writing_told
 from ftkit.errors import RunError, UserError
 from ftkit.runs.disk import disk_failures_told, refuse_little_space_for_model
 from ftkit.runs.run import Run
-from ftkit.storage import writing_told
 
 Usage = namedtuple("Usage", "total used free")
 

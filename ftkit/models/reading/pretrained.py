@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import is_out_of_memory
 from ftkit.models.reading.plausible import WeightSizes, no_larger_than, refuse_implausible, weight_sizes
-from ftkit.storage import failure_of_disk, read_json
+from ftkit.storage import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
