@@ -31,14 +31,16 @@ from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import Head, LinearHead, feature_statistics
 from ftkit.encoders.plans import auto_penalties, load_encoder
-from ftkit.encoders.scores import predict_logits
+from ftkit.encoders.scores import HeadProbe, predict_logits
 from ftkit.encoders.store import FeatureRows
 from ftkit.models.builtin.installed import minilm_folder
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.models.placement import place
 from ftkit.progress import Silent
 from ftkit.recipe.training_section import TrainingSpec
+from ftkit.runs.run import Run
 from ftkit.tasks.classification.recipe import CLASSIFICATION
+from ftkit.training.probes import ProbeRows
 
 MOST_ROWS, TEST_SHARE, SEED = 3_000, 1 / 3, 7
 CPU = torch.device("cpu")
@@ -51,25 +53,6 @@ class Question(NamedTuple):
     vectors: np.ndarray
     labels: np.ndarray
     test: np.ndarray
-
-
-class KeptOutOfFold:
-    """Stands where a run keeps its probes."""
-
-    def __init__(self) -> None:
-        self.logits = np.zeros((0, 0))
-
-    def keep_out_of_fold(self, logits: torch.Tensor) -> None:
-        self.logits = logits.numpy()
-
-    def score_train(self, *_: Any, **__: Any) -> Any:
-        from ftkit.metrics.scores import Scores
-
-        return Scores(np.zeros(1), np.ones(1, dtype=np.int64), np.ones(1, dtype=np.int64))
-
-    def keep(self, _point: Any) -> None: ...
-
-    def score_test(self, *_: Any, **__: Any) -> None: ...
 
 
 def question(name: str, vectors: np.ndarray, labels: Any) -> Question:
@@ -113,7 +96,7 @@ def questions(folders: list[Path], stored: list[Path]) -> Iterator[Question]:
         yield question(folder.name, vectors_of(texts), labels)
 
 
-def fitted(train: FeatureRows, validation: FeatureRows | None, *, num_labels: int) -> tuple[Head, np.ndarray]:
+def fitted(train: FeatureRows, validation: FeatureRows | None, *, num_labels: int) -> tuple[Head, np.ndarray | None]:
     """A head by the defaults of method frozen; and what its training rows were given out of fold."""
     defaults = CLASSIFICATION.defaults_of("frozen", lambda _key: False)
     training = {key.partition(".")[2]: value for key, value in defaults.items() if key.startswith("training.")}
@@ -122,12 +105,14 @@ def fitted(train: FeatureRows, validation: FeatureRows | None, *, num_labels: in
     head: Head = LinearHead(mean=mean, scale=scale, num_labels=num_labels, penalties=penalties)
     if train.folds is not None:
         head = head.repeated(train.num_folds + 1)
-    probe: Any = KeptOutOfFold()
+    judged = train if validation is None else validation
+    probed = ProbeRows.of(num_train=len(train), num_validation=len(judged), seed=SEED)
+    probe = HeadProbe(Run(Path("unwritten")), probed, train=train.take(probed.train), test=None)
     fit_head(
         head, train, validation, spec=TrainingSpec(**training), class_weights=None, device=CPU, probe=probe,
         record=lambda _line: None,
     )  # fmt: skip
-    return head, probe.logits
+    return head, probe.out_of_fold
 
 
 def accuracy(head: Head, rows: FeatureRows) -> float:
@@ -142,7 +127,9 @@ def measure(asked: Question) -> dict[str, Any]:
     began = time.perf_counter()
     folds = folds_of(keys, labels, num_folds=FOLDS, seed=SEED)
     head, out_of_fold = fitted(FeatureRows(known, labels, folds), None, num_labels=num_labels)
-    seconds, right = time.perf_counter() - began, out_of_fold.argmax(axis=1) == labels
+    seconds = time.perf_counter() - began
+    assert out_of_fold is not None, "there are folds"
+    right = out_of_fold.argmax(axis=1) == labels
     aside = split_off(keys, labels, size=0.1, seed=SEED).validation
     parts = [FeatureRows(known[rows], labels[rows]) for rows in (~aside, aside)]
     split, _ = fitted(parts[0], parts[1], num_labels=num_labels)

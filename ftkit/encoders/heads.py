@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
-from ftkit.models.causal import make_room
-from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.reading.pretrained import read_config, read_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from ftkit.encoders.head_copies import HeadCopies
 
 
 ALL = slice(None)
@@ -93,10 +87,6 @@ class LinearHead(nn.Module):
         return weight.float(), bias.float()
 
 
-Head = Union[LinearHead, "ArchitectureHead", "HeadCopies"]
-"""What the fitting loop trains: features (B, D) -> logits (P, B, K) of P candidates, with `penalty` and `keep`."""
-
-
 class Replay(nn.Module):
     """Stands in for a frozen encoder: hands the features it is given to the head as if it had computed them.
 
@@ -161,91 +151,52 @@ class ArchitectureHead(nn.Module):
 
     def repeated(self, times: int) -> HeadCopies:
         """So many copies of the head, to be trained side by side."""
-        from ftkit.encoders.head_copies import HeadCopies
-
         return HeadCopies(self, times)
 
 
-def missing_parameters(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:
-    """The parameters of `model` that its checkpoint did not bring, in the model's order."""
-    missing = set(missing_keys)
-    return [name for name, _ in model.named_parameters() if name in missing]
-
-
-class LoadedClassifier(NamedTuple):
-    """An AutoModelForSequenceClassification and the names of the parameters its checkpoint did not bring."""
-
-    model: PreTrainedModel
-    new_parameters: tuple[str, ...]
-
-
-def load_for_classification(
-    checkpoint: Checkpoint, *, label_names: Sequence[str], seed: int, trust_remote_code: bool, cls_pooling: bool = False
-) -> LoadedClassifier:
-    """Load a checkpoint with a classification head in float32; new weights are drawn with `seed`.
-
-    A head that it brings already is kept, row for row, where it is for the same labels.
+class HeadCopies(nn.Module):
+    """Copies of an architecture's head, each with trained weights of its own: features (B, D) -> logits (P, B, K).
 
     Args:
-        checkpoint: a local checkpoint.
-        label_names: K names in the order of the logits.
-        seed: of the weights that the checkpoint does not bring.
-        trust_remote_code: allow the checkpoint's own Python code.
-        cls_pooling: make an architecture that can pool in several ways (ModernBERT) read its first token.
-
-    Raises:
-        UserError: transformers has no classification head for the architecture, or cannot read the checkpoint.
+        head: gets the weights of the copy that is kept.
+        times: P.
     """
-    from transformers import AutoModelForSequenceClassification
 
-    names = dict(enumerate(label_names))
-    config = read_config(checkpoint, trust_remote_code=trust_remote_code)
-    config.num_labels = len(names)
-    config.id2label, config.label2id = names, {name: index for index, name in names.items()}
-    config.problem_type = "single_label_classification"
-    if cls_pooling and hasattr(config, "classifier_pooling"):
-        # EuroBERT calls its first token so
-        config.classifier_pooling = "bos" if config.classifier_pooling in ("bos", "late") else "cls"
-    torch.manual_seed(seed)
-    model, missing, mismatched = read_weights(
-        AutoModelForSequenceClassification,
-        checkpoint,
-        what="a classifier",
-        config=config,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=True,
-        trust_remote_code=trust_remote_code,
-    )
-    make_room(model, checkpoint)
-    refuse_without_weights(checkpoint, model.base_model, missing)
-    missing += mismatched
-    head = base_head(checkpoint, label_names)
-    if head is not None and not mismatched:
-        missing += fit_head_to_labels(model, head, seed=seed)
-    return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
-
-
-def refuse_without_weights(checkpoint: Checkpoint, encoder: PreTrainedModel, missing_keys: Iterable[str]) -> None:
-    """Refuse a checkpoint that does not bring most of an encoder: it would be random, and transformers only warns.
-
-    Args:
-        checkpoint: as it was read.
-        encoder: without a head.
-        missing_keys: as transformers reports them, of the encoder or of a model around it.
-
-    Raises:
-        UserError: with names of weights that are missing.
-    """
-    missing = sorted(missing_keys)
-    sizes = {name: parameter.numel() for name, parameter in encoder.named_parameters()}
-    missing_inside = {key.removeprefix(f"{encoder.base_model_prefix}.") for key in missing}
-    random = sum(size for name, size in sizes.items() if name in missing_inside)
-    if random > sum(sizes.values()) / 2:
-        raise UserError(
-            f"{checkpoint.name} lacks most weights of its encoder, among them {', '.join(missing[:3])}; they would be "
-            "random",
-            fix="name a checkpoint whose weights are those of its configuration",
+    def __init__(self, head: ArchitectureHead, times: int) -> None:
+        super().__init__()
+        self.head = head
+        self.names = [name for name, weight in head.named_parameters() if weight.requires_grad]
+        self.stacks = nn.ParameterList(
+            torch.stack([weight.detach()] * times) for weight in head.parameters() if weight.requires_grad
         )
+        head.requires_grad_(False)
+
+    def forward(self, features: torch.Tensor, candidates: slice = ALL) -> torch.Tensor:
+        """Features (B, D) of the first token -> logits (P, B, K), or those of some copies."""
+        copies = zip(*(stack[candidates] for stack in self.stacks), strict=True)
+        given = [dict(zip(self.names, weights, strict=True)) for weights in copies]
+        return torch.cat([torch.func.functional_call(self.head, weights, (features,)) for weights in given])
+
+    @property
+    def num_candidates(self) -> int:
+        """P."""
+        return len(self.stacks[0])
+
+    def penalty(self) -> float:
+        """None, as of the head itself."""
+        return 0.0
+
+    @torch.no_grad()
+    def keep(self, candidate: int) -> None:
+        """Leave one copy, in the head: P becomes 1."""
+        own = dict(self.head.named_parameters())
+        for name, stack in zip(self.names, self.stacks, strict=True):
+            own[name].copy_(stack[candidate])
+        self.stacks = nn.ParameterList(stack.detach()[candidate : candidate + 1].clone() for stack in self.stacks)
+
+
+Head = LinearHead | ArchitectureHead | HeadCopies
+"""What the fitting loop trains: features (B, D) -> logits (P, B, K) of P candidates, with `penalty` and `keep`."""
 
 
 def check_replay(architecture: str, *, replayed: torch.Tensor, full: torch.Tensor) -> None:

@@ -13,18 +13,9 @@ from torch import nn
 from ftkit.data.dataset import Splits
 from ftkit.encoders.base_head import last_layer
 from ftkit.encoders.features import Encoder
-from ftkit.encoders.heads import (
-    ArchitectureHead,
-    Head,
-    LinearHead,
-    LoadedClassifier,
-    check_replay,
-    feature_statistics,
-    load_for_classification,
-    refuse_without_weights,
-)
+from ftkit.encoders.heads import ArchitectureHead, Head, LinearHead, check_replay, feature_statistics
+from ftkit.encoders.loading import LoadedClassifier, load_for_classification, refuse_without_weights
 from ftkit.encoders.store import FeatureRows
-from ftkit.errors import UserError
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling, cut_as_trained
 from ftkit.models.placement import Placement
@@ -166,26 +157,15 @@ class ArchitecturePlan:
             self.encoder.tokenizer, few["text"].to_pylist(), pairs, max_length=self.encoder.max_length
         )
         replayed, full = [], []
-        told = code_failures_told(model, name=self.encoder.checkpoint.name, doing="run over texts")
+        told = code_failures_told(model, name=self.encoder.checkpoint.name, doing="run apart from its head")
         with told, torch.inference_mode():
             for row in range(len(few)):
                 inputs = {name: torch.tensor([ids[row]]) for name, ids in tokens.columns.items()}
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
                 full.append(model(**inputs).logits)
                 hidden = self.loaded.model.base_model(**inputs).last_hidden_state
-                replayed.append(_replay(head, pool(hidden, tokens="first", normalize=False)))
+                replayed.append(head(pool(hidden, tokens="first", normalize=False))[0])
         check_replay(type(model).__name__, replayed=torch.cat(replayed), full=torch.cat(full))
-
-
-def _replay(head: ArchitectureHead, features: torch.Tensor) -> torch.Tensor:
-    """Logits (B, K), or UserError for an architecture that refuses to begin behind its encoder (T5, BART)."""
-    try:
-        return head(features)[0]  # type: ignore[no-any-return]
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-        raise UserError(
-            f"the head of {type(head.model).__name__} cannot be run by itself: {error}",
-            fix="set method.type: full or lora",
-        ) from error
 
 
 def load_encoder(checkpoint: Checkpoint, placement: Placement, *, trust_remote_code: bool) -> nn.Module:

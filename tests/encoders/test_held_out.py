@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import ArchitectureHead, Head, LinearHead, feature_statistics
 from ftkit.encoders.plans import PRIOR_VARIANCES, auto_penalties
-from ftkit.encoders.scores import predict_logits
+from ftkit.encoders.scores import HeadProbe, predict_logits
 from ftkit.encoders.store import FeatureRows
+from ftkit.runs.run import Run
+from ftkit.training.probes import ProbeRows
 from tests.encoders.test_fit import CPU, blobs, spec
 
 PENALTIES = (0.01, 0.5)
@@ -23,24 +25,6 @@ PENALTIES = (0.01, 0.5)
 def in_folds() -> FeatureRows:
     train, _ = blobs()
     return replace(train, folds=np.arange(len(train)) % 3)
-
-
-class OutOfFoldProbe:
-    """Keeps what the kept evaluation gave each row, and nothing else."""
-
-    out_of_fold: npt.NDArray[np.float32]
-
-    def keep_out_of_fold(self, logits: torch.Tensor) -> None:
-        self.out_of_fold = logits.numpy()
-
-    def score_train(self, *_: Any, **__: Any) -> Any:
-        from ftkit.metrics.scores import Scores
-
-        return Scores(np.zeros(1), np.ones(1, dtype=np.int64), np.ones(1, dtype=np.int64))
-
-    def keep(self, _point: Any) -> None: ...
-
-    def score_test(self, *_: Any, **__: Any) -> None: ...
 
 
 def fit(
@@ -54,14 +38,15 @@ def fit(
     head: Head = LinearHead(mean=mean, scale=scale, num_labels=4, penalties=penalties)
     if train.folds is not None:
         head = head.repeated(train.num_folds + 1)
-    probe: Any = OutOfFoldProbe()
+    probed = ProbeRows.of(num_train=len(train), num_validation=len(train), seed=0)
+    probe = HeadProbe(Run(Path("unwritten")), probed, train=train, test=None)
     settings = {"num_train_epochs": 4, "load_best_model_at_end": False} | values
     validation = None if train.folds is not None else train
     fit_head(
         head, train, validation, spec=spec(**settings), class_weights=weights, device=CPU, probe=probe,
         record=lambda line: None,
     )  # fmt: skip
-    return head, getattr(probe, "out_of_fold", None)
+    return head, probe.out_of_fold
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 0.5, 1.0])])

@@ -15,7 +15,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ftkit.data.dataset import Splits
 from ftkit.encoders.base_head import base_head
-from ftkit.encoders.heads import load_for_classification
+from ftkit.encoders.loading import load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.encoders.scores import score
 from ftkit.inputs.text import TokenizedTexts

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 import ftkit
-from ftkit.encoders.heads import load_for_classification
+from ftkit.encoders.loading import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
-from ftkit.models.checkpoint import locate
 from ftkit.models.classifier import open_classifier
+from ftkit.models.reading.locating import locate
 from ftkit.tasks.classification.form import load_splits
 from ftkit.tasks.classification.frozen import FrozenHead
 from ftkit.tasks.classification.scores import TextRow, predict_rows
