@@ -82,7 +82,7 @@ def _refuse_adapter_read_otherwise(model: Any, *, name: str) -> None:
         raise UserError(
             f"{name}: peft would read {len(set(astray))} of the adapted layers back under other names, the first "
             f"{astray[0].removeprefix('base_model.model.')}, and what is loaded would not be what was trained",
-            fix=f"leave them out: method.target_modules: [{', '.join(others)}]",
+            fix=f"leave them out: method.target_modules: [{', '.join(others)}]" if others else "use another method",
         )
 
 
