@@ -10,9 +10,10 @@ from typing import Any
 from ftkit.errors import UserError
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import is_builtin
-from ftkit.models.checkpoint import MODULES_FILE, Checkpoint, locate
+from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
 from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
+from ftkit.models.reading.locating import locate
 from ftkit.models.reading.plausible import ADAPTER_KINDS
 from ftkit.recipe.schema import ModelSpec
 from ftkit.runs.folder import is_run, refuse_broken_run

@@ -24,10 +24,11 @@ from ftkit.models.causal import (
     open_tokenizer,
     refuse_unknown_tokens,
 )
-from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import keep_cache
 from ftkit.models.reading.adapter import ADAPTER_WEIGHTS, put_adapter
+from ftkit.models.reading.locating import locate
 from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq

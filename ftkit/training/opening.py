@@ -17,8 +17,9 @@ from ftkit.data.gather import Source
 from ftkit.errors import RunError
 from ftkit.interruption import Interrupted
 from ftkit.models.causal import load_tokenizer_for_lm
-from ftkit.models.checkpoint import Checkpoint, locate_base
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import stay_offline_unless_remote
+from ftkit.models.reading.locating import locate_base
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.schema import Recipe

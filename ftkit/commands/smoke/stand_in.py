@@ -11,9 +11,10 @@ from ftkit.commands.smoke.miniature import make_miniature
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import PREFIX, is_builtin, resolve
 from ftkit.models.builtin.installed import SMOLLM2_NAME, converted_smollm2, find_minilm
-from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.families import FAMILIES, config_folders, family_of, read_object
+from ftkit.models.reading.locating import locate
 from ftkit.models.reading.pretrained import first_line
 from ftkit.recipe.schema import ModelSpec
 

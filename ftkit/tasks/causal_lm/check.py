@@ -33,7 +33,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     """
     from ftkit.data.chat.rendering import ChatBase
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
-    from ftkit.models.checkpoint import locate_base
+    from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report
     from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits, unknown_in
     from ftkit.tasks.causal_lm.form import load_splits

@@ -33,7 +33,8 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     from ftkit.data.audit import token_statistics
     from ftkit.inputs.unknown import unknown_warning
     from ftkit.models.causal import open_tokenizer
-    from ftkit.models.checkpoint import locate_base, resolve_pooling
+    from ftkit.models.checkpoint import resolve_pooling
+    from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier

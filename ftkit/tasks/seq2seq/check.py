@@ -24,7 +24,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had, or do not fit.
     """
-    from ftkit.models.checkpoint import locate_base
+    from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.seq2seq.audit import audit, token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits, unknown_in
     from ftkit.tasks.seq2seq.form import load_splits

@@ -18,9 +18,9 @@ from ftkit.errors import UserError
 from ftkit.models.builtin import gguf, installed
 from ftkit.models.builtin.builtin import describe_builtin_models, resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.models.checkpoint import locate
 from ftkit.models.families import family_of
 from ftkit.models.merging import probe_tokens
+from ftkit.models.reading.locating import locate
 from ftkit.tasks.causal_lm.recipe import CausalModel
 from tests.fixtures.tiny_models import logits_of
 

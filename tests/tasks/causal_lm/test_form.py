@@ -17,7 +17,7 @@ from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.models.causal import load_tokenizer_for_lm
-from ftkit.models.checkpoint import locate
+from ftkit.models.reading.locating import locate
 from ftkit.recipe.schema import ModelSpec
 from ftkit.tasks.causal_lm.form import load_splits
 from ftkit.tasks.causal_lm.recipe import CausalData

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ftkit.data.dataset import Split, Splits
-from ftkit.models.checkpoint import Checkpoint, locate
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.reading.locating import locate
 from ftkit.models.seq2seq import load_tokenizer_for_seq2seq
 from ftkit.recipe.schema import ModelSpec
 from ftkit.tasks.seq2seq.texts import text_warnings
