@@ -57,12 +57,7 @@ def evaluate(
     if fail_on is not None and not watched:
         raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
     if apply is not None:
-        from ftkit.disk import refuse_place
-        from ftkit.storage import atomic_path
-
-        if apply.exists():
-            raise UserError(f"{apply} exists and is left alone", fix="name another file")
-        refuse_place(apply)
+        _refuse_place_of_advice(apply)
     quiet_libraries(offline=offline)
     from ftkit.commands.eval import advised_recipe, evaluate
     from ftkit.report.eval.terminal import report_lines
@@ -77,23 +72,42 @@ def evaluate(
         reporter=ConsoleReporter(),
     )
     if apply is not None and report.verdict.changes:
-        apply.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(apply, replace=False) as made:
-            made.write_text(advised_recipe(path, report), encoding="utf-8")
+        _write_advice(advised_recipe(path, report), apply)
     if as_json:
         show_json(report.to_dict())
     else:
         show_lines(report_lines(report, width=screen_width()))
-        if recipe is None or out is not None:
-            typer.echo(f"report: {(out or path / 'eval') / 'report.html'}")
-        else:
-            typer.echo("no report was written: --out FOLDER names one for a model that is no run")
-        if apply is not None:
-            written = f"recipe with the advice: {apply}"
-            typer.echo(written if report.verdict.changes else f"there is nothing to change: {apply} was not written")
+        folder = out or (path / "eval" if recipe is None else None)
+        _say_what_was_written(folder, apply, changes=bool(report.verdict.changes))
     if fired := [name for name in report.verdict.fired if name in watched]:
         typer.echo(f"--fail-on: {', '.join(fired)}", err=True)
         raise typer.Exit(EXIT_FOUND)
+
+
+def _refuse_place_of_advice(apply: Path) -> None:
+    from ftkit.disk import refuse_place
+
+    if apply.exists():
+        raise UserError(f"{apply} exists and is left alone", fix="name another file")
+    refuse_place(apply)
+
+
+def _write_advice(advice: str, apply: Path) -> None:
+    from ftkit.storage import atomic_path
+
+    apply.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(apply, replace=False) as made:
+        made.write_text(advice, encoding="utf-8")
+
+
+def _say_what_was_written(folder: Path | None, apply: Path | None, *, changes: bool) -> None:
+    if folder is None:
+        typer.echo("no report was written: --out FOLDER names one for a model that is no run")
+    else:
+        typer.echo(f"report: {folder / 'report.html'}")
+    if apply is not None:
+        written = f"recipe with the advice: {apply}"
+        typer.echo(written if changes else f"there is nothing to change: {apply} was not written")
 
 
 def checks_named(text: str) -> set[str]:

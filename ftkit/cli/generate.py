@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ftkit.cli import rows as of_rows
 from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_for
-from ftkit.cli.rows import refuse_out, rows_to
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 from ftkit.report.safe import printable
@@ -27,15 +27,15 @@ OUT = "where the model has no more positions"
 
 
 def generate(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a folder, builtin:NAME or a hub id.")],
+    model: of_rows.ModelArgument,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to go on with; may be repeated.")] = None,
     field: Annotated[
         list[str] | None, typer.Option("--field", metavar="NAME=TEXT", help="A column of a prompt that has several.")
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="The system's turn of a chat.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="Prompts: text, CSV, JSONL, ... as in training.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A file .jsonl, .csv, .tsv or .parquet.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    out: of_rows.OutOption = None,
+    overwrite: of_rows.OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Send prompts as they are, without any template.")] = False,
     no_adapter: Annotated[bool, typer.Option("--no-adapter", help="Ask the base of an adapter alone.")] = False,
@@ -62,17 +62,13 @@ def generate(
         typer.Option(metavar="CODE", help="Of the prompts, where the tokenizer marks it (mBART, NLLB, ...)."),
     ] = None,
     target_language: Annotated[str | None, typer.Option(metavar="CODE", help="Of what is written.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
-    delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
-    quoting: Annotated[
-        Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
-    ] = None,
-    table: Annotated[str | None, typer.Option(help="Sheet or table of --file; a query of a database.")] = None,
-    on_bad_row: Annotated[
-        Literal["error", "skip"], typer.Option(help="skip: rows of --file that cannot be read are left out, and said.")
-    ] = "error",
+    encoding: of_rows.EncodingOption = None,
+    delimiter: of_rows.DelimiterOption = None,
+    quoting: of_rows.QuotingOption = None,
+    table: of_rows.TableOption = None,
+    on_bad_row: of_rows.OnBadRowOption = None,
     dtype: Annotated[Dtype, typer.Option(help="Precision of the weights.")] = "auto",
-    use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
+    use_cpu: of_rows.UseCpuOption = False,
     trust_remote_code: Trusted = False,
 ) -> None:
     """Let a language model write, in the form in which it was trained.
@@ -81,9 +77,9 @@ def generate(
     unless options say otherwise. A new text goes to standard output as it comes.
     """
     _refuse_mixed(prompt, field, file, system=system, raw=raw, out=out, overwrite=overwrite)
-    for option, value in (("--delimiter", delimiter), ("--quoting", quoting), ("--table", table)):
-        if file is None and value is not None:
-            raise UserError(f"{option} is about a --file", fix="leave it out")
+    reading = of_rows.reading_of(
+        file, encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=on_bad_row
+    )
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     knobs = _drawing_knobs(model, drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
@@ -97,7 +93,6 @@ def generate(
     )
     quiet_for(model)
     from ftkit.commands.generate import ask
-    from ftkit.data.reading.asked import FileReading
 
     reporter = ConsoleReporter()
     decoding = _decoding(model, knobs, reporter)
@@ -108,7 +103,7 @@ def generate(
             fields=_pairs(field or []),
             system=system,
             file=file,
-            reading=FileReading(encoding, delimiter, quoting, table, on_bad_row),
+            reading=reading,
             raw=raw,
             num_samples=copies,
             source_language=source_language,
@@ -153,9 +148,7 @@ def _refuse_mixed(
         raise UserError("--raw sends a prompt as it is", fix="leave --field and --system out")
     if file is not None and system is not None:
         raise UserError("--system goes with --prompt", fix="write the system's turn in the file's messages")
-    if out is None and overwrite:
-        raise UserError("--overwrite is about an --out", fix="leave it out, or name the file")
-    refuse_out(out, overwrite=overwrite)
+    of_rows.refuse_out(out, overwrite=overwrite)
 
 
 def _drawing_knobs(model: Path, named: dict[str, Any], *, sample: bool | None) -> dict[str, Any]:
@@ -197,7 +190,7 @@ def _answer(
     found: list[Continuation] = []
     if as_json:
         watcher = reporter if len(asks) > 1 else Silent()
-        with watcher.track("generating", total=len(asks)) as advance, rows_to(out, overwrite=overwrite) as put:
+        with watcher.track("generating", total=len(asks)) as advance, of_rows.rows_to(out, overwrite=overwrite) as put:
             for ask, answer in zip(asks, let_write(advance=advance), strict=True):
                 found.append(answer)
                 put(answer_row(ask, answer))

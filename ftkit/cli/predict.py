@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from ftkit.cli import rows as of_rows
 from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_libraries
-from ftkit.cli.rows import refuse_out, rows_to
 from ftkit.errors import UserError
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a folder, builtin:NAME or a hub id.")],
+    model: of_rows.ModelArgument,
     text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
     text_pair: Annotated[list[str] | None, typer.Option("--text-pair", help="Second text of each --text.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="CSV, TSV, JSON, JSONL, Parquet or text.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A file .jsonl, .csv, .tsv or .parquet.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    out: of_rows.OutOption = None,
+    overwrite: of_rows.OverwriteOption = False,
     text_column: Annotated[str | None, typer.Option(help="Column of the text in --file.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text in --file.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of --file.")] = "utf-8",
-    delimiter: Annotated[str | None, typer.Option(help="Field separator of --file.")] = None,
-    quoting: Annotated[
-        Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
-    ] = None,
-    table: Annotated[str | None, typer.Option(help="Sheet or table of --file; a query of a database.")] = None,
-    on_bad_row: Annotated[
-        Literal["error", "skip"], typer.Option(help="skip: rows of --file that cannot be read are left out, and said.")
-    ] = "error",
-    use_cpu: Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")] = False,
+    encoding: of_rows.EncodingOption = None,
+    delimiter: of_rows.DelimiterOption = None,
+    quoting: of_rows.QuotingOption = None,
+    table: of_rows.TableOption = None,
+    on_bad_row: of_rows.OnBadRowOption = None,
+    use_cpu: of_rows.UseCpuOption = False,
     trust_remote_code: Trusted = False,
 ) -> None:
     """Label texts, or the rows of a file.
@@ -45,15 +41,16 @@ def predict(
         )
     if text_pair is not None and len(text or ()) != len(text_pair):
         raise UserError(f"{len(text or ())} --text and {len(text_pair)} --text-pair", fix="give one for each")
-    if file is None and (text_column or text_pair_column or delimiter or quoting or table):
+    if file is None and (text_column or text_pair_column):
         raise UserError("--text has no columns", fix="leave the options about columns out, or name a --file")
-    refuse_out(out, overwrite=overwrite)
+    reading = of_rows.reading_of(
+        file, encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=on_bad_row
+    )
+    of_rows.refuse_out(out, overwrite=overwrite)
     quiet_libraries(offline=model.exists() or str(model).startswith("builtin:"))
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
-    from ftkit.data.reading.asked import FileReading
 
-    reading = FileReading(encoding, delimiter, quoting, table, on_bad_row)
     columns = FileColumns(text_column, text_pair_column, reading)
     with keys_as_options():
         rows = predict_texts(
@@ -71,7 +68,7 @@ def predict(
 
 def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:
     num_rows = num_without_label = num_mended = 0
-    with rows_to(out, overwrite=overwrite) as put:
+    with of_rows.rows_to(out, overwrite=overwrite) as put:
         for row in rows:
             num_mended += put(row)
             num_rows += 1

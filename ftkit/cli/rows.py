@@ -1,4 +1,7 @@
-"""Rows of results: JSON lines, on the terminal or in a file, or a CSV, TSV or Parquet file by its name."""
+"""Rows that a model is asked about, by the options of `ftkit predict` and `ftkit generate`, and rows of its answers.
+
+Answers are JSON lines, on the terminal or in a file, or a CSV, TSV or Parquet file by its name.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,32 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from ftkit.cli.console import finite, json_line
 from ftkit.errors import UserError
+
+if TYPE_CHECKING:
+    from ftkit.data.reading.asked import FileReading
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, a folder, builtin:NAME or a hub id.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="A file .jsonl, .csv, .tsv or .parquet.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")]
+EncodingOption = Annotated[str | None, typer.Option(help="Encoding of --file; default: utf-8.")]
+DelimiterOption = Annotated[str | None, typer.Option(help="Field separator of --file.")]
+QuotingOption = Annotated[
+    Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --file are letters; default: as trained.")
+]
+TableOption = Annotated[str | None, typer.Option(help="Sheet or table of --file; a query of a database.")]
+OnBadRowOption = Annotated[
+    Literal["error", "skip"] | None,
+    typer.Option(help="skip: rows of --file that cannot be read are left out, and said; default: error."),
+]
+UseCpuOption = Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")]
 
 Put = Callable[[Mapping[str, Any]], bool]
 """Takes a row; whether a number in it was none (NaN, infinite), which is written as null or as nothing."""
@@ -19,8 +44,36 @@ _LINES = ("", ".jsonl", ".ndjson", ".json", ".txt")
 _ROWS_AT_ONCE = 10_000
 
 
+def reading_of(
+    file: Path | None,
+    *,
+    encoding: str | None,
+    delimiter: str | None,
+    quoting: Literal["minimal", "none"] | None,
+    table: str | None,
+    on_bad_row: Literal["error", "skip"] | None,
+) -> FileReading:
+    """How the file is read, if there is one.
+
+    Raises:
+        UserError: there is none, and something is said of it.
+    """
+    named = {
+        "--encoding": encoding,
+        "--delimiter": delimiter,
+        "--quoting": quoting,
+        "--table": table,
+        "--on-bad-row": on_bad_row,
+    }
+    if file is None and (given := [option for option, value in named.items() if value is not None]):
+        raise UserError(f"{given[0]} is about a --file", fix="leave it out")
+    from ftkit.data.reading.asked import FileReading
+
+    return FileReading(encoding or "utf-8", delimiter, quoting, table, on_bad_row or "error")
+
+
 def refuse_out(out: Path | None, *, overwrite: bool) -> None:
-    """Refuse a file of results that is in the way, or of a format that is not written.
+    """Refuse a file of results that is in the way, or of a format that is not written; or to replace none.
 
     Raises:
         UserError: says which.
@@ -28,6 +81,8 @@ def refuse_out(out: Path | None, *, overwrite: bool) -> None:
     from ftkit.disk import refuse_place
 
     if out is None:
+        if overwrite:
+            raise UserError("--overwrite is about an --out", fix="leave it out, or name the file")
         return
     refuse_place(out, overwrite=overwrite)
     if out.suffix.lower() not in (*_LINES, *_TABLES):

@@ -7,6 +7,7 @@ from dataclasses import fields as knobs_of
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftkit.data.prompting import Prompting
 from ftkit.data.reading.asked import AS_TRAINED, FileReading
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
@@ -16,6 +17,7 @@ from ftkit.decoding.writer import Writer, open_writer, refuse_languages
 from ftkit.decoding.writer import generate as let_write
 from ftkit.errors import UserError
 from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, language_model_folder
+from ftkit.recipe.schema import Recipe
 from ftkit.storage import StrPath, read_json_object
 from ftkit.tasks.table import recipe_of_run
 
@@ -117,17 +119,10 @@ def ask(
     if note:
         say(note)
     recipe = recipe_of_run(path)
-    if file is not None:
-        asks = file_prompts(
-            prompting,
-            file,
-            column=None if recipe is None else recipe.data.column_of_prompts(),
-            reading=reading,
-            trained="minimal" if recipe is None else recipe.data.quoting,
-            say=say,
-        )
-    else:
+    if file is None:
         asks = typed_prompts(prompting, prompts, fields or {}, system=system)
+    else:
+        asks = _asks_of_file(prompting, file, recipe, reading=reading, say=say)
     writer = open_writer(
         folder,
         prompting,
@@ -139,6 +134,20 @@ def ask(
     asks = [in_its_languages(ask, prompting, source=source_language, target=target_language) for ask in asks]
     refuse_languages(writer, asks)
     return Asked(writer, [ask for ask in asks for _ in range(num_samples)])
+
+
+def _asks_of_file(
+    prompting: Prompting, file: Path, recipe: Recipe | None, *, reading: FileReading, say: Callable[[str], None]
+) -> list[Ask]:
+    """The prompts of a file, read as the data of a run's recipe were."""
+    return file_prompts(
+        prompting,
+        file,
+        column=None if recipe is None else recipe.data.column_of_prompts(),
+        reading=reading,
+        trained="minimal" if recipe is None else recipe.data.quoting,
+        say=say,
+    )
 
 
 def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:

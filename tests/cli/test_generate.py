@@ -115,6 +115,7 @@ def test_a_model_folder_that_does_not_say_its_form_is_asked_as_it_is_and_that_is
         (("--field", "question=x", "--raw"), "--raw sends a prompt as it is"),
         (("--file", "x", "--system", "y"), "--system goes with --prompt"),
         (("--prompt", "x", "--delimiter", ";"), "--delimiter is about a --file"),
+        (("--prompt", "x", "--encoding", "utf-8"), "--encoding is about a --file"),
         (("--prompt", "x", "--overwrite"), "--overwrite is about an --out"),
         (("--prompt", "x", "--out", "recipe.yaml"), "recipe.yaml exists already"),
         (("--prompt", ""), "the prompt is empty"),
