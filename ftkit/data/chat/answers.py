@@ -97,7 +97,7 @@ class AnswerFinder:
         cut = behind.removesuffix(rest).rstrip() if rest else behind
         stop = len(cut) if self.ends_special(cut) else len(behind)
         if not holds(text[len(given) : stop], message):
-            raise rewritten(turn)
+            raise rewritten(written.chat, turn)
         return AskedAnswer(text, len(given), stop)
 
     def _asked_otherwise(self, written: WrittenChat, turn: int, given: str, text: str) -> str:
@@ -109,7 +109,9 @@ class AnswerFinder:
         message = written.chat.messages[turn]
         asked = given[_num_common(given, written.text(turn)) :]
         if has_thoughts(message) and EMPTY.search(asked):
-            raise Unusable(f"message {turn + 1} has thoughts, and the chat template asks for none", THINK_OTHERWISE)
+            raise Unusable(
+                f"{written.chat.name(turn)} has thoughts, and the chat template asks for none", THINK_OTHERWISE
+            )
         opened = asked.rstrip().endswith(BEGIN)
         header = asked.rstrip().removesuffix(BEGIN) if opened else asked
         other = written.answering(turn, _OTHER_WORDS)
@@ -125,10 +127,10 @@ class AnswerFinder:
         return f"{thoughts_of(message)}\n{END}\n\n{rest.lstrip()}" if opened and END not in rest else rest
 
 
-def rewritten(turn: int) -> Unusable:
+def rewritten(chat: Chat, turn: int) -> Unusable:
     """What to say of an answer that a template rewrites."""
     return Unusable(
-        f"the chat template writes the answer of message {turn + 1} otherwise than it stands there (some take thoughts"
+        f"the chat template writes the answer of {chat.name(turn)} otherwise than it stands there (some take thoughts"
         " out of answers)",
         f"remove what it takes out (data.thoughts: none), or {OTHER_TEMPLATE}",
     )

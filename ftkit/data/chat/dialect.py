@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ftkit.data.chat.thoughts import BEGIN, END, answer_of, thoughts_of
-from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Messages, Turn, functions_of
+from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Chat, Messages, Turn, functions_of
 from ftkit.data.unusable import Unusable
 
 OTHER_TEMPLATE = "name another in data.chat_template: plain, chatml, or a .jinja file with {% generation %} marks"
@@ -37,19 +38,21 @@ class Dialect:
         self._wraps_results = "<tool_response>" in template
         self._counts_ids = _NINE_CHARACTERS.search(template) is not None
 
-    def shaped(self, messages: Messages, style: Style) -> Messages:
-        """Messages as the template wants them.
+    def shaped(self, chat: Chat, count: int, style: Style) -> Messages:
+        """The first messages of a chat as the template wants them.
 
         Raises:
             Unusable: they have thoughts, and it writes none.
         """
         ids: dict[str, str] = {}
-        return [self._shaped(number, message, style, ids) for number, message in enumerate(messages, 1)]
+        return [
+            self._shaped(chat.name(index), message, style, ids) for index, message in enumerate(chat.messages[:count])
+        ]
 
-    def _shaped(self, number: int, message: Turn, style: Style, ids: dict[str, str]) -> Turn:
+    def _shaped(self, name: str, message: Turn, style: Style, ids: dict[str, str]) -> Turn:
         turn = {key: value for key, value in message.items() if key not in (LEARNT_KEY, THOUGHTS)}
         if turn["role"] == "assistant" and (found := thoughts_of(message)):
-            turn |= self._thoughts(number, message, found)
+            turn |= self._thoughts(name, message, found)
         if turn["role"] == "tool" and self._wraps_results and (wrapped := _RESULT.fullmatch(turn["content"])):
             turn["content"] = wrapped[1]
         if CALLS in turn:
@@ -59,7 +62,7 @@ class Dialect:
             turn["tool_call_id"] = self._id(turn["tool_call_id"], ids)
         return turn
 
-    def _thoughts(self, number: int, message: Turn, found: str) -> Turn:
+    def _thoughts(self, name: str, message: Turn, found: str) -> Turn:
         if self._reads_thoughts:
             # transformers gives them the other names that templates know them by
             return {"content": answer_of(message), THOUGHTS: found}
@@ -67,7 +70,7 @@ class Dialect:
             return {}
         if not self._tags_thoughts:
             raise Unusable(
-                f"message {number} has thoughts ({THOUGHTS}), which the chat template does not write",
+                f"{name} has thoughts ({THOUGHTS}), which the chat template does not write",
                 "leave them out (data.thoughts: none), write them into the content, as the models of this template"
                 f" do, or {OWN_TEMPLATE}",
             )
@@ -85,17 +88,19 @@ class Dialect:
         return name if fits else ids.setdefault(name, f"call{len(ids):05d}")
 
 
-def joined(messages: Messages) -> Messages:
-    """Messages with neighbours of one role as one, where both are learnt or none is; results stay apart."""
+def joined(chat: Chat) -> Chat:
+    """A chat with neighbours of one role as one, where both are learnt or none is; results stay apart."""
     found: Messages = []
-    for message in messages:
+    numbers: list[int] = []
+    for index, message in enumerate(chat.messages):
         before = found[-1] if found else {}
         alike = all(before.get(key) == message.get(key) for key in ("role", LEARNT_KEY))
         if alike and message["role"] != "tool" and not {CALLS, THOUGHTS} & {*before, *message}:
             found[-1] = before | {"content": f"{before['content']}\n\n{message['content']}"}
         else:
             found.append(message)
-    return found
+            numbers.append(chat.number(index))
+    return replace(chat, messages=found, numbers=tuple(numbers))
 
 
 def squeezed(text: str) -> str:

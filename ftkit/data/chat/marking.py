@@ -141,7 +141,7 @@ class ChatMarker:
             if said is not None:
                 lesson.spans[turn] = (start, start + len(said))
             elif not self._learns_answers and not holds(lesson.text, message):
-                raise rewritten(turn)
+                raise rewritten(written.chat, turn)
 
     def _by_marks(self, written: WrittenChat) -> list[_Lesson]:
         messages = written.chat.messages
@@ -162,7 +162,7 @@ class ChatMarker:
             if not holds(text[slice(*span)], messages[turn]):
                 alone, marks = written.marked(turn + 1)
                 if not self._learns_answers or not marks or not holds(alone[slice(*marks[-1])], messages[turn]):
-                    raise rewritten(turn)
+                    raise rewritten(written.chat, turn)
                 lesson, place = _Lesson(alone), marks[-1]
                 lessons.append(lesson)
             lesson.spans[turn] = self._trimmed(lesson.text, *place)
@@ -198,13 +198,13 @@ class ChatMarker:
 
 def _refuse_missing(written: WrittenChat) -> None:
     text = squeezed(written.text())
-    for number, message in enumerate(written.chat.messages, 1):
+    for index, message in enumerate(written.chat.messages):
         content = message["content"]
         if message["role"] == "assistant" or writes(text, content):
             continue
         if message["role"] == "tool" and writes(text, re.sub(r"</?tool_response>", "", content)):
             continue
-        problem = f"the chat template leaves out or rewrites message {number}, of the role {message['role']}"
+        problem = f"the chat template leaves out or rewrites {written.chat.name(index)}, of the role {message['role']}"
         raise Unusable(problem, f"write it into the user's turn, or {OTHER_TEMPLATE}")
 
 

@@ -65,15 +65,15 @@ class ChatRenderer:
         try:
             return self._styled(chat)
         except Unusable:
-            fewer = joined(chat.messages)
-            if len(fewer) == len(chat.messages):
+            fewer = joined(chat)
+            if len(fewer.messages) == len(chat.messages):
                 raise
-            found = self._styled(replace(chat, messages=fewer))
+            found = self._styled(fewer)
             self.num_joined += 1
             return found
 
     def _styled(self, chat: Chat) -> WrittenChat:
-        calling = [message for message in chat.messages if CALLS in message]
+        calling = [index for index, message in enumerate(chat.messages) if CALLS in message]
         failures = []
         for style in STYLES if calling else STYLES[:1]:
             found = WrittenChat(self, chat, style)
@@ -82,13 +82,13 @@ class ChatRenderer:
             except Unusable as error:
                 failures.append(error)
                 continue
-            missing = next((message for message in calling if not writes_calls(text, message)), None)
+            missing = next((index for index in calling if not writes_calls(text, chat.messages[index])), None)
             if missing is None:
                 self._refuse_unwritten_tools(found)
                 return found
-            names = ", ".join(function["name"] for function in functions_of(missing))
-            number = chat.messages.index(missing) + 1
-            problem = f"the chat template does not write the call of message {number} ({names}) as it stands there"
+            names = ", ".join(function["name"] for function in functions_of(chat.messages[missing]))
+            called = f"the call of {chat.name(missing)} ({names})"
+            problem = f"the chat template does not write {called} as it stands there"
             failures.append(Unusable(problem, f"use a model that was taught to call tools, or {OWN_TEMPLATE}"))
         raise failures[0]
 
@@ -108,7 +108,7 @@ class ChatRenderer:
         """
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        messages = self._dialect.shaped(chat.messages[:count], style)
+        messages = self._dialect.shaped(chat, count, style)
         try:
             with limited(len(str(messages)) + len(self.template)), _clock_at(self._moment, self.template):
                 rendered: Any = render_jinja_template(

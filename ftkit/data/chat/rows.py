@@ -108,7 +108,9 @@ class ChatReader:
             own = any(message["role"] in SYSTEM_ROLES for message in messages)
             self.own_systems += own
             system = "" if own else default_system
-        return Chat(with_system(messages, system), tools or [], dict(kwargs or {}))
+        whole = with_system(messages, system)
+        numbers = tuple(range(1 + len(messages) - len(whole), 1 + len(messages)))
+        return Chat(whole, tools or [], dict(kwargs or {}), numbers)
 
     def _message(self, number: int, message: object) -> Turn:
         if not isinstance(message, dict):

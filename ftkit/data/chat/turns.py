@@ -26,11 +26,13 @@ class Chat:
     Attributes:
         tools: that may be called, as JSON schemas: {"type": "function", "function": {...}}.
         kwargs: what its chat template is told beside the messages.
+        numbers: of the messages in the file, 0 for one that is not of them; none: 1, 2, ... They are not kept as JSON.
     """
 
     messages: Messages
     tools: list[dict[str, Any]] = field(default_factory=list)
     kwargs: dict[str, Any] = field(default_factory=dict)
+    numbers: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_json(cls, text: str) -> Chat:
@@ -42,6 +44,15 @@ class Chat:
         """The messages alone where nothing stands beside them."""
         beside = {name: value for name, value in (("tools", self.tools), ("kwargs", self.kwargs)) if value}
         return json.dumps({"messages": self.messages, **beside} if beside else self.messages, ensure_ascii=False)
+
+    def number(self, index: int) -> int:
+        """The number of a message in the file, from 1; 0 for one that is not of it."""
+        return self.numbers[index] if self.numbers else index + 1
+
+    def name(self, index: int) -> str:
+        """A message as errors name it."""
+        number = self.number(index)
+        return f"message {number}" if number else "the system's turn beside the messages"
 
 
 def is_learnt(message: Turn) -> bool:

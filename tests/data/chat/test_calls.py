@@ -87,7 +87,7 @@ def test_a_call_is_written_as_its_template_wants_it_and_learnt_and_its_result_is
 @pytest.mark.parametrize("template", [DEAF, OBJECT.replace("tools or []", "[]")])
 def test_a_template_without_tools_refuses_with_the_reason(template, tokenizer_of):
     with pytest.raises(Unusable, match=r"not write the call of message 2|no place for tools"):
-        learnt(tokenizer_of("qwen3"), template, chat(OPENAI))
+        learnt(tokenizer_of("qwen3"), template, chat(OPENAI, default_system="Be brief."))
 
 
 def test_calls_written_as_text_are_learnt_as_they_stand_and_a_result_is_wrapped_once(tokenizer_of):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ftkit.data.chat.marking import ChatMarker, Marked, end_of_turn
+from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.chat.turns import LEARNT_KEY, Chat
 from ftkit.data.dataset import Split
@@ -380,3 +381,17 @@ def test_a_template_that_writes_the_date_writes_that_of_its_moment(tokenizer_of)
         assert not marked_by(tokenizer, prompting, messages_of(ONE))[0].text.startswith("03 Feb 2001")
         assert at_moment(prompting, tokenizer, None).moment is not None
     assert at_moment(PLAIN, tokenizer, "2001-02-03T04:05:06") == PLAIN
+
+
+def test_errors_name_messages_by_their_numbers_in_the_file(tokenizer_of):
+    alternating = (
+        "{% for m in messages %}{% if not loop.first and loop.previtem.role == m.role %}"
+        "{{ raise_exception('alternate') }}{% endif %}"
+    )
+    rewrites = CUTS_THOUGHTS.replace(" and not loop.last", "").replace("{% for m in messages %}", alternating)
+    silent = CUTS_THOUGHTS.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
+    turns = messages_of([("user", "q"), ("user", "r"), ("assistant", "<think>so</think>yes")])
+    chat = ChatReader("messages").read(turns, default_system="Be brief.")
+    for template, named in ((rewrites, "answer of message 3 "), (silent, "the system's turn beside the messages")):
+        with pytest.raises(Unusable, match=named):
+            ChatMarker(tokenizer_of("qwen3"), Prompting("chat", chat_template=template)).mark(chat)
