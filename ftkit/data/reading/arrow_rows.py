@@ -78,7 +78,7 @@ def class_names(path: Path) -> dict[str, tuple[str, ...]]:
 
     check_readable(path)
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return class_names_of(pq.read_schema(path).metadata)
         with pa.memory_map(str(path)) as source:
             return class_names_of(_open(source).schema.metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from ftkit.data.reading.json_rows import STRICT_JSON, RepeatedKey, as_row
 from ftkit.data.reading.rows import BadRow, Row
-from ftkit.data.reading.textfile import open_text
+from ftkit.data.reading.textfile import ByteProblems, open_text
 
 _BEGINS = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*[\[{]')
 _START = 1 << 12
@@ -19,7 +20,7 @@ def iter_frame(path: Path, *, encoding: str) -> Iterator[Row | BadRow] | None:
     """Rows of what `DataFrame.to_json` wrote in the orientation columns, index, split or table; else None.
 
     `line` is the row's number, from 1. The whole file is held in memory. pandas' own reader is not asked: it makes
-    numbers and dates of what looks like one.
+    1.0 of a 1 beside a null, refuses integers above 64 bits, and does not tell the orientation.
 
     Raises:
         UserError: no such file, no such encoding, or an empty file.
@@ -42,7 +43,15 @@ def iter_frame(path: Path, *, encoding: str) -> Iterator[Row | BadRow] | None:
     if rows is None:
         return None
     escapes = text if "\\ud" in text or "\\uD" in text or "\\u0000" in text else ""
-    return (as_row(number, row, escapes) for number, row in enumerate(rows, 1))
+    problems = ByteProblems(path, encoding)
+    return (_row(number, row, escapes, problems) for number, row in enumerate(rows, 1))
+
+
+def _row(number: int, row: object, escapes: str, problems: ByteProblems) -> Row | BadRow:
+    found = as_row(number, row, escapes)
+    # what is written of the row here has its bytes, not its escapes
+    dirt = problems.check(number, json.dumps(row, ensure_ascii=False)) if isinstance(found, Row) else None
+    return dirt or found
 
 
 def _is_json(line: str) -> bool:

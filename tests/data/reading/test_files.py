@@ -109,6 +109,9 @@ def test_a_byte_of_another_encoding_is_named_with_line_offset_value_and_the_enco
     assert rows[1] == BadRow(3, "byte 0xa3 at offset 24 of the file is not utf-8", "data.encoding: cp1252 would fit")
     assert [row.line for row in rows if isinstance(row, Row)] == [2, 4]
     assert read(path, encoding="cp1252")[1] == Row(3, {"text": "price £5 “now”", "label": "x"})
+    frame = written(tmp_path, "a.json", '{"text": {"0": "fine", "1": "price £5"}}'.encode("cp1252"))
+    assert bad(frame) == [(2, "byte 0xa3 at offset 35 of the file is not utf-8")]
+    assert read(frame)[0] == Row(1, {"text": "fine"})
 
 
 def test_bytes_that_cp1252_lacks_lead_to_latin_1(tmp_path: Path) -> None:

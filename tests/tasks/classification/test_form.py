@@ -318,7 +318,7 @@ def test_what_the_datasets_library_saved_keeps_its_class_names_and_hidden_test_l
     )
     saved.save_to_disk(str(tmp_path / "saved"))
     (tmp_path / "parquet").mkdir()
-    saved["train"].to_parquet(str(tmp_path / "parquet" / "train.parquet"))
+    saved["train"].to_parquet(str(tmp_path / "parquet" / "train.PARQUET"))
     for folder in ("saved", "parquet"):
         splits = load(dataset_name=str(tmp_path / folder))
         assert splits.label_names == ("neg", "pos"), folder

@@ -72,8 +72,8 @@ def find_in_folder(folder: Path, config: str | None, notes: list[str]) -> dict[s
 
 def _data_files(folder: Path) -> list[Path]:
     # a database that lies about is rarely a split
-    kinds = {path: FORMATS.get(ending(path.name), "sqlite") for path in folder.iterdir() if path.is_file()}
-    return sorted(path for path, kind in kinds.items() if kind != "sqlite")
+    passed = (None, "sqlite")
+    return sorted(path for path in folder.iterdir() if path.is_file() and FORMATS.get(ending(path.name)) not in passed)
 
 
 def _split_folders(folder: Path) -> dict[str, list[Path]]:

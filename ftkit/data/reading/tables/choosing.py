@@ -23,8 +23,7 @@ def chosen_table(tables: Mapping[str, bool], wanted: str | None, *, path: Path, 
     Raises:
         UserError: there is none of that name, or more or less than one.
     """
-    if wanted in tables:
-        assert wanted is not None
+    if wanted is not None and wanted in tables:
         return wanted
     there = [name for name, is_meant in tables.items() if is_meant]
     listed = f"{kind}s here: {listing(list(tables)) or '(none)'}"
