@@ -12,7 +12,10 @@ from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, gu
 from ftkit.data.columns.names import USUAL_NAMES, columns_of
 from ftkit.data.columns.pairs import guess_pair_columns, pair_by_name
 from ftkit.data.labels import LabelReader, refuse_no_classes
-from ftkit.data.reading.rows import Row
+from ftkit.data.reading.files import file_format, iter_rows
+from ftkit.data.reading.folders.classes import class_folders
+from ftkit.data.reading.nested import get, names_within
+from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.recipe.files import are_classes
@@ -44,8 +47,6 @@ class FileHead:
     @property
     def is_text_file(self) -> bool:
         """Whether a row is a mere line."""
-        from ftkit.data.reading.files import file_format
-
         return file_format(self.path) == "text"
 
     @property
@@ -65,10 +66,6 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHea
     Raises:
         UserError: there is no such file, no row of it can be read, or a named column is not in it.
     """
-    from ftkit.data.reading.files import iter_rows
-    from ftkit.data.reading.nested import names_within
-    from ftkit.data.reading.rows import BadRow
-
     data = _training_file(data)
     seen = list(islice(iter_rows(data, encoding=encoding), ROWS_SEEN + 1))
     complete, seen = len(seen) <= ROWS_SEEN, seen[:ROWS_SEEN]
@@ -89,8 +86,6 @@ def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHea
 
 def _training_file(data: Path) -> Path:
     """The file or folder of classes itself, or what is called train in a folder."""
-    from ftkit.data.reading.folders.classes import class_folders
-
     if not data.is_dir() or are_classes(folder.name for folder in class_folders(data)):
         return data
     there = sorted(path for path in data.iterdir() if _is_train(path))
@@ -192,8 +187,6 @@ def labelled_recipe(head: FileHead, text: str, *, path: Path, model: str | None)
         if guess.label is None:
             fix += "; without labels there is --task causal_lm, and --task seq2seq for texts that become others"
         raise UserError(f"no column is clearly the {' or the '.join(kinds)}", where=str(head.path), fix=fix)
-    from ftkit.data.reading.nested import get
-
     _refuse_no_classes(head, guess.label)
     counts = Counter(str(value) for row in head.rows if (value := get(row, guess.label)) not in (None, ""))
     values = {"data.text_column": guess.text, "data.label_column": guess.label}

@@ -103,10 +103,10 @@ def _examples(
         num_merged += merged
     # a chat template writes a begin token by itself where the model wants one
     framed = cutting.frame_rows(rows, special, begin=prompting.kind == "completion")
-    answers = int(cutting.cut_short(framed, max_length).learnt.sum()) if marker is not None else 0
-    if not prompting.completion_only_loss:
-        framed = framed.learning_all()
     cut = cutting.cut_short(framed, max_length)
+    answers = 0 if marker is None else int(cut.learnt.sum())
+    if not prompting.completion_only_loss:
+        cut = cutting.cut_short(framed.learning_all(), max_length)
     owned = replace(cut, rows=np.repeat(np.arange(len(counts)), counts)[cut.rows])
     sequences, lengths = _teaching(owned), np.diff(framed.offsets)
     return Tokenized(

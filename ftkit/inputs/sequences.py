@@ -132,14 +132,12 @@ class Tokenized:
 
     def chat_warnings(self, name: str) -> list[str]:
         """What the chats of a split do not teach, one sentence each."""
-        whole = f"of {self.num_chats:,} {name} chats an answer before the last"
-        found = []
-        if self.num_open_turns:
-            found.append(
-                f"in {self.num_open_turns:,} {whole} has no end token, so stopping there is not learnt;"
-                " let data.chat_template write eos_token after each"
-            )
-        return found
+        if not self.num_open_turns:
+            return []
+        return [
+            f"in {self.num_open_turns:,} of {self.num_chats:,} {name} chats an answer before the last has no end token,"
+            " so stopping there is not learnt; let data.chat_template write eos_token after each"
+        ]
 
     def chat_notes(self, name: str) -> list[str]:
         """What the chats of a split became, one sentence each."""

@@ -183,3 +183,23 @@ def generation_knobs(facts: Facts[GeneratingRecipe]) -> Iterator[Finding]:
 
 
 GENERATIVE_RULES = (template_marks, batches, adapters, precision)
+
+GENERATION_WORDS = (
+    ("generation.max_new_tokens", "generation_config", "and its other settings beside it, one key each"),
+    (
+        "generation.max_new_tokens",
+        "generation_max_length generation_max_new_tokens gen_max_length max_gen_length max_generation_length "
+        "max_output_tokens max_target",
+    ),
+    ("", "min_length min_new_tokens min_target_length", "an output ends where the model ends it, no later"),
+    ("generation.num_beams", "generation_num_beams eval_beams num_beam n_beams beams beam beam_size beam_width"),
+    ("generation.do_sample", "sampling"),
+    ("generation.top_p", "nucleus"),
+    ("generation.temperature", "sampling_temperature"),
+    ("generation.repetition_penalty", "rep_penalty"),
+    ("generation.no_repeat_ngram_size", "ngram_blocking block_ngram_repeat"),
+    ("generation.length_penalty", "lenpen length_alpha"),
+    ("generation.max_new_tokens", "generation.max_length", "the source does not count"),
+    ("generation.max_new_tokens", "generation.max_tokens generation.max_target_length"),
+)
+"""What the keys of `generation` are called elsewhere, as the `words` of a task."""

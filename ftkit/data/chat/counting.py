@@ -32,7 +32,7 @@ def count_chats(split: Split) -> dict[str, int]:
     return {what: found[what] for what in _COUNTED if found[what]}
 
 
-def kinds_of(chat: Chat) -> tuple[str, ...]:
+def _kinds_of(chat: Chat) -> tuple[str, ...]:
     """What is to be seen in a chat, in a few words each."""
     turns = chat.messages
     kinds = {
@@ -51,7 +51,7 @@ def first_of_each_kind(split: Split, *, most: int) -> dict[int, tuple[str, ...]]
     found: dict[int, tuple[str, ...]] = {}
     seen: set[str] = set()
     for row, chat in enumerate(_chats(split)):
-        kinds = kinds_of(chat)
+        kinds = _kinds_of(chat)
         if not found or not seen.issuperset(kinds):
             found[row] = kinds
             seen.update(kinds)

@@ -53,7 +53,7 @@ class ChatColumns:
             fields = {name: field_text(values, name, class_names.get(name)) for name in self.template.fields}
             asked, answer = (fill(part, fields).strip() for part in (self.template.prompt, self.template.completion))
             last = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-            return [*_earlier(get(values, self.history or "")), *last], 0
+            return [*_earlier(None if self.history is None else get(values, self.history)), *last], 0
         assert self.messages is not None, "else there is a template"
         messages = value_of(values, self.messages)
         if self.completion is None:

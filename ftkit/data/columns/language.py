@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
-from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_scalar, listing, mostly
+from ftkit.data.columns.names import SAMPLE_ROWS, columns_of, is_filled, is_scalar, listing, lowered, mostly
 from ftkit.data.form import MESSAGES_NAMES, SYSTEM_NAMES, are_messages
 
 COMPLETIONS_OF_PROMPT = {
@@ -74,7 +74,7 @@ def guess_language_columns(rows: Sequence[Mapping[str, object]]) -> LanguageColu
 
 
 def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
-    by_lower = _by_lower(columns)
+    by_lower = lowered(columns)
     found = [by_lower[name] for name in MESSAGES_NAMES if name in by_lower]
     column = next((name for name in found if _hold(rows, name, are_messages)), None)
     if column is None:
@@ -83,7 +83,7 @@ def _chat(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Langu
 
 
 def _pair(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns | None:
-    by_lower = _by_lower(columns)
+    by_lower = lowered(columns)
     for prompt, completions in COMPLETIONS_OF_PROMPT.items():
         completion = next((name for name in completions if name in by_lower), None)
         if prompt not in by_lower or completion is None:
@@ -121,8 +121,8 @@ def _earlier(rows: Sequence[Mapping[str, object]], by_lower: Mapping[str, str]) 
     kinds = {"history": ("history",), "system": SYSTEM_NAMES}
     columns = {}
     for kind, names in kinds.items():
-        filled = (by_lower[name] for name in names if name in by_lower)
-        column = next((name for name in filled if any(row.get(name) not in (None, "", [], "[]") for row in rows)), None)
+        there = (by_lower[name] for name in names if name in by_lower)
+        column = next((name for name in there if is_filled(rows, name)), None)
         if column is not None:
             columns[kind] = column
     if not columns:
@@ -147,7 +147,7 @@ def _context(
 def _text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> LanguageColumns:
     if len(columns) == 1 and _hold(rows, columns[0], is_scalar):
         return LanguageColumns("text", text=columns[0], notes=(f"text column `{columns[0]}`, the only column",))
-    by_lower = _by_lower(columns)
+    by_lower = lowered(columns)
     for name in _LANGUAGE_TEXT_NAMES:
         if name in by_lower and _hold(rows, by_lower[name], is_scalar):
             return LanguageColumns(
@@ -169,8 +169,3 @@ def describe_unclear(columns: Sequence[str], found: LanguageColumns) -> str:
 
 def _hold(rows: Sequence[Mapping[str, object]], column: str, fits: Callable[[object], bool]) -> bool:
     return mostly([row.get(column) for row in rows], fits)
-
-
-def _by_lower(columns: Sequence[str]) -> dict[str, str]:
-    """Lower-case name -> column; braces would break a template."""
-    return {column.strip().lower(): column for column in columns if not set("{}") & set(column)}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ftkit.data.columns.language import COMPLETIONS_OF_PROMPT
-from ftkit.data.columns.names import columns_of, mostly
+from ftkit.data.columns.names import columns_of, is_filled, lowered, mostly
 from ftkit.data.form import SYSTEM_NAMES, are_messages
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
@@ -51,7 +51,7 @@ def refuse_unobeyed(
         UserError: of two answers one is preferred, and neither is what is read; a system's turn or earlier turns stand
             beside the prompts.
     """
-    by_lower, pair = _by_lower(rows), preference_columns(rows)
+    by_lower, pair = lowered(columns_of(rows)), preference_columns(rows)
     if pair is not None and len(set(pair) & set(read)) != 1:
         raise _preferences(rows, *pair, by_lower, where, keys)
     if completions and not named:
@@ -72,7 +72,7 @@ def task_beside(rows: Sequence[Mapping[str, object]], read: Sequence[str]) -> Ta
         rows: the first of the training set.
         read: the columns of the prompt, of the completion, and others.
     """
-    by_lower, (prompt, completion) = _by_lower(rows), read[:2]
+    by_lower, (prompt, completion) = lowered(columns_of(rows)), read[:2]
     for column, least in ((by_lower[name], least) for name, least in _TASKS.items() if name in by_lower):
         tasks = {str(row.get(column) or "").strip() for row in rows} - {""}
         told = all(str(row.get(prompt)).lstrip().startswith(str(row.get(column) or "").strip()) for row in rows)
@@ -84,17 +84,13 @@ def task_beside(rows: Sequence[Mapping[str, object]], read: Sequence[str]) -> Ta
 
 def preference_columns(rows: Sequence[Mapping[str, object]]) -> tuple[str, str] | None:
     """Two columns with answers of which one is preferred, if any."""
-    by_lower = _by_lower(rows)
+    by_lower = lowered(columns_of(rows))
     return next(((by_lower[a], by_lower[b]) for a, b in PREFERENCES if a in by_lower and b in by_lower), None)
-
-
-def _by_lower(rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    return {name.strip().lower(): name for name in columns_of(rows)}
 
 
 def verdict_column(rows: Sequence[Mapping[str, object]], read: Collection[str]) -> str | None:
     """The column that says which answers are good (true) and which are bad (false), where nothing else reads it."""
-    by_lower = _by_lower(rows)
+    by_lower = lowered(columns_of(rows))
     names = (by_lower[name] for name in _VERDICTS if name in by_lower and by_lower[name] not in read)
     return next((name for name in names if mostly([row.get(name) for row in rows], _is_verdict)), None)
 
@@ -119,7 +115,7 @@ def _refuse_earlier_turns(
     rows: Sequence[Mapping[str, object]], read: Collection[str], by_lower: Mapping[str, str], where: str
 ) -> None:
     for name in (by_lower[name] for name in _EARLIER if name in by_lower and by_lower[name] not in read):
-        if any(row.get(name) not in (None, "", [], "[]") for row in rows):
+        if is_filled(rows, name):
             turns = name.lower() == "history"
             what = "the turns before the prompt" if turns else "what the system is told"
             template = f"name it in data.template, such as {{{name}}}, or "

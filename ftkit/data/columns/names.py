@@ -20,6 +20,16 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
+def lowered(columns: Sequence[str]) -> dict[str, str]:
+    """Each column by its name in lower case, white space around it left out."""
+    return {name.strip().lower(): name for name in columns}
+
+
+def is_filled(rows: Sequence[Mapping[str, object]], column: str) -> bool:
+    """Whether there is anything in a column; an empty text or list is nothing."""
+    return any(row.get(column) not in (None, "", [], "[]") for row in rows)
+
+
 def listing(columns: Sequence[str]) -> str:
     """Columns for a message, at most twenty."""
     shown = ", ".join(columns[:20])

@@ -20,7 +20,7 @@ from ftkit.data.form import SYSTEM_NAMES, Form, are_messages
 from ftkit.data.gather import Source
 from ftkit.data.load import form_of, read_splits
 from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
-from ftkit.data.reading.nested import names_within, nested
+from ftkit.data.reading.nested import get, names_within, nested
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
@@ -100,7 +100,7 @@ def _beside(rows: Sequence[Mapping[str, object]], spec: CausalData) -> dict[str,
         ("what may be called in", TOOLS_NAMES),
         ("told with", [KWARGS_NAME]),
     )
-    there = {what: [name for name in names if any(row.get(name) for row in rows)] for what, names in kinds}
+    there = {what: [name for name in names if any(get(row, name) for row in rows)] for what, names in kinds}
     return {names[0]: what for what, names in there.items() if names}
 
 
@@ -110,7 +110,7 @@ def _text(column: str) -> Form:
 
 
 def _templated(template: str, spec: CausalData) -> Form:
-    if any(getattr(spec, key) is not None for key in ("system", *_CHAT_COLUMNS)):
+    if spec.makes_chats():
         return _chat(ChatColumns(template=parse_template(template), history=spec.history_column), spec)
     prompting = Prompting(
         "completion" if LEARN in template else "text", template, completion_only_loss=spec.completion_only_loss
@@ -121,7 +121,7 @@ def _templated(template: str, spec: CausalData) -> Form:
 def _short(
     prompt: str, completion: str, rows: Sequence[Mapping[str, object]], spec: CausalData, notes: list[str]
 ) -> Form:
-    if any(mostly([row.get(name) for row in rows], are_messages) for name in (prompt, completion)):
+    if any(mostly([get(row, name) for row in rows], are_messages) for name in (prompt, completion)):
         return _chat(ChatColumns(prompt, completion), spec)
     template = short_template(prompt, completion, rows)
     notes.append(f"template {template!r}, made of the two columns")

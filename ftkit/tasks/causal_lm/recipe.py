@@ -92,6 +92,10 @@ class CausalData(GenerativeData):
         """What stands between the documents of a text file."""
         return self.document_separator
 
+    def makes_chats(self) -> bool:
+        """Whether a prompt and its completion are the last turns of a chat."""
+        return any(value is not None for value in (self.history_column, self.system_column, self.system))
+
 
 class CausalRecipe(GenerativeRecipe):
     """A recipe of a language model."""
@@ -141,7 +145,7 @@ def _what_is_learnt(facts: _Facts) -> Iterator[Finding]:
     texts = facts.has("data.text_column") or (whole and not facts.has("data.messages_column"))
     prompts = facts.has("data.template") or facts.has("data.prompt_column")
     for key in CHAT_KEYS:
-        if facts.changed(f"data.{key}") and (texts or (prompts and key == "chat_template" and not _makes_chats(facts))):
+        if facts.changed(f"data.{key}") and (texts or (prompts and key == "chat_template" and not data.makes_chats())):
             yield Finding(f"data.{key}", "these examples are no chats", "name a messages_column, or remove it")
     if data.learn is not None and facts.changed("data.completion_only_loss"):
         yield Finding("data.completion_only_loss", "data.learn says what is learnt", "remove one of the two")
@@ -149,10 +153,6 @@ def _what_is_learnt(facts: _Facts) -> Iterator[Finding]:
         yield Finding("data.history_column", "the messages have every turn", "remove it")
     if reserved := sorted(_RESERVED & (data.chat_template_kwargs or {}).keys()):
         yield Finding("data.chat_template_kwargs", f"{reserved[0]} is told by ftkit itself", "remove it")
-
-
-def _makes_chats(facts: _Facts) -> bool:
-    return any(facts.has(f"data.{key}") for key in ("history_column", "system_column", "system"))
 
 
 def _documents(facts: _Facts) -> Iterator[Finding]:

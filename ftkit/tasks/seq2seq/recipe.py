@@ -20,7 +20,14 @@ from ftkit.metrics.names import (
     TEXT_METRICS,
 )
 from ftkit.recipe.files import FILES, ending
-from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GeneratingRecipe, GenerativeData, generation_knobs
+from ftkit.recipe.generative import (
+    GENERATION_WORDS,
+    GENERATIVE_RULES,
+    LEARN,
+    GeneratingRecipe,
+    GenerativeData,
+    generation_knobs,
+)
 from ftkit.recipe.labelled import (
     LabelledData,
     LabelledEvaluation,
@@ -35,7 +42,6 @@ from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 
 LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
 """What is measured by default where data.labels_as_text is true."""
-
 
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "flores101", "flores200"]
 RougeLanguage = Annotated[str, Field(pattern=rf"^({'|'.join(ROUGE_LANGUAGES)})$")]
@@ -285,27 +291,8 @@ SEQ2SEQ = TaskRules(
         ("", "ignore_pad_token_for_loss", "padding is never learnt"),
         ("", "sortish_sampler", "examples of like length share a batch already"),
         ("", "predict_with_generate include_generation", "outputs are always generated at the end"),
-        ("generation.max_new_tokens", "generation_config", "and its other settings beside it, one key each"),
-        (
-            "generation.max_new_tokens",
-            "generation_max_length generation_max_new_tokens gen_max_length max_gen_length max_generation_length "
-            "max_output_tokens max_target",
-        ),
-        (
-            "",
-            "min_length min_new_tokens min_target_length",
-            "an output ends where the model ends it, no later",
-        ),
-        ("generation.num_beams", "generation_num_beams eval_beams num_beam n_beams beams beam beam_size beam_width"),
-        ("generation.do_sample", "sampling"),
-        ("generation.top_p", "nucleus"),
-        ("generation.temperature", "sampling_temperature"),
-        ("generation.repetition_penalty", "rep_penalty"),
-        ("generation.no_repeat_ngram_size", "ngram_blocking block_ngram_repeat"),
-        ("generation.length_penalty", "lenpen length_alpha"),
         ("", "num_return_sequences", "each source gets one output"),
-        ("generation.max_new_tokens", "generation.max_length", "the source does not count"),
-        ("generation.max_new_tokens", "generation.max_tokens generation.max_target_length"),
+        *GENERATION_WORDS,
     ),
     instead={"data.prompt_column": "write source_column", "data.completion_column": "write target_column"},
 )

@@ -44,6 +44,10 @@ THINKS = (
     "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+BEGINS_TURNS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
+)
 
 
 def messages_of(turns: Turns) -> list[dict[str, str]]:
@@ -132,19 +136,6 @@ def test_the_token_that_ends_a_turn_is_learnt_though_it_is_not_the_end_token(tok
         tokenizer.eos_token = before
 
 
-def test_a_template_that_writes_nothing_before_an_answer_can_be_followed(tokenizer_of):
-    tokenizer = tokenizer_of("llama")
-    found = tokenized(tokenizer, Prompting("chat", chat_template=INST), SEVERAL[1:])
-    assert runs(tokenizer, found) == [[" Hello\nyou<|end_of_text|>", "   Bye <|end_of_text|>"]]
-
-
-def test_what_a_template_sets_before_an_answer_is_learnt_with_it(tokenizer_of):
-    tokenizer = tokenizer_of("qwen3")
-    found = tokenized(tokenizer, Prompting("chat", chat_template=THINKS), SEVERAL)
-    answers = ["Hello\nyou<|im_end|>", "<think>\n\n</think>\n\n  Bye <|im_end|>"]
-    assert runs(tokenizer, found) == [answers]
-
-
 def test_where_no_special_token_ends_a_turn_the_end_token_does(tokenizer_of):
     tokenizer = tokenizer_of("gpt2")
     bare = (
@@ -157,14 +148,18 @@ def test_where_no_special_token_ends_a_turn_the_end_token_does(tokenizer_of):
     assert end_of_turn(tokenizer, Prompting("chat", chat_template=bare)) is None
 
 
-def test_the_mark_that_begins_the_next_turn_is_not_taken_for_the_end_of_an_answer(tokenizer_of):
-    tokenizer = tokenizer_of("qwen3")
-    headed = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
-    )
-    found = tokenized(tokenizer, Prompting("chat", chat_template=headed), SEVERAL)
-    assert runs(tokenizer, found) == [[" Hello\nyou", "   Bye<|im_end|>"]]
+@pytest.mark.parametrize(
+    ("family", "template", "answers"),
+    [
+        ("llama", INST, [" Hello\nyou<|end_of_text|>", "   Bye <|end_of_text|>"]),
+        ("qwen3", THINKS, ["Hello\nyou<|im_end|>", "<think>\n\n</think>\n\n  Bye <|im_end|>"]),
+        ("qwen3", BEGINS_TURNS, [" Hello\nyou", "   Bye<|im_end|>"]),
+    ],
+    ids=["nothing stands before it", "what is set before it", "the mark of the next turn is not its end"],
+)
+def test_an_answer_is_learnt_as_the_model_writes_it(family, template, answers, tokenizer_of):
+    tokenizer = tokenizer_of(family)
+    assert runs(tokenizer, tokenized(tokenizer, Prompting("chat", chat_template=template), SEVERAL)) == [answers]
 
 
 def test_a_last_word_of_the_user_is_read_and_ends_nothing(tokenizer_of):
