@@ -29,7 +29,7 @@ from ftkit.runs.folder import find_run, is_run, refuse_broken_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath
 from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
-from ftkit.training.opening import hashes_of, load_base_and_data
+from ftkit.training.opening import hashes_of, load_base_and_data, load_data
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
 
@@ -125,11 +125,16 @@ def _subject(
         raise UserError(f"the run {path} has no model yet ({run.state()})", fix="ftkit train with --resume finishes it")
     recipe = take_recipe(given if given is not None else Run(path).recipe_file).recipe
     recipe = changed(recipe, {"model.trust_remote_code": trust_remote_code})
-    if run is None and recipe.data.scores_out_of_fold():
-        # no other model but this one is there to ask about its training rows
-        recipe = changed(recipe, {"data.validation": "split"})
     moment = None if run is None else run.manifest().get("moment")
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), moment=moment, reporter=reporter)
+    if run is None and splits.folds is not None:
+        reporter.say(
+            "warning: the heads that score training rows out of fold lie in a run alone, so this model is judged by"
+            f" some of these (data.validation_size: {recipe.data.validation_size:g}); if it learnt from them, it looks"
+            " better than it is: name its run, or a data.validation_file"
+        )
+        recipe = changed(recipe, {"data.validation": "split"})
+        splits = load_data(recipe, task_of(recipe.task), checkpoint)
     if run is not None:
         _refuse_other_data(run, splits, hashes_of(recipe, checkpoint, splits))
     return Subject(

@@ -19,6 +19,7 @@ from ftkit.encoders.loading import load_for_classification
 from ftkit.encoders.optimization import learning_rate_factor
 from ftkit.models.classifier import open_classifier
 from ftkit.models.reading.locating import locate
+from ftkit.progress import Silent
 from ftkit.tasks.classification.form import load_splits
 from ftkit.tasks.classification.frozen import FrozenHead
 from ftkit.tasks.classification.scores import TextRow, predict_rows
@@ -104,6 +105,16 @@ def test_eval_and_compare_judge_by_the_scores_out_of_fold(classifier_runs: Calla
     assert "leakage" not in report.verdict.fired
     (match,) = ftkit.compare([one, other]).matches
     assert (match.split, match.matched, match.num_paired) == ("validation", "data", 96)
+
+
+def test_a_model_in_folds_that_is_judged_without_its_run_is_said_to_have_learnt_its_judges_perhaps(
+    classifier_runs: Callable[..., Any], tmp_path: Path
+) -> None:
+    run, reporter = classifier_runs(method__pooling="mean", **FOLDED).run, Silent()
+    how: dict[str, Any] = {"recipe": run.recipe_file, "effort": "quick", "out": tmp_path, "reporter": reporter}
+    report = ftkit.evaluate(run.model_dir, **how)
+    assert 0 < report.table["best"]["validation"]["loss"].n < 96
+    assert any("if it learnt from them, it looks better" in message for message in reporter.messages)
 
 
 def test_a_run_in_folds_that_was_stopped_goes_on_to_the_same_bytes(
