@@ -1,4 +1,9 @@
-"""Metrics of generated text: outputs held against one or more references each, with bootstrap intervals over rows."""
+"""Metrics of generated text: outputs held against one or more references each, with bootstrap intervals over rows.
+
+An empty text is a text of no words. Where output and reference are both empty, exact_match and token_f1 are 1, and
+BLEU, chrF and ROUGE, which count what two texts share, find nothing. A ratio over references that are all empty has no
+value.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +45,6 @@ def evaluate_texts(
     - `edit_distance`: Levenshtein distance to the nearest reference over its length, in characters and summed over rows
       before dividing; 0 is best, and more than 1 is possible. White space is collapsed first.
 
-    An empty text is a text of no words. Where output and reference are both empty, exact_match and token_f1 are 1, and
-    BLEU, chrF and ROUGE, which count what two texts share, find nothing. A ratio over references that are all empty has
-    no value.
-
     Args:
         outputs: (N,).
         references: of each row at least one (N,), as many as there are.
@@ -72,11 +73,9 @@ def evaluate_texts(
     names = list(dict.fromkeys(metrics))
     if unknown := [name for name in names if name not in TEXT_METRICS and not name.startswith(HUB_PREFIX)]:
         raise ValueError(f"no such metrics: {', '.join(unknown)}")
-    _check(outputs, references)
-    _check_limits(at_limit, len(outputs))
+    rows = _Rows(outputs, references, at_limit, bleu_tokenize=bleu_tokenize, rouge_language=rouge_language)
     if not len(outputs):
         return {name: no_value(0, "there are no rows") for name in names}
-    rows = _Rows(outputs, references, at_limit, bleu_tokenize=bleu_tokenize, rouge_language=rouge_language)
     bootstrap = Bootstrap(num_resamples, seed)
     return {
         name: _METRICS[name](rows).entry(bootstrap) if name in _METRICS else _from_hub(name, outputs, references)
@@ -115,22 +114,8 @@ def score_rows(
     """
     if unknown := [name for name in names if name not in _OF_ROWS]:
         raise ValueError(f"no metrics of single rows: {', '.join(unknown)}")
-    _check(outputs, references)
     rows = _Rows(outputs, references, np.zeros(len(outputs), dtype=bool), rouge_language=rouge_language)
     return {name: _OF_ROWS[name](rows) for name in names}
-
-
-def _check_limits(at_limit: NDArray[np.bool_], num_rows: int) -> None:
-    if np.shape(at_limit) != (num_rows,):
-        raise ValueError(f"at_limit {np.shape(at_limit)} does not fit {num_rows} outputs")
-
-
-def _check(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    if len(outputs) != len(references):
-        raise ValueError(f"{len(outputs)} outputs do not fit references of {len(references)} rows")
-    for row, candidates in enumerate(references):
-        if isinstance(candidates, str) or not len(candidates):
-            raise ValueError(f"row {row} has no list of references: {candidates!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +127,16 @@ class _Rows:
     at_limit: NDArray[np.bool_]
     bleu_tokenize: str = "13a"
     rouge_language: str = "english"
+
+    def __post_init__(self) -> None:
+        num_rows = len(self.outputs)
+        if num_rows != len(self.references):
+            raise ValueError(f"{num_rows} outputs do not fit references of {len(self.references)} rows")
+        for row, candidates in enumerate(self.references):
+            if isinstance(candidates, str) or not len(candidates):
+                raise ValueError(f"row {row} has no list of references: {candidates!r}")
+        if np.shape(self.at_limit) != (num_rows,):
+            raise ValueError(f"at_limit {np.shape(self.at_limit)} does not fit {num_rows} outputs")
 
     @cached_property
     def rouge(self) -> overlap.Rouge:
