@@ -60,13 +60,7 @@ def train(
     path = Path(asked.training.output_dir)
     with disk_failures_told(path), locked(path, reporter=reporter):
         recover(path)
-        going_on = resume is not False and is_run(path)
-        if from_checkpoint is not None and not going_on:
-            raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
-        if resume and not going_on:
-            reporter.say(f"there is no run {path} to go on with: a new one is started")
-        if not going_on:
-            refuse_taken(path, overwrite=overwrite)
+        going_on = _is_to_go_on(path, resume, overwrite=overwrite, reporter=reporter)
 
         from ftkit.tasks.table import task_of
         from ftkit.training.arguments import refuse_missing_packages
@@ -87,6 +81,18 @@ def train(
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise
+
+
+def _is_to_go_on(path: Path, resume: bool | PathLike[str], *, overwrite: bool, reporter: Reporter) -> bool:
+    """Whether a run is there and to be gone on with; if not, a new one may be made in its place."""
+    if resume is not False and is_run(path):
+        return True
+    if not isinstance(resume, bool):
+        raise UserError(f"{path} is no run to go on with", fix="say --resume without a checkpoint to start one")
+    if resume:
+        reporter.say(f"there is no run {path} to go on with: a new one is started")
+    refuse_taken(path, overwrite=overwrite)
+    return False
 
 
 def _go_on(
