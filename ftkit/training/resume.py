@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftkit.errors import UserError
+from ftkit.errors import RunError, UserError
 from ftkit.progress import Reporter
 from ftkit.recipe.data_section import SPLIT_NAMES
 from ftkit.recipe.dump import changed, dump_recipe, leaves
@@ -213,3 +213,25 @@ def _rows(num_rows: int, fingerprint: str | None) -> str:
 
 def _short(digest: str | None) -> str:
     return "none" if digest is None else f"sha256 {digest[:12]}"
+
+
+def refuse_other_weights(model: Any, read: Any) -> None:
+    """Refuse a checkpoint that does not hold the weights of the model that it was read into.
+
+    Args:
+        model: the model.
+        read: `missing_keys` and `unexpected_keys` as torch has them.
+
+    Raises:
+        RunError: it lacks some, or has others.
+    """
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    # some are computed anew instead of being saved, as the positions of Marian
+    missing = set(read.missing_keys) - set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    there = {weight.data_ptr() for name, weight in weights.items() if name not in missing}
+    lacking = [name for name, weight in weights.items() if name in missing and weight.data_ptr() not in there]
+    if wrong := [*lacking, *read.unexpected_keys]:
+        raise RunError(
+            f"a checkpoint does not hold the weights of this model: {', '.join(wrong[:3])}",
+            fix="train anew: ftkit train --overwrite",
+        )

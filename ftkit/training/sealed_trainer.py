@@ -21,6 +21,7 @@ from ftkit.runs.checkpoints import Checkpoints, Progress, SealedCheckpoint
 from ftkit.runs.disk import failing_writes_are_told
 from ftkit.storage import held_folder
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, what_happened
+from ftkit.training.resume import refuse_other_weights
 from ftkit.training.sampling import random_state, restore
 from ftkit.training.training_probe import TrainingProbe
 
@@ -276,22 +277,8 @@ class SealedTrainer(Trainer):
             vars(model).pop("save_pretrained", None)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Trainer would only warn of weights that a checkpoint lacks, and train on with those that are there.
-
-        Raises:
-            RunError: the checkpoint does not hold the model.
-        """
-        model: Any = self.model
-        weights = dict(model.named_parameters(remove_duplicate=False))
-        # some are computed anew instead of being saved, as the positions of Marian
-        missing = set(load_result.missing_keys) - set(getattr(model, "_keys_to_ignore_on_save", None) or ())
-        there = {weight.data_ptr() for name, weight in weights.items() if name not in missing}
-        lacking = [name for name, weight in weights.items() if name in missing and weight.data_ptr() not in there]
-        if wrong := [*lacking, *load_result.unexpected_keys]:
-            raise RunError(
-                f"a checkpoint does not hold the weights of this model: {', '.join(wrong[:3])}",
-                fix="train anew: ftkit train --overwrite",
-            )
+        """Trainer would only warn of weights that a checkpoint lacks, and train on with those that are there."""
+        refuse_other_weights(self.model, load_result)
 
     def _stops_early(self) -> bool:
         return self.control.should_training_stop and self.state.global_step < self.state.max_steps

@@ -52,13 +52,12 @@ def test_what_an_architecture_computes_anew_instead_of_saving_it_is_not_lacking(
 
     from transformers import MarianConfig, MarianMTModel
 
-    from ftkit.training.sealed_trainer import SealedTrainer
+    from ftkit.training.resume import refuse_other_weights
 
     sides = {f"{side}_{name}": 2 for side in ("encoder", "decoder") for name in ("layers", "attention_heads")}
     config = MarianConfig(vocab_size=8, d_model=4, max_position_embeddings=8, pad_token_id=0, **sides)
-    trainer, positions = SimpleNamespace(model=MarianMTModel(config)), "model.encoder.embed_positions.weight"
-    check = SealedTrainer._issue_warnings_after_load
-    check(trainer, SimpleNamespace(missing_keys=[positions], unexpected_keys=[]))
+    model, positions = MarianMTModel(config), "model.encoder.embed_positions.weight"
+    refuse_other_weights(model, SimpleNamespace(missing_keys=[positions], unexpected_keys=[]))
     lacking = [positions, "model.encoder.layers.0.fc1.weight"]
     with pytest.raises(RunError, match="fc1"):
-        check(trainer, SimpleNamespace(missing_keys=lacking, unexpected_keys=[]))
+        refuse_other_weights(model, SimpleNamespace(missing_keys=lacking, unexpected_keys=[]))
