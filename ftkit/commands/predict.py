@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, absent, listing
 from ftkit.data.form import text_of
-from ftkit.data.reading.asked import AS_TRAINED, FileReading, Quoting, iter_asked, usable
+from ftkit.data.reading.asked import AS_TRAINED, FileReading, iter_asked, usable
 from ftkit.data.reading.nested import names_within, value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
 from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.models.trial import code_failures_told
 from ftkit.progress import Reporter, Silent
+from ftkit.recipe.data_section import Quoting
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath

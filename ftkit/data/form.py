@@ -110,7 +110,7 @@ def are_messages(value: object) -> bool:
             return False
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
     if not isinstance(value, list) or not value:
         return False

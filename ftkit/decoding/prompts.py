@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ftkit.data.chat.calls import decoded
 from ftkit.data.chat.form import read_chat
 from ftkit.data.chat.rows import ChatReader
 from ftkit.data.chat.turns import Chat
 from ftkit.data.form import MESSAGES_NAMES, field_text
 from ftkit.data.prompting import FORMS, Prompting, parse_template
-from ftkit.data.reading.asked import AS_TRAINED, FileReading, Quoting, iter_asked, usable
+from ftkit.data.reading.asked import AS_TRAINED, FileReading, iter_asked, usable
 from ftkit.data.reading.nested import get, has
 from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
 from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
+from ftkit.recipe.data_section import Quoting
 from ftkit.storage import read_json_object
 
 _ANSWERING = ("assistant", "gpt", "function_call")
@@ -213,11 +214,7 @@ def _first(names: Iterable[str | None], values: Mapping[str, object]) -> str | N
 
 
 def _chat(values: Mapping[str, object], name: str, system: str | None) -> Chat:
-    value = get(values, name)
-    try:
-        turns = json.loads(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise UserError(f"column {name} is no JSON: {error}", fix="mend the row") from None
+    turns = decoded(get(values, name), f"column {name}", "a list of messages")
     if not isinstance(turns, list) or not turns:
         raise UserError(f"column {name} holds no messages", fix="write a list of objects with role and content")
     # what the data have the assistant answer at the end is what is asked for

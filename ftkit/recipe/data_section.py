@@ -10,6 +10,11 @@ from ftkit.methods.section import Section
 
 SPLIT_NAMES = ("train", "validation", "test")
 
+Quoting = Literal["minimal", "none"]
+"""Whether a double quote may open a field that holds delimiters and line ends, or is a letter like any other."""
+OnBadRow = Literal["error", "skip"]
+"""What becomes of a row that cannot be used: it ends the command, or is left out and said."""
+
 
 class DataSpec(Section):
     """Where the examples come from and which columns hold what: the keys that every task reads."""
@@ -82,11 +87,11 @@ class DataSpec(Section):
     """Sheet of a spreadsheet, or table or query (`SELECT text, label FROM ...`) of a SQLite database, in every file
     that is named. Default: the only one."""
 
-    quoting: Literal["minimal", "none"] = "minimal"
+    quoting: Quoting = "minimal"
     """Of a CSV or TSV file. `minimal`: a field in double quotes may hold separators and line ends. `none`: quotes are
     letters like any other."""
 
-    on_bad_row: Literal["error", "skip"] = "error"
+    on_bad_row: OnBadRow = "error"
     """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and
     listed in the run."""
 

@@ -293,6 +293,7 @@ def test_chats_of_a_file_are_asked_up_to_their_last_answer(tmp_path: Path) -> No
         (ONE, '{"q": "x"}\n{"q": null}', r"a.jsonl:2 q is null"),
         (ONE, '{"q": [1]}', r"a.jsonl:1 q is a list instead of a string"),
         (CHAT, '{"messages": "{"}', r"a.jsonl:1 column messages is no JSON"),
+        pytest.param(CHAT, json.dumps({"messages": "[" * 100_000}), "messages is no JSON", id="deep"),
         (CHAT, '{"messages": []}', r"a.jsonl:1 column messages holds no messages"),
         (CHAT, '{"messages": [{"role": "assistant", "content": "x"}]}', "has nothing before the assistant's turn"),
         (CHAT, '{"messages": [{"role": "king", "content": "x"}]}', r"a.jsonl:1 message 1 has the role 'king'"),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ftkit.data.reading.files import file_format, iter_rows
 from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
+from ftkit.recipe.data_section import OnBadRow, Quoting
 
-Quoting = Literal["minimal", "none"]
-"""Whether a double quote may open a field that holds delimiters and line ends, or is a letter like any other."""
-OnBadRow = Literal["error", "skip"]
-"""What becomes of a row that cannot be used: it ends the command, or is left out and said."""
 _SHOWN = 20
 FromRow = TypeVar("FromRow")
 

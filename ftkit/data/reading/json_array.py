@@ -43,7 +43,7 @@ def iter_json(path: Path, *, encoding: str) -> Iterator[Row | BadRow]:
         raise UserError(
             "neither a JSON array nor JSON objects",
             where=f"{shown_path(path)}:1",
-            fix='write [{"text": ..., "label": ...}, ...]',
+            fix=f"write {_ROWS}",
         )
     _refuse_wrapped(path, first)
     return iter_json_lines(path, encoding=encoding)
@@ -65,7 +65,7 @@ def _refuse_wrapped(path: Path, first: str) -> None:
         raise UserError(
             f"one object with a list under the key {printable(key)}, where rows were expected",
             where=f"{shown_path(path)}:1",
-            fix='keep only an array of rows, [{"text": ..., "label": ...}, ...], or write one object on each line',
+            fix=f"keep only an array of rows, {_ROWS}, or write one object on each line",
         )
 
 

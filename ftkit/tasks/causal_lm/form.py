@@ -28,7 +28,7 @@ from ftkit.recipe.generative import LEARN
 from ftkit.tasks.causal_lm.recipe import CHAT_KEYS, CausalData
 
 _CHAT_COLUMNS = ("system_column", "history_column")
-LEARNT_TURNS = {
+_LEARNT_TURNS = {
     None: "the assistant's turns are",
     "all_answers": "the assistant's turns are",
     "last_answer": "what the assistant writes after the user's last turn is",
@@ -87,7 +87,7 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
     notes.extend(f"column `{name}` is {what} its chat" for name, what in beside.items())
     note_unread(columns, (*form.columns, *beside, form.verdict or ""), notes)
     if form.prompting.kind != "text" and form.prompting.completion_only_loss:
-        learnt = LEARNT_TURNS[spec.learn] if chats else "the completion is"
+        learnt = _LEARNT_TURNS[spec.learn] if chats else "the completion is"
         notes.append(f"only {learnt} learnt (data.{'learn' if chats and spec.learn else 'completion_only_loss'})")
     return form
 

@@ -74,7 +74,20 @@ def test_what_is_not_clear_stays_open_and_is_described():
     assert "(columns: a, b)" in describe_unclear(["a", "b"], nothing)
 
 
-@pytest.mark.parametrize("value", [None, "", "[1, 2", "[1, 2]", [], [1], [{"content": "x"}], {"role": "user"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "[1, 2",
+        "[1, 2]",
+        pytest.param("[" * 100_000, id="deep"),
+        [],
+        [1],
+        [{"content": "x"}],
+        {"role": "user"},
+    ],
+)
 def test_other_values_are_no_messages(value):
     assert not are_messages(value)
 

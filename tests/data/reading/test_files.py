@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ftkit.data.reading.asked import FileReading, Quoting, iter_asked
+from ftkit.data.reading.asked import FileReading, iter_asked
 from ftkit.data.reading.files import iter_rows
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.errors import UserError
+from ftkit.recipe.data_section import Quoting
 from tests.fixtures.tiers import slow
 
 

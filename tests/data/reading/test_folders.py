@@ -123,6 +123,8 @@ def test_a_clone_has_the_splits_that_its_card_says(tmp_path: Path) -> None:
         ("m/x.jsonl", "../x.jsonl", "outside of its folder"),
         ("m/x.jsonl", "hf://datasets/x/y.csv", "outside of its folder"),
         ("license: mit", "license: [mit", "YAML cannot be read"),
+        ("license: mit", "date: 2024-13-45", "YAML cannot be read"),
+        pytest.param("license: mit", "license: " + "[" * 500, "YAML cannot be read", id="deep"),
     ],
 )
 def test_a_card_that_names_what_is_not_there_is_refused(tmp_path: Path, old: str, new: str, problem: str) -> None:

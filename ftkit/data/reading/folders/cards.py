@@ -55,7 +55,7 @@ def _configs(card: Path) -> list[Mapping[str, Any]]:
         return []
     try:
         front = YAML(typ="safe", pure=True).load(text[4:].partition("\n---")[0])
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"its YAML cannot be read: {reason}", where=shown_path(card), fix="mend it") from error
     found = front.get("configs") if isinstance(front, Mapping) else None
