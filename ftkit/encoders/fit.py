@@ -42,7 +42,6 @@ def fit_head(
     *,
     spec: TrainingSpec,
     class_weights: torch.Tensor | None,
-    label_smoothing: float = 0.0,
     device: torch.device,
     record: Callable[[Mapping[str, Any]], None],
     probe: HeadProbe | None = None,
@@ -58,7 +57,6 @@ def fit_head(
             candidates of the other folds see it; the head has `repeated` ones then, and one of all rows is left.
         spec: the recipe's training section.
         class_weights: (K,) or None.
-        label_smoothing: share of the target's probability spread over all labels.
         device: where head and batches live.
         record: called with one line of history after each evaluation.
         probe: is scored before the first step and at each evaluation; has no say in which weights are kept.
@@ -68,7 +66,7 @@ def fit_head(
         UserError: the loss or a gradient is not finite.
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
-        loss = _Loss(None if class_weights is None else class_weights.to(device), label_smoothing)
+        loss = _Loss(None if class_weights is None else class_weights.to(device), spec.label_smoothing_factor)
         held_out: HeldOut = (
             OutOfFold(train, num_candidates=head.num_candidates) if validation is None else ValidationRows(validation)
         )

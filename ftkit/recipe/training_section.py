@@ -46,6 +46,10 @@ class TrainingSpec(Section):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are scaled down to this norm; 0 leaves them."""
 
+    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of each target's probability that is spread over all labels, or over the vocabulary, in the loss that is
+    trained (Szegedy et al. 2016). Losses that are measured, and choose the best model, are plain."""
+
     eval_strategy: Literal["epoch", "steps", "no"] = "epoch"
     """When the validation set is scored; `no`: before the first step and after the last one alone."""
 

@@ -90,6 +90,7 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("training.warmup_steps", "warmup_ratio warmup num_warmup_steps", "a value below 1 is the share of all steps"),
     ("training.weight_decay", "wd"),
     ("training.max_grad_norm", "gradient_clipping max_norm"),
+    ("training.label_smoothing_factor", "label_smoothing smoothing label_smoothing_eps"),
     ("training.eval_strategy", "evaluation_strategy"),
     ("training.eval_strategy", "do_eval", "the validation set is always scored"),
     ("training.eval_steps", "evals_per_epoch"),

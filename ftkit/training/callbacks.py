@@ -80,9 +80,15 @@ class ProgressCallback(TrainerCallback):
 
 @dataclass(eq=False)
 class EvaluationsTold(TrainerCallback):
-    """Says what each evaluation of the validation set found."""
+    """Says what each evaluation of the validation set found.
+
+    Args:
+        say: hears of it.
+        smoothed: whether labels are smoothed in the loss that is trained, unlike in the one that is measured.
+    """
 
     say: Callable[[str], None]
+    smoothed: bool
 
     def on_evaluate(
         self,
@@ -100,7 +106,7 @@ class EvaluationsTold(TrainerCallback):
         self.say(
             f"step {state.global_step:,}: validation loss {metrics['eval_nll']:.4f}"
             + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")
-            + (f", training loss {learnt[-1]:.4f}" if learnt else "")
+            + (f", training loss {learnt[-1]:.4f}{' with smoothed labels' * self.smoothed}" if learnt else "")
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ftkit.errors import UserError
 from ftkit.methods.section import MethodSection
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import refuse_unknown_tokens
@@ -83,7 +84,14 @@ def prepare_to_write(
     refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
     if not use_fused_operations(model):
         reporter.say(f"{checkpoint.name} gives other results with faster operations, and keeps its own: slower")
-    if not compute_loss_in_chunks(model):
+    smoothing = recipe.training.label_smoothing_factor
+    if not compute_loss_in_chunks(model, label_smoothing=smoothing):
+        if smoothing:
+            raise UserError(
+                f"training.label_smoothing_factor: {checkpoint.name} computes its own loss, in which labels are not "
+                "smoothed: an architecture not known here",
+                fix="remove it",
+            )
         reporter.say(
             f"{checkpoint.name} computes its own loss, over all logits at once: an architecture not known here"
         )

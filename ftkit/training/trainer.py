@@ -190,11 +190,11 @@ def make_trainer(
     )
 
 
-def writers_callbacks(method: MethodSection, *, reporter: Reporter) -> list[TrainerCallback]:
+def writers_callbacks(method: MethodSection, *, label_smoothing: float, reporter: Reporter) -> list[TrainerCallback]:
     """What looks on besides, where a model learns to write: each evaluation is told, and adapters have to move."""
     named = isinstance(getattr(method, "target_modules", None), list)
     moving = [AdaptersMove(unmoved_adapters, named, reporter.say)] if method.keeps_base else []
-    return [EvaluationsTold(reporter.say), *moving]
+    return [EvaluationsTold(reporter.say, smoothed=label_smoothing > 0), *moving]
 
 
 @contextlib.contextmanager

@@ -182,6 +182,15 @@ def test_the_weighted_loss_is_torchs_own_weighted_mean() -> None:
     torch.testing.assert_close(ours[0], torch.nn.functional.cross_entropy(logits[0], labels, weight=weights))
 
 
+def test_smoothed_labels_keep_the_training_loss_above_their_entropy_and_the_measured_loss_is_plain() -> None:
+    train, validation = blobs(spread=0.1)
+    _head, _result, history = fit(train, validation, label_smoothing_factor=0.4)
+    target = torch.tensor([0.7, 0.1, 0.1, 0.1])
+    entropy = float(torch.special.entr(target).sum())
+    assert history[-1]["train_loss"] == pytest.approx(entropy, abs=0.02)
+    assert history[-1]["validation_loss"] == pytest.approx(-math.log(0.7), abs=0.02), "no class is surer than its share"
+
+
 def test_clipping_scales_each_candidate_on_its_own() -> None:
     weight = torch.nn.Parameter(torch.zeros(2, 3))
     weight.grad = torch.tensor([[3.0, 4.0, 0.0], [0.3, 0.4, 0.0]])

@@ -36,8 +36,8 @@ def test_what_would_break_the_promises_of_a_run_is_refused_by_the_recipe(name, t
 
 
 def test_a_key_of_another_task_is_not_sent_where_it_would_be_refused_too(tmp_path):
-    text = (TEXT % "label_smoothing_factor").replace("classification", "causal_lm").replace("bert", "gpt2")
-    with pytest.raises(UserError, match="label_smoothing_factor has no meaning for task causal_lm; remove it"):
+    text = (TEXT % "class_weights").replace("classification", "causal_lm").replace("bert", "gpt2")
+    with pytest.raises(UserError, match="class_weights has no meaning for task causal_lm; remove it"):
         read_recipe(tmp_path / "r.yaml", text=text, check_files=False)
 
 

@@ -78,22 +78,32 @@ def token_losses(
 
 
 def summed_cross_entropy(
-    layer: nn.Module, head: OutputLayer, hidden: torch.Tensor, labelled: LabelledPositions, *, chunk_size: int
+    layer: nn.Module,
+    head: OutputLayer,
+    hidden: torch.Tensor,
+    labelled: LabelledPositions,
+    *,
+    chunk_size: int,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Sum of the losses of all labelled tokens, float32, differentiable once.
 
     The gradients are computed along with the loss, chunk by chunk, so that the backward pass only scales them and no
     logits are made twice.
 
-    The trained parameters of the output layer, which `head` goes through, get gradients. The rest is as in
-    `token_losses`.
+    The trained parameters of the output layer, which `head` goes through, get gradients. `label_smoothing` is the share
+    of each target's probability that is spread over the vocabulary, 0 to 1; where no gradients are wanted the loss is
+    plain. The rest is as in `token_losses`.
 
     Source:
-        Liger Kernel's fused linear cross entropy (Hsu et al. 2024), here for any output layer.
+        Liger Kernel's fused linear cross entropy (Hsu et al. 2024), here for any output layer; Szegedy et al. 2016
+        (label smoothing), as torch.nn.functional.cross_entropy has it.
     """
     parameters = [parameter for parameter in layer.parameters() if parameter.requires_grad]
     if torch.is_grad_enabled() and (parameters or hidden.requires_grad):
-        total: torch.Tensor = _SummedCrossEntropy.apply(head, chunk_size, hidden, *labelled, *parameters)  # type: ignore[no-untyped-call]
+        total: torch.Tensor = _SummedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            head, chunk_size, label_smoothing, hidden, *labelled, *parameters
+        )
         return total
     return token_losses(head, hidden, labelled, chunk_size=chunk_size).nll.sum()
 
@@ -109,15 +119,16 @@ class _SummedCrossEntropy(torch.autograd.Function):
         ctx: Any,
         head: OutputLayer,
         chunk_size: int,
+        label_smoothing: float,
         hidden: torch.Tensor,
         positions: torch.Tensor,
         targets: torch.Tensor,
         *parameters: torch.Tensor,
     ) -> torch.Tensor:
-        wants_hidden = ctx.needs_input_grad[2]
+        wants_hidden = ctx.needs_input_grad[3]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         rows = hidden.new_empty(len(targets) if wants_hidden else 0, hidden.shape[1])
-        sums = _Sums(head, parameters)
+        sums = _Sums(head, parameters, label_smoothing)
         for chunk in _chunks(len(targets), chunk_size):
             states = hidden[positions[chunk]].detach()
             loss, by_states = sums.add(states, targets[chunk], wants_states=wants_hidden)
@@ -133,10 +144,10 @@ class _SummedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, scale: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, positions = ctx.saved_tensors
         hidden = None
-        if ctx.needs_input_grad[2]:
+        if ctx.needs_input_grad[3]:
             hidden = rows.new_zeros(ctx.shape)
             hidden[positions] = rows * scale.to(rows.dtype)
-        return None, None, hidden, None, None, *ctx.sums.scaled(scale)
+        return None, None, None, hidden, None, None, *ctx.sums.scaled(scale)
 
 
 class _Sums:
@@ -146,9 +157,10 @@ class _Sums:
     that of a plain nn.Linear is made once, added to where it lies, and given away by the backward pass.
     """
 
-    def __init__(self, head: OutputLayer, parameters: tuple[torch.Tensor, ...]) -> None:
+    def __init__(self, head: OutputLayer, parameters: tuple[torch.Tensor, ...], label_smoothing: float) -> None:
         self.head = head
         self.parameters = parameters
+        self.label_smoothing = label_smoothing
         self.is_plain = type(head) is nn.Linear and len(parameters) == 1 and head.bias is None
         self.gradients: list[torch.Tensor] | None = None
         self.were_given_away = False
@@ -159,14 +171,14 @@ class _Sums:
         """The summed loss of a chunk, and its gradient by the states (N, D) if that is wanted."""
         if self.is_plain:
             gradient: torch.Tensor = self.head(states)
-            loss = _loss_with_gradient_in_place(gradient, targets)
+            loss = _loss_with_gradient_in_place(gradient, targets, self.label_smoothing)
             self._add_product(gradient, states)
             return loss, gradient @ self.parameters[0] if wants_states else None
         with torch.enable_grad():
             states.requires_grad_(wants_states)
             logits = self.head(states)
         gradient = logits.detach()
-        loss = _loss_with_gradient_in_place(gradient, targets)
+        loss = _loss_with_gradient_in_place(gradient, targets, self.label_smoothing)
         wanted = [*([states] if wants_states else []), *self.parameters]
         found = list(torch.autograd.grad(logits, wanted, gradient))
         by_states = found.pop(0) if wants_states else None
@@ -202,7 +214,7 @@ class _Sums:
         return [gradient.mul_(scale.to(gradient.dtype)) for gradient in found]
 
 
-def _loss_with_gradient_in_place(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _loss_with_gradient_in_place(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float) -> torch.Tensor:
     """Summed cross-entropy in float32; the logits (N, V) are replaced by its gradient, in their own type.
 
     Neither nn.Linear nor what may follow it here needs its output for its own gradient; autograd would notice if not.
@@ -212,11 +224,15 @@ def _loss_with_gradient_in_place(logits: torch.Tensor, targets: torch.Tensor) ->
         weights = logits[group].to(torch.float32, copy=True)
         rows = torch.arange(len(weights), device=logits.device)
         weights -= weights.amax(dim=1, keepdim=True)
-        picked = weights[rows, targets[group]]
+        picked = (1.0 - label_smoothing) * weights[rows, targets[group]]
+        if label_smoothing:
+            picked += label_smoothing * weights.mean(dim=1)
         sums = weights.exp_().sum(dim=1, keepdim=True)
         total += (sums.log()[:, 0] - picked).sum()
         weights /= sums
-        weights[rows, targets[group]] -= 1.0
+        if label_smoothing:
+            weights -= label_smoothing / logits.shape[1]
+        weights[rows, targets[group]] -= 1.0 - label_smoothing
         logits[group] = weights
     return total
 

@@ -31,7 +31,7 @@ IN_CHUNKS = "computes_loss_in_chunks"
 """True as an attribute of a model whose forward pass was replaced."""
 
 
-def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
+def compute_loss_in_chunks(model: PreTrainedModel | PeftModel, *, label_smoothing: float = 0.0) -> bool:
     """Let a language model compute its loss from the hidden states of labelled positions, a chunk at a time.
 
     Replaces `forward` of this one object. Called with labels, and with num_items_in_batch or without, it returns the
@@ -46,6 +46,9 @@ def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
     one number a labelled position, in row-major order: `token_nll` (N,) in nats and `token_correct` (N,), whether the
     label had the largest logit.
 
+    With `label_smoothing`, 0 to 1, that share of each target's probability is spread over the vocabulary in training
+    mode; in eval mode the loss is plain.
+
     Adapters are attached before, not after. Returns False, and leaves the model as it was, where the loss of a small
     made-up batch is not the model's own: an architecture that does more between output layer and loss than is known
     here.
@@ -54,7 +57,7 @@ def compute_loss_in_chunks(model: PreTrainedModel | PeftModel) -> bool:
     if getattr(base, IN_CHUNKS, False):
         return True
     own = base.forward
-    chunked = _chunked_forward(base, own)
+    chunked = _chunked_forward(base, own, label_smoothing)
     if not _give_the_same_loss(base, own, chunked):
         return False
     base.forward = chunked
@@ -90,7 +93,7 @@ def logits_head(base: Any) -> OutputLayer:
     return head
 
 
-def _chunked_forward(base: Any, own: Callable[..., Any]) -> Callable[..., Any]:
+def _chunked_forward(base: Any, own: Callable[..., Any], label_smoothing: float) -> Callable[..., Any]:
     chunk_size = max(1, LOGITS_AT_A_TIME // base.config.get_text_config().vocab_size)
     has_encoder = bool(base.config.is_encoder_decoder)
 
@@ -117,7 +120,10 @@ def _chunked_forward(base: Any, own: Callable[..., Any]) -> Callable[..., Any]:
         if losses is not None:
             total = losses.nll.sum()
         else:
-            total = summed_cross_entropy(layer, head, hidden, labelled, chunk_size=chunk_size)
+            smoothing = label_smoothing if base.training else 0.0
+            total = summed_cross_entropy(
+                layer, head, hidden, labelled, chunk_size=chunk_size, label_smoothing=smoothing
+            )
         num_items = len(labelled.targets) if num_items is None else num_items
         loss = total / (num_items.to(total.device) if isinstance(num_items, torch.Tensor) else num_items)
         # states of a flat row would be taken for those of the batch

@@ -142,7 +142,9 @@ class Continuing:
     def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
         """Train with HF Trainer."""
         recipe, reporter = self.recipe, self.scorer.reporter
-        callbacks = writers_callbacks(recipe.method, reporter=reporter)
+        callbacks = writers_callbacks(
+            recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
+        )
         trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks)
         with progress_told(trainer, resumed, reporter=reporter):
             trainer.go_on(resumed, say=reporter.say)

@@ -44,14 +44,11 @@ class ClassificationTraining(TrainingSpec):
 
     follows: ClassVar = {
         "per_device_eval_batch_size": "per_device_train_batch_size",
-        "label_smoothing_factor": "max_grad_norm",
+        "class_weights": "label_smoothing_factor",
     }
 
     per_device_eval_batch_size: int = Field(default=64, ge=1)
     """Examples a batch when evaluating."""
-
-    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the target's probability spread over all labels."""
 
     class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
     """Weight of each class in the loss: `balanced` is n / (num_classes * n_class), or a weight by label name."""
@@ -171,7 +168,6 @@ CLASSIFICATION = TaskRules(
     ),
     words=(
         ("training.per_device_eval_batch_size", "eval_batch_size per_gpu_eval_batch_size"),
-        ("training.label_smoothing_factor", "label_smoothing", "task classification"),
         ("training.class_weights", "class_weight"),
     ),
     instead={"data.source_column": "write text_column", "data.target_column": "write label_column"},

@@ -166,7 +166,9 @@ class Writing:
         """Train with HF Trainer, and see that a base which is not trained is what it was."""
         recipe, reporter = self.recipe, self.scorer.reporter
         untouched = hash_of_frozen(model) if recipe.method.keeps_base else ""
-        callbacks = writers_callbacks(recipe.method, reporter=reporter)
+        callbacks = writers_callbacks(
+            recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
+        )
         trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks)
         with progress_told(trainer, resumed, reporter=reporter):
             trainer.go_on(resumed, say=reporter.say)

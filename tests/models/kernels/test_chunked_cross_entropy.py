@@ -22,20 +22,24 @@ class Case:
         targets = torch.randint(VOCABULARY, (num_labelled,), generator=generator)
         self.labelled = LabelledPositions(positions, targets)
 
-    def expected(self):
+    def expected(self, **settings):
         logits = self.head(self.hidden[self.labelled.positions])
-        return nn.functional.cross_entropy(logits, self.labelled.targets, reduction="sum")
+        return nn.functional.cross_entropy(logits, self.labelled.targets, reduction="sum", **settings)
 
-    def found(self, chunk_size):
-        return summed_cross_entropy(self.layer, self.head, self.hidden, self.labelled, chunk_size=chunk_size)
+    def found(self, chunk_size, **settings):
+        return summed_cross_entropy(
+            self.layer, self.head, self.hidden, self.labelled, chunk_size=chunk_size, **settings
+        )
 
 
 @pytest.mark.parametrize("chunk_size", [1, 4, 11, 100])
 @pytest.mark.parametrize("head", ["linear", "with bias", "capped"])
-def test_sum_and_gradients_do_not_depend_on_the_chunks(head, chunk_size):
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+def test_sum_and_gradients_do_not_depend_on_the_chunks(head, chunk_size, label_smoothing):
     case = Case(head)
     inputs = [case.hidden, *case.layer.parameters()]
-    expected, found = case.expected(), case.found(chunk_size)
+    expected = case.expected(label_smoothing=label_smoothing)
+    found = case.found(chunk_size, label_smoothing=label_smoothing)
     torch.testing.assert_close(found, expected)
     # what comes before it in the backward pass scales all
     for one, other in zip(

@@ -110,6 +110,24 @@ def test_loss_and_gradients_are_those_of_all_logits(family, method):
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=f"{name} {more}")
 
 
+def test_labels_are_smoothed_where_a_model_trains_and_nowhere_else():
+    # without dropout
+    model = load("llama")
+    batch = make_batch(model)
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    plain, smoothed = (
+        torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100, label_smoothing=share
+        )
+        for share in (0.0, 0.2)
+    )
+    assert compute_loss_in_chunks(model, label_smoothing=0.2)
+    torch.testing.assert_close(model(**batch).loss, plain)
+    torch.testing.assert_close(model.train()(**batch).loss, smoothed)
+    scored = model(**batch, token_scores=True)
+    torch.testing.assert_close(scored.token_nll.mean(), plain)
+
+
 @pytest.mark.parametrize("family", slow_but(["gpt2", "gemma3"], FAMILIES))
 def test_eight_rows_at_once_are_as_good_as_eight_steps_of_one(family):
     model = with_lora(load(family))

@@ -60,7 +60,7 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
             "only task causal_lm reads it, and this recipe's task is seq2seq; write source",
         ),
         (PAIRS, ["data.packing=true"], "only task causal_lm reads it"),
-        (PAIRS, ["training.label_smoothing_factor=0.1"], "only task classification reads it"),
+        (PAIRS, ["training.class_weights=balanced"], "only task classification reads it"),
         (PAIRS, ["method.type=lora", "method.layers_to_transform=[0]"], "only task causal_lm reads it"),
         (
             TEXTS,
