@@ -102,17 +102,20 @@ def into_pieces(framed: Framed, max_length: int) -> Sequences:
     return _sequences(framed, slice(None), begins, offsets, rows)
 
 
-def into_overlapping(framed: Framed, max_length: int) -> Sequences:
-    """Each document by itself, in pieces that begin with the last token of the one before, as context.
+def into_windows(framed: Framed, max_length: int, stride: int) -> Sequences:
+    """Each document by itself, in windows of max_length that advance by `stride` tokens, 1 to max_length - 1.
 
-    So every token but the first of a document is a target once. The token that is there for context counts no bytes.
+    Every token but the first of a document is a target once: in the first window that holds it, where it has at least
+    max_length - stride tokens before it, unless that is the document's first. Tokens that are there for context alone
+    count no bytes.
     """
     lengths = np.diff(framed.offsets)
-    rows, within = _pieces(np.maximum(1, -(-(lengths - 1) // (max_length - 1))))
-    starts = framed.offsets[rows] + within * (max_length - 1)
+    rows, within = _pieces(1 + np.maximum(0, -(-(lengths - max_length) // stride)))
+    starts = framed.offsets[rows] + within * stride
     counts = np.minimum(max_length, framed.offsets[rows + 1] - starts)
     cut = _chosen(framed, starts, counts, rows)
-    cut.num_bytes[cut.offsets[:-1][within > 0]] = 0
+    context = ranges(cut.offsets[:-1], (max_length - stride) * (within > 0))
+    cut.learnt[context], cut.num_bytes[context] = False, 0
     return cut
 
 

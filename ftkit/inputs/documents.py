@@ -47,18 +47,24 @@ def training_sequences(
 
 
 def evaluation_sequences(
-    tokenizer: PreTrainedTokenizerBase, split: Split, prompting: Prompting, *, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    prompting: Prompting,
+    *,
+    max_length: int,
+    stride: int | None = None,
 ) -> Tokenized:
     """Sequences to score, the same whatever training does.
 
-    Texts: each document by itself, in pieces of max_length; a piece begins with the last token of the one before, as
-    context, so that every token but a document's first is scored exactly once. Completions and chats: as in training.
+    Texts: each document by itself, in windows of max_length that advance by `stride` tokens, so that every token but a
+    document's first is scored exactly once; without one by max_length - 1, so that a window begins with the last token
+    of the one before. Completions and chats: as in training, whatever the stride.
     """
     special = special_tokens(tokenizer)
     if prompting.kind != "text":
         return _examples(tokenizer, split, prompting, special, max_length)
     framed = _documents(tokenizer, split, special)
-    cut = cutting.into_overlapping(framed, max_length)
+    cut = cutting.into_windows(framed, max_length, max_length - 1 if stride is None else stride)
     return Tokenized(_teaching(cut), np.diff(framed.offsets), max_length)
 
 

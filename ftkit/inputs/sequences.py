@@ -156,6 +156,11 @@ class Tokenized:
         return found
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of the sequences; those that windows repeat as context count once."""
+        return min(len(self.sequences.ids), int(self.lengths.sum()))
+
+    @property
     def length_for_99_percent(self) -> int:
         """The smallest max_length that would cut less than 1 % of the examples."""
         return length_for_99_percent(np.sort(self.lengths)) if len(self.lengths) else 0

@@ -54,6 +54,11 @@ class EvaluationSpec(Section):
     file with a text column, relative to the recipe. Default: text that a causal language model writes itself, else
     prose that comes with Python."""
 
+    def window_stride(self) -> int | None:
+        """Tokens by which the windows advance in which long texts are scored; None where the task has no such key, or
+        it is not given."""
+        return None
+
 
 class Recipe(Section):
     """A whole recipe: what to train, on what, how. Each task has its own, with sections of its own.

@@ -207,6 +207,22 @@ def test_scoring_takes_every_token_but_a_documents_first_exactly_once(tokenizer,
     assert found.lengths.max() <= max_length
 
 
+@pytest.mark.parametrize(("max_length", "stride"), [(2, 1), (5, 1), (16, 3), (16, 8), (4096, 7)])
+def test_in_windows_every_token_is_scored_once_behind_as_much_context_as_the_stride_leaves(
+    tokenizer, max_length, stride
+):
+    found = evaluation_sequences(tokenizer, documents(TEXTS), TEXT, max_length=max_length, stride=stride).sequences
+    for number, text in enumerate(TEXTS):
+        own = found.take(np.flatnonzero(found.rows == number))
+        ids = whole(tokenizer, text)
+        assert [int(token) for token in own.ids[own.learnt]] == ids[1:]
+        starts = [stride * window for window in range(len(own))]
+        assert [piece.tolist() for piece in each(own, own.ids)] == [ids[at : at + max_length] for at in starts]
+        before = [int(np.flatnonzero(learnt)[0]) for learnt in each(own, own.learnt)]
+        assert before == [1, *[max_length - stride] * (len(own) - 1)]
+        assert own.num_bytes.sum() == len(text.encode())
+
+
 def test_what_is_learnt_of_a_completion_is_the_completion_and_the_end_token(tokenizer):
     found = train(tokenizer, completions(PAIRS), COMPLETION)
     for ids, (prompt, completion) in zip(learnt_ids(found), PAIRS, strict=True):

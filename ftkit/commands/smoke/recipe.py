@@ -41,7 +41,7 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     data |= _chat_template(recipe.data, stand_in, changes) | _languages(recipe.data, stand_in, changes)
     method = _method(recipe.method, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
-    metrics = _metrics(recipe, changes)
+    evaluation = {"metrics": _metrics(recipe, changes)} | _windows(recipe, changes)
     if recipe.model.trust_remote_code:
         changes.append("the checkpoint's own code is not run")
     sections: dict[str, Section] = {
@@ -49,7 +49,7 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
         "method": recipe.method.model_copy(update=method),
         "data": recipe.data.model_copy(update=data),
         "training": recipe.training.model_copy(update=training),
-        "evaluation": recipe.evaluation.model_copy(update={"metrics": metrics}),
+        "evaluation": recipe.evaluation.model_copy(update=evaluation),
     }
     if isinstance(recipe, GeneratingRecipe):
         sections["generation"] = recipe.generation.model_copy(update=_generation(recipe.generation, changes))
@@ -91,6 +91,14 @@ def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, A
         values["attn_implementation"] = "auto"
         changes.append("attn_implementation auto instead of flash_attention_2")
     return values
+
+
+def _windows(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
+    """Whoever reads the saved model back scores rows as they come."""
+    if recipe.evaluation.window_stride() is None:
+        return {}
+    changes.append("without evaluation.stride")
+    return {"stride": None}
 
 
 def _chat_template(data: DataSpec, stand_in: StandIn, changes: list[str]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def token_report(tokenized: Tokenized, name: str = "train", *, limit: int | None
         length_for_99_percent=tokenized.length_for_99_percent,
     )
     sequences = tokenized.sequences
-    num_tokens, num_learnt = len(sequences.ids), int(sequences.learnt.sum())
+    num_tokens, num_learnt = tokenized.num_tokens, int(sequences.learnt.sum())
     report = TokenReport(
         lengths=lengths,
         num_examples=tokenized.num_examples,

@@ -27,6 +27,8 @@ def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -
     prompting = splits.prompting or Prompting("text")
     example = find_example(splits.validation, prompting) if recipe.data.example_in_card else None
     measured = MEASURED_ON[prompting.kind if prompting.completion_only_loss else "text"]
+    if recipe.evaluation.stride is not None:
+        measured += f", in windows of {facts['max_length']:,} tokens that advance by {recipe.evaluation.stride:,}"
     return CardFacts(
         pipeline_tag="text-generation",
         what="A language model",

@@ -35,7 +35,14 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
     from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report
-    from ftkit.tasks.causal_lm.examples import example_length, may_pack, tokenize_splits, unknown_in
+    from ftkit.tasks.causal_lm.examples import (
+        evaluation_stride,
+        example_length,
+        may_pack,
+        tokenize_splits,
+        unknown_in,
+        window_notes,
+    )
     from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.tasks.causal_lm.plan import plan_language_model
 
@@ -47,7 +54,8 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     max_length = example_length(recipe, checkpoint)
     packed = may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
-    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
+    stride = evaluation_stride(recipe, splits, max_length=max_length)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit, stride=stride)
     reports = {name: token_report(found, name, limit=limit) for name, found in tokens.items()}
     train = replace(tokens["train"].sequences, packed=packed)
     found, chats_found = audit(splits), count_splits(splits)
@@ -59,6 +67,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
             *_count_lines(found, chats_found),
             *_token_lines(reports),
             *_learnt_by_role(tokens["train"]),
+            *window_notes(tokens, stride),
             *(note for name, one in tokens.items() for note in one.chat_notes(name)),
         ],
         warnings=[

@@ -19,7 +19,7 @@ from ftkit.inputs.sequences import Sequences
 from ftkit.inputs.written import decode_written
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
-from ftkit.tasks.causal_lm.examples import example_length, train_pieces
+from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, train_pieces
 from ftkit.training.prepared import scoring_dtype
 
 REFERENCE_TOKENS = 64
@@ -57,14 +57,16 @@ def measure(subject: Subject) -> Gathered:
 def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequences]:
     splits, length = subject.splits, example_length(subject.recipe, subject.checkpoint)
     assert splits.prompting is not None, "the data room says how examples are written"
+    stride = evaluation_stride(subject.recipe, splits, max_length=length)
     sets: dict[Set, Sequences] = {}
     for split in splits.all():
         which: Set = split.name  # type: ignore[assignment]
         if which == "train":
-            chosen = train_pieces(tokenizer, splits, max_length=length, seed=subject.seed)
+            chosen = train_pieces(tokenizer, splits, max_length=length, seed=subject.seed, stride=stride)
             size = max(len(split), len(chosen))
         else:
-            whole = evaluation_sequences(tokenizer, split, splits.prompting, max_length=length).sequences
+            found_of = evaluation_sequences(tokenizer, split, splits.prompting, max_length=length, stride=stride)
+            whole = found_of.sequences
             chosen, size = whole.take(subject.rows_of(which, len(whole))), len(whole)
         ids, learnt = _documents(chosen, chosen.ids), _documents(chosen, chosen.learnt)
         targets = [decode_written(tokenizer, some[of_them].tolist()) for some, of_them in zip(ids, learnt, strict=True)]

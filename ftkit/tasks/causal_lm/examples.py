@@ -39,15 +39,18 @@ def make_examples(
     tokenizer = load_tokenizer_for_lm(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     max_length, packed = example_length(recipe, checkpoint), may_pack(recipe)
     limit = checkpoint.max_length(None, longest=sys.maxsize)
-    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit)
+    stride = evaluation_stride(recipe, splits, max_length=max_length)
+    tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit, stride=stride)
     if splits.prompting is not None and splits.prompting.kind != "chat":
         # those of a chat stand for its turns
         train = tokens["train"].sequences
         note_written(tokenizer, train.ids[train.learnt])
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
+    for note in window_notes(tokens, stride):
+        reporter.say(note)
     for warning in unknown_in(tokenizer, tokens):
         reporter.say(f"warning: {warning}")
-    probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed)
+    probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed, stride=stride)
     return Data(
         splits=splits,
         processor=tokenizer,
@@ -63,7 +66,32 @@ def may_pack(recipe: CausalRecipe) -> bool:
     return recipe.data.packing is not False and not recipe.method.input_tokens
 
 
-def train_pieces(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, seed: int) -> Sequences:
+def evaluation_stride(recipe: Recipe, splits: Splits, *, max_length: int) -> int | None:
+    """Tokens by which the windows advance in which long documents are scored; None where they share one token.
+
+    Raises:
+        UserError: one is asked for that windows of max_length cannot have, or of examples that are cut off.
+    """
+    stride = recipe.evaluation.window_stride()
+    if stride is None:
+        return None
+    if splits.prompting is not None and splits.prompting.kind != "text":
+        raise UserError(
+            "evaluation.stride is for texts: completions and chats that are longer than data.max_length lose their end",
+            fix="remove it, or raise data.max_length",
+        )
+    if stride >= max_length:
+        raise UserError(
+            f"evaluation.stride is {stride}, and a window has {max_length} tokens: the first of the next would have "
+            "nothing before it",
+            fix=f"set evaluation.stride to at most {max_length - 1}; half of that gives every token as much context",
+        )
+    return stride
+
+
+def train_pieces(
+    tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, seed: int, stride: int | None
+) -> Sequences:
     """The train probe: at most PROBE_ROWS pieces of at most as many training documents, as those to score are cut.
 
     Their `rows` are numbers of the training set.
@@ -71,7 +99,7 @@ def train_pieces(tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_leng
     assert splits.prompting is not None, "the data room says how examples are written"
     rows = probe_rows(len(splits.train), seed=seed)
     split = Split(splits.train.name, splits.train.table.take(rows), splits.train.source)
-    pieces = evaluation_sequences(tokenizer, split, splits.prompting, max_length=max_length).sequences
+    pieces = evaluation_sequences(tokenizer, split, splits.prompting, max_length=max_length, stride=stride).sequences
     chosen = pieces.take(probe_rows(len(pieces), seed=seed))
     return replace(chosen, rows=rows[chosen.rows])
 
@@ -96,7 +124,13 @@ def example_length(recipe: Recipe, checkpoint: Checkpoint) -> int:
 
 
 def tokenize_splits(
-    tokenizer: PreTrainedTokenizerBase, splits: Splits, *, max_length: int, packed: bool, limit: int
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Splits,
+    *,
+    max_length: int,
+    packed: bool,
+    limit: int,
+    stride: int | None = None,
 ) -> dict[str, Tokenized]:
     """Every split as tokens, train first; held-out documents each by itself.
 
@@ -106,6 +140,7 @@ def tokenize_splits(
         max_length: tokens of an example.
         packed: whether training documents lie end to end.
         limit: tokens that the model has positions for.
+        stride: tokens by which the windows advance in which held-out texts are scored; None for all but one.
 
     Raises:
         UserError: no token of a split is left to learn.
@@ -114,7 +149,7 @@ def tokenize_splits(
     assert prompting is not None, "the data room says how examples are written"
     tokens = {"train": training_sequences(tokenizer, splits.train, prompting, max_length=max_length, packing=packed)}
     for split in splits.all()[1:]:
-        tokens[split.name] = evaluation_sequences(tokenizer, split, prompting, max_length=max_length)
+        tokens[split.name] = evaluation_sequences(tokenizer, split, prompting, max_length=max_length, stride=stride)
     for name, found in tokens.items():
         if not found.sequences.learnt.any():
             wanted = found.length_for_99_percent
@@ -139,7 +174,7 @@ def token_counts(tokens: Mapping[str, Tokenized]) -> dict[str, dict[str, Any]]:
     """Counts by split, JSON-able."""
     return {
         name: {
-            "tokens": len(found.sequences.ids),
+            "tokens": found.num_tokens,
             "learnt_tokens": int(found.sequences.learnt.sum()),
             "examples": found.num_examples,
             "truncated": found.num_truncated,
@@ -147,6 +182,18 @@ def token_counts(tokens: Mapping[str, Tokenized]) -> dict[str, dict[str, Any]]:
         }
         for name, found in tokens.items()
     }
+
+
+def window_notes(tokens: Mapping[str, Tokenized], stride: int | None) -> list[str]:
+    """In how many windows the held-out texts are scored, and what that takes; nothing without a stride."""
+    if stride is None:
+        return []
+    return [
+        f"{name} is scored in {len(found.sequences):,} windows of at most {found.max_length:,} tokens that advance by "
+        f"{stride:,}: {len(found.sequences.ids) / max(1, int(found.sequences.learnt.sum())):.1f} tokens are read for "
+        "each that is scored"
+        for name, found in list(tokens.items())[1:]
+    ]
 
 
 def say_tokens(tokens: Mapping[str, Tokenized], splits: Splits, *, limit: int, reporter: Reporter) -> None:

@@ -15,6 +15,7 @@ from ftkit.recipe.files import FILES, Located, ending, locate_file
 from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.rules import BUILTIN_NAMES, COMMON_RULES, Measured, builtin_data, metrics_fit
+from ftkit.recipe.schema import EvaluationSpec
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 
 TEMPLATE_NAMES = ("plain", "chatml")
@@ -97,6 +98,20 @@ class CausalData(GenerativeData):
         return any(value is not None for value in (self.history_column, self.system_column, self.system))
 
 
+class CausalEvaluation(EvaluationSpec):
+    """What is measured, on validation and test."""
+
+    stride: int | None = Field(default=None, ge=1)
+    """Tokens by which the windows advance in which documents longer than data.max_length are scored: each token once,
+    with at least max_length - stride before it. A smaller stride gives more context, and takes max_length / stride
+    times as long. It counts wherever texts are scored, while training too. Default: max_length - 1, so that the first
+    tokens of a window have next to nothing before them."""
+
+    def window_stride(self) -> int | None:
+        """Tokens by which the windows advance in which long texts are scored."""
+        return self.stride
+
+
 class CausalRecipe(GenerativeRecipe):
     """A recipe of a language model."""
 
@@ -105,6 +120,7 @@ class CausalRecipe(GenerativeRecipe):
 
     model: CausalModel
     data: CausalData
+    evaluation: CausalEvaluation
 
 
 _Facts = Facts[CausalRecipe]
@@ -175,6 +191,20 @@ def _prompt_before_each(facts: _Facts) -> Iterator[Finding]:
         yield Finding("data.packing", "each example needs the prompt before it, so none can be packed", fix)
 
 
+def _windows(facts: _Facts) -> Iterator[Finding]:
+    """Windows in which texts are scored overlap, and other examples have none."""
+    stride, data = facts.recipe.evaluation.stride, facts.recipe.data
+    if stride is None:
+        return
+    prompts = data.template is not None and LEARN in data.template
+    if prompts or facts.has("data.prompt_column") or facts.has("data.messages_column"):
+        fix = "remove it, or raise data.max_length"
+        yield Finding("evaluation.stride", "only texts are scored in windows: other examples lose their end", fix)
+    if data.max_length is not None and stride >= data.max_length:
+        fix = f"at most {data.max_length - 1}; {data.max_length // 2} gives each token half a window of context"
+        yield Finding("evaluation.stride", f"a window has {data.max_length} tokens, and windows overlap", fix)
+
+
 def locate_template(text: str, base: Path) -> Located:
     """Resolve a chat template: one of ours by its name, else a file."""
     if text in TEMPLATE_NAMES:
@@ -220,6 +250,7 @@ CAUSAL_LM = TaskRules(
         *GENERATIVE_RULES,
         _documents,
         _prompt_before_each,
+        _windows,
         partial(metrics_fit, measured=_MEASURED),
     ),
     names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),
@@ -239,6 +270,7 @@ CAUSAL_LM = TaskRules(
         ("data.system", "default_system system_prompt"),
         ("data.thoughts", "reasoning enable_thinking", "how a template is told to think is data.chat_template_kwargs"),
         ("data.packing", "sample_packing padding_free pack_sequences"),
+        ("evaluation.stride", "eval_stride sliding_window_stride"),
     ),
     instead={"data.source_column": "write prompt_column", "data.target_column": "write completion_column"},
 )

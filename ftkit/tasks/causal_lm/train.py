@@ -25,7 +25,7 @@ from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
-from ftkit.tasks.causal_lm.examples import example_length, make_examples
+from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, make_examples
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer, first_arrays, mean_scores
@@ -33,14 +33,15 @@ from ftkit.training.trainer import fit_facts, make_trainer, progress_told, write
 from ftkit.training.way import Data, Kept
 
 
-def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
+def rehearse(recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a base that does not fit; its metrics are ftkit's own, which can be had and computed.
 
     Raises:
-        UserError: the base is no causal language model, or has no positions for examples of that length.
+        UserError: the base is no causal language model, or has no positions for examples of that length; or windows
+            of that length cannot advance as asked.
     """
     refuse_other_kinds(checkpoint)
-    example_length(recipe, checkpoint)
+    evaluation_stride(recipe, splits, max_length=example_length(recipe, checkpoint))
 
 
 def settled(recipe: CausalRecipe, checkpoint: Checkpoint) -> dict[str, object]:

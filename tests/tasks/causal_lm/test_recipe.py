@@ -60,6 +60,8 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
         (TEXT, ["training.metric_for_best_model=accuracy"], "is not chosen by accuracy"),
         (TEXT, ["method.type=full", "model.dtype=bfloat16"], "write training.bf16: true"),
         (TEXT, ["model.attn_implementation=flash_attention_2", "training.use_cpu=true"], "needs a GPU"),
+        (PAIRS, ["evaluation.stride=8"], "only texts are scored in windows"),
+        (TEXT, ["data.max_length=16", "evaluation.stride=16"], "a window has 16 tokens, and windows overlap"),
         (TEXT, ["data.dataset_name=builtin:pydocs"], "did you mean builtin:pydoc?"),
     ],
 )

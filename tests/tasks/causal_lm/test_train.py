@@ -195,6 +195,37 @@ def test_the_perplexity_and_the_bits_per_byte_are_those_of_a_few_independent_lin
     assert measured["bits_per_byte"]["value"] == pytest.approx(text_total / math.log(2) / size, rel=1e-4)
 
 
+def test_the_perplexity_of_windows_that_advance_by_a_stride_is_that_of_the_usual_loop_over_them(
+    train_lm: Callable[..., TrainResult], texts: dict[str, Path]
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with pytest.raises(UserError, match=r"evaluation\.stride is for texts"):
+        train_lm(data="pairs", evaluation__stride=5, **SHORT)
+    max_length, stride = 16, 5
+    windows = {"data__max_length": max_length, "evaluation__stride": stride}
+    result = train_lm(data="plain", data__validation_file=texts["plain"], method__type="full", **windows, **SHORT)
+    model = AutoModelForCausalLM.from_pretrained(result.run.model_dir, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(result.run.model_dir)
+    ids = torch.tensor([[*tokenizer(texts["plain"].read_text())["input_ids"], tokenizer.eos_token_id]])
+    nll, num_targets, scored = 0.0, 0, 0
+    for begin in range(0, ids.shape[1], stride):
+        end = min(begin + max_length, ids.shape[1])
+        labels = ids[:, begin:end].clone()
+        labels[:, : scored - end] = -100
+        counted = int((labels[:, 1:] != -100).sum())
+        with torch.no_grad():
+            nll += model(ids[:, begin:end], labels=labels).loss.item() * counted
+        num_targets, scored = num_targets + counted, end
+        if end == ids.shape[1]:
+            break
+    measured = result.metrics["validation"]
+    assert num_targets == ids.shape[1] - 1
+    assert measured["loss"]["value"] == pytest.approx(nll / num_targets, abs=1e-5)
+    assert measured["perplexity"]["value"] == pytest.approx(math.exp(nll / num_targets), rel=1e-5)
+    assert "in windows of 16 tokens that advance by 5" in (result.run.model_dir / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     "settings",
     [
