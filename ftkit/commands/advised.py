@@ -12,7 +12,8 @@ from ftkit.tasks.table import task_rules
 METHOD = "method.type"
 FOLLOW_THE_METHOD = [
     "data.validation",
-    *(f"training.{name}" for name in ("learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay")),
+    *("training.learning_rate", "training.lr_scheduler_type", "training.lr_scheduler_kwargs"),
+    *("training.warmup_steps", "training.weight_decay"),
 ]
 """Keys of which another method wants other values."""
 

@@ -90,7 +90,7 @@ def _every_weight(recipe: Recipe, parameters: int, *, rows: int) -> dict[str, ob
     full = FullMethod(type="full")
     defaults = task_rules()[recipe.task].defaults_of(full.type, recipe.value)
     found: dict[str, object] = {"method": {"type": full.type}}
-    keys = ("lr_scheduler_type", "warmup_steps", "weight_decay")
+    keys = ("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay")
     found |= {f"training.{key}": defaults[f"training.{key}"] for key in keys}
     found["training.learning_rate"] = usual_rate(recipe, full, parameters)
     if recipe.method.trains == "head":

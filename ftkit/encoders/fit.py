@@ -13,7 +13,7 @@ import torch
 
 from ftkit.encoders.heads import Head, LinearHead
 from ftkit.encoders.held_out import HeldOut, OutOfFold, ValidationRows
-from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factor, losses_of_candidates
+from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factors, losses_of_candidates
 from ftkit.encoders.scores import BestWeights, HeadProbe, score
 from ftkit.encoders.store import FeatureRows, Part
 from ftkit.errors import UserError
@@ -245,9 +245,8 @@ def _threads_for(head: Head, *, batch_size: int, device: torch.device) -> Iterat
 class _Plan:
     num_steps: int
     steps_per_epoch: int
-    warmup_steps: int
     eval_every: int
-    schedule: str
+    factor: Callable[[int], float]
 
     @classmethod
     def of(cls, spec: TrainingSpec, *, num_rows: int) -> _Plan:
@@ -256,12 +255,8 @@ class _Plan:
         warmup = spec.warmup_steps
         warmup_steps = math.ceil(warmup * num_steps) if warmup < 1 else int(warmup)
         eval_every = (spec.eval_steps or per_epoch) if spec.eval_strategy == "steps" else per_epoch
-        return cls(num_steps, per_epoch, warmup_steps, eval_every, spec.lr_scheduler_type)
-
-    def factor(self, step: int) -> float:
-        return learning_rate_factor(
-            step, num_steps=self.num_steps, warmup_steps=self.warmup_steps, schedule=self.schedule
-        )
+        factor = learning_rate_factors(spec, num_steps=num_steps, warmup_steps=warmup_steps)
+        return cls(num_steps, per_epoch, eval_every, factor)
 
 
 def _stop_if_not_finite(losses: torch.Tensor, norms: torch.Tensor, *, step: int) -> None:

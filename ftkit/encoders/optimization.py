@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ from torch import nn
 from torch.optim.adamw import adamw
 
 from ftkit.errors import UserError
+from ftkit.recipe.trainer.schedules import arguments_in_steps
 from ftkit.recipe.training_section import TrainingSpec
 
 
@@ -20,6 +23,34 @@ def count_steps(spec: TrainingSpec, *, num_rows: int) -> int:
     return spec.max_steps or max(
         1, math.ceil(math.ceil(num_rows / spec.per_device_train_batch_size) * spec.num_train_epochs)
     )
+
+
+def learning_rate_factors(spec: TrainingSpec, *, num_steps: int, warmup_steps: int) -> Callable[[int], float]:
+    """Share of the peak learning rate at a step, 0-based.
+
+    The commonest schedules are computed here; the others are transformers' own, whose import takes seconds.
+
+    Args:
+        spec: names the schedule and what it is told.
+        num_steps: length of the run.
+        warmup_steps: of these.
+
+    Raises:
+        UserError: the schedule is longer than the run.
+    """
+    name, given = spec.lr_scheduler_type, spec.lr_scheduler_kwargs
+    if name in ("linear", "cosine", "constant", "constant_with_warmup") and not given:
+        return partial(learning_rate_factor, num_steps=num_steps, warmup_steps=warmup_steps, schedule=name)
+    try:
+        found = arguments_in_steps(name, given, num_steps=num_steps, warmup_steps=warmup_steps)
+    except ValueError as error:
+        raise UserError(str(error), fix="write a share of the steps, below 1, or train longer") from error
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=spec.learning_rate)
+    schedule: Any = get_scheduler(name, optimizer, warmup_steps, num_steps, found)
+    factor: Callable[[int], float] = schedule.lr_lambdas[0]
+    return factor
 
 
 def learning_rate_factor(step: int, *, num_steps: int, warmup_steps: int, schedule: str) -> float:

@@ -7,16 +7,18 @@ never a silence. Here stand the rules of every task; a task's own are in its rec
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import HUB_PREFIX
-from ftkit.recipe.extra_fields import FREE, REFUSED
 from ftkit.recipe.keys import keys_of, todays
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.task_rules import Facts
+from ftkit.recipe.trainer.extra_fields import FREE, REFUSED
+from ftkit.recipe.trainer.schedules import SCHEDULES, arguments_in_steps, wrong_arguments
 from ftkit.recipe.training_section import TrainingSpec
 
 LABELLED_DATA = ("docstrings",)
@@ -184,9 +186,31 @@ def _length_of_training(facts: Facts[Recipe]) -> Iterator[Finding]:
     if training.warmup_steps >= 1 and not training.warmup_steps.is_integer():
         fix = "a number of steps is whole; a share of the steps is below 1"
         yield Finding("training.warmup_steps", f"{training.warmup_steps:g} is neither", fix)
-    if training.lr_scheduler_type == "constant" and facts.changed("training.warmup_steps") and training.warmup_steps:
-        fix = "write lr_scheduler_type: constant_with_warmup, or remove warmup_steps"
-        yield Finding("training.warmup_steps", "the constant schedule has no warm-up", fix)
+
+
+def _schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """What the schedule of the learning rate is told, and what it needs to be told by."""
+    training = facts.recipe.training
+    name, schedule = training.lr_scheduler_type, SCHEDULES[training.lr_scheduler_type]
+    yield from wrong_arguments(name, training.lr_scheduler_kwargs, learning_rate=training.learning_rate)
+    if training.max_steps is not None:
+        warmup = training.warmup_steps * (1 if training.warmup_steps >= 1 else training.max_steps)
+        try:
+            arguments_in_steps(
+                name, training.lr_scheduler_kwargs, num_steps=training.max_steps, warmup_steps=math.ceil(warmup)
+            )
+        except (ValueError, TypeError) as error:
+            yield Finding("training.lr_scheduler_kwargs", str(error), "write a share of the steps, below 1")
+    if not schedule.warms_up and facts.changed("training.warmup_steps") and training.warmup_steps:
+        instead = "remove warmup_steps"
+        fix = f"write lr_scheduler_type: constant_with_warmup, or {instead}" if name == "constant" else instead
+        yield Finding("training.warmup_steps", f"the {name} schedule has no warm-up", fix)
+    if schedule.follows_scores and facts.recipe.method.trains == "head":
+        what = f"the strengths of a frozen head are trained side by side, and {name} would give each a rate of its own"
+        yield Finding("training.lr_scheduler_type", what, "name a schedule of steps, such as cosine")
+    elif schedule.follows_scores and training.eval_strategy == "no":
+        what = f"{name} follows the validation score, and eval_strategy is no"
+        yield Finding("training.lr_scheduler_type", what, "write eval_strategy: epoch or steps")
 
 
 def _evaluation_schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
@@ -267,6 +291,7 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _head_ignores,
     _weight_decay,
     _length_of_training,
+    _schedule,
     _evaluation_schedule,
     _new_tokens,
     _extra,

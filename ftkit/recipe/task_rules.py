@@ -126,6 +126,7 @@ def method_defaults(
         "training.learning_rate": rate,
         "training.per_device_train_batch_size": batch,
         "training.lr_scheduler_type": scheduler,
+        "training.lr_scheduler_kwargs": {},
         "training.warmup_steps": warmup,
         "training.weight_decay": decay,
         "training.bf16": bf16,

@@ -33,8 +33,26 @@ class TrainingSpec(Section):
     optim: str = "adamw_torch"
     """Optimizer, by its transformers name (a frozen head is fitted with AdamW)."""
 
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    """Shape of the learning rate over the run."""
+    lr_scheduler_type: Literal[
+        "linear",
+        "cosine",
+        "constant",
+        "constant_with_warmup",
+        "cosine_with_restarts",
+        "polynomial",
+        "inverse_sqrt",
+        "cosine_with_min_lr",
+        "cosine_warmup_with_min_lr",
+        "warmup_stable_decay",
+        "reduce_lr_on_plateau",
+        "greedy",
+    ]
+    """Shape of the learning rate over the run: every schedule of transformers. The last two follow the validation score
+    (`full`, `lora`, tuned prompts)."""
+
+    lr_scheduler_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """What the schedule is told besides: {min_lr_rate: 0.1} for cosine_with_min_lr, {num_decay_steps: 0.2}, a share of
+    all steps, for warmup_stable_decay, which need it."""
 
     warmup_steps: float = Field(ge=0)
     """Steps of warm-up; below 1, the share of all steps."""

@@ -87,6 +87,7 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("training.gradient_accumulation_steps", "grad_accum gradient_accumulation"),
     ("training.optim", "optimizer"),
     ("training.lr_scheduler_type", "scheduler lr_scheduler"),
+    ("training.lr_scheduler_kwargs", "lr_scheduler_args scheduler_kwargs scheduler_args"),
     ("training.warmup_steps", "warmup_ratio warmup num_warmup_steps", "a value below 1 is the share of all steps"),
     ("training.weight_decay", "wd"),
     ("training.max_grad_norm", "gradient_clipping max_norm"),

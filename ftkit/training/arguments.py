@@ -20,6 +20,7 @@ SAME_NAME = (
     "gradient_accumulation_steps",
     "optim",
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
     "warmup_steps",
     "weight_decay",
     "max_grad_norm",

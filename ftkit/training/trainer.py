@@ -20,6 +20,7 @@ from ftkit.methods.start import unmoved_adapters
 from ftkit.metrics.scores import Scores
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
+from ftkit.recipe.trainer.schedules import SCHEDULES, arguments_in_steps
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.disk import refuse_little_space
 from ftkit.runs.run import Run
@@ -72,6 +73,27 @@ class ExamplesTrainer(SealedTrainer):
         self.scoring = scoring
         self.max_tokens = max_tokens
         self.order_seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Trainer's; a schedule that follows scores is told which way they go, shares of the steps are counted.
+
+        Raises:
+            UserError: the schedule is longer than the training.
+        """
+        args: Any = self.args
+        name, given = args.lr_scheduler_type.value, args.lr_scheduler_kwargs
+        warmup_steps = args.get_warmup_steps(num_training_steps)
+        try:
+            found = arguments_in_steps(name, given or {}, num_steps=num_training_steps, warmup_steps=warmup_steps)
+        except ValueError as error:
+            raise UserError(str(error), fix="write a share of the steps, below 1, or train longer") from error
+        if SCHEDULES[name].follows_scores:
+            found["mode"] = "max" if args.greater_is_better else "min"
+        args.lr_scheduler_kwargs = found
+        try:
+            return super().create_scheduler(num_training_steps, optimizer)
+        finally:
+            args.lr_scheduler_kwargs = given
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of one epoch; which and in which order depends on seed and epoch alone."""

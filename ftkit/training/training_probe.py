@@ -67,9 +67,13 @@ class TrainingProbe(TrainerCallback):
         self.log.write_rows(self.rows)
         before = [point for point in read_probes(self.log.run) if point.step <= state.global_step]
         step, self.rate_mass = (before[-1].step, before[-1].rate_mass) if before else (0, 0.0)
-        for factor in getattr(lr_scheduler, "lr_lambdas", [])[:1]:
-            for done in range(step, state.global_step):
-                self.rate_mass += lr_scheduler.base_lrs[0] * factor(done)
+        factors = getattr(lr_scheduler, "lr_lambdas", [])[:1]
+        for done in range(step, state.global_step):
+            if factors:
+                self.rate_mass += lr_scheduler.base_lrs[0] * factors[0](done)
+            elif lr_scheduler is not None:
+                # a schedule that follows scores has kept its rate since the last of them
+                self.rate_mass += float(lr_scheduler.optimizer.param_groups[0]["lr"])
 
     def on_optimizer_step(self, *_args: Any, optimizer: Any = None, **_kwargs: Any) -> None:
         """Add the learning rate of the step just made; one that float16's scaler skipped had none."""

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from ftkit.errors import UserError
-from ftkit.recipe.extra_fields import FREE, REFUSED
 from ftkit.recipe.keys import keys_of, todays
+from ftkit.recipe.trainer.extra_fields import FREE, REFUSED
 from ftkit.tasks.table import read_recipe, task_rules
 
 TEXT = """

@@ -93,6 +93,8 @@ training:
         'my.yaml:9:20 data.validation_size: must be a number, found the text "0.1"; remove the quotes: 0.1',
         "my.yaml:12:3 training.seed: the key is given twice; it stands on line 11 already; keep one of the two",
         "my.yaml:13:22 training.lr_scheduler_type: must be one of linear, cosine, constant, constant_with_warmup, "
+        "cosine_with_restarts, polynomial, inverse_sqrt, cosine_with_min_lr, cosine_warmup_with_min_lr, "
+        "warmup_stable_decay, reduce_lr_on_plateau, greedy, "
         'found the text "linaer"; did you mean linear?',
         "my.yaml:15:3 training.fp16: bf16 is on as well; keep one of the two",
     ]

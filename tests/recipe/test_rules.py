@@ -12,6 +12,7 @@ from ftkit.tasks.table import read_recipe
 
 FILE = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.train_file": "a.csv"}
 NAMED = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.dataset_name": "builtin:docstrings"}
+NO, WSD = "training.eval_strategy=no", "training.lr_scheduler_type=warmup_stable_decay"
 HUB = {**NAMED, "data.dataset_name": "someone/reviews"}
 
 
@@ -69,6 +70,11 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["training.max_steps=9", "training.num_train_epochs=2"], "max_steps is given as well"),
         (FILE, ["training.warmup_steps=1.5"], "1.5 is neither"),
         (FILE, ["training.lr_scheduler_type=constant", "training.warmup_steps=5"], "has no warm-up"),
+        (FILE, ["training.lr_scheduler_type=greedy"], "greedy needs min_lr"),
+        (FILE, ["training.lr_scheduler_type=reduce_lr_on_plateau"], "would give each a rate of its own"),
+        (FILE, ["method.type=full", "training.lr_scheduler_type=reduce_lr_on_plateau", NO], "eval_strategy is no"),
+        (FILE, ["training.lr_scheduler_kwargs={num_cycle: 1}", WSD], "num_cycle is no argument"),
+        (FILE, ["training.max_steps=9", "training.lr_scheduler_kwargs={num_decay_steps: 10}", WSD], "the run has 9"),
         (FILE, ["training.eval_strategy=steps"], "eval_steps is missing"),
         (FILE, ["training.eval_steps=5"], "eval_strategy is epoch"),
         (FILE, ["training.load_best_model_at_end=false", "training.early_stopping_patience=2"], "is not looked for"),

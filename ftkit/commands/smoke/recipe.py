@@ -160,6 +160,9 @@ def _training(recipe: Recipe, changes: list[str]) -> dict[str, Any]:
         values["logging_steps"] = 1
     if spec.eval_strategy == "steps":
         values["eval_steps"] = 1
+    if spec.lr_scheduler_kwargs.get("num_decay_steps", 0) >= 1:
+        values["lr_scheduler_kwargs"] = {"num_decay_steps": 0.5}
+        changes.append(f"lr_scheduler_kwargs {{num_decay_steps: 0.5}}: the run has {SMOKE_STEPS} steps")
     for name in ("report_to", "bf16", "fp16", "dataloader_num_workers"):
         if getattr(spec, name) != values[name]:
             changes.append(f"{name} {_shown(values[name])} instead of {_shown(getattr(spec, name))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _FREE = """
-    lr_scheduler_kwargs optim_args adam_beta1 adam_beta2 adam_epsilon optim_target_modules neftune_noise_alpha
+    optim_args adam_beta1 adam_beta2 adam_epsilon optim_target_modules neftune_noise_alpha
     activation_checkpointing_kwargs gradient_checkpointing_kwargs full_determinism tf32 torch_empty_cache_steps
     torch_compile torch_compile_backend torch_compile_mode average_tokens_across_devices
     logging_first_step log_on_each_node include_num_input_tokens_seen log_level log_level_replica skip_memory_metrics

@@ -1,0 +1,1 @@
+"""What Trainer of transformers takes, and what of it a recipe may say."""
