@@ -11,7 +11,7 @@ import typer
 from ftkit.cli.builtin import builtin
 from ftkit.cli.check import check
 from ftkit.cli.compare import compare
-from ftkit.cli.console import obeying_signals
+from ftkit.cli.console import obeying_signals, quiet_libraries
 from ftkit.cli.doctor import doctor
 from ftkit.cli.eval import evaluate
 from ftkit.cli.export import export
@@ -50,9 +50,10 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),  # noqa: ARG001
 ) -> None:
     """Options that stand before any command."""
+    quiet_libraries()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import quiet_libraries, show_json, show_lines
+from ftkit.cli.console import leave_hub_alone, show_json, show_lines
 
 
 def check(
@@ -23,7 +23,7 @@ def check(
 
     Shows every value with where it came from, before step 1.
     """
-    quiet_libraries(offline=offline)
+    leave_hub_alone(offline)
     from ftkit.commands import check as checking
     from ftkit.report import check as report
     from ftkit.tasks.table import read_recipe

@@ -79,28 +79,30 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
     print(f"  {description}: {done:,} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
 
 
-def quiet_libraries(*, offline: bool = False) -> None:
-    """Keep other libraries' progress bars and load reports out of the way, and the hub; called before they come in."""
+def quiet_libraries() -> None:
+    """Keep other libraries' progress bars and load reports out of the way; called before any of them comes in."""
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    if offline:
-        # read when huggingface_hub is imported
+
+
+def leave_hub_alone(asked: bool) -> None:
+    """Keep the hub out of it where that is asked for; called before huggingface_hub comes in, which reads it then."""
+    if asked:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def quiet_for(model: Path) -> None:
-    """Keep libraries quiet, and the hub out of it unless the base of an adapter has to come from there.
+def leave_hub_alone_for(model: Path) -> None:
+    """Keep the hub out of it unless the base of an adapter has to come from there.
 
     Raises:
         UserError: there is neither a run with a model nor a model folder.
     """
-    quiet_libraries()
     from ftkit.models.download import needs_hub
     from ftkit.models.saved_folder import model_folder
 
-    quiet_libraries(offline=not needs_hub(model_folder(model)))
+    leave_hub_alone(not needs_hub(model_folder(model)))
 
 
 def screen_width() -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json
+from ftkit.cli.console import ConsoleReporter, leave_hub_alone, show_json
 from ftkit.errors import EXIT_RUN
 from ftkit.runs.folder import RUNS
 
@@ -24,7 +24,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
 ) -> None:
     """Show versions, hardware, disk and hub, and test that a killed run comes back."""
-    quiet_libraries(offline=offline)
+    leave_hub_alone(offline)
     from ftkit.commands.doctor import examine
 
     good = True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, quiet_libraries, screen_width, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, Trusted, leave_hub_alone, screen_width, show_json, show_lines
 from ftkit.errors import EXIT_FOUND, UserError
 
 GROUPS = {
@@ -58,7 +58,7 @@ def evaluate(
         raise UserError("--fail-on names no check", fix=f"there are {', '.join(GROUPS)}")
     if apply is not None:
         _refuse_place_of_advice(apply)
-    quiet_libraries(offline=offline)
+    leave_hub_alone(offline)
     from ftkit.commands.eval import advised_recipe, evaluate
     from ftkit.report.eval.terminal import report_lines
 

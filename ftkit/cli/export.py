@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, leave_hub_alone_for
 
 
 def export(
@@ -28,7 +28,7 @@ def export(
     With --merge it is a plain checkpoint, which transformers and vllm load without peft; its logits are compared with
     those of base and adapter, and nothing is written where they differ.
     """
-    quiet_for(model)
+    leave_hub_alone_for(model)
     from ftkit.commands.export import export as export_model
 
     exported = export_model(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ftkit.cli import rows as of_rows
-from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_for
+from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, leave_hub_alone_for
 from ftkit.errors import UserError
 from ftkit.progress import Silent
 from ftkit.report.safe import printable
@@ -80,6 +80,7 @@ def generate(
     reading = of_rows.reading_of(
         file, encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=on_bad_row
     )
+    leave_hub_alone_for(model)
     drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     knobs = _drawing_knobs(model, drawn | {"num_samples": num_samples}, sample=sample)
     copies = int(knobs.pop("num_samples", 1))
@@ -91,7 +92,6 @@ def generate(
             "repetition_penalty": repetition_penalty,
         }
     )
-    quiet_for(model)
     from ftkit.commands.generate import ask
 
     reporter = ConsoleReporter()

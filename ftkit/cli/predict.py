@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ftkit.cli import rows as of_rows
-from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, quiet_libraries
+from ftkit.cli.console import ConsoleReporter, Trusted, keys_as_options, leave_hub_alone
 from ftkit.errors import UserError
 
 
@@ -47,7 +47,7 @@ def predict(
         file, encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=on_bad_row
     )
     of_rows.refuse_out(out, overwrite=overwrite)
-    quiet_libraries(offline=model.exists() or str(model).startswith("builtin:"))
+    leave_hub_alone(model.exists() or str(model).startswith("builtin:"))
     from ftkit.commands.predict import FileColumns
     from ftkit.commands.predict import predict as predict_texts
 

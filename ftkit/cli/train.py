@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, quiet_libraries, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, leave_hub_alone, show_json, show_lines
 from ftkit.errors import UserError, typed
 
 
@@ -39,7 +39,7 @@ def train(
     if allow_changed and not resume:
         raise UserError("--allow-changed is about a run that goes on", fix="add --resume")
     values, asked = _checkpoint_among(overrides or (), resume=resume)
-    quiet_libraries(offline=offline or smoke)
+    leave_hub_alone(offline or smoke)
     if smoke:
         from ftkit.commands.smoke.smoke import smoke_test
 
