@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ftkit.cli.console import show_lines
+from ftkit.cli.console import keys_as_options, show_lines
+from ftkit.cli.rows import reading_of
 from ftkit.errors import UserError, typed
 from ftkit.tasks import TASKS
 
@@ -28,7 +29,12 @@ def new(
     messages_column: Annotated[str | None, typer.Option(help="Column of chats.")] = None,
     source_column: Annotated[str | None, typer.Option(help="Column of what an encoder reads.")] = None,
     target_column: Annotated[str | None, typer.Option(help="Column of what a decoder is to write.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the file, such as cp1252.")] = "utf-8",
+    encoding: Annotated[str | None, typer.Option(help="Encoding of --data, such as cp1252; default: utf-8.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Field separator of --data.")] = None,
+    quoting: Annotated[
+        Literal["minimal", "none"] | None, typer.Option(help="none: quotes in --data are letters.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="Sheet or table of --data; a query of a database.")] = None,
     show: Annotated[bool, typer.Option("--list", help="List the starting points.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
@@ -38,6 +44,9 @@ def new(
         return
     if path is None:
         raise UserError("no file to write is named", fix="ftkit new classify.yaml --data my.csv, or ftkit new --list")
+    reading = reading_of(
+        data, "--data", encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=None
+    )
     from ftkit.commands.new import write_recipe
 
     columns = {
@@ -50,16 +59,17 @@ def new(
         "source": source_column,
         "target": target_column,
     }
-    written = write_recipe(
-        path,
-        data=data,
-        task=task,
-        model=model,
-        start=start,
-        named={kind: column for kind, column in columns.items() if column is not None},
-        encoding=encoding,
-        overwrite=overwrite,
-    )
+    with keys_as_options():
+        written = write_recipe(
+            path,
+            data=data,
+            task=task,
+            model=model,
+            start=start,
+            named={kind: column for kind, column in columns.items() if column is not None},
+            reading=reading,
+            overwrite=overwrite,
+        )
     if data is None:
         typer.echo(f"wrote {path}: name your data in it" if "train_file" in written.text else f"wrote {path}")
         return

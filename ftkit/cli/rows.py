@@ -46,6 +46,7 @@ _ROWS_AT_ONCE = 10_000
 
 def reading_of(
     file: Path | None,
+    called: str = "--file",
     *,
     encoding: str | None,
     delimiter: str | None,
@@ -53,7 +54,7 @@ def reading_of(
     table: str | None,
     on_bad_row: Literal["error", "skip"] | None,
 ) -> FileReading:
-    """How the file is read, if there is one.
+    """How the file of an option is read, if there is one.
 
     Raises:
         UserError: there is none, and something is said of it.
@@ -66,7 +67,7 @@ def reading_of(
         "--on-bad-row": on_bad_row,
     }
     if file is None and (given := [option for option, value in named.items() if value is not None]):
-        raise UserError(f"{given[0]} is about a --file", fix="leave it out")
+        raise UserError(f"{given[0]} is about a {called}", fix="leave it out")
     from ftkit.data.reading.asked import FileReading
 
     return FileReading(encoding or "utf-8", delimiter, quoting, table, on_bad_row or "error")

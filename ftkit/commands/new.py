@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from ftkit.data.reading.asked import AS_TRAINED, FileReading
 from ftkit.disk import refuse_place
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import is_missing, resolve
@@ -27,7 +28,7 @@ def write_recipe(
     model: str | None = None,
     start: str | None = None,
     named: Mapping[str, str] | None = None,
-    encoding: str = "utf-8",
+    reading: FileReading = AS_TRAINED,
     overwrite: bool = False,
 ) -> NewRecipe:
     """Write a commented recipe, filled in for a data file where one is named.
@@ -37,6 +38,7 @@ def write_recipe(
         task: what to train; told by the rest if left out.
         model: hub id, folder or `builtin:NAME`; None keeps the starting point's.
         start: name of the starting point; None for the usual one.
+        reading: how the data file is read; stands in the recipe, but for the defaults.
         named: kind of column (`text`, `label`, `prompt`, ...) -> its name, where it is known.
 
     Returns:
@@ -52,7 +54,7 @@ def write_recipe(
         text = starting_point(start or task_of(task or TASKS[0]).usual_start(named))
         new = NewRecipe(fill(text, {"model.name_or_path": model}) if model else text)
     else:
-        new = _filled_in(path, data, task=task, start=start, named=named, model=model, encoding=encoding)
+        new = _filled_in(path, data, task=task, start=start, named=named, model=model, reading=reading)
     if model is not None:
         new = _of_a_length(new, path, model)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def _filled_in(
     start: str | None,
     named: Mapping[str, str],
     model: str | None,
-    encoding: str,
+    reading: FileReading,
 ) -> NewRecipe:
     from ftkit.data.look import read_head
 
@@ -94,15 +96,14 @@ def _filled_in(
         raise UserError(f"{data} needs no columns found", fix=fix)
     if start is not None and "  train_file:" not in starting_point(start):
         raise UserError(f"the starting point {start} brings its own data", fix="leave --data or --from out")
-    head = read_head(data, encoding=encoding, named=named)
+    head = read_head(data, reading, named=named)
     why = ""
     if task is None:
         # the first of the tasks that the data tell of; the common one where they tell of none
         told = ((name, task_of(name).told_by(head)) for name in TASKS)
         task, why = next(((name, said) for name, said in told if said is not None), (TASKS[0], ""))
     new = task_of(task).new_recipe(head, start=start, path=path, model=model)
-    text = new.text if encoding == "utf-8" else fill(new.text, {"data.encoding": encoding})
-    return replace(new, text=text, assumed=(*([why] if why else []), *new.assumed))
+    return replace(new, text=fill(new.text, reading.keys()), assumed=(*([why] if why else []), *new.assumed))
 
 
 def _of_a_length(new: NewRecipe, path: Path, model: str) -> NewRecipe:

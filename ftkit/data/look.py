@@ -12,7 +12,8 @@ from ftkit.data.columns.labelled import LABEL_NAMES, TEXT_NAMES, ColumnGuess, gu
 from ftkit.data.columns.names import USUAL_NAMES, columns_of
 from ftkit.data.columns.pairs import guess_pair_columns, pair_by_name
 from ftkit.data.labels import LabelReader, refuse_no_classes
-from ftkit.data.reading.files import file_format, iter_rows
+from ftkit.data.reading.asked import FileReading, iter_asked
+from ftkit.data.reading.files import file_format
 from ftkit.data.reading.folders.classes import class_folders
 from ftkit.data.reading.nested import get, names_within
 from ftkit.data.reading.rows import BadRow, Row
@@ -60,14 +61,14 @@ class FileHead:
         return guess_columns(self.rows, **columns)
 
 
-def read_head(data: Path, *, encoding: str, named: Mapping[str, str]) -> FileHead:
+def read_head(data: Path, reading: FileReading, *, named: Mapping[str, str]) -> FileHead:
     """Read the first rows of a file, or of the one called train in a folder.
 
     Raises:
         UserError: there is no such file, no row of it can be read, or a named column is not in it.
     """
     data = _training_file(data)
-    seen = list(islice(iter_rows(data, encoding=encoding), ROWS_SEEN + 1))
+    seen = list(islice(iter_asked(data, reading, say=lambda _: None), ROWS_SEEN + 1))
     complete, seen = len(seen) <= ROWS_SEEN, seen[:ROWS_SEEN]
     rows = [row.values for row in seen if not isinstance(row, BadRow)]
     if not rows:

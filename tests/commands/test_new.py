@@ -222,3 +222,13 @@ def test_an_encoding_is_read_with_and_written_into_the_recipe(tmp_path: Path) ->
         run(tmp_path / "r.yaml", "--data", data)
     run(tmp_path / "r.yaml", "--data", data, "--encoding", "cp1252")
     assert read_recipe(tmp_path / "r.yaml").recipe.data.encoding == "cp1252"
+
+
+def test_what_is_advised_of_a_file_can_be_said_and_stands_in_the_recipe(tmp_path: Path) -> None:
+    data = tmp_path / "a.csv"
+    data.write_text("\n".join(["text;label", *(f'a "fine" film, {n}" wide;l{n % 2}' for n in range(9))]))
+    with pytest.raises(UserError, match="--delimiter ';'"):
+        run(tmp_path / "r.yaml", "--data", data)
+    run(tmp_path / "r.yaml", "--data", data, "--delimiter", ";", "--quoting", "none")
+    written = read_recipe(tmp_path / "r.yaml").recipe.data
+    assert (written.delimiter, written.quoting, written.encoding) == (";", "none", "utf-8")

@@ -10,6 +10,7 @@ import pytest
 from ftkit.commands.predict import FileColumns, text_rows
 from ftkit.data.look import is_labelled, labelled_recipe, read_head
 from ftkit.data.prompting import Prompting
+from ftkit.data.reading.asked import FileReading
 from ftkit.decoding.prompts import file_prompts
 from ftkit.recipe.labelled import LabelledData
 from ftkit.recipe.new import starting_point
@@ -96,7 +97,7 @@ def test_predict_and_generate_take_columns_within_objects(deep: Path) -> None:
 
 
 def test_new_takes_columns_within_objects(deep: Path, tmp_path: Path) -> None:
-    head = read_head(deep, encoding="utf-8", named={"text": "in.t", "label": "in.k"})
+    head = read_head(deep, FileReading(), named={"text": "in.t", "label": "in.k"})
     assert not is_labelled(head)
     text = starting_point("classify-frozen")
     recipe = labelled_recipe(head, text, path=tmp_path / "r.yaml", model=None)

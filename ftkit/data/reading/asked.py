@@ -34,6 +34,11 @@ class FileReading(NamedTuple):
     table: str | None = None
     on_bad_row: OnBadRow = "error"
 
+    def keys(self) -> dict[str, str]:
+        """What is not the default of a file, as keys of a recipe's data section: `data.encoding` -> `cp1252`."""
+        usual = {"encoding": "utf-8", "on_bad_row": "error"}
+        return {f"data.{key}": value for key, value in self._asdict().items() if value not in (None, usual.get(key))}
+
 
 AS_TRAINED = FileReading()
 

@@ -85,7 +85,7 @@ def file_format(path: Path) -> str:
     if kind is not None:
         return kind
     check_readable(path)
-    fix = f"write it as one of {', '.join(FORMATS)}"
+    fix = f"write it as one of {', '.join(FORMATS)}; text formats may be packed, as {', '.join(PACKINGS)}"
     raise UserError(f"no format is known by the ending {suffix or '(none)'}", where=shown_path(path), fix=fix)
 
 

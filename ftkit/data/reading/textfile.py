@@ -18,6 +18,9 @@ ENCODING = "data.encoding"
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _WINDOW = 1 << 16
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r"))
+_MOST_CONTROL = 0.01
+"""Share of control characters above which bytes are no text: texts have next to none, compressed data one in nine."""
 
 
 def open_text(path: Path, *, encoding: str, newline: str | None) -> TextIO:
@@ -145,6 +148,8 @@ def _advice(around: bytes, encoding: str) -> str:
     num_sound = sum(not char.isascii() for char in text) - num_broken
     if num_sound > num_broken:
         return f"the text around it is {encoding}, so this row is damaged: write it again or remove it"
+    if len(around) - len(around.translate(None, _CONTROL)) > _MOST_CONTROL * len(around):
+        return "this is no text: a file of another kind under this name, or UTF-16 without its mark"
     try:
         around.decode("cp1252")
     except UnicodeDecodeError:

@@ -121,6 +121,12 @@ def test_bytes_that_cp1252_lacks_lead_to_latin_1(tmp_path: Path) -> None:
     assert "latin-1" in row.fix
 
 
+def test_no_encoding_is_advised_for_what_is_no_text(tmp_path: Path) -> None:
+    row = read(written(tmp_path, "a.txt", bytes(range(200, 14, -1))))[0]
+    assert isinstance(row, BadRow)
+    assert "this is no text" in row.fix
+
+
 def test_one_damaged_byte_in_a_utf_8_file_is_no_reason_to_change_the_encoding(tmp_path: Path) -> None:
     row = read(written(tmp_path, "a.txt", "äöü äöü\n".encode() * 9 + b"\xff\n"))[-1]
     assert isinstance(row, BadRow)

@@ -16,6 +16,7 @@ import pytest
 from ftkit.data.dataset import Splits
 from ftkit.data.duplicates import normalise
 from ftkit.data.look import read_head
+from ftkit.data.reading.asked import FileReading
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
 from ftkit.tasks.classification.form import load_splits
@@ -386,7 +387,7 @@ def test_labels_that_are_several_in_one_are_no_classes_for_check_and_new(
     with pytest.raises(UserError, match=re.escape(problem)):
         load_splits(LabelledData(train_file=str(path)), seed=1)
     with pytest.raises(UserError, match=re.escape(problem)):
-        new_recipe(read_head(path, encoding="utf-8", named={}), start=None, path=tmp_path / "r.yaml", model=None)
+        new_recipe(read_head(path, FileReading(), named={}), start=None, path=tmp_path / "r.yaml", model=None)
     named = LabelledData(train_file=str(path), label_names=list(dict.fromkeys(labels)))
     assert len(load_splits(named, seed=1).label_names) == len(labels)
 
