@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import textwrap
 from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.console import show_json
-from ftkit.cli.streams import commanding
+from ftkit.cli.console import screen_width, show_json, show_lines
 
 
 def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON object for machines.")] = False) -> None:
@@ -26,22 +25,16 @@ def builtin(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
 
 
 def _print_tables(listing: dict[str, list[dict[str, Any]]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(file=commanding(sys.stdout))
+    """A line for what is looked for and copied, and what it is below that, in lines that fit the terminal."""
+    indent = " " * 6
     for title, size in (("models", "bytes"), ("data", "rows")):
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        # A name that is folded cannot be copied into a recipe.
-        table.add_column(f"{title}: name", no_wrap=True)
-        table.add_column("what it is")
-        table.add_column("size", justify="right", no_wrap=True)
-        table.add_column("on this machine")
+        typer.echo(f"{title}: size, on this machine")
+        width = max(len(entry["name"]) for entry in listing[title])
         for entry in listing[title]:
             amount = _megabytes(entry["bytes"]) if size == "bytes" else f"{entry['rows']:,} rows"
-            table.add_row(entry["name"], entry["description"], amount, entry["state"])
-        console.print(table)
+            typer.echo(f"  {entry['name']:<{width}}  {amount:>11}  {entry['state']}")
+            told = textwrap.wrap(entry["description"], screen_width(), initial_indent=indent, subsequent_indent=indent)
+            show_lines(told)
 
 
 def _megabytes(num_bytes: int) -> str:

@@ -48,6 +48,7 @@ def new(
         data, "--data", encoding=encoding, delimiter=delimiter, quoting=quoting, table=table, on_bad_row=None
     )
     from ftkit.commands.new import write_recipe
+    from ftkit.commands.schema import SCHEMA_NAME
 
     columns = {
         "text": text_column,
@@ -77,6 +78,8 @@ def new(
     show_lines(f"  {line}" for line in written.assumed)
     for line in written.warnings:
         typer.echo(f"  warning: {line}")
+    if not (path.parent / SCHEMA_NAME).exists():
+        typer.echo(f"  for an editor that completes and explains keys: {typed('ftkit', 'schema')} > {SCHEMA_NAME}")
     typer.echo(f"next: {typed('ftkit', 'check', path)}, then {typed('ftkit', 'train', path)}")
 
 

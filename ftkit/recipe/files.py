@@ -17,6 +17,28 @@ MAX_BYTES = 256 * 1024
 PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 """Endings of compressed files."""
 
+BUILTIN_MODELS = (
+    "minilm",
+    "smollm2",
+    "untrained-t5",
+    "tiny-bert",
+    "tiny-roberta",
+    "tiny-distilbert",
+    "tiny-albert",
+    "tiny-modernbert",
+    "tiny-electra",
+    "tiny-deberta-v2",
+    "tiny-gpt2",
+    "tiny-olmo2",
+    "tiny-llama",
+    "tiny-gemma3",
+    "tiny-qwen3",
+    "tiny-smollm3",
+    "tiny-t5",
+    "tiny-bart",
+)
+"""Names of the models that need no hub, without their prefix `builtin:`."""
+
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_LISTED = 2000
@@ -150,6 +172,16 @@ def locate_name(text: str, base: Path, *, if_file: str) -> Located:
     return Located(text)
 
 
+def locate_model(text: str, base: Path) -> Located:
+    """Resolve the name of a model, and say when there is no built-in one of that name."""
+    prefix, _, name = text.partition(":")
+    if prefix == "builtin" and name not in BUILTIN_MODELS:
+        near = nearest(name, BUILTIN_MODELS)
+        fix = f"did you mean builtin:{near}?" if near else "`ftkit builtin` lists them"
+        return Located(text, f"no built-in model is called {name!r}", fix)
+    return locate_name(text, base, if_file="name the folder that holds it")
+
+
 def _absence(text: str, path: str) -> tuple[str, str]:
     """(what is wrong, what to do) about a path with nothing at it."""
     folder, name = os.path.split(path)
@@ -174,7 +206,7 @@ def _same_stem(name: str, names: list[str]) -> str | None:
 FILES: Mapping[str, Callable[[str, Path], Located]] = {
     **dict.fromkeys(("data.train_file", "data.validation_file", "data.test_file"), locate_file),
     "evaluation.reference_file": locate_file,
-    "model.name_or_path": partial(locate_name, if_file="name the folder that holds it"),
+    "model.name_or_path": locate_model,
     "data.dataset_name": partial(locate_name, if_file="name a file by train_file"),
 }
 """Dotted key of every task -> the path it holds made absolute, relative to a folder, and looked for."""

@@ -65,6 +65,7 @@ def test_texts_are_labelled_in_the_order_they_are_given(ftkit, finished_run):
     assert done.code == 0
     first, second = records(done.out)
     assert [first["text"], second["text"]] == ["win a prize", ""]
+    assert "warning: empty texts: 1" in done.err
     assert list(first) == ["text", "label", "score", "scores"]
     assert set(first["scores"]) == {"ham", "spam"}
     assert sum(first["scores"].values()) == pytest.approx(1, abs=1e-5)

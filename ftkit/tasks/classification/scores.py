@@ -97,19 +97,22 @@ def predict_rows(
     """
     several = classifier.answers == "several labels"
     taken = (*PREDICTED, "labels") if several else PREDICTED
-    remaining, warned = iter(rows), False
+    remaining, warned, num_blank = iter(rows), False, 0
     while chunk := list(itertools.islice(remaining, ROWS_AT_A_TIME)):
         tokens = _tokens(classifier, chunk)
         warning = unknown_warning(classifier.tokenizer, tokens.columns["input_ids"], whose="of these texts")
         if warning and not warned:
             say(f"warning: {warning}")
             warned = True
+        num_blank += sum(not f"{row.text}{row.pair or ''}".strip() for row in chunk)
         for row, scores in zip(chunk, _scores(classifier, _logits(classifier, tokens, advance)), strict=True):
             said = describe_prediction(scores, label_names=classifier.label_names)
             if several:
                 names = zip(classifier.label_names, scores.tolist(), strict=True)
                 said["labels"] = [name for name, score in names if score >= AT_LEAST]
             yield beside(row.values, taken) | said
+    if num_blank:
+        say(f"warning: empty texts: {num_blank:,}; their labels are what the model says of nothing")
 
 
 def _scores(classifier: Classifier, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

