@@ -17,7 +17,7 @@ MAX_BYTES = 256 * 1024
 PACKINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 """Endings of compressed files."""
 
-BUILTIN_MODELS = (
+BUILTIN_MODEL_NAMES = (
     "minilm",
     "smollm2",
     "untrained-t5",
@@ -175,8 +175,8 @@ def locate_name(text: str, base: Path, *, if_file: str) -> Located:
 def locate_model(text: str, base: Path) -> Located:
     """Resolve the name of a model, and say when there is no built-in one of that name."""
     prefix, _, name = text.partition(":")
-    if prefix == "builtin" and name not in BUILTIN_MODELS:
-        near = nearest(name, BUILTIN_MODELS)
+    if prefix == "builtin" and name not in BUILTIN_MODEL_NAMES:
+        near = nearest(name, BUILTIN_MODEL_NAMES)
         fix = f"did you mean builtin:{near}?" if near else "`ftkit builtin` lists them"
         return Located(text, f"no built-in model is called {name!r}", fix)
     return locate_name(text, base, if_file="name the folder that holds it")

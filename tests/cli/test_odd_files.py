@@ -86,6 +86,7 @@ def test_a_file_that_holds_something_else_is_named(honest: Any, tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("kind", ["full classifier", "lora classifier", "full lm", "lora lm"])
 def test_a_value_of_another_type_ends_in_no_traceback(honest: Any, tmp_path: Path, kind: str) -> None:
     run = handed_over(honest(kind), tmp_path)

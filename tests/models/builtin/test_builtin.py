@@ -171,6 +171,6 @@ def test_without_the_package_the_error_names_the_command(monkeypatch):
 
 
 def test_the_reader_of_recipes_knows_the_built_in_models_by_name():
-    assert tuple(BUILTIN_MODELS) == recipe_files.BUILTIN_MODELS
+    assert tuple(BUILTIN_MODELS) == recipe_files.BUILTIN_MODEL_NAMES
     near = recipe_files.locate_model("builtin:minlm", Path())
     assert (near.value, near.fix) == ("builtin:minlm", "did you mean builtin:minilm?")
