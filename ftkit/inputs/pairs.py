@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.audit import length_for_99_percent
 from ftkit.data.dataset import Split
 from ftkit.inputs.batching import pair_batch, pair_budget_batches
 from ftkit.inputs.encoding import offsets_of, ranges, special_table
@@ -105,16 +104,13 @@ def pair_tokens(device: str) -> int:
 class TokenizedPairs:
     """The pairs of a split, one for each row, in their order; and what became of its examples.
 
-    Lengths (num_examples,) count special tokens, before anything was cut; the smallest limit that would cut less than
-    1 % of a side is its length_for_99_percent.
+    Lengths (num_examples,) count special tokens, before anything was cut.
     """
 
     pairs: Pairs
     num_examples: int
     sources_cut: int
     targets_cut: int
-    source_length_for_99_percent: int
-    target_length_for_99_percent: int
     source_lengths: npt.NDArray[np.int64]
     target_lengths: npt.NDArray[np.int64]
     max_length: int
@@ -153,8 +149,6 @@ def tokenize_pairs(
         num_examples=len(split),
         sources_cut=int((sources.lengths > max_length).sum()),
         targets_cut=int(cut.sum()),
-        source_length_for_99_percent=length_for_99_percent(np.sort(sources.lengths)),
-        target_length_for_99_percent=length_for_99_percent(np.sort(targets.lengths)),
         source_lengths=sources.lengths,
         target_lengths=targets.lengths,
         max_length=max_length,

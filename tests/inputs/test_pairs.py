@@ -173,17 +173,6 @@ def test_pairs_can_be_taken_in_any_order_and_more_than_once():
     assert taken.rows.tolist() == rows.tolist()
 
 
-def test_the_length_that_keeps_99_percent_cuts_less_than_one_percent():
-    tokenizer = tokenizer_named("t5")
-    split = split_of(["a " * (1 + row) for row in range(300)], ["a " * (300 - row) for row in range(300)])
-    found = tokenize_pairs(tokenizer, split, max_length=8, max_target_length=8)
-    lengths = found.source_length_for_99_percent, found.target_length_for_99_percent
-    again = tokenize_pairs(tokenizer, split, max_length=lengths[0], max_target_length=lengths[1])
-    tighter = tokenize_pairs(tokenizer, split, max_length=lengths[0] - 1, max_target_length=lengths[1] - 1)
-    assert (again.sources_cut, again.targets_cut) == (2, 2)
-    assert (tighter.sources_cut, tighter.targets_cut) == (3, 3)
-
-
 def test_a_batch_holds_each_pair_as_it_is_alone_and_nothing_else(tokenizer):
     pairs = tokenize(tokenizer, max_length=8).pairs
     rows = np.array([1, 3, 0])

@@ -40,10 +40,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     languages = languages_in_words(tokenizer, recipe.data)
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
-    reports = {
-        name: token_report(found, source_limit=lengths.source_limit, target_limit=lengths.target_limit)
-        for name, found in tokens.items()
-    }
+    reports = {name: token_report(found, name, lengths) for name, found in tokens.items()}
     longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
     labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs)
     found = audit(splits)

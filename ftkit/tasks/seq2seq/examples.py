@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
@@ -17,6 +15,7 @@ from ftkit.inputs.written import note_written
 from ftkit.models.checkpoint import LONGEST_WRITTEN, Checkpoint
 from ftkit.models.seq2seq import refuse_decoders_and_encoders, refuse_float16, refuse_without_first_token
 from ftkit.progress import Reporter
+from ftkit.tasks.seq2seq.audit import READS_NEAR, PairLengths, cut_sentences, width_of
 from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.texts import text_warnings
@@ -30,23 +29,6 @@ if TYPE_CHECKING:
 
 TWO_MODELS = "encoder-decoder"
 """Type of an encoder and a decoder that were joined, such as two BERTs: peft finds the layers of neither."""
-
-
-@dataclass(frozen=True)
-class PairLengths:
-    """Tokens of a source and of a target, special tokens included.
-
-    Attributes:
-        source: that are kept of a source.
-        target: that are kept of a target.
-        source_limit: that the model has positions for; None where it counts distances, which have no end.
-        target_limit: the same for a target.
-    """
-
-    source: int
-    target: int
-    source_limit: int | None = None
-    target_limit: int | None = None
 
 
 def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Data[Pairs]:
@@ -115,7 +97,8 @@ def pair_lengths(recipe: Seq2SeqRecipe, checkpoint: Checkpoint) -> PairLengths:
     target, target_limit = _length(
         recipe.data.max_target_length, checkpoint.target_limit, without_end, key="data.max_target_length", prefix=prefix
     )
-    return PairLengths(source, target, source_limit, target_limit)
+    near = checkpoint.config.get("model_type") in READS_NEAR
+    return PairLengths(source, target, source_limit, target_limit, width_of(checkpoint), reads_near=near)
 
 
 def _length(
@@ -175,59 +158,10 @@ def say_tokens(
     train = token_counts(tokens)["train"]
     reporter.say(f"{train['source_tokens']:,} tokens of sources are read, {train['target_tokens']:,} of targets learnt")
     for name, found in tokens.items():
-        for side in _sides(found, lengths):
-            if side.num_cut:
-                reporter.say(_cut_line(name, side))
+        said = cut_sentences(name, found, lengths)
+        for line in (*(f"warning: {much}" for much in said.much), *said.little):
+            reporter.say(line)
     _say_unknown(tokens["train"], tokenizer, reporter=reporter)
-
-
-class _Side(NamedTuple):
-    """What became of the sources, or of the targets, of a split."""
-
-    what: str
-    key: str
-    num_examples: int
-    num_cut: int
-    length: int
-    length_wanted: int
-    limit: int | None
-
-
-def _sides(found: TokenizedPairs, lengths: PairLengths) -> tuple[_Side, _Side]:
-    return (
-        _Side(
-            "sources",
-            "data.max_length",
-            found.num_examples,
-            found.sources_cut,
-            found.max_length,
-            found.source_length_for_99_percent,
-            lengths.source_limit,
-        ),
-        _Side(
-            "targets",
-            "data.max_target_length",
-            found.num_examples,
-            found.targets_cut,
-            found.max_target_length,
-            found.target_length_for_99_percent,
-            lengths.target_limit,
-        ),
-    )
-
-
-def _cut_line(name: str, side: _Side) -> str:
-    percent = 100 * side.num_cut / side.num_examples
-    said = (
-        f"{side.num_cut:,} of {side.num_examples:,} {name} {side.what} ({percent:.1f} %) are longer than "
-        f"{side.length} tokens and were cut"
-    )
-    if percent <= MANY_CUT:
-        return said
-    if side.limit is not None and side.length_wanted > side.limit:
-        there_are = f"and the model has positions for {side.limit}"
-        return f"warning: {said}; less than 1 % would need {side.length_wanted}, {there_are}"
-    return f"warning: {said}; {side.key}: {side.length_wanted} would cut less than 1 %"
 
 
 def unknown_in(tokenizer: PreTrainedTokenizerBase, tokens: Mapping[str, TokenizedPairs]) -> list[str]:

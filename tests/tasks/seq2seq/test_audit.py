@@ -9,7 +9,7 @@ import pytest
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.inputs.pairs import TokenizedPairs, tokenize_pairs
-from ftkit.tasks.seq2seq.audit import audit, token_report
+from ftkit.tasks.seq2seq.audit import PairLengths, audit, token_report
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,8 @@ def test_clean_pairs_have_no_warning() -> None:
 def test_lengths_of_both_sides_are_counted_before_cutting(tokenizer: Any) -> None:
     # a byte is a token, and an end token stands behind
     pairs = [("x" * (n + 1), "y" * (2 * n + 1)) for n in range(100)]
-    report = token_report(tokenized(tokenizer, pairs, max_length=91, max_target_length=102))
+    found = tokenized(tokenizer, pairs, max_length=91, max_target_length=102)
+    report = token_report(found, "train", PairLengths(91, 102))
     sources, targets = np.arange(100) + 2, 2 * np.arange(100) + 2
     for side, lengths, limit in ((report.sources, sources, 91), (report.targets, targets, 102)):
         assert side.mean == pytest.approx(lengths.mean())
@@ -74,14 +75,25 @@ def test_lengths_of_both_sides_are_counted_before_cutting(tokenizer: Any) -> Non
     assert report.num_examples == 100
 
 
-def test_much_that_is_cut_is_told_with_the_length_that_would_keep_it(tokenizer: Any) -> None:
-    pairs = [("x" * 50, "y" * 70)] * 3 + [("x", "y")] * 97
+def test_much_that_is_cut_is_told_with_the_lengths_that_would_hold_it_and_what_they_take(tokenizer: Any) -> None:
+    pairs = [("x" * 50, "y" * 70)] * 6 + [("x" * 60, "y" * 70)] + [("x", "y")] * 93
     found = tokenized(tokenizer, pairs, max_length=20, max_target_length=30)
-    assert token_report(found).warnings == [
-        "3.0% of the sources are cut at 20 tokens: data.max_length: 51 would cut less than 1%.",
-        "3.0% of the targets are cut at 30 tokens: data.max_target_length: 71 would cut less than 1%.",
-    ]
-    limited = token_report(found, source_limit=40, target_limit=80).warnings
-    assert limited[0].endswith("less than 1% would need 51, and the model has positions for 40.")
-    assert limited[1].endswith("data.max_target_length: 71 would cut less than 1%.")
-    assert token_report(tokenized(tokenizer, pairs, max_length=51, max_target_length=71)).warnings == []
+    # of n tokens a layer of width 8 takes n (48 + n) multiplications, up to a factor
+    short, now, most, all_ = ((48 + n) * n for n in (2, 20, 51, 61))
+    before = 7 * now + 93 * short
+    work = [(6 * most + last + 93 * short) / before for last in (most, all_)]
+    assert token_report(found, "train", PairLengths(20, 30, width=8)).warnings[0] == (
+        "7 of 100 train sources (7.0%) are longer than 20 tokens and are cut, 227 tokens (41.0% of all) with them: "
+        f"data.max_length: 51 (holds 95% of them, for {work[0]:.1f} times the work of the encoder) or "
+        f"61 (holds all, for {work[1]:.1f} times the work of the encoder)."
+    )
+    limited = token_report(found, "train", PairLengths(20, 30, source_limit=55, target_limit=60)).warnings
+    assert limited[0].endswith(
+        "data.max_length: 51 (holds 95% of them); 61 tokens would hold all, and the model has positions for 55; "
+        "LED, Pegasus-X, LongT5 read so many, each token by its neighbours."
+    )
+    assert limited[1].endswith(
+        "models that count distances between tokens (T5, mT5, LongT5) write texts of any length."
+    )
+    whole = tokenized(tokenizer, pairs, max_length=61, max_target_length=71)
+    assert token_report(whole, "train", PairLengths(61, 71)).warnings == []

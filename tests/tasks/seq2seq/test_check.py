@@ -120,8 +120,8 @@ def test_sources_targets_leaks_and_the_first_examples_are_shown(recipe: Load) ->
     assert "target  by the sea</s>" in shown
     assert shown.count("target  ") == 2
     tokens = check.figures["tokens"]["train"]
-    assert f"{tokens['sources']['percent_cut']:.1f}% of the sources are cut at 20 tokens" in lines
-    assert f"{tokens['targets']['percent_cut']:.1f}% of the targets are cut at 8 tokens" in lines
+    assert f"train sources ({tokens['sources']['percent_cut']:.1f}%) are longer than 20 tokens and are cut" in lines
+    assert f"train targets ({tokens['targets']['percent_cut']:.1f}%) are longer than 8 tokens and are cut" in lines
     told = json.loads(json.dumps(check_json([], check)))["data"]
     assert told["tokens"]["train"]["sources"]["max_length"] == 20
     assert told["examples"][0] == {"source": "Where is 0?</s>", "target": "by the sea</s>"}
@@ -132,9 +132,9 @@ def test_a_length_that_the_model_cannot_take_is_never_advised(recipe: Load) -> N
     long = {"data__source_prefix": f"'{'so it went ' * 200}'", "data__source_column": "source"}
     columns = long | {"data__target_column": "target"}
     tuned = {"method__type": "prompt_tuning", "method__num_virtual_tokens": 12}
-    assert "and the model has positions for 500." in said(recipe("bart", **columns, **tuned))
-    assert "and the model has positions for 512." in said(recipe("bart", **columns))
-    assert "would cut less than 1%" in said(recipe("t5", **columns)), "T5 counts distances"
+    assert "and the model has positions for 500; LED" in said(recipe("bart", **columns, **tuned))
+    assert "and the model has positions for 512; LED" in said(recipe("bart", **columns))
+    assert "(holds all" in said(recipe("t5", **columns)), "T5 counts distances"
 
 
 def test_labels_are_counted(recipe: Load, tmp_path: Path) -> None:
