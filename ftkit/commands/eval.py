@@ -24,6 +24,7 @@ from ftkit.evaluation.reporting import make_report
 from ftkit.evaluation.subject import Effort, Subject
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.dump import changed
+from ftkit.recipe.schema import ModelSpec
 from ftkit.report.eval.files import write_report
 from ftkit.runs.folder import find_run, is_run, refuse_broken_run
 from ftkit.runs.run import Run
@@ -168,6 +169,7 @@ def evaluate_subject(subject: Subject) -> Report:
     began = time.perf_counter()
     task, trains = task_of(subject.recipe.task), subject.recipe.method.trains
     found = task.measure(subject)
+    found.notes += began_with(subject.recipe.model)
     find_leaks(subject, found)
     found.faults = find_faults(subject)
     if trains == "weights":
@@ -188,6 +190,14 @@ def evaluate_subject(subject: Subject) -> Report:
         measured, verdict = try_what_is_open(subject, found, measured, verdict)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return make_report(subject, found, measured, verdict, created=created, seconds=time.perf_counter() - began)
+
+
+def began_with(spec: ModelSpec) -> list[str]:
+    """What the base is, of which something may have been forgotten, where a training went on from an adapter."""
+    if spec.adapter is None:
+        return []
+    against = "the two together, merged" if spec.adapter_use == "merge" else "the base without any adapter"
+    return [f"the training went on from {spec.adapter}: gain and forgetting are against {against}"]
 
 
 def _setting(subject: Subject) -> Setting:

@@ -12,18 +12,12 @@ from typing import Any, NamedTuple
 from ftkit.copies import copy_files, copy_folder
 from ftkit.disk import refuse_folder, writing_told
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.placement import DTYPES
-from ftkit.models.saved_folder import (
-    GENERATION_FILE,
-    PROMPTING_FILE,
-    adapter_settings,
-    add_end_tokens,
-    holds_model,
-    model_folder,
-)
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, add_end_tokens, holds_model, model_folder
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
 from ftkit.storage import StrPath, sync_tree

@@ -19,7 +19,7 @@ from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe
 
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
-    from ftkit.recipe.schema import Recipe
+    from ftkit.recipe.schema import ModelSpec, Recipe
     from ftkit.training.opening import Opened
     from ftkit.training.outcome import TrainResult
 
@@ -140,6 +140,7 @@ def write_model_card(
         # where something lay on this machine is nobody else's business
         base=Path(name).name if is_folder else name,
         base_is_folder=is_folder,
+        began=_began(recipe.model),
         method=recipe.method.type,
         version=__version__,
         data=f"{source}; {rows}",
@@ -150,3 +151,14 @@ def write_model_card(
         told=told,
     )
     write_card(card, folder)
+
+
+def _began(spec: ModelSpec) -> str:
+    """What a training went on from, for its card; where it lay on this machine is nobody else's business."""
+    if spec.adapter is None:
+        return ""
+    folder = Path(spec.adapter)
+    name = folder.parent.name if folder.name == "model" else folder.name
+    if spec.adapter_use == "continue":
+        return f"It went on from the weights of the adapter {name}."
+    return f"The adapter {name} was merged into that base first: what was trained here fits the two together."

@@ -52,6 +52,9 @@ def possible_trials(subject: Subject) -> dict[TrialKind, dict[str, object]]:
         if training.max_steps is not None
         else {"training.num_train_epochs": training.num_train_epochs * 3}
     )
+    if subject.checkpoint.adapter is not None:
+        # one that is gone on with stays of its rank, and of its method
+        return found
     if recipe.method.more_of_it:
         found["rank"] = recipe.method.more_of_it
     # what trains every weight is not scored out of fold, so there would be nothing to hold it against

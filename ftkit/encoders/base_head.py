@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from ftkit.data.labels import rows_of_head, shortened
-from ftkit.models.checkpoint import Checkpoint
+from ftkit.errors import UserError
+from ftkit.models.checkpoint import LABELS_FILE, Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,8 +35,14 @@ class BaseHead(NamedTuple):
 
 
 def base_head(checkpoint: Checkpoint, label_names: Sequence[str]) -> BaseHead | None:
-    """What becomes of the head of a checkpoint under these K labels; None where it brings none."""
+    """What becomes of the head of a checkpoint under these K labels; None where it brings none.
+
+    Raises:
+        UserError: it is that of an adapter which is gone on with, for other labels or another order of them.
+    """
     own = checkpoint.head_labels
+    if checkpoint.adapter is not None:
+        return _head_of_adapter(checkpoint.adapter, own, label_names)
     if not own:
         return None
     rows, whose = rows_of_head(label_names, own), f"the classification head of {checkpoint.name}"
@@ -49,6 +57,24 @@ def base_head(checkpoint: Checkpoint, label_names: Sequence[str]) -> BaseHead | 
     head = BaseHead(rows, "")
     how = "is kept with its labels" if head.keeps_order else "is kept, its rows in the order of the labels"
     return head._replace(note=f"{whose} {how}{aside}")
+
+
+def _head_of_adapter(folder: Path, own: Sequence[str], label_names: Sequence[str]) -> BaseHead:
+    if not own:
+        raise UserError(
+            "the adapter that is gone on with does not say which labels its head is for",
+            where=str(folder),
+            fix=f"write num_labels, id2label and label2id, as a config.json has them, in {LABELS_FILE} beside it",
+        )
+    head = BaseHead(rows_of_head(label_names, own), "the classification head of the adapter goes on with its labels")
+    if not head.keeps_order:
+        raise UserError(
+            f"the adapter that is gone on with is for the labels {shortened(own)}, and the data have "
+            f"{shortened(label_names)}",
+            where=str(folder),
+            fix="set model.adapter_use: merge, and the head is fitted to the labels of the data",
+        )
+    return head
 
 
 def fit_head_to_labels(model: PreTrainedModel, head: BaseHead, *, seed: int) -> list[str]:

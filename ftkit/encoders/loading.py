@@ -11,9 +11,11 @@ from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
 from ftkit.models.causal import make_room
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.reading.adapter import brought_whole, go_on_with
 from ftkit.models.reading.pretrained import read_config, read_weights
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
@@ -71,9 +73,26 @@ def load_for_classification(
     refuse_without_weights(checkpoint, model.base_model, missing)
     missing += mismatched
     head = base_head(checkpoint, label_names)
-    if head is not None and not mismatched:
+    if head is not None and not mismatched and checkpoint.adapter is None:
         missing += fit_head_to_labels(model, head, seed=seed)
     return LoadedClassifier(model, tuple(missing_parameters(model, missing)))
+
+
+def go_on_with_classifier(loaded: LoadedClassifier, checkpoint: Checkpoint) -> PeftModel:
+    """Put the adapter that is gone on with on a classifier; with it come its head and whatever else the base lacks.
+
+    Raises:
+        UserError: it does not fit, or neither of the two brings a weight.
+    """
+    assert checkpoint.adapter is not None, "asked for"
+    adapted = go_on_with(loaded.model, checkpoint.adapter, base_name=checkpoint.name)
+    if lacking := sorted(set(loaded.new_parameters) - brought_whole(adapted)):
+        raise UserError(
+            f"neither the adapter nor its base {checkpoint.name} brings {', '.join(lacking[:3])}",
+            where=str(checkpoint.adapter),
+            fix="name an adapter that was saved with its head",
+        )
+    return adapted
 
 
 def refuse_without_weights(checkpoint: Checkpoint, encoder: PreTrainedModel, missing_keys: Iterable[str]) -> None:

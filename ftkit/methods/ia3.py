@@ -27,6 +27,7 @@ class Ia3Method(MethodSection):
     trains: ClassVar[Trains] = "adapter"
     in_words: ClassVar[str] = "factors of keys, values and activations (IA3)"
     peft_type: ClassVar[str] = "IA3"
+    picks: ClassVar[tuple[str, ...]] = ("target_modules", "feedforward_modules")
     start: ClassVar[Start | None] = Start(".ia3_l", 1.0, "every factor is one")
 
     type: Literal["ia3"]

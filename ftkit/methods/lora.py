@@ -27,6 +27,8 @@ class LoraMethod(MethodSection):
     in_words: ClassVar[str] = "a LoRA adapter"
     peft_type: ClassVar[str] = "LORA"
     takes_tokens: ClassVar[bool] = True
+    begins_by: ClassVar[tuple[str, ...]] = ("init_lora_weights",)
+    picks: ClassVar[tuple[str, ...]] = ("target_modules", "modules_to_save", "layers_to_transform")
     start: ClassVar[Start | None] = Start(".lora_B.", 0.0, "every B is zero")
 
     type: Literal["lora"]

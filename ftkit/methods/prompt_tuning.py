@@ -27,6 +27,7 @@ class PromptTuningMethod(MethodSection):
     in_words: ClassVar[str] = "a learnt prompt of vectors"
     peft_type: ClassVar[str] = "PROMPT_TUNING"
     unmergeable: ClassVar[str] = "a tuned prompt"
+    begins_by: ClassVar[tuple[str, ...]] = ("prompt_tuning_init", "prompt_tuning_init_text")
 
     type: Literal["prompt_tuning"]
     """prompt_tuning: train the vectors of a prompt."""

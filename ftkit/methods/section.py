@@ -80,6 +80,8 @@ class MethodSection(Section):
         start: of the adapter tensors that every training moves; None where there is none to look at.
         takes_tokens: whether tokens that are added to the vocabulary can be learnt.
         unmergeable: what no weight of a model can hold, in words; empty where it can be folded into the base.
+        begins_by: own keys that say how what is trained begins: an adapter that is gone on with has begun.
+        picks: own keys that pick layers or modules.
     """
 
     trains: ClassVar[Trains]
@@ -88,9 +90,24 @@ class MethodSection(Section):
     start: ClassVar[Start | None] = None
     unmergeable: ClassVar[str] = ""
     takes_tokens: ClassVar[bool] = False
+    begins_by: ClassVar[tuple[str, ...]] = ()
+    picks: ClassVar[tuple[str, ...]] = ()
 
     type: str
     """Name of the method."""
+
+    @classmethod
+    def of_adapter(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Own key -> value, as far as an adapter_config.json of this kind says it."""
+        found = {
+            key: settings[key]
+            for key in cls.model_fields
+            if key != "type" and key not in cls.begins_by and settings.get(key) is not None
+        }
+        return {
+            key: int(value) if isinstance(value, float) and value.is_integer() else value
+            for key, value in found.items()
+        }
 
     def findings(self, given: Collection[str]) -> Iterator[Finding]:  # noqa: ARG002
         """What is wrong with the section by itself, beyond the values of single keys.

@@ -230,7 +230,7 @@ def read_model(
 
 def make_room(model: Any, checkpoint: Checkpoint) -> None:
     """Give a model rows for the tokens that are added to its base, the same ones whenever it is loaded."""
-    if any(checkpoint.new_tokens):
+    if any(checkpoint.new_tokens) or checkpoint.adapter is not None:
         grow_embeddings(model, open_tokenizer(checkpoint, trust_remote_code=False))
 
 

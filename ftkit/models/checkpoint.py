@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES
+from ftkit.methods.adapter_folder import ADAPTER_FILE
+from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.positions import TextSide, positions_of
 from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
 from ftkit.storage import read_json_object, sha256_file, sha256_texts
@@ -68,6 +69,8 @@ class Checkpoint:
         from_hub: the name is a hub id, and the files are as the hub has them.
         note: what was done to get it and should be said.
         new_tokens: that its tokenizer gets when it is loaded, and its model rows for.
+        adapter: folder of the adapter that is gone on with on it; its tokenizer and its labels are meant, where it
+            has some.
     """
 
     name: str
@@ -75,6 +78,14 @@ class Checkpoint:
     from_hub: bool = False
     note: str | None = None
     new_tokens: NewTokens = field(default_factory=NewTokens)
+    adapter: Path | None = None
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where its tokenizer lies: beside the adapter that is gone on with, where that has one."""
+        if self.adapter is not None and any((self.adapter / name).is_file() for name in TOKENIZER_FILES):
+            return self.adapter
+        return self.folder
 
     @property
     def base_name(self) -> str:
@@ -105,6 +116,9 @@ class Checkpoint:
     @property
     def head_labels(self) -> tuple[str, ...]:
         """Names of the rows of its own classification head, in their order; none where it brings no such head."""
+        if self.adapter is not None:
+            labels = Checkpoint(str(self.adapter), self.adapter).labels
+            return tuple(labels[str(index)] for index in range(len(labels)))
         if not self._has_classification_head:
             return ()
         return tuple(str(self.labels[index]) for index in sorted(self.labels, key=lambda index: (len(index), index)))
@@ -133,8 +147,9 @@ class Checkpoint:
     @cached_property
     def tokenizer_hash(self) -> str:
         """SHA-256 over the names and bytes of the tokenizer's files."""
-        present = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
-        return sha256_texts([f"{name} {sha256_file(self.folder / name)}" for name in present])
+        folder = self.tokenizer_folder
+        present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+        return sha256_texts([f"{name} {sha256_file(folder / name)}" for name in present])
 
     def max_length(self, asked: int | None, *, pooling: Pooling | None = None, longest: int = LONGEST_DEFAULT) -> int:
         """Tokens kept of each example: `data.max_length` where it is asked, else at most `longest`.

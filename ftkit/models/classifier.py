@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
-from ftkit.models.download import ADAPTER_FILE, refuse_damaged
+from ftkit.models.download import refuse_damaged
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.reading.adapter import brought_whole, put_adapter
 from ftkit.models.reading.pretrained import read_config, read_weights
-from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, model_folder
+from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
 from ftkit.models.saved_lm import find_base
 from ftkit.storage import write_json
 

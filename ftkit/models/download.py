@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS
 from ftkit.models.families import config_folders, read_object
 from ftkit.recipe.schema import ModelSpec, Recipe
 from ftkit.runs.folder import refuse_special_files
 from ftkit.storage import read_json_object
-
-ADAPTER_FILE = "adapter_config.json"
-"""What makes a folder an adapter of peft."""
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -155,7 +153,7 @@ def refuse_pickled_adapter(folder: Path) -> None:
     Raises:
         UserError: they are missing.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / ADAPTER_WEIGHTS).is_file():
         raise UserError(
             f"{folder} has no adapter_model.safetensors; pickled weights can run code, so they are not read",
             fix="train or export the adapter again",

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import is_builtin
 from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
-from ftkit.models.download import ADAPTER_FILE
 from ftkit.models.families import read_object
 from ftkit.models.reading.locating import locate
-from ftkit.models.reading.plausible import ADAPTER_KINDS
 from ftkit.recipe.schema import ModelSpec
 from ftkit.runs.folder import is_run, refuse_broken_run
 from ftkit.runs.run import Run
@@ -94,15 +92,6 @@ def has_chat_template(folder: Path) -> bool:
     if (folder / CHAT_TEMPLATE_FILE).is_file():
         return True
     return bool(read_object(folder / "tokenizer_config.json").get("chat_template"))
-
-
-def adapter_settings(folder: Path) -> dict[str, Any]:
-    """Read adapter_config.json.
-
-    Raises:
-        UserError: it cannot be read, or holds something else.
-    """
-    return read_json_object(folder / ADAPTER_FILE, ADAPTER_KINDS)
 
 
 def add_end_tokens(folder: Path, ids: Iterable[int]) -> None:

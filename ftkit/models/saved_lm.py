@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS, adapter_settings
 from ftkit.methods.start import adapter_start
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
@@ -25,12 +26,12 @@ from ftkit.models.causal import (
     refuse_unknown_tokens,
 )
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
+from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import keep_cache
-from ftkit.models.reading.adapter import ADAPTER_WEIGHTS, put_adapter
+from ftkit.models.reading.adapter import put_adapter
 from ftkit.models.reading.locating import locate
 from ftkit.models.reading.plausible import PROMPTING_KINDS
-from ftkit.models.saved_folder import PROMPTING_FILE, adapter_settings, refuse_other_folders
+from ftkit.models.saved_folder import PROMPTING_FILE, refuse_other_folders
 from ftkit.models.seq2seq import is_seq2seq, load_seq2seq, load_tokenizer_for_seq2seq
 from ftkit.recipe.schema import ModelSpec
 from ftkit.storage import read_json_object, write_json
@@ -38,6 +39,10 @@ from ftkit.storage import read_json_object, write_json
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+MERGED_BASES = "merged"
+"""Folder of the cache in which bases lie that an adapter was merged into."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,8 @@ def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
     if Path(name).is_absolute() and not Path(name).is_dir():
         if (again := remake(Path(name))) is not None:
             return Checkpoint(name, again)
+        if Path(name).parent.name == MERGED_BASES:
+            fix = f"ftkit check on the recipe of its run ({folder.parent / 'recipe.yaml'}) merges it again"
         raise UserError(
             f"the base model of this adapter is gone: there is no folder {name}", where=str(folder), fix=fix
         )

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ftkit.errors import Problem, RecipeError
+from ftkit.methods.adapter_folder import ADAPTER_FILE
 from ftkit.recipe.nearest import nearest
+from ftkit.runs.folder import is_run
+from ftkit.runs.run import Run
 
 MAX_BYTES = 256 * 1024
 
@@ -182,6 +185,20 @@ def locate_model(text: str, base: Path) -> Located:
     return locate_name(text, base, if_file="name the folder that holds it")
 
 
+def locate_adapter(text: str, base: Path) -> Located:
+    """Resolve model.adapter to the folder of the adapter, that of a run to its model, and say when there is none."""
+    path = Path(absolute(text, base))
+    if not path.is_dir():
+        return Located(str(path), *_absence(text, str(path)))
+    folder = Run(path).model_dir if is_run(path) else path
+    if (folder / ADAPTER_FILE).is_file():
+        return Located(str(folder))
+    if not folder.is_dir():
+        return Located(str(folder), f"the run {text!r} has no model yet", "train it first")
+    fix = "name a run of an adapter, or a folder of peft's; a whole model is model.name_or_path"
+    return Located(str(folder), f"{text!r} holds no adapter: it has no {ADAPTER_FILE}", fix)
+
+
 def _absence(text: str, path: str) -> tuple[str, str]:
     """(what is wrong, what to do) about a path with nothing at it."""
     folder, name = os.path.split(path)
@@ -207,6 +224,7 @@ FILES: Mapping[str, Callable[[str, Path], Located]] = {
     **dict.fromkeys(("data.train_file", "data.validation_file", "data.test_file"), locate_file),
     "evaluation.reference_file": locate_file,
     "model.name_or_path": locate_model,
+    "model.adapter": locate_adapter,
     "data.dataset_name": partial(locate_name, if_file="name a file by train_file"),
 }
 """Dotted key of every task -> the path it holds made absolute, relative to a folder, and looked for."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ftkit.errors import Problem, RecipeError
 from ftkit.methods.section import Section
+from ftkit.recipe.adapter import adapter_keys, fill_base, fill_method, refuse_disagreement
 from ftkit.recipe.files import absolute, absolute_metric
 from ftkit.recipe.reading import (
     Reading,
@@ -100,12 +101,16 @@ def _settled(reading: Reading, *, check_files: bool) -> Recipe:
         drop_broken(reading)
     settle_sections(reading)
     settle_task(reading)
+    fill_base(reading)
     settle_method(reading)
     refuse_foreign_keys(reading)
+    fill_method(reading)
     _fill_defaults(reading)
     recipe = _validate(reading)
     if recipe is not None:
         recipe = _resolve_paths(reading, recipe, check_files=check_files)
+        if check_files:
+            refuse_disagreement(reading, recipe)
         _apply_rules(reading, recipe)
     if reading.flaws or recipe is None:
         raise RecipeError(_problems(reading.flaws, reading.path))
@@ -182,7 +187,8 @@ def _apply_rules(reading: Reading, recipe: Recipe) -> None:
     }
     defaults = reading.task.defaults_of(reading.method, partial(_is_switched_on, reading))
     facts = Facts(recipe, frozenset(given | (reading.silent & keys)), reading.own, defaults, reading.tasks)
-    for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in reading.task.rules)):
+    rules = (adapter_keys, *reading.task.rules)
+    for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in rules)):
         for finding in findings:
             if finding.key not in reading.silent:
                 reading.flaws.append(Flaw(reading.place(finding.key), finding.key, finding.message, finding.fix))

@@ -26,6 +26,15 @@ class ModelSpec(Section):
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
 
+    adapter: str | None = None
+    """A run, or a folder of peft's, whose adapter is gone on with. Without name_or_path its base is the base; keys of
+    `method` that are not given are the adapter's."""
+
+    adapter_use: Literal["continue", "merge"] = "continue"
+    """`continue`: the adapter's own weights are trained on, and its rank, scale and layers are what they are. `merge`:
+    it becomes a part of the base, in float32 and once, in the cache; what is trained starts from there, by any method,
+    and a new adapter names the merged model as its base."""
+
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of what is not trained: a frozen encoder, the base under adapters or a prompt. `auto`: bfloat16 where
     the processor computes in it, else float32. What is trained is kept in float32; for mixed precision see

@@ -29,6 +29,7 @@ class TaskRules(Generic[R]):
         no_method: method.type of other tasks -> why it does not go together with this task.
         switched: key -> defaults of every method that are others where the recipe gives it a value but false.
         instead: key of another task -> what to do about it, where that is more than to remove it.
+        peft_task_type: what peft calls models of the task.
         names: what the task is called elsewhere, in lower case.
         words: rows of a key, what it is called elsewhere, and perhaps a note; of keys that no other task has.
         metrics: that may fit, besides those of the library evaluate.
@@ -44,6 +45,7 @@ class TaskRules(Generic[R]):
     metrics: tuple[str, ...]
     files: Mapping[str, Callable[[str, Path], Located]]
     rules: tuple[Callable[[Facts[R]], Iterator[Finding]], ...]
+    peft_task_type: str
     names: tuple[str, ...]
     words: tuple[tuple[str, ...], ...] = ()
     switched: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -68,6 +68,7 @@ class Card:
         chose_best: whether the validation set chose among checkpoints.
         loading: Python that loads the folder and asks it.
         made: what was done to the model since, the last first.
+        began: what the training went on from, one sentence; empty where that was the base alone.
         base_is_folder: whether the base lay in a folder, which a reader of the card does not have.
     """
 
@@ -85,6 +86,7 @@ class Card:
     told: CardFacts
     made: Sequence[str] = ()
     base_is_folder: bool = False
+    began: str = ""
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.dataset import Splits
 from ftkit.data.gather import Source
+from ftkit.decoding.going_on import going_on_notes
 from ftkit.errors import RunError
 from ftkit.interruption import Interrupted
+from ftkit.methods.adapter_folder import adapter_hash
+from ftkit.models.adapted.base import locate_base
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import stay_offline_unless_remote
-from ftkit.models.reading.locating import locate_base
 from ftkit.progress import Reporter
 from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.schema import Recipe
@@ -70,7 +72,7 @@ def load_base_and_data(
     if num_added := sum(map(len, checkpoint.new_tokens)):
         reporter.say(f"{num_added} tokens are added to the vocabulary, with embeddings of their own")
     splits = load_data(recipe, task, checkpoint, moment=moment)
-    for note in splits.notes:
+    for note in (*splits.notes, *going_on_notes(recipe.model, checkpoint, splits)):
         reporter.say(note)
     return checkpoint, splits
 
@@ -143,6 +145,7 @@ def hashes_of(recipe: Recipe, checkpoint: Checkpoint, splits: Splits) -> dict[st
         "base_weights": checkpoint.weights_hash,
         "tokenizer": checkpoint.tokenizer_hash,
         "data": {split.name: split.fingerprint for split in splits.all()},
+        **({} if checkpoint.adapter is None else {"adapter": adapter_hash(checkpoint.adapter)}),
     } | _prompting_hash(splits)
 
 
@@ -159,12 +162,14 @@ def open_run(
     """Make the directory of a new run, with the resolved recipe and a manifest of all that it is made of."""
     assert recipe.training.output_dir is not None, "load_recipe fills it"
     whole, found = resolve(recipe, task, checkpoint, splits)
+    model = recipe.model
     manifest = {
         "command": sys.argv,
         "seed": recipe.training.seed,
         "data": {split.name: {"rows": len(split), "source": split.source} for split in splits.all()},
         "data_notes": list(splits.notes),
         "label_names": list(splits.label_names),
+        "adapter": None if model.adapter is None else {"from": model.adapter, "use": model.adapter_use},
         "moment": None if splits.prompting is None else splits.prompting.moment,
         "found": found,
         "hashes": hashes_of(whole, checkpoint, splits),

@@ -17,6 +17,7 @@ from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.kernels.chunked_loss import compute_loss_in_chunks
 from ftkit.models.kernels.fused import use_fused_operations
 from ftkit.models.placement import DTYPES, Placement, choose_device, count_parameters, place
+from ftkit.models.reading.adapter import go_on_with
 from ftkit.models.saved_lm import load_saved_lm
 from ftkit.models.untrained_rows import refuse_unlearnable_ends, untrained_rows
 from ftkit.progress import Reporter
@@ -80,7 +81,10 @@ def prepare_to_write(
         method = method.with_embeddings(base)
         if whole := getattr(method, "modules_to_save", None):
             reporter.say(f"trained whole, for the tokens that are added: {', '.join(whole)}")
-    model = method.attach(base, tokenizer)
+    if checkpoint.adapter is not None:
+        model = go_on_with(base, checkpoint.adapter, base_name=checkpoint.name)
+    else:
+        model = method.attach(base, tokenizer)
     refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
     if not use_fused_operations(model):
         reporter.say(f"{checkpoint.name} gives other results with faster operations, and keeps its own: slower")

@@ -24,7 +24,7 @@ PLACES = frozenset({"training.output_dir"})
 """Keys of a recipe that say where things lie and nothing about what comes out."""
 
 
-CONTENTS = ("base_weights", "tokenizer", "prompting")
+CONTENTS = ("base_weights", "adapter", "tokenizer", "prompting")
 """What a run is made of beside its recipe and its data: `prompting` is what chat templates and the like hold."""
 
 

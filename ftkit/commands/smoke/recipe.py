@@ -85,6 +85,9 @@ def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, A
         "dtype": "float32",
         "trust_remote_code": False,
     }
+    if recipe.model.adapter is not None:
+        values |= {"adapter": None, "adapter_use": "continue"}
+        changes.append("a new adapter instead of model.adapter, which is the real model's")
     if recipe.model.gguf() is not None:
         values["gguf_file"] = None
     if isinstance(recipe, GenerativeRecipe) and recipe.model.attn_implementation == "flash_attention_2":

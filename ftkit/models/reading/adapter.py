@@ -7,24 +7,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
-from ftkit.models.download import ADAPTER_FILE, refuse_pickled_adapter
+from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS, adapter_settings
+from ftkit.methods.start import WATCHED, remember_start
+from ftkit.methods.table import BY_PEFT_TYPE, METHODS
+from ftkit.models.download import refuse_pickled_adapter
 from ftkit.models.reading.plausible import refuse_implausible
 from ftkit.models.reading.pretrained import library_errors_told, sizes_of
-from ftkit.models.saved_folder import adapter_settings
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 HARMLESS_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of init_lora_weights that leave the base as it is."""
 SPREADING = ("megatron_config", "layer_replication", "prompt_tuning_init_state_dict_path", "tokenizer_kwargs")
 """Settings of peft by which an adapter imports modules, reads other files or repeats layers; ftkit writes none."""
 
 
-def put_adapter(model: PreTrainedModel, folder: Path, *, base_name: str) -> PeftModel:
+def go_on_with(model: PreTrainedModel, folder: Path, *, base_name: str) -> PeftModel:
+    """As `put_adapter`, to be trained on: its own weights learn, and nothing else."""
+    method = BY_PEFT_TYPE[adapter_settings(folder)["peft_type"]]
+    is_prompt = METHODS[method].trains == "prompt"
+    # peft makes a prompt that was trained before ready to be asked alone
+    adapted = put_adapter(model, folder, base_name=base_name, learns=not is_prompt)
+    config: Any = adapted.peft_config["default"]
+    config.inference_mode = False
+    for name, parameter in adapted.named_parameters() if is_prompt else ():
+        parameter.requires_grad = "prompt_encoder" in name
+    for name in ("target_modules", "feedforward_modules"):
+        # a set has another order in every process, and with it adapter_config.json
+        if isinstance(layers := getattr(config, name, None), set):
+            setattr(config, name, sorted(layers))
+    if whole := config.modules_to_save:
+        # peft appends the usual heads once more, whenever it reads them
+        config.modules_to_save = list(dict.fromkeys(whole))
+    remember_start(adapted, WATCHED)
+    return adapted
+
+
+def put_adapter(model: PreTrainedModel, folder: Path, *, base_name: str, learns: bool = False) -> PeftModel:
     """Put the adapter of a folder on its base, whole: every weight of the folder has its place, and every place one.
+
+    Its weights are float32 whatever the base is; they are frozen unless the adapter `learns`.
 
     Raises:
         UserError: its weights are pickled or do not fit, it does more than bring weights, it changes its base as it is
@@ -40,7 +64,7 @@ def put_adapter(model: PreTrainedModel, folder: Path, *, base_name: str) -> Peft
         with warnings.catch_warnings():
             # peft only warns of weights that an adapter lacks, and leaves them random; they are looked for below
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
-            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder))
+            adapted: PeftModel = PeftModel.from_pretrained(model, str(folder), is_trainable=learns)
         put = get_peft_model_state_dict(adapted, save_embedding_layers=False)
         wanted = set(put)
         with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:

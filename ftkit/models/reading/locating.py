@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ftkit.errors import UserError
 from ftkit.models.builtin.builtin import resolve as resolve_builtin
 from ftkit.models.builtin.gguf import convert_gguf, find_gguf
 from ftkit.models.builtin.installed import SMOLLM2_NAME, smollm2_folder
-from ftkit.models.checkpoint import Checkpoint, NewTokens
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import download, is_local, refuse_damaged, what_instead
-from ftkit.recipe.schema import ModelSpec, Recipe
-
-
-def locate_base(recipe: Recipe) -> Checkpoint:
-    """Find the base of a recipe, with the tokens that the recipe adds.
-
-    Raises:
-        UserError: as `locate`.
-    """
-    data = recipe.data
-    added = NewTokens(tuple(data.add_tokens or ()), tuple(data.add_special_tokens or ()))
-    return replace(locate(recipe.model), new_tokens=added)
+from ftkit.recipe.schema import ModelSpec
 
 
 def locate(spec: ModelSpec) -> Checkpoint:

@@ -38,19 +38,6 @@ CHECKPOINT_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """What the files of a checkpoint hold under the keys that are read here."""
 
-ADAPTER_KINDS: dict[str, type | tuple[type, ...]] = {
-    "peft_type": str,
-    "task_type": str,
-    "base_model_name_or_path": str,
-    "revision": str,
-    "r": int,
-    "num_virtual_tokens": int,
-    "rank_pattern": dict,
-    "modules_to_save": list,
-    "target_modules": (list, str),
-}
-"""What an adapter_config.json holds under the keys that are read here."""
-
 PROMPTING_KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str,
     "template": str,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
+from ftkit.methods.adapter_folder import ADAPTER_FILE
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import ADAPTER_FILE, TOKENIZER_FILES, refuse_damaged
+from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import is_out_of_memory
 from ftkit.models.reading.plausible import WeightSizes, no_larger_than, refuse_implausible, weight_sizes
 from ftkit.storage import read_json
@@ -103,11 +104,12 @@ def read_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool, **options
     problem = f"the tokenizer of {checkpoint.name} cannot be loaded"
     try:
         with library_errors_told(problem, where=checkpoint.folder, fix=lambda _: None):
-            tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **_asked(trust_remote_code), **options)
+            folder = checkpoint.tokenizer_folder
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, **_asked(trust_remote_code), **options)
             # what is broken shows in the first text; one that needs more than a text says so itself
             tokenizer("a")
     except UserError:
-        _name_broken_file(checkpoint.folder)
+        _name_broken_file(checkpoint.tokenizer_folder)
         raise
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded

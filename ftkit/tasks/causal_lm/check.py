@@ -32,8 +32,9 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         UserError: the data or the base model cannot be had, or nothing is left to learn.
     """
     from ftkit.data.chat.rendering import ChatBase
+    from ftkit.decoding.going_on import going_on_notes
+    from ftkit.models.adapted.base import locate_base
     from ftkit.models.causal import load_tokenizer_for_lm, refuse_other_kinds
-    from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.causal_lm.audit import audit, token_report
     from ftkit.tasks.causal_lm.examples import (
         evaluation_stride,
@@ -61,7 +62,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     found, chats_found = audit(splits), count_splits(splits)
     examples = marked_examples(tokenizer, train, splits)
     return DataCheck(
-        notes=splits.notes,
+        notes=[*splits.notes, *going_on_notes(recipe.model, checkpoint, splits)],
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found, chats_found),

@@ -253,6 +253,7 @@ CAUSAL_LM = TaskRules(
         _windows,
         partial(metrics_fit, measured=_MEASURED),
     ),
+    peft_task_type="CAUSAL_LM",
     names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),
     words=(
         ("method.layers_to_transform", "lora_layers_to_transform"),

@@ -60,7 +60,7 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  
 
 def _other_head(folder: Path) -> bool:
     """Whether the base of an adapter has a head for another number of labels, in whose place the adapter's stands."""
-    from ftkit.models.saved_folder import adapter_settings
+    from ftkit.methods.adapter_folder import adapter_settings
     from ftkit.models.saved_lm import find_base
 
     base = find_base(folder, adapter_settings(folder))

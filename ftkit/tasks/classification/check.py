@@ -31,10 +31,11 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     import numpy as np
 
     from ftkit.data.audit import token_statistics
+    from ftkit.decoding.going_on import going_on_notes
     from ftkit.inputs.unknown import unknown_warning
+    from ftkit.models.adapted.base import locate_base
     from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import resolve_pooling
-    from ftkit.models.reading.locating import locate_base
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
@@ -52,7 +53,11 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     examples = _examples(tokenizer, splits, max_length=max_length)
     found = audit(splits)
     return DataCheck(
-        notes=[*splits.notes, *_head_notes(checkpoint, splits, pooling)],
+        notes=[
+            *splits.notes,
+            *going_on_notes(recipe.model, checkpoint, splits),
+            *_head_notes(checkpoint, splits, pooling),
+        ],
         skipped=len(splits.skipped),
         lines=[*_count_lines(found), *_token_lines(tokens, rows_tokenized, found.rows)],
         warnings=[*filter(None, unknown), *_cut_warnings(tokens["train"]), *found.warnings],

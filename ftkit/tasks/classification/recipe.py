@@ -162,6 +162,7 @@ CLASSIFICATION = TaskRules(
         partial(metrics_fit, measured=_MEASURED),
         positive_label,
     ),
+    peft_task_type="SEQ_CLS",
     names=(
         *("text-classification", "text_classification", "sequence-classification"),
         *("seq_cls", "sentiment-analysis", "nli"),

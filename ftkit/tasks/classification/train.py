@@ -36,12 +36,17 @@ def settled(recipe: ClassificationRecipe, checkpoint: Checkpoint) -> dict[str, o
     return {"method.pooling": pooling.kind, "data.max_length": length}
 
 
-def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:  # noqa: ARG001
+def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a label that does not exist; and score made-up predictions where a metric may not be had or computed.
 
     Raises:
-        UserError: a metric that cannot be had or computed, or a label that does not exist.
+        UserError: a metric that cannot be had or computed, a label that does not exist, or an adapter that is gone on
+            with for other labels.
     """
+    if checkpoint.adapter is not None:
+        from ftkit.encoders.base_head import base_head
+
+        base_head(checkpoint, splits.label_names)
     labels, asked = np.arange(len(splits.label_names)), recipe.evaluation
     class_weight_vector(
         recipe.training.class_weights, label_names=splits.label_names, counts=np.ones(len(labels), dtype=np.int64)

@@ -15,7 +15,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ftkit.data.dataset import Splits
 from ftkit.encoders.base_head import base_head
-from ftkit.encoders.loading import load_for_classification
+from ftkit.encoders.loading import go_on_with_classifier, load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
 from ftkit.encoders.scores import score
 from ftkit.inputs.text import TokenizedTexts
@@ -81,7 +81,10 @@ class Weights:
         config = loaded.model.config
         config.pad_token_id = config.get_text_config().pad_token_id = self.data.processor.pad_token_id
         torch.manual_seed(recipe.training.seed)
-        model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
+        if checkpoint.adapter is not None:
+            model = go_on_with_classifier(loaded, checkpoint)
+        else:
+            model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
         refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=checkpoint.name, writes=False)
         examples = self.data.examples["train"]
         shortest, longest = examples.lengths.argmin(), examples.lengths.argmax()

@@ -9,9 +9,9 @@ from typing import Any
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.inputs.written import WRITTEN
-from ftkit.models.download import ADAPTER_FILE
+from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.models.families import read_object
-from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, adapter_settings
+from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE
 from ftkit.models.saved_lm import find_base
 from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
 from ftkit.report.example import find_example, made_up_prompt

@@ -24,7 +24,8 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had, or do not fit.
     """
-    from ftkit.models.reading.locating import locate_base
+    from ftkit.decoding.going_on import going_on_notes
+    from ftkit.models.adapted.base import locate_base
     from ftkit.tasks.seq2seq.audit import audit, token_report
     from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits, unknown_in
     from ftkit.tasks.seq2seq.form import load_splits
@@ -46,7 +47,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     found = audit(splits)
     unseen = text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix)
     return DataCheck(
-        notes=(*splits.notes, *grouped_sources(splits)),
+        notes=[*splits.notes, *going_on_notes(recipe.model, checkpoint, splits), *grouped_sources(splits)],
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),

@@ -264,6 +264,7 @@ SEQ2SEQ = TaskRules(
         _bleu_tokenizer,
         positive_label,
     ),
+    peft_task_type="SEQ_2_SEQ_LM",
     names=(
         *("seq2seq_lm", "seq_2_seq_lm", "text2text-generation", "text2text", "text-to-text"),
         *("summarization", "summarisation", "translation", "t5", "bart"),

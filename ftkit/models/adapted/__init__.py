@@ -1,0 +1,1 @@
+"""Models that adapters were put on before a training begins."""
