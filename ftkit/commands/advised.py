@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ftkit.diagnosis.verdict import Change
+from ftkit.methods.table import METHODS
 from ftkit.recipe.dump import changed, dump_recipe
 from ftkit.recipe.schema import Recipe
 from ftkit.tasks.table import task_rules
@@ -33,6 +34,7 @@ def advised_text(recipe: Recipe, changes: Sequence[Change]) -> str:
         values = {
             "method": {"type": method},
             **{key: defaults[key] for key in FOLLOW_THE_METHOD if key in defaults},
+            **({} if METHODS[method].trains == "weights" else {"model.freeze": None, "training.layer_lr_decay": 1.0}),
         }
     known = {f"{section}.{key}" for section, fields in task.fields(method).items() for key in fields}
     values |= {key: value for key, value in advised.items() if key in known}

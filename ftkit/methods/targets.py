@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.errors import UserError
+from ftkit.methods.layers import layer_stacks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,7 +129,7 @@ def resolve(asked: Iterable[str], names: Sequence[str], *, key: str, tied: Seque
     for word in asked:
         fitting = [name for name in names if fits(name, word)]
         if not fitting:
-            raise _unknown(word, names, key=key)
+            raise unknown_name(word, names, key=key)
         if shared := [name for name in fitting if any(is_inside(other, name) for other in tied)]:
             raise UserError(
                 f"{key}: {word} is {shared[0]}, and this model's output head and embeddings share one matrix "
@@ -139,7 +140,8 @@ def resolve(asked: Iterable[str], names: Sequence[str], *, key: str, tied: Seque
     return list(found)
 
 
-def _unknown(word: str, names: Sequence[str], *, key: str) -> UserError:
+def unknown_name(word: str, names: Sequence[str], *, key: str) -> UserError:
+    """The error of a name that fits no module; says which was meant, and what there is."""
     from rapidfuzz import fuzz, process
 
     ends = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
@@ -159,30 +161,16 @@ def _refuse_both(chosen: Sequence[str], whole: Sequence[str]) -> None:
 
 
 def _in_layers(model: PreTrainedModel, names: Sequence[str], layers: Sequence[int]) -> list[str]:
-    count = int(model.config.num_hidden_layers)
-    wrong = [layer for layer in layers if not 0 <= layer < count]
-    if wrong:
-        raise UserError(
-            f"method.layers_to_transform: there is no layer {wrong[0]}", fix=f"this model has layers 0 to {count - 1}"
-        )
-    stem = layer_stem(model, count)
-    return [name for name in names if any(is_inside(name, f"{stem}.{layer}") for layer in layers)]
-
-
-def layer_stem(model: nn.Module, count: int) -> str:
-    """Full name of the list of `count` layers (`model.layers`, `transformer.h`).
-
-    Raises:
-        UserError: there is no such list.
-    """
-    from torch import nn
-
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return str(name)
-    raise UserError(
-        "method.layers_to_transform: this model has no list of layers", fix="name layers in method.target_modules"
-    )
+    chosen: list[str] = []
+    for stack in layer_stacks(model, key="method.layers_to_transform"):
+        if wrong := [layer for layer in layers if not 0 <= layer < stack.length]:
+            where = f"its {stack.side}" if stack.side else "this model"
+            raise UserError(
+                f"method.layers_to_transform: there is no layer {wrong[0]}",
+                fix=f"{where} has layers 0 to {stack.length - 1}",
+            )
+        chosen += [stack.layer(layer) for layer in layers]
+    return [name for name in names if any(is_inside(name, layer) for layer in chosen)]
 
 
 def new_modules(model: nn.Module, new_parameters: Sequence[str]) -> list[str]:

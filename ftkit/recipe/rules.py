@@ -283,6 +283,20 @@ def _new_tokens(facts: Facts[Recipe]) -> Iterator[Finding]:
             seen.add(token)
 
 
+def _parts_of_the_base(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """Keys that tell parts of the base apart are for the method that trains them."""
+    method = facts.recipe.method
+    if method.trains == "weights":
+        return
+    if facts.has("model.freeze"):
+        layers = "; layers with adapters are named by method.target_modules and method.layers_to_transform"
+        what = f"method {method.type} leaves every weight of the base as it is"
+        yield Finding("model.freeze", what, "remove it" + (layers if method.trains == "adapter" else ""))
+    if facts.changed("training.layer_lr_decay"):
+        what = f"method {method.type} trains no layer of the base, whose depth would count"
+        yield Finding("training.layer_lr_decay", what, "remove it, or set method.type: full")
+
+
 COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _data_source,
     _splits,
@@ -294,5 +308,6 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _schedule,
     _evaluation_schedule,
     _new_tokens,
+    _parts_of_the_base,
     _extra,
 )

@@ -44,6 +44,10 @@ class ModelSpec(Section):
     """Run Python code that comes with the checkpoint. Leave it off unless you have read that code. It counts for
     training alone: commands that open a finished run have --trust-remote-code."""
 
+    freeze: list[str] | None = Field(default=None, min_length=1)
+    """Parts of the base that stay as they are with method full: `embeddings`, `layers.0-5` (by number from the input;
+    `encoder.layers.0-5` of one side), or names of modules or parameters as the model has them, `*` for anything."""
+
     def gguf(self) -> str | None:
         """The GGUF file that is the checkpoint; None where the task reads none, or it is none."""
         return None
@@ -100,6 +104,11 @@ class Recipe(Section):
         """What stands at a dotted key of the task."""
         section, _, name = dotted.rpartition(".")
         return getattr(getattr(self, section), name)
+
+    def trained_in_words(self) -> str:
+        """What is trained, as a model card says it."""
+        but = f" but {', '.join(self.model.freeze)}" if self.model.freeze else ""
+        return f"{self.method.in_words}{but}"
 
     def labels_named(self) -> list[str]:
         """Labels that examples have, as far as the recipe speaks of them, two at least; none where none are learnt."""

@@ -33,6 +33,10 @@ class TrainingSpec(Section):
     optim: str = "adamw_torch"
     """Optimizer, by its transformers name (a frozen head is fitted with AdamW)."""
 
+    layer_lr_decay: float = Field(default=1.0, gt=0, le=1)
+    """Method full: each layer learns at that many times the rate of the one above it, embeddings slowest, what lies
+    outside the layers at the peak (Howard and Ruder 2018); 0.65 to 0.95 are usual."""
+
     lr_scheduler_type: Literal[
         "linear",
         "cosine",

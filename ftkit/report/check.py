@@ -77,6 +77,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     share = plan.trained_parameters / plan.parameters
     yield "plan"
     yield f"  {plan.parameters:,} parameters, {plan.trained_parameters:,} of them trained ({share:.2%})"
+    yield from (f"  {note}" for note in plan.notes)
     yield f"  {plan.steps:,} steps, {plan.placement}" + (f", pooling {plan.pooling}" if plan.pooling else "")
     yield f"  about {_mib(plan.weights_bytes)} for the weights and {_mib(plan.training_bytes)} for the work (estimate)"
     if plan.features_bytes:

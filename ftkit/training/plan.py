@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from ftkit.inputs.examples import Examples
+from ftkit.methods.freezing import freeze
+from ftkit.methods.layer_rates import layer_rates
 from ftkit.models.placement import ParameterCount, count_parameters
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.training_section import TrainingSpec
@@ -37,6 +39,7 @@ class Plan:
         placement: device and precision.
         max_length: tokens kept of each example.
         pooling: of a frozen encoder, else empty.
+        notes: on what is trained, a sentence each.
     """
 
     parameters: int
@@ -48,6 +51,7 @@ class Plan:
     placement: str
     max_length: int
     pooling: str
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
@@ -77,6 +81,7 @@ def make_plan(
         placement: device and precision, in words.
         max_length: tokens kept of each example.
     """
+    notes = choose_weights(recipe, model)
     training, counted, vectors = recipe.training, count_parameters(model), recipe.method.vectors(model)
     if vectors:
         counted = ParameterCount(counted.total + vectors, vectors)
@@ -93,7 +98,22 @@ def make_plan(
         placement=placement,
         max_length=max_length,
         pooling="",
+        notes=notes,
     )
+
+
+def choose_weights(recipe: Recipe, model: Any) -> list[str]:
+    """Let the parts of a model that the recipe names stay as they are; what is said of them and of the rates, by depth.
+
+    Raises:
+        UserError: a part is not there, nothing is left to train, or the layers cannot be told.
+    """
+    training = recipe.training
+    said = freeze(model, recipe.model.freeze or ())
+    if training.layer_lr_decay < 1:
+        rates = layer_rates(model, decay=training.layer_lr_decay, learning_rate=training.learning_rate)
+        said.append(rates.in_words)
+    return said
 
 
 def tokens_of_a_step(training: TrainingSpec, examples: Examples) -> list[int]:

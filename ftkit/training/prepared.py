@@ -24,6 +24,7 @@ from ftkit.progress import Reporter
 from ftkit.recipe.generative import GenerativeRecipe
 from ftkit.recipe.schema import Recipe
 from ftkit.training.arguments import mixes_bfloat16
+from ftkit.training.plan import choose_weights
 from ftkit.training.way import Kept
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def prepare_to_write(
         model = go_on_with(base, checkpoint.adapter, base_name=checkpoint.name)
     else:
         model = method.attach(base, tokenizer)
+    for line in choose_weights(recipe, model):
+        reporter.say(line)
+    refuse_still_tokens(model, checkpoint)
     refuse_unlearnable_ends(model, tokenizer, untrained, remedy=remedy)
     if not use_fused_operations(model):
         reporter.say(f"{checkpoint.name} gives other results with faster operations, and keeps its own: slower")
@@ -104,6 +108,19 @@ def prepare_to_write(
     reporter.say(precision_in_words(recipe, placement) + aside)
     say_idle_accelerators(reporter)
     return model
+
+
+def refuse_still_tokens(model: Any, checkpoint: Checkpoint) -> None:
+    """Refuse tokens that are added to embeddings that stay as they are.
+
+    Raises:
+        UserError: they would be noise.
+    """
+    if any(checkpoint.new_tokens) and not model.get_input_embeddings().weight.requires_grad:
+        raise UserError(
+            "model.freeze: tokens are added (data.add_tokens), and the embeddings that they would get stay as they are",
+            fix="leave embeddings out of model.freeze",
+        )
 
 
 def _how_to_train_the_head(base: Any, method: MethodSection) -> str:

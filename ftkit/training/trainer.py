@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from ftkit.errors import UserError
 from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
+from ftkit.methods.layer_rates import layer_rates, set_rates
 from ftkit.methods.section import MethodSection
 from ftkit.methods.start import unmoved_adapters
 from ftkit.metrics.scores import Scores
@@ -60,11 +61,18 @@ class ExamplesTrainer(SealedTrainer):
         examples: the training set.
         scoring: of the validation set.
         max_tokens: of a batch; None for a number of rows.
+        rates: id of a parameter -> its share of the learning rate; None where all learn at one.
         arguments: what Trainer takes.
     """
 
     def __init__(
-        self, *, examples: Examples, scoring: ScoresWhileTraining, max_tokens: int | None, **arguments: Any
+        self,
+        *,
+        examples: Examples,
+        scoring: ScoresWhileTraining,
+        max_tokens: int | None,
+        rates: Mapping[int, float] | None = None,
+        **arguments: Any,
     ) -> None:
         # a batch is made from the numbers of its rows
         rows: Any = range(len(examples))
@@ -72,7 +80,16 @@ class ExamplesTrainer(SealedTrainer):
         self.examples = examples
         self.scoring = scoring
         self.max_tokens = max_tokens
+        self.rates = rates
         self.order_seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Trainer's, with rates by depth where they are asked for."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.rates is not None:
+            set_rates(optimizer, self.rates)
+        return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """Trainer's; a schedule that follows scores is told which way they go, shares of the steps are counted.
@@ -195,6 +212,9 @@ def make_trainer(
     watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]
     if training.early_stopping_patience is not None:
         watching.append(EarlyStoppingCallback(early_stopping_patience=training.early_stopping_patience))
+    rates = None
+    if training.layer_lr_decay < 1:
+        rates = layer_rates(model, decay=training.layer_lr_decay, learning_rate=training.learning_rate).factors
     return ExamplesTrainer(
         checkpoints=run.checkpoints(limit=training.save_total_limit),
         probe=probe,
@@ -205,6 +225,7 @@ def make_trainer(
         examples=data.examples["train"],
         scoring=scoring,
         max_tokens=training.token_budget(),
+        rates=rates,
         compute_loss_func=loss,
         processing_class=processor,
         callbacks=watching,

@@ -81,6 +81,9 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["method.type=full", "training.extra={seed: 1}"], "write it as training.seed"),
         (FILE, ["method.type=full", "training.extra={warmup_ratio: 0.1}"], "write training.warmup_steps"),
         (FILE, ["method.type=lora", "method.target_modules=[]"], "no layer is named"),
+        (FILE, ["method.type=lora", "model.freeze=[layers.0]"], "method lora leaves every weight of the base as it is"),
+        (FILE, ["model.freeze=[layers.0]"], "method frozen leaves every weight of the base as it is; remove it"),
+        (FILE, ["training.layer_lr_decay=0.9"], "method frozen trains no layer of the base"),
     ],
 )
 def test_a_broken_rule_is_reported(tmp_path: Path, base: dict[str, str], overrides: list[str], problem: str) -> None:

@@ -90,6 +90,11 @@ def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, A
         changes.append("a new adapter instead of model.adapter, which is the real model's")
     if recipe.model.gguf() is not None:
         values["gguf_file"] = None
+    if recipe.model.freeze and recipe.model.freeze != ["embeddings"]:
+        changes.append(
+            f"freeze embeddings instead of {', '.join(recipe.model.freeze)}: the tiny model has fewer layers"
+        )
+        values["freeze"] = ["embeddings"]
     if isinstance(recipe, GenerativeRecipe) and recipe.model.attn_implementation == "flash_attention_2":
         values["attn_implementation"] = "auto"
         changes.append("attn_implementation auto instead of flash_attention_2")

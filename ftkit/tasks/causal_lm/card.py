@@ -32,7 +32,7 @@ def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -
     return CardFacts(
         pipeline_tag="text-generation",
         what="A language model",
-        trained=recipe.method.in_words,
+        trained=recipe.trained_in_words(),
         rows=ROWS_OF_KIND[prompting.kind],
         reads=card_text("tasks/causal_lm/reads.md.jinja", prompting=prompting, example=example),
         scored=f"Measured on {measured}; loss in nats a token.",

@@ -34,6 +34,7 @@ def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str,
         # what the library gives that reads a pooled head
         pipeline_tag="text-classification" if str(facts.get("pooling", "cls")) == "cls" else "feature-extraction",
         what=f"A text classifier with {len(splits.label_names)} labels,",
+        trained=recipe.trained_in_words() if recipe.model.freeze else "",
         rows="rows",
         labels=splits.label_names,
         over="rows",

@@ -32,6 +32,8 @@ from ftkit.tasks.classification.examples import make_examples
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
+from ftkit.training.plan import choose_weights
+from ftkit.training.prepared import refuse_still_tokens
 from ftkit.training.scores import first_arrays, inputs_of, logits_of
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told
 from ftkit.training.way import Data, Kept
@@ -85,6 +87,9 @@ class Weights:
             model = go_on_with_classifier(loaded, checkpoint)
         else:
             model = recipe.method.attach_to_classifier(loaded.model, new_parameters=loaded.new_parameters)
+        for line in choose_weights(recipe, model):
+            self.reporter.say(line)
+        refuse_still_tokens(model, checkpoint)
         refuse_what_cannot_run(model, first_arrays(self.data.examples["train"]), name=checkpoint.name, writes=False)
         examples = self.data.examples["train"]
         shortest, longest = examples.lengths.argmin(), examples.lengths.argmax()

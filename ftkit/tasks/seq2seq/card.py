@@ -29,7 +29,7 @@ def card_facts(recipe: Seq2SeqRecipe, splits: Splits, facts: Mapping[str, Any]) 
         # the hub knows encoder-decoders by this tag, though transformers has no pipeline for it any more
         pipeline_tag="text2text-generation",
         what="An encoder-decoder",
-        trained=recipe.method.in_words + place,
+        trained=recipe.trained_in_words() + place,
         rows="examples",
         reads=card_text(
             "tasks/seq2seq/reads.md.jinja",

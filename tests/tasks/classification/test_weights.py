@@ -114,12 +114,40 @@ def test_full_finetuning_moves_the_encoder_and_a_pipeline_loads_it(
     assert pipeline("text-classification", model=str(run.model_dir))(row["text"])[0]["label"] == row["label"]
 
 
+def test_frozen_parts_stay_to_the_bit_and_the_rest_learns_at_the_rate_of_its_depth(
+    train: Callable[..., TrainResult],
+) -> None:
+    settings = {"training__max_steps": 2, "training__logging_steps": 1, "training__lr_scheduler_type": "constant"}
+    run = train(
+        **settings, method__type="full", model__freeze="[embeddings, layers.0]", training__layer_lr_decay=0.5
+    ).run
+    base, now = (
+        load_file(folder / "model.safetensors") for folder in (Path(resolve("builtin:tiny-bert")), run.model_dir)
+    )
+    names = [name.removeprefix("bert.") for name in now]
+    frozen = [name for name in names if name.startswith(("embeddings.", "encoder.layer.0."))]
+    moved = [name for name in names if name.startswith("encoder.layer.1.")]
+    theirs = {name.removeprefix("bert."): weight for name, weight in base.items()}
+    ours = {name.removeprefix("bert."): weight for name, weight in now.items()}
+    assert len(frozen) > 10
+    assert all(torch.equal(ours[name], theirs[name]) for name in frozen)
+    assert not any(torch.equal(ours[name], theirs[name]) for name in moved if name.endswith("dense.weight"))
+    history = [json.loads(line) for line in run.history_file.read_text().splitlines()]
+    rates = [line["learning_rate"] for line in history if "learning_rate" in line]
+    assert set(rates) == {2e-5}, "the peak is logged, not the rate of a layer"
+    assert "but embeddings, layers.0" in (run.model_dir / "README.md").read_text()
+
+
+DEPTH = {"model__freeze": "[embeddings]", "training__layer_lr_decay": 0.7}
+
+
 @pytest.mark.parametrize("method", [slow("full"), "lora"])
 def test_a_run_resumed_in_its_second_epoch_ends_with_the_same_bytes(
     method: str, train: Callable[..., TrainResult]
 ) -> None:
     # 96 rows are 6 steps an epoch, so step 8 is in the middle of the second one
     settings = SHORT | {"training__max_steps": 12, "training__eval_steps": 4, "method__type": method}
+    settings |= DEPTH if method == "full" else {}
     # Trainer's logged loss is a mean since the last log, and begins again at a resume: let the two meet
     settings |= {"training__logging_steps": 4}
     run = train(**settings).run
