@@ -135,21 +135,36 @@ def against_memory(found: Measurements) -> tuple[Change, ...]:
     step = best_step(found)
     last = found.curve[-1].step if found.curve else None
     if step is not None and last is not None and step < last:
-        changes = shorten(found, step, "after the best validation loss only the training rows were learnt")
+        why = "after the best validation loss only the training rows were learnt"
+        changes = _smaller_steps(found, step) or shorten(found, step, why)
     else:
         changes = shorten(found, None, "every further pass engraves the same rows")
     return changes + _decay(found)
 
 
 def against_overfit(found: Measurements, step: int) -> tuple[Change, ...]:
-    """Stop where validation was best."""
-    changes = shorten(found, step, f"validation was best at step {step:,}")
+    """Stop where validation was best; smaller steps where that was the first of all looks, and no better than before.
+
+    A training whose first steps already lead away from the task is not too long.
+    """
+    changes = _smaller_steps(found, step) or shorten(found, step, f"validation was best at step {step:,}")
     if not found.setting.load_best:
         why = "the weights of the last step were kept instead"
         changes += (Change("training.load_best_model_at_end", True, why),)
     if found.setting.patience is None:
         changes += (Change("training.early_stopping_patience", 3, "nothing stopped the training after that"),)
     return changes + _decay(found)
+
+
+def _smaller_steps(found: Measurements, step: int) -> tuple[Change, ...]:
+    """A tenth of the rate, or less where that is usual, after a training that was at no look better than the base."""
+    first = next((point for point in found.curve if point.step > 0), None)
+    base = found.of("base", "validation")
+    if first is None or base is None or first.step != step or first.validation.loss <= base.loss:
+        return ()
+    rate, usual = found.setting.learning_rate, found.setting.usual_rate
+    factor = min(0.1, usual / rate) if rate and usual is not None else 0.1
+    return _rate(found, factor, f"validation was never better than before training ({base.loss:.3g}): steps too large")
 
 
 def against_forgetting(found: Measurements, rise: float) -> tuple[Change, ...]:

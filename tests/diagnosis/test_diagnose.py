@@ -66,6 +66,20 @@ def test_a_validation_loss_that_rises_after_its_best_step_is_overfit_and_the_bes
     assert keys(verdict)["training.num_train_epochs"] == pytest.approx(4 * best.step / 1_000)
 
 
+def test_a_run_that_was_never_better_than_its_base_on_validation_is_advised_smaller_steps_and_not_fewer(
+    healthy: Measurements,
+):
+    base = healthy.losses["base", "validation"].loss
+    points = curve(falling, lambda share: base + (0.5 + share if share > 0 else 0.0))
+    last = {(model, "validation"): points[-1].validation for model in ("best", "final")}
+    verdict = diagnose(replace(healthy, curve=points, losses={**healthy.losses, **last}))
+    assert "overfit" in verdict.fired
+    rate = healthy.setting.learning_rate
+    assert rate is not None
+    assert keys(verdict)["training.learning_rate"] == pytest.approx(rate / 10)
+    assert "training.num_train_epochs" not in keys(verdict)
+
+
 def test_validation_that_rises_by_less_than_the_margin_is_not_overfit(healthy: Measurements):
     points = curve(falling, lambda share: falling(share) + 0.2 + max(0.0, share - 0.96))
     assert check(diagnose(replace(healthy, curve=points)), "overfit").state == "clear"
