@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +18,7 @@ from ftkit.progress import Silent
 from ftkit.report.safe import printable
 
 if TYPE_CHECKING:
+    from ftkit.commands.asking.side_by_side import Answered
     from ftkit.commands.generate import Asked
     from ftkit.decoding.continuing import Continuation
     from ftkit.decoding.knobs import Decoding
@@ -37,6 +40,7 @@ def generate(
     out: of_rows.OutOption = None,
     overwrite: of_rows.OverwriteOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt.")] = False,
+    adapter: of_rows.AdapterOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send prompts as they are, without any template.")] = False,
     no_adapter: Annotated[bool, typer.Option("--no-adapter", help="Ask the base of an adapter alone.")] = False,
     max_new_tokens: Annotated[
@@ -92,29 +96,36 @@ def generate(
             "repetition_penalty": repetition_penalty,
         }
     )
-    from ftkit.commands.generate import ask
+    from ftkit.commands.generate import Question, ask
 
     reporter = ConsoleReporter()
+    question = Question(
+        prompt or [],
+        _pairs(field or []),
+        system=system,
+        file=file,
+        reading=reading,
+        raw=raw,
+        num_samples=copies,
+        source_language=source_language,
+        target_language=target_language,
+    )
+    options: dict[str, Any] = {"dtype": dtype, "use_cpu": use_cpu, "trust_remote_code": trust_remote_code}
+    in_rows = as_json or bool(file or out)
+    if adapter is not None:
+        if no_adapter:
+            raise UserError("--no-adapter and --adapter exclude one another", fix="the base answers beside adapters")
+        from ftkit.commands.asking.side_by_side import answers_of_each
+
+        named = of_rows.named_adapters(adapter)
+        with keys_as_options(), _knobs_as_options():
+            each = answers_of_each(model, named, question, knobs, **options, say=reporter.say, reporter=reporter)
+        _show_each(each, reporter, as_json=in_rows, out=out, overwrite=overwrite)
+        return
     decoding = _decoding(model, knobs, reporter)
     with keys_as_options():
-        asked = ask(
-            model,
-            prompt or [],
-            fields=_pairs(field or []),
-            system=system,
-            file=file,
-            reading=reading,
-            raw=raw,
-            num_samples=copies,
-            source_language=source_language,
-            target_language=target_language,
-            with_adapter=not no_adapter,
-            dtype=dtype,
-            use_cpu=use_cpu,
-            trust_remote_code=trust_remote_code,
-            say=reporter.say,
-        )
-    _answer(asked, decoding, reporter, as_json=as_json or bool(file or out), out=out, overwrite=overwrite)
+        asked = ask(model, question, with_adapter=not no_adapter, **options, say=reporter.say)
+    _answer(asked, decoding, reporter, as_json=in_rows, out=out, overwrite=overwrite)
 
 
 def _decoding(model: Path, knobs: dict[str, Any], reporter: ConsoleReporter) -> Decoding:
@@ -122,8 +133,15 @@ def _decoding(model: Path, knobs: dict[str, Any], reporter: ConsoleReporter) -> 
     from ftkit.commands.generate import decoding_of
     from ftkit.models.saved_folder import language_model_folder
 
-    try:
+    with _knobs_as_options():
         return decoding_of(language_model_folder(model), knobs, say=reporter.say)
+
+
+@contextlib.contextmanager
+def _knobs_as_options() -> Iterator[None]:
+    """A knob with a value that it cannot have is called by its option."""
+    try:
+        yield
     except ValueError as error:
         raise UserError(f"--{str(error).replace('_', '-')}") from error
 
@@ -201,12 +219,41 @@ def _answer(
             if len(asks) > 1:
                 _show(f"--- {_short(ask.shown)}\n")
             _show("\n" if streams else f"{answer.text}\n")
+    _say_cut(found, decoding, reporter)
+    if out is not None:
+        reporter.say(f"{len(found):,} rows in {out}")
+
+
+def _say_cut(found: Sequence[Continuation], decoding: Decoding, reporter: ConsoleReporter, *, whose: str = "") -> None:
     full = [answer.num_tokens >= decoding.max_new_tokens for answer in found if not answer.stopped]
     for reached, reason in ((True, f"at {decoding.max_new_tokens} new tokens (--max-new-tokens)"), (False, OUT)):
         if num_cut := full.count(reached):
-            reporter.say(f"{'' if len(found) == 1 else f'{num_cut} of {len(found)} were '}cut {reason}")
+            reporter.say(f"{whose}{'' if len(found) == 1 else f'{num_cut} of {len(found)} were '}cut {reason}")
+
+
+def _show_each(
+    each: Sequence[Answered], reporter: ConsoleReporter, *, as_json: bool, out: Path | None, overwrite: bool
+) -> None:
+    """The answers of several adapters side by side: rows, or on the terminal a paragraph for each prompt."""
+    from ftkit.commands.asking.side_by_side import rows_beside
+    from ftkit.report.tables import padded, widest
+
+    if as_json:
+        with of_rows.rows_to(out, overwrite=overwrite) as put:
+            for row in rows_beside(each):
+                put(row)
+    else:
+        (width,) = widest([[one.name] for one in each])
+        for place, ask in enumerate(each[0].asks):
+            if len(each[0].asks) > 1:
+                _show(f"--- {_short(ask.shown)}\n")
+            for one in each:
+                text = one.found[place].text.strip("\n").replace("\n", f"\n{' ' * (width + 2)}")
+                _show(f"{padded(one.name, width)}  {text}\n")
+    for one in each:
+        _say_cut(one.found, one.decoding, reporter, whose=f"{one.name}: ")
     if out is not None:
-        reporter.say(f"{len(found):,} rows in {out}")
+        reporter.say(f"{sum(len(one.found) for one in each):,} rows in {out}")
 
 
 def _show(text: str) -> None:

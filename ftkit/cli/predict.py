@@ -20,6 +20,7 @@ def predict(
     file: Annotated[Path | None, typer.Option("--file", help="CSV, TSV, JSON, JSONL, Parquet or text.")] = None,
     out: of_rows.OutOption = None,
     overwrite: of_rows.OverwriteOption = False,
+    adapter: of_rows.AdapterOption = None,
     text_column: Annotated[str | None, typer.Option(help="Column of the text in --file.")] = None,
     text_pair_column: Annotated[str | None, typer.Option(help="Column of the second text in --file.")] = None,
     encoding: of_rows.EncodingOption = None,
@@ -56,6 +57,7 @@ def predict(
         rows = predict_texts(
             model,
             text or (),
+            adapters=None if adapter is None else of_rows.named_adapters(adapter),
             pairs=text_pair,
             file=file,
             columns=columns,
@@ -63,16 +65,16 @@ def predict(
             trust_remote_code=trust_remote_code,
             reporter=ConsoleReporter(),
         )
-        _write(rows, out, overwrite=overwrite)
+        _write(rows, out, overwrite=overwrite, side_by_side=adapter is not None)
 
 
-def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool) -> None:
+def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool, side_by_side: bool) -> None:
     num_rows = num_without_label = num_mended = 0
     with of_rows.rows_to(out, overwrite=overwrite) as put:
         for row in rows:
             num_mended += put(row)
             num_rows += 1
-            num_without_label += row["label"] is None
+            num_without_label += any(row[key] is None for key in (_labels_of(row) if side_by_side else ["label"]))
     say = ConsoleReporter().say
     if num_without_label:
         of = f"{num_without_label:,} of {num_rows:,} rows"
@@ -81,3 +83,8 @@ def _write(rows: Iterator[dict[str, Any]], out: Path | None, *, overwrite: bool)
         say(f"{num_mended:,} rows hold numbers that are none (NaN, infinite): they are written as null")
     if out is not None:
         say(f"{num_rows:,} rows in {out}")
+
+
+def _labels_of(row: dict[str, Any]) -> list[str]:
+    """Columns of what each of several classifiers says."""
+    return [key for key in row if key.startswith("label.")]

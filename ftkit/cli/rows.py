@@ -9,7 +9,7 @@ import contextlib
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,6 +35,12 @@ TableOption = Annotated[str | None, typer.Option(help="Sheet or table of --file;
 OnBadRowOption = Annotated[
     Literal["error", "skip"] | None,
     typer.Option(help="skip: rows of --file that cannot be read are left out, and said; default: error."),
+]
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", metavar="NAME=FOLDER", help="A run or folder of an adapter on this base; may be repeated."
+    ),
 ]
 UseCpuOption = Annotated[bool, typer.Option("--use-cpu", help="Leave an accelerator alone.")]
 
@@ -71,6 +77,25 @@ def reading_of(
     from ftkit.data.reading.asked import FileReading
 
     return FileReading(encoding or "utf-8", delimiter, quoting, table, on_bad_row or "error")
+
+
+def named_adapters(words: Sequence[str]) -> dict[str, Path]:
+    """Name -> run or folder, of adapters as they are typed; a folder alone is called by its last part.
+
+    Raises:
+        UserError: a name or a folder is missing, or a name is given twice.
+    """
+    named: dict[str, Path] = {}
+    for word in words:
+        name, equals, place = word.partition("=")
+        if not equals:
+            name, place = Path(word).name, word
+        if not name or not place:
+            raise UserError(f"--adapter {word}: a name or a folder is missing", fix="write --adapter NAME=FOLDER")
+        if name in named:
+            raise UserError(f"two adapters are called {name}", fix="write --adapter NAME=FOLDER with another name")
+        named[name] = Path(place)
+    return named
 
 
 def refuse_out(out: Path | None, *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from dataclasses import fields as knobs_of
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,18 +75,66 @@ class Asked(NamedTuple):
     asks: list[Ask]
 
 
+@dataclass(frozen=True)
+class Question:
+    """What models are asked, whatever the form in which each was trained.
+
+    Attributes:
+        prompts: to go on with, where no file is named.
+        fields: columns of a prompt that has several, instead of `prompts`.
+        system: the system's turn of a chat.
+        file: of prompts; text, CSV, JSONL, ... as in training.
+        reading: how the file is read.
+        raw: send prompts as they are, without any template.
+        num_samples: how often each is asked.
+        source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
+        target_language: the same of the answers.
+    """
+
+    prompts: Sequence[str] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    system: str | None = None
+    file: Path | None = None
+    reading: FileReading = AS_TRAINED
+    raw: bool = False
+    num_samples: int = 1
+    source_language: str | None = None
+    target_language: str | None = None
+
+    def asks(self, prompting: Prompting, recipe: Recipe | None, *, say: Callable[[str], None]) -> list[Ask]:
+        """The prompts in the form of a model, each once; a file is read as the data of a run's recipe were.
+
+        Raises:
+            UserError: there are no prompts of this form.
+        """
+        if self.file is None:
+            asks = typed_prompts(prompting, self.prompts, self.fields, system=self.system)
+        else:
+            asks = file_prompts(
+                prompting,
+                self.file,
+                column=None if recipe is None else recipe.data.column_of_prompts(),
+                reading=self.reading,
+                trained="minimal" if recipe is None else recipe.data.quoting,
+                say=say,
+            )
+        source, target = self.source_language, self.target_language
+        return [in_its_languages(ask, prompting, source=source, target=target) for ask in asks]
+
+    def put_to(self, writer: Writer, asks: Sequence[Ask]) -> Asked:
+        """The prompts for a model, each as often as it is asked.
+
+        Raises:
+            UserError: a prompt is in no language that the model marks.
+        """
+        refuse_languages(writer, asks)
+        return Asked(writer, [ask for ask in asks for _ in range(self.num_samples)])
+
+
 def ask(
     path: Path,
-    prompts: Sequence[str] = (),
+    question: Question,
     *,
-    fields: Mapping[str, str] | None = None,
-    system: str | None = None,
-    file: Path | None = None,
-    reading: FileReading = AS_TRAINED,
-    raw: bool = False,
-    num_samples: int = 1,
-    source_language: str | None = None,
-    target_language: str | None = None,
     with_adapter: bool = True,
     dtype: str = "auto",
     use_cpu: bool = False,
@@ -96,15 +145,7 @@ def ask(
 
     Args:
         path: a run or a model folder.
-        prompts: to go on with, where no file is named.
-        fields: columns of a prompt that has several, instead of `prompts`.
-        system: the system's turn of a chat.
-        file: of prompts; text, CSV, JSONL, ... as in training.
-        reading: how the file is read.
-        raw: send prompts as they are, without any template.
-        num_samples: how often each is asked.
-        source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
-        target_language: the same of the answers.
+        question: what it is asked.
         with_adapter: else the base of an adapter alone.
         dtype: of the weights; see `open_writer`.
         use_cpu: leave an accelerator alone.
@@ -115,14 +156,10 @@ def ask(
         UserError: there is no language model, or there are no prompts of its form.
     """
     folder = language_model_folder(path)
-    prompting, note = form_of(folder, raw=raw)
+    prompting, note = form_of(folder, raw=question.raw)
     if note:
         say(note)
-    recipe = recipe_of_run(path)
-    if file is None:
-        asks = typed_prompts(prompting, prompts, fields or {}, system=system)
-    else:
-        asks = _asks_of_file(prompting, file, recipe, reading=reading, say=say)
+    asks = question.asks(prompting, recipe_of_run(path), say=say)
     writer = open_writer(
         folder,
         prompting,
@@ -131,23 +168,7 @@ def ask(
         with_adapter=with_adapter,
         trust_remote_code=trust_remote_code,
     )
-    asks = [in_its_languages(ask, prompting, source=source_language, target=target_language) for ask in asks]
-    refuse_languages(writer, asks)
-    return Asked(writer, [ask for ask in asks for _ in range(num_samples)])
-
-
-def _asks_of_file(
-    prompting: Prompting, file: Path, recipe: Recipe | None, *, reading: FileReading, say: Callable[[str], None]
-) -> list[Ask]:
-    """The prompts of a file, read as the data of a run's recipe were."""
-    return file_prompts(
-        prompting,
-        file,
-        column=None if recipe is None else recipe.data.column_of_prompts(),
-        reading=reading,
-        trained="minimal" if recipe is None else recipe.data.quoting,
-        say=say,
-    )
+    return question.put_to(writer, asks)
 
 
 def answer_row(ask: Ask, continuation: Continuation) -> dict[str, Any]:
@@ -163,6 +184,7 @@ def generate(
     path: StrPath,
     prompts: str | Sequence[str] = (),
     *,
+    adapters: Mapping[str, StrPath] | None = None,
     system: str | None = None,
     file: StrPath | None = None,
     raw: bool = False,
@@ -179,19 +201,17 @@ def generate(
     Args:
         path: a run or a model folder.
         prompts: one or several, where no file is named.
-        system: the system's turn of a chat.
-        file: of prompts; text, CSV, JSONL, ... as in training.
-        raw: send prompts as they are, without any template.
-        num_samples: how often each is asked.
-        source_language: of the prompts, where a tokenizer marks it; None: as trained, or as a file's column says.
-        target_language: the same of the answers.
+        adapters: name -> run or folder, of adapters on this base (or on that of this adapter): each is asked, and
+            the base without any.
+        system, file, raw, num_samples, source_language, target_language: as of `Question`.
         use_cpu: leave an accelerator alone.
         trust_remote_code: let code that comes with the model run.
         say: hears what was assumed.
         knobs: of `ftkit.decoding.knobs.Decoding`; what is not named is as the model was measured, else greedy.
 
     Returns:
-        For each prompt its own columns, `generated`, `new_tokens` and `stopped`.
+        For each prompt its own columns, `generated`, `new_tokens` and `stopped`; of several adapters a row each, with
+        its name as `adapter`.
 
     Raises:
         UserError: there is no language model, there are no prompts of its form, or a knob does not exist.
@@ -201,9 +221,7 @@ def generate(
     if unknown:
         raise UserError(f"generate has no knob {unknown[0]}", fix=f"knobs: {', '.join((*MEASURED_WITH, 'seed'))}")
     place = Path(path)
-    decoding = decoding_of(language_model_folder(place), knobs, say=say)
-    writer, asks = ask(
-        place,
+    question = Question(
         [prompts] if isinstance(prompts, str) else prompts,
         system=system,
         file=None if file is None else Path(file),
@@ -211,9 +229,14 @@ def generate(
         num_samples=num_samples,
         source_language=source_language,
         target_language=target_language,
-        use_cpu=use_cpu,
-        trust_remote_code=trust_remote_code,
-        say=say,
     )
+    options: dict[str, Any] = {"use_cpu": use_cpu, "trust_remote_code": trust_remote_code, "say": say}
+    if adapters is not None:
+        from ftkit.commands.asking.side_by_side import answers_of_each, rows_beside
+
+        named = {name: Path(one) for name, one in adapters.items()}
+        return list(rows_beside(answers_of_each(place, named, question, knobs, **options)))
+    decoding = decoding_of(language_model_folder(place), knobs, say=say)
+    writer, asks = ask(place, question, **options)
     found = let_write(writer, asks, decoding, say=say)
     return [answer_row(asked, answer) for asked, answer in zip(asks, found, strict=True)]

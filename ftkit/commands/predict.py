@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS, absent, listing
 from ftkit.data.form import text_of
 from ftkit.data.reading.asked import AS_TRAINED, FileReading, iter_asked, usable
 from ftkit.data.reading.nested import names_within, value_of
-from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.reading.rows import BadRow, Row, beside
 from ftkit.errors import UserError
 from ftkit.models.classifier import Classifier, open_classifier
+from ftkit.models.placement import choose_device
 from ftkit.models.trial import code_failures_told
 from ftkit.progress import Reporter, Silent
 from ftkit.recipe.data_section import Quoting
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath
-from ftkit.tasks.classification.scores import TextRow, predict_rows
+from ftkit.tasks.classification.scores import PREDICTED, TextRow, predict_rows
 from ftkit.tasks.table import recipe_of_run
+
+if TYPE_CHECKING:
+    from ftkit.models.adapted.in_turn import ClassifiersBeside
 
 
 class FileColumns(NamedTuple):
@@ -34,12 +38,15 @@ class FileColumns(NamedTuple):
 
 
 BY_CONTENT = FileColumns()
+ROWS_BESIDE = 4_096
+"""Rows that one of several adapters is asked about before the next is."""
 
 
 def predict(
     path: StrPath,
     texts: str | Sequence[str] = (),
     *,
+    adapters: Mapping[str, StrPath] | None = None,
     pairs: str | Sequence[str] | None = None,
     file: StrPath | None = None,
     columns: FileColumns = BY_CONTENT,
@@ -54,6 +61,8 @@ def predict(
     Args:
         path: a run or a model folder.
         texts: one or several, to be labelled where no file is named.
+        adapters: name -> run or folder, of classifiers for the same labels that are adapters on this base (or on that
+            of this adapter): each row then has `label.NAME`, `score.NAME` and `scores.NAME` of each.
         pairs: the second text of each.
         file: CSV, TSV, JSON, JSON lines, Parquet, Arrow or text.
         columns: of the file; where they are not named, as the run's recipe names them.
@@ -65,7 +74,12 @@ def predict(
         UserError: there is no classifier, the texts do not suit it, or the file cannot be read; while the rows are
             taken: a broken row, with `file:line`.
     """
-    path = Path(path)
+    path, together = Path(path), None
+    if adapters is not None:
+        from ftkit.models.adapted.in_turn import find_beside
+
+        together = find_beside(path, {name: Path(one) for name, one in adapters.items()})
+        path = next(iter(together.runs.values()))
     # the folder of a run's model is asked as its run
     recipe = recipe_of_run(path.parent if path == Run(path.parent).model_dir and is_run(path.parent) else path)
     reporter, trained_on = reporter or Silent(), None
@@ -81,6 +95,12 @@ def predict(
         if file is not None
         else _typed_rows(several(texts), several(pairs))
     )
+    if together is not None:
+        from ftkit.models.adapted.in_turn import load_beside
+
+        device = choose_device(use_cpu=use_cpu)
+        each = load_beside(together, device=device, trust_remote_code=trust_remote_code)
+        return _answered_by_each(each, rows, say=reporter.say)
     classifier = open_classifier(path, use_cpu=use_cpu, trust_remote_code=trust_remote_code)
     return _answered(classifier, rows, path, reporter=reporter)
 
@@ -90,6 +110,27 @@ def _answered(
 ) -> Iterator[dict[str, Any]]:
     with code_failures_told(classifier.module, name=str(path), doing="asked"):
         yield from predict_rows(classifier, rows, say=reporter.say)
+
+
+def _answered_by_each(
+    each: ClassifiersBeside, rows: Iterable[TextRow], *, say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    """Rows with what each of several classifiers says of them, so many at a time as one is put on for."""
+    names = list(each.together.adapters)
+    taken = [f"{key}.{name}" for name in names for key in PREDICTED]
+    remaining, warned = iter(rows), set[str]()
+    while chunk := list(itertools.islice(remaining, ROWS_BESIDE)):
+        found = [beside(row.values, taken) for row in chunk]
+        for name in names:
+            heard: list[str] = []
+            with each.one(name) as classifier, code_failures_told(classifier.module, name=name, doing="asked"):
+                for row, said in zip(found, predict_rows(classifier, chunk, say=heard.append), strict=True):
+                    row |= {f"{key}.{name}": said[key] for key in PREDICTED}
+            for message in heard:
+                if message not in warned:
+                    say(message)
+            warned.update(heard)
+        yield from found
 
 
 def several(texts: str | Sequence[str] | None) -> Sequence[str]:

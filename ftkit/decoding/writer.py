@@ -77,13 +77,18 @@ def open_writer(
     Raises:
         UserError: it cannot be loaded.
     """
-    device = choose_device(use_cpu=use_cpu)
-    half = device.type != "cpu" and computes_in_bfloat16(device)
-    precision = DTYPES.get(dtype, torch.bfloat16 if half else torch.float32)
+    device, precision = writing_placement(dtype, use_cpu=use_cpu)
     saved = load_saved_lm(
         folder, dtype=precision, device=device, with_adapter=with_adapter, trust_remote_code=trust_remote_code
     )
     return make_writer(saved, prompting)
+
+
+def writing_placement(dtype: str, *, use_cpu: bool = False) -> tuple[torch.device, torch.dtype]:
+    """Where a model writes, and the precision of its weights: `auto` as `open_writer` has it."""
+    device = choose_device(use_cpu=use_cpu)
+    half = device.type != "cpu" and computes_in_bfloat16(device)
+    return device, DTYPES.get(dtype, torch.bfloat16 if half else torch.float32)
 
 
 def make_writer(saved: SavedLM, prompting: Prompting) -> Writer:

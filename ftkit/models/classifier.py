@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from ftkit.models.download import refuse_damaged
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.reading.adapter import brought_whole, put_adapter
-from ftkit.models.reading.pretrained import read_config, read_weights
+from ftkit.models.reading.pretrained import Loaded, read_config, read_weights
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
 from ftkit.models.saved_lm import find_base
 from ftkit.storage import write_json
@@ -88,7 +89,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     pooled = read_pooled(folder)
     home = checkpoint if pooled is None else Checkpoint(str(folder), folder / pooled.encoder)
     tokenizer = open_tokenizer(home, trust_remote_code=trust_remote_code)
-    names = _label_names(checkpoint)
+    names = label_names(checkpoint)
     module: nn.Module
     max_length = checkpoint.trained_length or LONGEST_DEFAULT
     if pooled is not None:
@@ -101,7 +102,7 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     else:
         module = SequenceLogits(_full(checkpoint, trust_remote_code))
     module.eval().to(device)
-    return Classifier(module, tokenizer, names, max_length, _answers(checkpoint, num_labels=len(names)))
+    return Classifier(module, tokenizer, names, max_length, answers_of(checkpoint, num_labels=len(names)))
 
 
 def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:
@@ -116,7 +117,7 @@ def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: boo
     return load_classifier(folder, device=choose_device(use_cpu=use_cpu), trust_remote_code=trust_remote_code)
 
 
-def _answers(checkpoint: Checkpoint, *, num_labels: int) -> Answers:
+def answers_of(checkpoint: Checkpoint, *, num_labels: int) -> Answers:
     """What the configuration says, and else what transformers' pipeline does; adapters and pooled heads have none."""
     kind = checkpoint.config.get("problem_type")
     if kind == "regression":
@@ -124,7 +125,12 @@ def _answers(checkpoint: Checkpoint, *, num_labels: int) -> Answers:
     return "several labels" if kind == "multi_label_classification" or num_labels == 1 else "one label"
 
 
-def _label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+def label_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """K names, in the order of the logits of a classifier.
+
+    Raises:
+        UserError: it is none.
+    """
     labels = checkpoint.labels
     if not labels:
         raise UserError(f"{checkpoint.name} names no labels: it is no classifier", fix="name a finetuned classifier")
@@ -151,15 +157,28 @@ def _full(checkpoint: Checkpoint, trust_remote_code: bool) -> nn.Module:
 
 
 def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, trust_remote_code: bool) -> nn.Module:
-    from transformers import AutoModelForSequenceClassification
-
     folder = checkpoint.folder
     base = find_base(folder, adapter_settings(folder))
-    names = {int(index): name for index, name in checkpoint.labels.items()}
-    config = read_config(base, trust_remote_code=trust_remote_code, id2label=names)
+    loaded = read_base(
+        base, label_names(checkpoint), pad_id=tokenizer.pad_token_id, trust_remote_code=trust_remote_code
+    )
+    adapted = put_adapter(loaded.model, folder, base_name=base.name)
+    refuse_without_head(adapted, loaded, folder, base_name=base.name)
+    return adapted
+
+
+def read_base(base: Checkpoint, names: Sequence[str], *, pad_id: int | None, trust_remote_code: bool = False) -> Loaded:
+    """The base of a classifier in float32, with a head for K labels, which an adapter is to bring.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    config = read_config(base, trust_remote_code=trust_remote_code, id2label=dict(enumerate(names)))
     # a model that also sees pictures has it in the configuration of its text
-    config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    model, missing, mismatched = read_weights(
+    config.pad_token_id = config.get_text_config().pad_token_id = pad_id
+    return read_weights(
         AutoModelForSequenceClassification,
         base,
         what="the base of a classifier",
@@ -168,14 +187,20 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, tr
         ignore_mismatched_sizes=True,
         trust_remote_code=trust_remote_code,
     )
-    adapted = put_adapter(model, folder, base_name=base.name)
-    if lacking := sorted({*missing, *mismatched} - brought_whole(adapted)):
+
+
+def refuse_without_head(adapted: PeftModel, loaded: Loaded, folder: Path, *, base_name: str) -> None:
+    """Refuse an adapter that does not bring what its base lacks.
+
+    Raises:
+        UserError: with names of weights that neither brings.
+    """
+    if lacking := sorted({*loaded.missing, *loaded.mismatched} - brought_whole(adapted)):
         raise UserError(
-            f"neither the adapter nor its base {base.name} brings {', '.join(lacking[:3])}",
+            f"neither the adapter nor its base {base_name} brings {', '.join(lacking[:3])}",
             where=str(folder),
             fix="name the base that it was trained on",
         )
-    return adapted
 
 
 def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:

@@ -184,15 +184,33 @@ def load_saved_lm(
         base, method = Checkpoint(str(folder), folder), "full"
         model = load_base(base, **options)
     own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    load_tokenizer = load_tokenizer_for_seq2seq if is_seq2seq(base) else load_tokenizer_for_lm
-    tokenizer = load_tokenizer(Checkpoint(str(folder), folder) if own else base, trust_remote_code=trust_remote_code)
+    home = Checkpoint(str(folder), folder) if own else base
+    tokenizer = load_tokenizer(home, base, trust_remote_code=trust_remote_code)
     refuse_unknown_tokens(model, tokenizer)
     keep_cache(model, on=True)
     module: nn.Module = model.eval()
     module.to(device)
+    return SavedLM(model, tokenizer, prompting_of(folder), base, method)
+
+
+def load_tokenizer(home: Checkpoint, base: Checkpoint, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies in `home`, as a model of this base wants it.
+
+    Raises:
+        UserError: there is none, or it lacks a token that the model needs.
+    """
+    load = load_tokenizer_for_seq2seq if is_seq2seq(base) else load_tokenizer_for_lm
+    return load(home, trust_remote_code=trust_remote_code)
+
+
+def prompting_of(folder: Path) -> dict[str, Any] | None:
+    """What a model folder says about the form of its inputs; None where it says nothing.
+
+    Raises:
+        UserError: its file cannot be read.
+    """
     file = folder / PROMPTING_FILE
-    prompting = read_json_object(file, PROMPTING_KINDS) if file.exists() else None
-    return SavedLM(model, tokenizer, prompting, base, method)
+    return read_json_object(file, PROMPTING_KINDS) if file.exists() else None
 
 
 def load_base(

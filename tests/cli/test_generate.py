@@ -303,3 +303,16 @@ def test_a_source_fills_all_positions_where_a_prefix_stands_before_the_output(ft
     outcome = ftkit("generate", run, "--prompt", text)
     assert outcome.code == 0
     assert "longer than" not in outcome.err
+
+
+def test_answers_of_several_adapters_stand_below_one_another_and_a_run_is_called_by_its_name(
+    ftkit: Any, lm_runs: Callable[..., Any]
+) -> None:
+    run, other = (lm_runs(method__type=kind, training__max_steps=2).run.path for kind in ("lora", "ia3"))
+    words = ("generate", run, "--adapter", f"factors={other}", "--prompt", "What of it?", "--max-new-tokens", 3)
+    rows = [json.loads(line) for line in ftkit(*words, "--json").out.splitlines()]
+    assert [row["adapter"] for row in rows] == ["base", run.name, "factors"]
+    outcome = ftkit(*words)
+    assert [line.split()[0] for line in outcome.out.splitlines()] == ["base", run.name, "factors"]
+    assert "factors: cut at 3 new tokens" in outcome.err
+    assert "exclude one another" in ftkit(*words, "--no-adapter").err

@@ -45,8 +45,16 @@ def locate_with_adapter(spec: ModelSpec) -> Checkpoint:
     return merged_base(base, folder, trust_remote_code=spec.trust_remote_code)
 
 
-def refuse_other_base(base: Checkpoint, folder: Path) -> None:
+OTHER_BASE = "remove model.name_or_path, and the adapter's base is taken; or name an adapter of this base"
+
+
+def refuse_other_base(base: Checkpoint, folder: Path, *, fix: str = OTHER_BASE) -> None:
     """Refuse an adapter that was trained on another model than this one; folders are compared by what they hold.
+
+    Args:
+        base: the model.
+        folder: of the adapter.
+        fix: what to do about it.
 
     Raises:
         UserError: with both names; or the adapter's base cannot be found.
@@ -57,7 +65,7 @@ def refuse_other_base(base: Checkpoint, folder: Path) -> None:
         raise UserError(
             f"the adapter was trained on {own.name}, and the base is {base.name}",
             where=str(folder),
-            fix="remove model.name_or_path, and the adapter's base is taken; or name an adapter of this base",
+            fix=fix,
         )
 
 
