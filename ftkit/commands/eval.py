@@ -34,6 +34,11 @@ from ftkit.training.opening import hashes_of, load_base_and_data, load_data
 from ftkit.training.probes import read_probes
 from ftkit.training.resume import content_changes
 
+BEFORE_REFIT = (
+    "judged is the model before the refit (before_refit/), to which the validation rows are new: the one that is kept "
+    "has learnt from them, and only test rows can tell of it"
+)
+
 
 def evaluate(
     path: StrPath,
@@ -128,6 +133,11 @@ def _subject(
     recipe = changed(recipe, {"model.trust_remote_code": trust_remote_code})
     moment = None if run is None else run.manifest().get("moment")
     checkpoint, splits = load_base_and_data(recipe, task_of(recipe.task), moment=moment, reporter=reporter)
+    if run is None and recipe.training.refit:
+        reporter.say(
+            "warning: training.refit: the model that such a run keeps has learnt from the validation rows; if this is "
+            "one, it looks better than it is: name its run"
+        )
     if run is None and splits.folds is not None:
         reporter.say(
             "warning: the heads that score training rows out of fold lie in a run alone, so this model is judged by"
@@ -142,7 +152,7 @@ def _subject(
         recipe=recipe,
         splits=splits,
         checkpoint=checkpoint,
-        model_dir=run.model_dir if run is not None else path,
+        model_dir=run.judged_dir if run is not None else path,
         run=run,
         curve=read_probes(run) if run is not None else [],
         effort=effort,
@@ -170,6 +180,8 @@ def evaluate_subject(subject: Subject) -> Report:
     task, trains = task_of(subject.recipe.task), subject.recipe.method.trains
     found = task.measure(subject)
     found.notes += began_with(subject.recipe.model)
+    if subject.run is not None and subject.model_dir == subject.run.first_model_dir:
+        found.notes.append(BEFORE_REFIT)
     find_leaks(subject, found)
     found.faults = find_faults(subject)
     if trains == "weights":

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ftkit.training.opening import Opened
     from ftkit.training.outcome import TrainResult
 
+REFITTED = (
+    "Validation was scored before the refit: the model here was then trained once more, on those rows too, for as many "
+    "epochs. Test scores, where there are some, are its own."
+)
+
 
 def train(
     recipe: RecipeLike,
@@ -141,6 +146,7 @@ def write_model_card(
         base=Path(name).name if is_folder else name,
         base_is_folder=is_folder,
         began=_began(recipe.model),
+        refitted=REFITTED if recipe.training.refit else "",
         method=recipe.method.type,
         version=__version__,
         data=f"{source}; {rows}",

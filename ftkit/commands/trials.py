@@ -120,7 +120,7 @@ def try_out(subject: Subject, kind: TrialKind, changes: Mapping[str, object]) ->
     with scratch_folder("trial") as folder:
         try:
             # a trial is nothing for the trackers of a run
-            lean = {**changes, **task.losses_alone, "training.report_to": "none"}
+            lean = {**changes, **task.losses_alone, "training.report_to": "none", "training.refit": False}
             recipe = changed_recipe(subject.recipe, lean, output_dir=folder / "run")
             opened = Opened(_fresh(subject, recipe), subject.checkpoint, subject.splits)
             with subject.reporter.track(TRIAL_WORDS[kind], total=1) as advance:

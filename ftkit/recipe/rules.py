@@ -172,6 +172,16 @@ def _head_ignores(facts: Facts[Recipe]) -> Iterator[Finding]:
             yield Finding(f"training.{name}", "a frozen head is fitted without it", fix)
 
 
+def _refit(facts: Facts[Recipe]) -> Iterator[Finding]:
+    if not facts.recipe.training.refit:
+        return
+    if facts.recipe.method.trains == "head":
+        fix = "remove it; without a validation set a head is scored out of fold, and the one that is kept has all rows"
+        yield Finding("training.refit", "a frozen head is fitted in folds", fix)
+    if facts.recipe.data.validation_size == 0:
+        yield Finding("training.refit", "no rows are held out, so all are learnt already", "remove it")
+
+
 def _weight_decay(facts: Facts[Recipe]) -> Iterator[Finding]:
     method, decay = facts.recipe.method, facts.recipe.training.weight_decay
     if method.trains != "head" and decay == "auto" and facts.has("training.weight_decay"):
@@ -303,6 +313,7 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _text_format,
     _precision,
     _head_ignores,
+    _refit,
     _weight_decay,
     _length_of_training,
     _schedule,

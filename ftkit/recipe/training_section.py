@@ -117,6 +117,11 @@ class TrainingSpec(Section):
     """What `best` means, on the validation set; `loss` is weighed as training.class_weights says. Task seq2seq: with a
     metric of texts every evaluation generates, which takes its time."""
 
+    refit: bool = False
+    """Once the best step is found on validation, train once more from the start on all rows, those of validation (split
+    off, or a file's) among them, for as many epochs; that model is kept. It takes about the time once more. Validation
+    is scored before; test, where there is one, by the model that is kept (not for frozen heads)."""
+
     early_stopping_patience: int | None = Field(default=None, ge=1)
     """Stop after that many evaluations without a better score. Default: never."""
 

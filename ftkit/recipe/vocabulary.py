@@ -107,6 +107,7 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("training.save_steps", "save_every checkpointing_steps"),
     ("training.save_strategy", "saves_per_epoch"),
     ("training.early_stopping_patience", "patience"),
+    ("training.refit", "refit_full retrain retrain_on_all train_on_all"),
     ("training.load_best_model_at_end", "load_best_model"),
     ("training.use_cpu", "no_cuda"),
     ("", "use_mps_device", "an accelerator that is there is used; training.use_cpu: true stays on the CPU"),

@@ -69,6 +69,7 @@ class Card:
         loading: Python that loads the folder and asks it.
         made: what was done to the model since, the last first.
         began: what the training went on from, one sentence; empty where that was the base alone.
+        refitted: what scores are not of the model that is kept, one sentence; empty where all are.
         base_is_folder: whether the base lay in a folder, which a reader of the card does not have.
     """
 
@@ -87,6 +88,7 @@ class Card:
     made: Sequence[str] = ()
     base_is_folder: bool = False
     began: str = ""
+    refitted: str = ""
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -10,6 +10,9 @@ runs/<name>/
                    the logits of training rows in folds
   checkpoints/     what HF Trainer writes while it trains (full and lora)
   model/           the finetuned model, a standard Hugging Face or sentence-transformers folder
+  before_refit/    with training.refit: the model that was scored on validation, before the one that is kept learnt from
+                   these rows too
+  refit/           with training.refit: history.jsonl, probes/ and checkpoints/ of the second training
   metrics.json     scores of validation and test with their intervals
   predictions/     one JSON object a row, in the order of the data
   eval/            report.json, report.md and report.html of `ftkit eval`
@@ -67,6 +70,7 @@ class Run:
         self.metrics_file = path / "metrics.json"
         self.skipped_file = path / "skipped_rows.jsonl"
         self.model_dir = path / "model"
+        self.first_model_dir = path / "before_refit"
         self.checkpoints_dir = path / "checkpoints"
         self.predictions_dir = path / "predictions"
         self.eval_dir = path / "eval"
@@ -85,6 +89,21 @@ class Run:
         """The scores, for a notebook."""
         header = ("split", "metric", "value", "95 % interval", "rows")
         return as_html(f"{self.path} ({self.state()})", header, score_rows(self.metrics()))
+
+    @property
+    def refit(self) -> Run:
+        """The second training of a run with training.refit: a run within, of which no command is asked."""
+        return Run(self.path / "refit")
+
+    @property
+    def judged_dir(self) -> Path:
+        """The model whose validation rows are held out: model/, and of a run with a refit the one before it."""
+        return self.first_model_dir if self.first_model_dir.is_dir() else self.model_dir
+
+    def forget_refit(self) -> None:
+        """Remove what a refit made, but for the model, where the training before it goes on."""
+        for folder in (self.first_model_dir, self.refit.path):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def probe_file(self, step: int) -> Path:
         """Losses of the two probes after a step."""
@@ -180,24 +199,28 @@ class Run:
                 file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
     @contextlib.contextmanager
-    def new_model(self) -> Iterator[Path]:
-        """An empty folder in which a model is written, and which takes the place of model/ when all went well.
+    def new_model(self, target: Path | None = None) -> Iterator[Path]:
+        """An empty folder in which a model is written, and which takes the place of its own when all went well.
+
+        Args:
+            target: model/, or the folder of the model before a refit.
 
         Raises:
             DiskError: the disk refused it.
         """
-        with writing_told(self.model_dir), unfinished("model", self.path, folder=True) as built:
+        target = target or self.model_dir
+        with writing_told(target), unfinished(target.name, self.path, folder=True) as built:
             built.chmod(0o755)
             with held_folder(built) as held:
                 yield held
             sync_tree(built)
-            if self.model_dir.exists():
-                retired = Path(tempfile.mkdtemp(prefix=".model.old.", dir=self.path))
-                self.model_dir.rename(retired / "model")
-                built.rename(self.model_dir)
+            if target.exists():
+                retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=self.path))
+                target.rename(retired / target.name)
+                built.rename(target)
                 shutil.rmtree(retired)
             else:
-                built.rename(self.model_dir)
+                built.rename(target)
 
     def cut_history(self, *, step: int) -> None:
         """Forget what was written after a step from which training goes on, a line cut short by a kill included.
@@ -240,11 +263,12 @@ class Run:
 
     def clear_staging(self) -> None:
         """Undo what an interrupted save left half done: the model it was about to replace comes back."""
-        for retired in self.path.glob(".model.old.*/model"):
-            if not self.model_dir.exists():
-                retired.rename(self.model_dir)
-        for leftover in self.path.glob(".model.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for target in (self.model_dir, self.first_model_dir):
+            for retired in self.path.glob(f".{target.name}.old.*/{target.name}"):
+                if not target.exists():
+                    retired.rename(target)
+            for leftover in self.path.glob(f".{target.name}.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
         self.sweep()
 
     def sweep(self) -> None:

@@ -160,6 +160,20 @@ class Schedule(TrainerCallback):
         self.due, self.saved_at = False, self.clock()
 
 
+@dataclass(eq=False)
+class EndsAfter(TrainerCallback):
+    """Ends a training at a step, scored and sealed, though the schedule of its rates would go on."""
+
+    steps: int
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
+    ) -> None:
+        """Whether that step is done."""
+        if state.global_step >= self.steps:
+            control.should_training_stop = control.should_evaluate = control.should_save = True
+
+
 class StopOnNonFinite(TrainerCallback):
     """Ends the run before an update by a gradient that is not finite, so that no bad weight is ever written."""
 

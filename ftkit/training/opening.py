@@ -29,6 +29,7 @@ from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.folder import create, hardware, versions
 from ftkit.runs.run import Run
 from ftkit.storage import sha256_texts
+from ftkit.training.again.refit import refit_notes
 from ftkit.training.memory import exhaustion_told
 from ftkit.training.way import Trainable
 
@@ -72,7 +73,7 @@ def load_base_and_data(
     if num_added := sum(map(len, checkpoint.new_tokens)):
         reporter.say(f"{num_added} tokens are added to the vocabulary, with embeddings of their own")
     splits = load_data(recipe, task, checkpoint, moment=moment)
-    for note in (*splits.notes, *going_on_notes(recipe.model, checkpoint, splits)):
+    for note in (*splits.notes, *going_on_notes(recipe.model, checkpoint, splits), *refit_notes(recipe, splits)):
         reporter.say(note)
     return checkpoint, splits
 

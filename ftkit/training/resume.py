@@ -172,6 +172,10 @@ def go_on(
         reporter.say(note)
     run.remake(hashes, recipe_text=dump_recipe(whole), changed=[change._asdict() for change in changes])
     run.update_manifest(found=found)
+    if run.first_model_dir.is_dir() and recipe.training.refit and not changes and asked is None:
+        reporter.say("the first training is done: the refit goes on")
+        return Opened(run, checkpoint, splits)
+    run.forget_refit()
     resumed = checkpoint_to_resume(run, asked, reporter=reporter)
     run.cut_history(step=0 if resumed is None else resumed.progress.step)
     return Opened(run, checkpoint, splits, resumed)

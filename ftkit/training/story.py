@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
+from ftkit.runs.run import Run
 from ftkit.storage import write_json
+from ftkit.training.again.refit import begin_refit, plan_refit
 from ftkit.training.arguments import trains_in_16_bits
 from ftkit.training.opening import Opened, load_base_and_data, open_run, under_way
 from ftkit.training.outcome import TrainResult, refuse_other_model, say_failure
@@ -40,26 +43,89 @@ def finish(
         RunError: the disk or the memory ran out, a loss is not finite, or what was saved is not what was trained.
         Interrupted: the process was asked to stop; what was learnt is sealed.
     """
-    run, checkpoint, splits, resumed = opened
+    run, splits = opened.run, opened.splits
     with under_way(run, recipe):
-        way = task.way_of(recipe, splits, checkpoint, reporter=reporter)
-        model = way.prepare()
-        # the only moment at which weights are there that training will change
-        base = {} if recipe.method.keeps_base else way.score_base(model)
-        facts = way.fit(model, run, resumed=resumed)
-        with run.new_model() as folder:
-            way.save(model, folder)
-        del model
-        gc.collect()
-        final, uncovered = way.score_kept(run.model_dir)
-        kept = Kept(final, base or uncovered)
-        refuse_other_model(kept, facts["fit"], rounds=trains_in_16_bits(recipe))
+        train = _refitted if recipe.training.refit else _fitted
+        facts, kept = train(opened, recipe, task, reporter=reporter)
         say_failure(kept, facts["fit"], reporter=reporter)
         metrics = _write_scores(opened, recipe, task, kept)
         run.update_manifest(training=facts)
         if write_card is not None:
             write_card(run, recipe, splits=splits, metrics=metrics, facts=facts)
     return TrainResult(run, metrics, kept.final, facts)
+
+
+class Fitted(NamedTuple):
+    """A training that is over: its facts for the manifest, and what the model that was saved gives each split."""
+
+    facts: dict[str, Any]
+    kept: Kept
+
+
+def _fitted(
+    opened: Opened,
+    recipe: Recipe,
+    task: Trainable,
+    *,
+    until: int | None = None,
+    within: Run | None = None,
+    saved: Path | None = None,
+    scores_base: bool = True,
+    reporter: Reporter,
+) -> Fitted:
+    """Train, save, read back and score.
+
+    Args:
+        opened: the run.
+        recipe: what is trained.
+        task: of the recipe.
+        until: step after which it ends.
+        within: where history, probes and checkpoints go, if not to the run.
+        saved: where the model goes, if not to model/.
+        scores_base: whether the base is scored before it is trained.
+        reporter: hears of it.
+    """
+    run, checkpoint, splits, resumed = opened
+    way = task.way_of(recipe, splits, checkpoint, reporter=reporter)
+    model = way.prepare()
+    # the only moment at which weights are there that training will change
+    base = {} if recipe.method.keeps_base or not scores_base else way.score_base(model)
+    facts = way.fit(model, within or run, resumed=resumed, until=until)
+    saved = saved or run.model_dir
+    with run.new_model(saved) as folder:
+        way.save(model, folder)
+    del model
+    gc.collect()
+    final, uncovered = way.score_kept(saved)
+    kept = Kept(final, base or uncovered)
+    refuse_other_model(kept, facts["fit"], rounds=trains_in_16_bits(recipe))
+    return Fitted(facts, kept)
+
+
+def _refitted(opened: Opened, recipe: Recipe, task: Trainable, *, reporter: Reporter) -> Fitted:
+    """Train to the best step on validation, and then once more from the start on all rows; each goes on when resumed.
+
+    Validation is scored by the first model, which is kept beside; test by the second, which is kept.
+    """
+    run, splits = opened.run, opened.splits
+    if run.first_model_dir.is_dir():
+        facts: dict[str, Any] = run.told("before_refit")
+        way = task.way_of(recipe, splits, opened.checkpoint, reporter=reporter)
+        validation = way.score_kept(run.first_model_dir).final["validation"]
+    else:
+        facts, first = _fitted(opened, recipe, task, saved=run.first_model_dir, scores_base=False, reporter=reporter)
+        validation = first.final["validation"]
+        run.update_manifest(before_refit=facts)
+    again = plan_refit(recipe, splits, facts["fit"])
+    reporter.say(again.in_words)
+    within = run.refit
+    begin_refit(run)
+    resumed = within.checkpoints().newest(reporter=reporter)
+    within.cut_history(step=0 if resumed is None else resumed.progress.step)
+    more = opened._replace(splits=again.splits, resumed=resumed)
+    second, kept = _fitted(more, again.recipe, task, until=again.steps, within=within, reporter=reporter)
+    facts |= {"refit": {"rows": len(again.splits.train), "num_steps": second["fit"]["num_steps"]}}
+    return Fitted(facts, kept._replace(final=kept.final | {"validation": validation}))
 
 
 def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -> dict[str, Any]:
@@ -70,8 +136,8 @@ def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -
         for split in opened.splits.all()[1:]:
             if split.name in found:
                 scores = task.metrics_of(recipe, split, found[split.name], names)
-                if opened.splits.is_out_of_fold(split.name):
-                    scores = {name: entry | {"note": _out_of_fold(entry)} for name, entry in scores.items()}
+                if note := _how_it_is_held_out(opened, recipe, split.name, of_base=bool(which)):
+                    scores = {name: entry | {"note": _joined(note, entry)} for name, entry in scores.items()}
                 metrics[f"{which}{split.name}"] = scores
     for split in opened.splits.all()[1:]:
         rows = task.prediction_rows(recipe, split, kept.final[split.name], kept.base.get(split.name), names)
@@ -80,5 +146,12 @@ def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -
     return metrics
 
 
-def _out_of_fold(entry: Mapping[str, Any]) -> str:
-    return "; ".join(filter(None, ("out of fold", entry.get("note"))))
+def _how_it_is_held_out(opened: Opened, recipe: Recipe, split: str, *, of_base: bool) -> str:
+    """Where the model that is kept has learnt from the rows of a split, which another one was scored on."""
+    if opened.splits.is_out_of_fold(split):
+        return "out of fold"
+    return "before the refit" if recipe.training.refit and split == "validation" and not of_base else ""
+
+
+def _joined(note: str, entry: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, (note, entry.get("note"))))

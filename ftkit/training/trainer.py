@@ -28,6 +28,7 @@ from ftkit.runs.run import Run
 from ftkit.training.arguments import training_arguments
 from ftkit.training.callbacks import (
     AdaptersMove,
+    EndsAfter,
     EvaluationsTold,
     HistoryCallback,
     ProgressCallback,
@@ -188,6 +189,7 @@ def make_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     loss: Callable[..., torch.Tensor] | None = None,
     processor: Any = None,
+    until: int | None = None,
 ) -> ExamplesTrainer:
     """HF Trainer with the callbacks of every training.
 
@@ -200,6 +202,7 @@ def make_trainer(
         callbacks: more of them.
         loss: (outputs, labels, num_items_in_batch) -> loss, where the model's own is not meant.
         processor: a tokenizer that is saved with every checkpoint.
+        until: step after which it ends, whatever its schedule.
     """
     training = recipe.training
     args = training_arguments(recipe, run)
@@ -210,6 +213,8 @@ def make_trainer(
     )
     schedule = Schedule(training.save_strategy, training.save_steps, training.save_minutes)
     watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]
+    if until is not None:
+        watching.append(EndsAfter(until))
     if training.early_stopping_patience is not None:
         watching.append(EarlyStoppingCallback(early_stopping_patience=training.early_stopping_patience))
     rates = None
@@ -268,6 +273,7 @@ def fit_facts(trainer: SealedTrainer) -> dict[str, Any]:
     losses = [line["eval_nll"] for line in state.log_history if line["step"] == kept and "eval_nll" in line]
     return {
         "num_steps": state.global_step,
+        "planned_steps": state.max_steps,
         "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
         "best_step": state.best_global_step,
         "best_score": state.best_metric,

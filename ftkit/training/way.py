@@ -76,8 +76,16 @@ class Way(Protocol):
         """What a model gives the held-out splits, by name and row, before it is trained; nothing where that is no
         answer."""
 
-    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+    def fit(
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+    ) -> dict[str, Any]:
         """Train a model to the end, in place: it is the one to keep then.
+
+        Args:
+            model: as it was prepared.
+            run: gets history, probes and checkpoints.
+            resumed: the checkpoint to go on from.
+            until: optimizer step after which it ends, though its schedule goes on.
 
         Returns:
             Facts for the manifest, with `fit` among them.

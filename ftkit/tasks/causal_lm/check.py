@@ -46,6 +46,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     )
     from ftkit.tasks.causal_lm.form import load_splits
     from ftkit.tasks.causal_lm.plan import plan_language_model
+    from ftkit.training.again.refit import refit_notes
 
     checkpoint = locate_base(recipe)
     chats = ChatBase(partial(load_tokenizer_for_lm, checkpoint, trust_remote_code=recipe.model.trust_remote_code))
@@ -62,7 +63,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
     found, chats_found = audit(splits), count_splits(splits)
     examples = marked_examples(tokenizer, train, splits)
     return DataCheck(
-        notes=[*splits.notes, *going_on_notes(recipe.model, checkpoint, splits)],
+        notes=[*splits.notes, *going_on_notes(recipe.model, checkpoint, splits), *refit_notes(recipe, splits)],
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found, chats_found),

@@ -140,13 +140,15 @@ class Continuing:
         """The figures of an evaluation."""
         return mean_scores(scores)
 
-    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+    def fit(
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+    ) -> dict[str, Any]:
         """Train with HF Trainer."""
         recipe, reporter = self.recipe, self.scorer.reporter
         callbacks = writers_callbacks(
             recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
         )
-        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks)
+        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks, until=until)
         with progress_told(trainer, resumed, reporter=reporter):
             trainer.go_on(resumed, say=reporter.say)
         facts = self.data.facts(

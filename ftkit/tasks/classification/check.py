@@ -39,6 +39,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
+    from ftkit.training.again.refit import refit_notes
 
     checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
@@ -56,6 +57,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         notes=[
             *splits.notes,
             *going_on_notes(recipe.model, checkpoint, splits),
+            *refit_notes(recipe, splits),
             *_head_notes(checkpoint, splits, pooling),
         ],
         skipped=len(splits.skipped),

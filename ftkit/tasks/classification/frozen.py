@@ -116,7 +116,14 @@ class FrozenHead:
         """Nothing: a head that is new gives no answer."""
         return {}
 
-    def fit(self, model: Head, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:  # noqa: ARG002
+    def fit(
+        self,
+        model: Head,
+        run: Run,
+        *,
+        resumed: SealedCheckpoint | None,  # noqa: ARG002
+        until: int | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
         """Fit the head: seconds, so that a run which was stopped begins again."""
         spec, splits, rows = self.spec, self.data.splits, self.data.examples
         counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))

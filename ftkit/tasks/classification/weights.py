@@ -159,11 +159,13 @@ class Weights:
         sampler: Any = LengthGroupedSampler
         return np.array(list(sampler(self._batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
 
-    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+    def fit(
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+    ) -> dict[str, Any]:
         """Train with HF Trainer, with class weights and label smoothing in the loss."""
         recipe, data = self.recipe, self.data
         loss = _loss(recipe, data.splits)
-        trainer = make_trainer(recipe, run, model, data, self, loss=loss, processor=data.processor)
+        trainer = make_trainer(recipe, run, model, data, self, loss=loss, processor=data.processor, until=until)
         with progress_told(trainer, resumed, reporter=self.reporter):
             trainer.go_on(resumed, say=self.reporter.say)
         placement = f"{self.device.type}, {training_precision(recipe)}"

@@ -33,6 +33,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
     from ftkit.tasks.seq2seq.texts import text_warnings
     from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
+    from ftkit.training.again.refit import refit_notes
 
     checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
@@ -47,7 +48,12 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     found = audit(splits)
     unseen = text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix)
     return DataCheck(
-        notes=[*splits.notes, *going_on_notes(recipe.model, checkpoint, splits), *grouped_sources(splits)],
+        notes=[
+            *splits.notes,
+            *going_on_notes(recipe.model, checkpoint, splits),
+            *refit_notes(recipe, splits),
+            *grouped_sources(splits),
+        ],
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),

@@ -162,14 +162,16 @@ class Writing:
         """Tokens of each label, special tokens included."""
         return [list(self.data.processor(text_target=name)["input_ids"]) for name in self.data.splits.label_names]
 
-    def fit(self, model: Any, run: Run, *, resumed: SealedCheckpoint | None) -> dict[str, Any]:
+    def fit(
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+    ) -> dict[str, Any]:
         """Train with HF Trainer, and see that a base which is not trained is what it was."""
         recipe, reporter = self.recipe, self.scorer.reporter
         untouched = hash_of_frozen(model) if recipe.method.keeps_base else ""
         callbacks = writers_callbacks(
             recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
         )
-        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks)
+        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks, until=until)
         with progress_told(trainer, resumed, reporter=reporter):
             trainer.go_on(resumed, say=reporter.say)
         facts = self.data.facts(

@@ -1,0 +1,1 @@
+"""Trainings that a run makes once more."""

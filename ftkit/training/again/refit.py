@@ -1,0 +1,97 @@
+"""training.refit: the second training of a run, on all rows, to the step that the first one found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from ftkit.data.dataset import Split, Splits
+from ftkit.recipe.dump import changed
+from ftkit.recipe.schema import Recipe
+from ftkit.runs.run import Run
+from ftkit.storage import write_json
+
+
+class Again(NamedTuple):
+    """A training once more.
+
+    Attributes:
+        recipe: what is trained: the schedule of the first, stretched by the rows that are more, without evaluations.
+        splits: all rows to learn from.
+        steps: optimizer steps after which it ends.
+        in_words: the same.
+    """
+
+    recipe: Recipe
+    splits: Splits
+    steps: int
+    in_words: str
+
+
+def plan_refit(recipe: Recipe, splits: Splits, fit: Mapping[str, Any]) -> Again:
+    """What is trained once more after a first training.
+
+    Every row is seen as often as in the first, so that steps grow with the rows; and the learning rate goes down over
+    the whole schedule of the first, stretched alike, of which the best step is a part.
+
+    Args:
+        recipe: of the run.
+        splits: of the run.
+        fit: facts of the first training.
+    """
+    everything = all_rows(splits)
+    growth = len(everything.train) / len(splits.train)
+    found = fit["best_step"] if recipe.training.load_best_model_at_end and fit["best_step"] else fit["num_steps"]
+    steps = max(1, round(found * growth))
+    words = (
+        f"refit: once more from the start on all {len(everything.train):,} rows, {steps:,} steps for the {found:,} "
+        f"that were found on {len(splits.train):,}"
+    )
+    schedule = max(steps, round(fit["planned_steps"] * growth))
+    return Again(changed(recipe, _without_evaluations(recipe, schedule)), everything, steps, words)
+
+
+def _without_evaluations(recipe: Recipe, steps: int) -> dict[str, object]:
+    training = recipe.training
+    strategy, every = training.save_strategy, training.save_steps
+    if strategy == "evaluation":
+        # as often as in the first training, where each evaluation was sealed
+        strategy, every = ("steps", training.eval_steps) if training.eval_strategy == "steps" else ("epoch", None)
+    return {
+        "training.max_steps": steps,
+        "training.eval_strategy": "no",
+        "training.eval_steps": None,
+        "training.save_strategy": strategy,
+        "training.save_steps": every,
+        "training.load_best_model_at_end": False,
+        "training.early_stopping_patience": None,
+    }
+
+
+def all_rows(splits: Splits) -> Splits:
+    """The same with the validation rows behind the training rows; validation is what it was."""
+    train, validation = splits.train, splits.validation
+    table = pa.concat_tables([train.table, validation.table])
+    return replace(splits, train=Split(train.name, table, f"{train.source} and {validation.source}"))
+
+
+def begin_refit(run: Run) -> None:
+    """Make the folder of the second training, whose checkpoints are of what the run is made of."""
+    run.refit.path.mkdir(exist_ok=True)
+    manifest = run.manifest()
+    write_json(run.refit.manifest_file, {name: manifest.get(name) for name in ("hashes", "former_hashes")})
+
+
+def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
+    """What a refit will cost, said before anything is trained."""
+    if not recipe.training.refit:
+        return []
+    num_train, num_validation = len(splits.train), len(splits.validation)
+    return [
+        f"training.refit: after the best step is found it is trained once more on all {num_train + num_validation:,} "
+        f"rows ({num_train:,} and {num_validation:,} of validation): up to {num_validation / num_train + 2:.1f} times "
+        "the steps"
+    ]
