@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,15 +27,16 @@ class AdaptedLayers(NamedTuple):
     whole: list[str]
 
 
-def choose_targets(model: PreTrainedModel, method: LoraMethod) -> AdaptedLayers:
+def choose_targets(model: PreTrainedModel, method: LoraMethod, *, heads: Sequence[str]) -> AdaptedLayers:
     """Resolve the names of a recipe against the modules of a model.
 
-    `all-linear` is every linear layer but the output head, as in peft (Dettmers et al. 2023, QLoRA, adapt them all).
+    `all-linear` is every linear layer outside the heads, as in peft (Dettmers et al. 2023, QLoRA, adapt them all).
     peft itself passes over a name that fits nothing as long as another fits; here each must fit.
 
     Args:
-        model: a causal language model.
+        model: of any kind.
         method: the recipe's method section.
+        heads: modules that give the logits, or are new.
 
     Raises:
         UserError: a name fits no module, a layer's number is too high, or a module shares its weights with another.
@@ -44,11 +46,11 @@ def choose_targets(model: PreTrainedModel, method: LoraMethod) -> AdaptedLayers:
     tied = tied_modules(model)
     whole = resolve(method.modules_to_save or (), modules, key="method.modules_to_save", tied=tied)
     if method.target_modules == "all-linear":
-        outside = [*whole, output_head(model)]
+        outside = [*whole, *heads]
         chosen = [name for name in linear if not any(is_inside(name, module) for module in outside)]
     else:
         chosen = resolve(method.target_modules, linear, key="method.target_modules", tied=tied)
-        _refuse_both(chosen, whole)
+        refuse_both(chosen, whole)
     if method.layers_to_transform is not None:
         chosen = _in_layers(model, chosen, method.layers_to_transform)
     if not chosen:
@@ -95,9 +97,19 @@ def output_head(model: PreTrainedModel) -> str:
 
 
 def tied_modules(model: PreTrainedModel) -> list[str]:
-    """Full names of the output head and the embeddings where they share one matrix; else none."""
+    """Full names of the output head and the embeddings where they share one matrix; else none.
+
+    Of a model without an output head: of all modules that share a matrix with another.
+    """
     lm: Any = model
-    head, embeddings = lm.get_output_embeddings(), lm.get_input_embeddings()
+    head = lm.get_output_embeddings()
+    if head is None:
+        owners: dict[int, list[str]] = {}
+        for name, module in model.named_modules():
+            for weight in module.parameters(recurse=False):
+                owners.setdefault(id(weight), []).append(name)
+        return [name for names in owners.values() if len(names) > 1 for name in names]
+    embeddings = lm.get_input_embeddings()
     if head.weight is not embeddings.weight:
         return []
     return [name for name, module in model.named_modules() if module is head or module is embeddings]
@@ -151,7 +163,12 @@ def unknown_name(word: str, names: Sequence[str], *, key: str) -> UserError:
     return UserError(f"{key}: this model has no {word}", fix=f"{hint}names here: {', '.join(ends)}")
 
 
-def _refuse_both(chosen: Sequence[str], whole: Sequence[str]) -> None:
+def refuse_both(chosen: Sequence[str], whole: Sequence[str]) -> None:
+    """Refuse layers that would get an adapter and lie in a module that is trained whole.
+
+    Raises:
+        UserError: there is one.
+    """
     for name in chosen:
         if any(is_inside(name, module) for module in whole):
             raise UserError(
@@ -171,6 +188,31 @@ def _in_layers(model: PreTrainedModel, names: Sequence[str], layers: Sequence[in
             )
         chosen += [stack.layer(layer) for layer in layers]
     return [name for name in names if any(is_inside(name, layer) for layer in chosen)]
+
+
+def rank_of(layer: str, method: LoraMethod) -> int:
+    """Rank of the adapter of a layer, by its full name, as peft reads the patterns."""
+    from peft.utils.other import get_pattern_key
+
+    key = get_pattern_key(list(method.rank_pattern), layer)
+    return method.rank_pattern.get(key, method.r)
+
+
+def refuse_idle_patterns(patterns: Iterable[str], layers: Sequence[str], *, key: str) -> None:
+    """Refuse a pattern of ranks or scales that fits no layer with an adapter.
+
+    Raises:
+        UserError: it fits none, or is no regular expression.
+    """
+    from peft.utils.other import get_pattern_key
+
+    for pattern in patterns:
+        try:
+            fits_one = any(get_pattern_key([pattern], layer) == pattern for layer in layers)
+        except re.error as error:
+            raise UserError(f"{key}: {pattern} is no regular expression: {error}") from error
+        if not fits_one:
+            raise unknown_name(pattern, layers, key=key)
 
 
 def new_modules(model: nn.Module, new_parameters: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from torch import nn
 
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
+from ftkit.methods.lora import TAKEN_OUT
+from ftkit.methods.start import adapter_start
 from ftkit.models.causal import open_tokenizer
 from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
 from ftkit.models.download import refuse_damaged
@@ -20,7 +22,7 @@ from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.reading.adapter import brought_whole, put_adapter
 from ftkit.models.reading.pretrained import Loaded, read_config, read_weights
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
-from ftkit.models.saved_lm import find_base
+from ftkit.models.saved_lm import find_base, write_as_plain_lora
 from ftkit.storage import write_json
 
 if TYPE_CHECKING:
@@ -213,8 +215,11 @@ def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_na
     if not isinstance(model, PeftModel):
         model.save_pretrained(target)
         return
-    model.peft_config["default"].base_model_name_or_path = base_name
+    config: Any = model.peft_config["default"]
+    config.base_model_name_or_path = base_name
     model.save_pretrained(str(target))
+    if getattr(config, "init_lora_weights", True) in TAKEN_OUT:
+        write_as_plain_lora(target, adapter_start(model))
     base: Any = model.get_base_model()
     # not config.json: transformers would take the folder for a complete model and look for its weights
     labels = {name: getattr(base.config, name) for name in ("num_labels", "id2label", "label2id")}

@@ -14,6 +14,7 @@ from torch import nn
 
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS, adapter_settings
+from ftkit.methods.lora import TAKEN_OUT
 from ftkit.methods.start import adapter_start
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.builtin.builtin import remake
@@ -79,7 +80,8 @@ def save_language_model(
     """Write a full model as transformers does, or an adapter as peft does.
 
     An adapter's folder has no config.json, so that transformers looks for its base; nor embeddings, unless
-    modules_to_save names them. One that began as PiSSA becomes a plain LoRA of the original base, of twice the rank.
+    modules_to_save names them. One that began as PiSSA or OLoRA becomes a plain LoRA of the original base, of twice the
+    rank.
 
     Args:
         target: an empty folder.
@@ -105,7 +107,7 @@ def save_language_model(
     if generation is not None:
         # no loader of adapters reads it by itself: the lines of the card do, and vLLM's --generation-config
         generation.save_pretrained(target)
-    if getattr(config, "init_lora_weights", True) == "pissa":
+    if getattr(config, "init_lora_weights", True) in TAKEN_OUT:
         write_as_plain_lora(target, adapter_start(model))
 
 
@@ -138,8 +140,14 @@ def write_as_plain_lora(folder: Path, start: dict[str, torch.Tensor]) -> None:
             tensors[name] = torch.cat([tensor, -first[name]], dim=1)
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
-    config["lora_alpha"] *= 2**0.5 if config["use_rslora"] else 2
-    config |= {"r": 2 * config["r"], "init_lora_weights": True}
+    louder = 2**0.5 if config["use_rslora"] else 2
+    config |= {
+        "init_lora_weights": True,
+        "r": 2 * config["r"],
+        "rank_pattern": {layer: 2 * rank for layer, rank in config["rank_pattern"].items()},
+        "lora_alpha": louder * config["lora_alpha"],
+        "alpha_pattern": {layer: louder * alpha for layer, alpha in config["alpha_pattern"].items()},
+    }
     write_json(folder / ADAPTER_FILE, config)
 
 

@@ -141,7 +141,7 @@ def batches(facts: Facts[GenerativeRecipe]) -> Iterator[Finding]:
 
 
 def adapters(facts: Facts[GenerativeRecipe]) -> Iterator[Finding]:
-    """Starts and rates of LoRA beside the precision of the base and the optimizer."""
+    """Starts of LoRA beside the precision of the base."""
     method = facts.recipe.method
     if not isinstance(method, LoraMethod):
         return
@@ -149,10 +149,6 @@ def adapters(facts: Facts[GenerativeRecipe]) -> Iterator[Finding]:
         start = method.init_lora_weights
         fix = f"let the base be float32, or remove init_lora_weights: {start}"
         yield Finding("model.dtype", f"{start} adapters begin at the base only in float32", fix)
-    optimizer = facts.recipe.training.optim
-    if method.lora_plus_ratio is not None and not optimizer.startswith("adamw_torch"):
-        fix = "remove training.optim"
-        yield Finding("method.lora_plus_ratio", f"LoRA+ runs with adamw_torch, not {optimizer}", fix)
 
 
 def precision(facts: Facts[GenerativeRecipe]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ def refusal(settings: Mapping[str, Any]) -> str:
     if settings.get("peft_type") != "LORA":
         what = "tuned prompts" if "num_virtual_tokens" in settings else f"{settings.get('peft_type')} adapters"
         return f"vllm serves no {what}: peft loads it"
-    lacking = [key for key in ("use_dora", "modules_to_save") if settings.get(key)]
+    lacking = [key for key in ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern") if settings.get(key)]
     if not lacking and _rank(settings) is not None:
         return ""
     reason = " or ".join(lacking) or f"a rank above {RANKS[-1]}"

@@ -12,7 +12,8 @@ import pytest
 import torch
 import transformers
 
-from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.lora_layers import attach_language_lora
 from ftkit.methods.prefix_tuning import PrefixTuningMethod, attach_prefix_tuning
 from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve

@@ -22,7 +22,8 @@ from ftkit.decoding.prompts import Ask, file_prompts, form_of, typed_prompts
 from ftkit.decoding.writer import Writer, first_words, generate, make_writer, open_writer, prompt_ids
 from ftkit.errors import UserError
 from ftkit.inputs.documents import training_sequences
-from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.lora_layers import attach_language_lora
 from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm

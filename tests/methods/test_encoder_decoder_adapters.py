@@ -225,3 +225,15 @@ def test_one_base_serves_two_prompts_and_gives_the_outputs_of_each(
         assert largest_difference(logits(both), expected[name][0]) <= 1e-6
         assert torch.equal(write(both), expected[name][1])
     assert largest_difference(logits(base), logits(plain(family))) == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_of_layers_are_those_of_both_sides(family: str, attach: Attach) -> None:
+    names = [
+        name for name, weight in attach(family, layers_to_transform=[1]).named_parameters() if weight.requires_grad
+    ]
+    assert {side for side in ("encoder", "decoder") if any(f"{side}." in name for name in names)} == {
+        "encoder",
+        "decoder",
+    }
+    assert all(".block.1." in name or ".layers.1." in name for name in names)

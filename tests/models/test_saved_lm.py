@@ -26,6 +26,7 @@ DECODERS = ("gpt2", "olmo2", "llama", "gemma3", "qwen3", "smollm3")
 KINDS = ("full", "lora", "prompt_tuning")
 TOKENS = probe_tokens(700)
 CPU = torch.device("cpu")
+PATTERNS: dict[str, Any] = {"rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 6}, "alpha_pattern": {"q_proj": 5}}
 VARIANTS: list[dict[str, Any]] = [{"use_dora": True}, {"init_lora_weights": "pissa"}, {"use_rslora": True}]
 
 RELOAD = """
@@ -99,10 +100,15 @@ def test_a_full_model_is_loaded_by_transformers_alone_and_its_cache_is_on(family
 
 
 @pytest.mark.parametrize(
-    "settings", [{"init_lora_weights": "pissa"}, {"init_lora_weights": "pissa", "use_rslora": True}]
+    ("family", "settings"),
+    [
+        *product(["gpt2", "olmo2"], [{"init_lora_weights": "pissa"}]),
+        *product(["gpt2", "olmo2"], [{"init_lora_weights": "pissa", "use_rslora": True}]),
+        ("olmo2", {"init_lora_weights": "olora"} | PATTERNS),
+        ("olmo2", {"init_lora_weights": "pissa"} | PATTERNS),
+    ],
 )
-@pytest.mark.parametrize("family", ["gpt2", "olmo2"])
-def test_an_adapter_that_began_as_pissa_is_a_plain_one_of_the_original_base(
+def test_an_adapter_that_was_taken_out_of_the_base_is_a_plain_one_of_the_original_base(
     family: str, settings: dict[str, Any], saved: Saved
 ) -> None:
     from peft import AutoPeftModelForCausalLM

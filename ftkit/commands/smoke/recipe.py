@@ -143,6 +143,10 @@ def _method(method: MethodSection, stand_in: StandIn, changes: list[str]) -> dic
     if saved and not _has(stand_in, saved):
         changes.append(f"without modules_to_save {', '.join(saved)}, which {other} does not have")
         values["modules_to_save"] = None
+    for key in ("rank_pattern", "alpha_pattern"):
+        if patterns := getattr(method, key, None):
+            changes.append(f"without {key} {', '.join(patterns)}, which {other} need not have")
+            values[key] = {}
     if numbers and max(numbers) >= stand_in.num_layers:
         changes.append(f"layers_to_transform [0]: {other} has {stand_in.num_layers} layers")
         values["layers_to_transform"] = [0]

@@ -256,7 +256,6 @@ CAUSAL_LM = TaskRules(
     peft_task_type="CAUSAL_LM",
     names=("sft", "clm", "lm", "text-generation", "text_generation", "instruct"),
     words=(
-        ("method.layers_to_transform", "lora_layers_to_transform"),
         ("data.prompt_column", "instruction_column", "in task seq2seq data.source_column"),
         ("data.completion_column", "response_column output_column", "in task seq2seq data.target_column"),
         ("data.messages_column", "conversations chat_column"),

@@ -65,10 +65,6 @@ class ClassificationTraining(TrainingSpec):
 class ClassificationRecipe(LabelledRecipe):
     """A recipe of a classifier."""
 
-    unread: ClassVar = frozenset(
-        f"method.{key}" for key in ("init_lora_weights", "lora_plus_ratio", "modules_to_save", "layers_to_transform")
-    )
-
     task: Literal["classification"]
     """classification: one label for each text or pair of texts."""
 

@@ -114,8 +114,6 @@ class Seq2SeqEvaluation(LabelledEvaluation):
 class Seq2SeqRecipe(GeneratingRecipe, LabelledRecipe):
     """A recipe of an encoder with a decoder."""
 
-    unread: ClassVar = frozenset({"method.layers_to_transform"})
-
     task: Literal["seq2seq"]
     """seq2seq: an encoder reads a text and a decoder writes another."""
 

@@ -152,7 +152,7 @@ def test_layers_that_another_architecture_names_are_replaced_and_a_misspelt_one_
     method = "type: lora, target_modules: [q, v]"
     said = tried(write_recipe(tmp_path, model="sentence-transformers/all-mpnet-base-v2", method=method))
     assert "target_modules all-linear instead of q, v" in said
-    with pytest.raises(UserError, match="LoRA cannot be attached"):
+    with pytest.raises(UserError, match="this model has no qeury; did you mean query"):
         tried(write_recipe(tmp_path, method="type: lora, target_modules: [qeury]"))
 
 

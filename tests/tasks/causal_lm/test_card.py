@@ -19,7 +19,8 @@ from ftkit.commands.train import write_model_card
 from ftkit.data.chat.templates import CHAT_TEMPLATES
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
-from ftkit.methods.lora import LoraMethod, attach_language_lora
+from ftkit.methods.lora import LoraMethod
+from ftkit.methods.lora_layers import attach_language_lora
 from ftkit.methods.prompt_tuning import PromptTuningMethod, attach_prompt_tuning
 from ftkit.models.builtin.builtin import resolve
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm

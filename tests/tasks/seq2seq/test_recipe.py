@@ -61,7 +61,6 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none_and_are_written_out_
         ),
         (PAIRS, ["data.packing=true"], "only task causal_lm reads it"),
         (PAIRS, ["training.class_weights=balanced"], "only task classification reads it"),
-        (PAIRS, ["method.type=lora", "method.layers_to_transform=[0]"], "only task causal_lm reads it"),
         (
             TEXTS,
             ["data.target_column=q"],
