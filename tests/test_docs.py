@@ -19,7 +19,8 @@ from ftkit.recipe.task_rules import sections_of
 from ftkit.tasks.table import task_rules
 
 GUIDES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
-KEYS = {"task", *sections_of(task_rules()), *all_keys(task_rules())}
+OF_SOURCES = {key for task in task_rules().values() for key in task.classes("full")["data"].source_class.model_fields}
+KEYS = {"task", *sections_of(task_rules()), *all_keys(task_rules()), *OF_SOURCES}
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.models.placement import choose_device
 from ftkit.models.trial import code_failures_told
 from ftkit.progress import Reporter, Silent
-from ftkit.recipe.data_section import Quoting
+from ftkit.recipe.sources.section import Quoting
 from ftkit.runs.folder import is_run
 from ftkit.runs.run import Run
 from ftkit.storage import StrPath

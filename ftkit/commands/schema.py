@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from ftkit.methods.section import Section
 from ftkit.recipe.schema import Recipe
+from ftkit.recipe.sources.section import SourceSpec
 from ftkit.recipe.task_rules import TaskRules, Tasks, sections_of
 from ftkit.recipe.yaml.scalars import write_value
 from ftkit.tasks.table import task_rules
@@ -63,6 +64,7 @@ def _definitions(task: TaskRules[Any], tasks: Tasks) -> dict[str, Any]:
         names = [f"{task.name}.{name}" for name in (task.methods if section == "method" else [section])]
         for name, method in zip(names, task.methods, strict=False):
             found[name] = _section(task, tasks, section, method)
+            found |= found[name].pop("$defs", {})
         choices: list[dict[str, Any]] = [_ref(name) for name in names]
         if section not in REQUIRED:
             # it may be left out, or stand there with every key commented out
@@ -102,9 +104,19 @@ def _section(task: TaskRules[Any], tasks: Tasks, section: str, method: str) -> d
     if section == "training":
         best = properties["metric_for_best_model"]
         best["enum"] = [name for name in best["enum"] if name == "loss" or name in task.metrics]
+    if section == "data":
+        schema["$defs"] = {name: _source(task, one, words) for name, one in schema["$defs"].items()}
     required = [key for key in schema.get("required", ()) if f"{section}.{key}" not in defaults]
     found = {**schema, **_nothing_but(properties, _others(task, tasks, section, method)), "required": required}
     return {**found, **_ONE_SOURCE} if section == "data" else found
+
+
+def _source(task: TaskRules[Any], schema: dict[str, Any], words_of_data: Mapping[str, str]) -> dict[str, Any]:
+    """An entry of a list of sources; its columns and form are described as those of the data section."""
+    model: type[SourceSpec] = getattr(task.recipe.model_fields["data"].annotation, "source_class", SourceSpec)
+    words = {**words_of_data, **_words_below(model)}
+    properties = {key: {"description": words[key], **one} for key, one in schema["properties"].items()}
+    return {**schema, "description": inspect.getdoc(model), "properties": properties}
 
 
 def _words_below(model: type[Section]) -> dict[str, str]:
@@ -150,8 +162,11 @@ def _default_text(task: TaskRules[Any], key: str) -> str:
 
 _ONE_SOURCE = {
     "oneOf": [
-        {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
-        for one, other in (("train_file", "dataset_name"), ("dataset_name", "train_file"))
+        {"required": [one], "properties": {one: {"type": kinds}, other: {"type": "null"}}}
+        for one, kinds, other in (
+            ("train_file", ["string", "array"], "dataset_name"),
+            ("dataset_name", "string", "train_file"),
+        )
     ]
 }
 """Either train_file or dataset_name; null is the same as not there."""

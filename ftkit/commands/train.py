@@ -136,7 +136,9 @@ def write_model_card(
     name = recipe.model.name_or_path
     is_folder = Path(name).is_absolute()
     source, data_set = splits.train.source, recipe.data.dataset_name
-    if data_set is None or Path(data_set).is_absolute():
+    if splits.train.source_names:
+        source = ", ".join(splits.train.source_names)
+    elif data_set is None or Path(data_set).is_absolute():
         source = Path(source).name
     card = Card(
         task=recipe.task,

@@ -53,7 +53,8 @@ def repeats(keys: np.ndarray) -> int:
 def rows_matching(split: Split, pattern: str, columns: Sequence[str]) -> int:
     """How many rows match a regular expression (RE2) in at least one of some text columns."""
     found = [pc.match_substring_regex(split.table.column(name), pattern) for name in columns]
-    return int(pc.sum(reduce(pc.or_, found)).as_py() or 0)
+    # a column that the source of a row lacks is null there
+    return int(pc.sum(reduce(pc.or_kleene, found)).as_py() or 0)
 
 
 def number_of(count: int, noun: str) -> str:
@@ -149,7 +150,7 @@ def encoding_warnings(wrong: Mapping[str, int], rows: Mapping[str, int], noun: s
     return split_warnings(wrong, noun, said, rows=rows)
 
 
-NOUNS = {"text": "document", "completion": "example", "chat": "chat"}
+NOUNS = {"text": "document", "completion": "example", "chat": "chat", "several": "example"}
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class LanguageAudit:
     """What was counted in each split; texts are the same when they differ in case, spacing and Unicode form only.
 
     Attributes:
+        kind: as of a prompting; `several` where sources are of several.
         characters: prompts included (of chats: as JSON).
         duplicates: rows that occur in an earlier row of the split.
         repeated_prompts: other rows whose prompt occurs in an earlier row of the split; none for texts.
@@ -182,7 +184,8 @@ def count_language(splits: Splits) -> LanguageAudit:
     """The figures of an audit without its warnings."""
     assert splits.prompting is not None, "splits of a language model, which have a prompting"
     present = splits.all()
-    kind = splits.prompting.kind
+    kinds = {prompting.kind for prompting in (splits.prompting, *splits.promptings)}
+    kind = kinds.pop() if len(kinds) == 1 else "several"
     prompted = present if kind != "text" else ()
     return LanguageAudit(
         kind=kind,
@@ -192,7 +195,7 @@ def count_language(splits: Splits) -> LanguageAudit:
         repeated_prompts={split.name: repeats(split.prompt_keys) - repeats(split.keys) for split in prompted},
         leaks=leaks({split.name: split.keys for split in present}),
         prompt_leaks=leaks({split.name: split.prompt_keys for split in prompted}),
-        empty_texts={split.name: _empty(split, kind) for split in present},
+        empty_texts={split.name: _empty(split) for split in present},
         wrongly_decoded={
             split.name: rows_matching(split, WRONGLY_DECODED, text_columns(split.table)) for split in present
         },
@@ -205,9 +208,10 @@ def _characters(split: Split) -> int:
     return sum(int(pc.sum(pc.utf8_length(column)).as_py() or 0) for column in columns)
 
 
-def _empty(split: Split, kind: str) -> int:
+def _empty(split: Split) -> int:
     # the answers of a chat were looked at when it was read
-    return 0 if kind == "chat" else rows_matching(split, r"^\s*$", ["completion" if kind == "completion" else "text"])
+    found = (name for name in ("completion", "text") if name in split.table.column_names)
+    return sum(rows_matching(split, r"^\s*$", [name]) for name in found)
 
 
 def other_warnings(figures: LanguageAudit) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,8 @@ from ftkit.data.duplicates import lookalike_keys, prompt_keys, text_columns, tex
 from ftkit.data.prompting import Prompting
 from ftkit.storage import sha256_texts
 
+SOURCE_COLUMN = "source_number"
+"""Column of a table whose rows are of several sources: the number (int32) of each row's."""
 LANGUAGE_COLUMNS = ("source_language", "target_language")
 """Columns of a table whose rows name the languages of their two sides."""
 BATCH_ROWS, BATCH_CHARACTERS = 10_000, 1 << 26
@@ -29,13 +31,16 @@ class Split:
         table: strings and labels. Classification: text, text_pair (only for tasks on pairs), label (int32: index
             into the label names). Language models, by the kind of their prompting: text; prompt and completion;
             messages (a JSON list of objects with role and content). Sources and targets: prompt and completion, and in
-            all splits or none references (a JSON list of texts that are right) or label, and the two languages.
+            all splits or none references (a JSON list of texts that are right) or label, and the two languages. Where
+            rows are of several sources, the number of each row's; a column that a source lacks is null in its rows.
         source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
+        source_names: of source 0, 1, ...; none where there is one source.
     """
 
     name: str
     table: pa.Table
     source: str
+    source_names: tuple[str, ...] = ()
 
     @classmethod
     def of_rows(cls, name: str, rows: Sequence[Mapping[str, str]]) -> Split:
@@ -44,6 +49,46 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def with_table(self, table: pa.Table) -> Split:
+        """The same split with other rows."""
+        return replace(self, table=table)
+
+    @cached_property
+    def source_numbers(self) -> np.ndarray | None:
+        """The number of each row's source (N,), int64; None where there is one source."""
+        return to_int64(self.table.column(SOURCE_COLUMN)) if self.source_names else None
+
+    def by_source(self) -> Iterator[tuple[int, np.ndarray, Split]]:
+        """Each source that has rows: its number, the numbers of its rows (n,), and these alone, as it has them."""
+        if self.source_numbers is None:
+            yield 0, np.arange(len(self)), self
+            return
+        for number in np.unique(self.source_numbers).tolist():
+            rows = np.flatnonzero(self.source_numbers == number)
+            table = self.table.take(rows).drop_columns(SOURCE_COLUMN)
+            lacked = [name for name in table.column_names if table[name].null_count]
+            yield number, rows, Split(self.name, table.drop_columns(lacked), self.source_names[number])
+
+    def by_form(self) -> Iterator[tuple[np.ndarray, Split]]:
+        """Rows with the same columns: their numbers (n,), and these alone; all at once where there is one form."""
+        lacking = [name for name in self.table.column_names if self.table[name].null_count]
+        if not lacking:
+            yield np.arange(len(self)), self
+            return
+        forms: dict[tuple[str, ...], list[np.ndarray]] = {}
+        for _, rows, part in self.by_source():
+            forms.setdefault(tuple(part.table.column_names), []).append(rows)
+        for names, parts in forms.items():
+            rows = np.concatenate(parts)
+            yield rows, replace(self, table=self.table.take(rows).select([*names, SOURCE_COLUMN]))
+
+    def _of_each_form(self, values: Callable[[pa.Table], np.ndarray]) -> np.ndarray:
+        """What a function gives each row's texts (N,)."""
+        found = np.empty(len(self), dtype=np.uint64)
+        for rows, part in self.by_form():
+            found[rows] = values(part.table)
+        return found
 
     def columns(self, *names: str) -> Iterator[list[list[str]]]:
         """The texts of some columns, 5,000 rows at a time."""
@@ -84,32 +129,39 @@ class Split:
         return to_int64(self.table.column("label"))
 
     @cached_property
+    def strata(self) -> np.ndarray:
+        """What is spread evenly over parts of the rows (N,), int64: labels, of several sources those of each."""
+        labels = self.labels if "label" in self.table.column_names else np.zeros(len(self), dtype=np.int64)
+        return labels if self.source_numbers is None else labels * len(self.source_names) + self.source_numbers
+
+    @cached_property
     def keys(self) -> np.ndarray:
         """One uint64 a row (N,): equal for rows whose texts are equal but for case, spacing and Unicode form."""
-        return text_keys(self.table)
+        return self._of_each_form(text_keys)
 
     @cached_property
     def lookalike_keys(self) -> np.ndarray:
         """The same (N,) for texts that differ in punctuation and numbers as well."""
-        return lookalike_keys(self.table)
+        return self._of_each_form(lookalike_keys)
 
     @cached_property
     def prompt_keys(self) -> np.ndarray:
         """The same (N,) for what a language model is given: the prompt, or a chat up to the first answer."""
-        return self.keys if "text" in self.table.column_names else prompt_keys(self.table)
+        return self._of_each_form(lambda table: (text_keys if "text" in table.column_names else prompt_keys)(table))
 
     @cached_property
     def inputs_hash(self) -> str:
         """SHA-256 over what goes in and, where it is a text, what comes out, in order."""
         columns = [self.table[name] for name in text_columns(self.table)]
-        texts = (text for column in columns for chunk in column.chunks for text in chunk.to_pylist())
+        texts = (text or "" for column in columns for chunk in column.chunks for text in chunk.to_pylist())
         return sha256_texts(itertools.chain([str(len(columns))], texts))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over these and labels, where there are any, in order."""
+        """SHA-256 over these, labels and sources, where there are any, in order."""
         labels = self.labels.tobytes() if "label" in self.table.column_names else b""
-        return hashlib.sha256(self.inputs_hash.encode() + labels).hexdigest()
+        sources = b"" if self.source_numbers is None else self.source_numbers.tobytes()
+        return hashlib.sha256(self.inputs_hash.encode() + labels + sources).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -128,7 +180,9 @@ class Splits:
     Attributes:
         label_names: name of label 0, 1, ...; none for language models.
         notes: what was assumed, found or split off, one sentence each, for the user.
-        prompting: how rows become what a language model reads; None for the other tasks.
+        prompting: how rows become what a language model reads; None for the other tasks. Of several sources that of the
+            first, in which the model is asked.
+        promptings: of source 0, 1, ...; none where there is one source.
         found: keys of the data section that nobody gave a value -> what was found for them.
         folds: of the training rows (N,), 0 to F - 1, where these are the validation rows too, to be scored out of fold.
     """
@@ -140,12 +194,19 @@ class Splits:
     notes: tuple[str, ...]
     skipped: tuple[SkippedRow, ...]
     prompting: Prompting | None = None
+    promptings: tuple[Prompting, ...] = ()
     found: Mapping[str, object] = field(default_factory=dict)
     folds: np.ndarray | None = None
 
     def all(self) -> tuple[Split, ...]:
         """The splits that are there, train first."""
         return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
+
+    def prompting_of(self, number: int) -> Prompting:
+        """How the rows of a source become what a language model reads."""
+        found = self.promptings[number] if self.promptings else self.prompting
+        assert found is not None, "the data room says how examples are written"
+        return found
 
     def is_out_of_fold(self, name: str) -> bool:
         """Whether the rows of a split are training rows, each to be scored by a model that did not learn from it."""

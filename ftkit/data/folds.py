@@ -9,6 +9,7 @@ import numpy as np
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.duplicates import mix
 from ftkit.data.labels import shortened
+from ftkit.data.split import held_out
 from ftkit.errors import UserError
 
 FOLDS = 5
@@ -61,8 +62,8 @@ def folded(splits: Splits, *, seed: int) -> Splits:
         notes.append(f"labels with one text only, which no head can know out of fold: {shortened(lone)}")
     return replace(
         splits,
-        validation=Split("validation", train.table, f"out of fold: {train.source}"),
-        folds=folds_of(keys, train.labels, num_folds=num_folds, seed=seed),
+        validation=held_out(train, train.table, f"out of fold: {train.source}"),
+        folds=folds_of(keys, train.strata, num_folds=num_folds, seed=seed),
         notes=(*splits.notes, *notes),
     )
 

@@ -15,10 +15,11 @@ from ftkit.data.folds import folded
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
+from ftkit.data.mixture.components import Components, find_components, found_splits, source_names
+from ftkit.data.mixture.joining import joined
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
-from ftkit.data.sources import find_sources, found_splits
 from ftkit.data.split import divided, limited, parted
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
@@ -31,6 +32,13 @@ class Columns(NamedTuple):
     text: str
     label: str
     pair: str | None = None
+
+
+class ReadAs(NamedTuple):
+    """What was read of a source, and the data section as it counts for it."""
+
+    columns: Columns
+    spec: LabelledData
 
 
 class _Read(NamedTuple):
@@ -49,28 +57,30 @@ class _Read(NamedTuple):
 
 def load_labelled(
     spec: LabelledData, *, seed: int, narrow: Callable[[Source], Source] | None = None, head: Sequence[str] = ()
-) -> tuple[Splits, Columns]:
-    """As `load_splits`, with the columns that were read, whether they were named or found."""
-    sources, notes = find_sources(spec)
-    if narrow is not None:
-        sources = {name: narrow(source) for name, source in sources.items()}
-    columns = _columns(sources["train"], spec, notes)
+) -> tuple[Splits, tuple[ReadAs, ...]]:
+    """As `load_splits`, with what was read of source 0, 1, ...: columns, whether they were named or found."""
+    components, notes = find_components(spec, narrow=narrow)
+    sources = source_names(components)
+    columns = _columns_of_each(components, notes)
     stated = None if spec.label_names is None else _stated_names(spec.label_names)
-    train = _read(sources["train"], columns, spec, stated, stated=True)
-    names = stated or _found_names(train, columns, head, notes)
+    pairs = [*zip(components["train"], columns["train"], strict=True)]
+    train = [_read(one.source, of_it, one.spec, stated, stated=True) for one, of_it in pairs]
+    names = stated or _found_names(train, head, notes)
     _note_absent(train, names, notes)
-    read = [train]
-    splits: dict[str, Split] = {"train": train.split(names)}
+    read = {"train": list(zip(components["train"], train, strict=True))}
     for name in ("validation", "test"):
-        if name not in sources:
-            continue
-        found = _read_evaluation(sources[name], columns, spec, names, stated is not None, notes)
-        if found is not None:
-            read.append(found)
-            splits[name] = found.split(names)
-    skipped = tuple(row for found in read for row in found.rows.skipped())
-    for found in read:
-        found.rows.note_skipped(notes)
+        for one, of_it in zip(components.get(name, ()), columns.get(name, ()), strict=True):
+            found = _read_evaluation(one.source, of_it, one.spec, names, stated is not None, notes)
+            if found is not None:
+                read.setdefault(name, []).append((one, found))
+    splits = {
+        name: joined(name, [(one.name, found.split(names)) for one, found in some], sources)
+        for name, some in read.items()
+    }
+    skipped = tuple(row for some in read.values() for _, found in some for row in found.rows.skipped())
+    for some in read.values():
+        for _, found in some:
+            found.rows.note_skipped(notes)
     in_folds = "validation" not in splits and spec.scores_out_of_fold()
     if "validation" not in splits and not in_folds:
         splits |= _with_validation(splits["train"], names, spec, seed, notes)
@@ -79,7 +89,8 @@ def load_labelled(
     for name, split in splits.items():
         splits[name] = limited(split, spec, seed=seed, notes=notes)
         note_lost(split, splits[name], names, notes, what=name)
-    found_keys = {"text_column": columns.text, "label_column": columns.label, "label_names": list(names)}
+    first = columns["train"][0]
+    of_one = {} if sources else {"text_column": first.text, "label_column": first.label}
     made = Splits(
         splits["train"],
         splits.get("validation", splits["train"]),
@@ -87,9 +98,38 @@ def load_labelled(
         names,
         tuple(notes),
         skipped,
-        found=found_splits(sources) | found_keys,
+        found=found_splits(components) | of_one | {"label_names": list(names)},
     )
-    return folded(made, seed=seed) if in_folds else made, columns
+    of_each: dict[str, ReadAs] = {}
+    for name, listed in components.items():
+        for one, of_it in zip(listed, columns[name], strict=True):
+            of_each.setdefault(one.name if sources else "", ReadAs(of_it, one.spec))
+    return folded(made, seed=seed) if in_folds else made, tuple(of_each.values())
+
+
+def _columns_of_each(components: Components[LabelledData], notes: list[str]) -> dict[str, list[Columns]]:
+    """The columns of each source; of held-out rows those of the training source of their name.
+
+    Raises:
+        UserError: they are not clear, or some sources are pairs of texts and others single texts.
+    """
+    several = len(components["train"]) > 1
+    found: dict[str, list[Columns]] = {}
+    by_name: dict[str, Columns] = {}
+    for split, some in components.items():
+        for one in some:
+            name = one.name if several else ""
+            own = one.given & {"text_column", "text_pair_column", "label_column"}
+            if split == "train" or name not in by_name or own:
+                assumed: list[str] = []
+                columns = _columns(one.source, one.spec, assumed)
+                notes += [f"{one.name}: {note}" if one.name else note for note in assumed]
+                by_name.setdefault(name, columns)
+            found.setdefault(split, []).append(columns if own else by_name[name])
+    if len({columns.pair is None for columns in by_name.values()}) > 1:
+        fix = "name data.text_pair_column for all sources, or for none"
+        raise UserError("some sources are pairs of texts, and others single texts", fix=fix)
+    return found
 
 
 def _columns(source: Source, spec: LabelledData, notes: list[str]) -> Columns:
@@ -179,13 +219,14 @@ def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:
     return names
 
 
-def _found_names(train: _Read, columns: Columns, head: Sequence[str], notes: list[str]) -> tuple[str, ...]:
-    source, seen = train.rows.source, train.labels.seen
-    if (classes := source.class_names.get(columns.label)) is not None:
-        _refuse_one_class(seen, columns.label, source.name)
-        names, what = classes, f"label names, in the order of {source.name}"
+def _found_names(train: Sequence[_Read], head: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    seen, where, column = _seen(train), _where(train), train[0].labels.column
+    classes = {found.labels.class_names for found in train}
+    if len(classes) == 1 and (of_all := classes.pop()) is not None:
+        _refuse_one_class(seen, column, where)
+        names, what = tuple(of_all), f"label names, in the order of {where}"
     else:
-        names, what = training_names(seen, column=columns.label, where=source.name), "labels, sorted"
+        names, what = training_names(seen, column=column, where=where), "labels, sorted"
     if (rows := rows_of_head(names, head)) is not None:
         # a head and its names are one thing: finetuning goes on with both
         names, what = tuple(names[rows.index(row)] for row in range(len(rows))), "labels, in the order of the base's"
@@ -193,14 +234,28 @@ def _found_names(train: _Read, columns: Columns, head: Sequence[str], notes: lis
     return names
 
 
+def _seen(train: Sequence[_Read]) -> dict[str, Seen]:
+    """The labels of all sources, each with the line of its first row in the first source that has it."""
+    seen: dict[str, Seen] = {}
+    for found in train:
+        for name, entry in found.labels.seen.items():
+            before = seen.get(name, Seen(entry.line, 0))
+            seen[name] = Seen(before.line, before.count + entry.count)
+    return seen
+
+
+def _where(train: Sequence[_Read]) -> str:
+    return ", ".join(found.rows.source.name for found in train)
+
+
 def _refuse_one_class(seen: dict[str, Seen], column: str, where: str) -> None:
     if len(seen) < 2:
         training_names(seen, column=column, where=where)
 
 
-def _note_absent(train: _Read, names: Sequence[str], notes: list[str]) -> None:
-    seen = train.labels.seen
-    _refuse_one_class(seen, "label", train.rows.source.name)
+def _note_absent(train: Sequence[_Read], names: Sequence[str], notes: list[str]) -> None:
+    seen = _seen(train)
+    _refuse_one_class(seen, "label", _where(train))
     if absent := [name for name in names if name not in seen]:
         notes.append(f"labels without a training row: {shortened(absent)}")
 
@@ -208,15 +263,18 @@ def _note_absent(train: _Read, names: Sequence[str], notes: list[str]) -> None:
 def _with_validation(
     train: Split, names: Sequence[str], spec: LabelledData, seed: int, notes: list[str]
 ) -> dict[str, Split]:
-    mask, lone = divided(train, train.keys, train.labels, spec, seed=seed)
+    mask, strata = divided(train, train.keys, train.strata, spec, seed=seed)
     splits = parted(train, mask, otherwise="each label has one text only")
+    lone = sorted({stratum // max(1, len(train.source_names)) for stratum in strata})
+    by = "by label and source" if train.source_names else "by label"
     notes.append(
-        f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, stratified by label,"
+        f"no validation set: {int(mask.sum()):,} of {len(train):,} training rows split off, stratified {by},"
         f" duplicate texts on one side (data.validation_size: {spec.validation_size:g}, seed {seed})"
     )
     if lone:
+        of = " of a source" if train.source_names else ""
         notes.append(
-            f"labels with one text only, which stays in training: {shortened([names[label] for label in lone])}"
+            f"labels with one text only{of}, which stays in training: {shortened([names[label] for label in lone])}"
         )
     return splits
 

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
 from ftkit.data.columns.names import SAMPLE_ROWS, refuse_absent
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.form import Form
 from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
+from ftkit.data.mixture.components import Component, Components, Spec, found_splits, source_names
+from ftkit.data.mixture.joining import joined, with_validation_of_each
+from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import without_repeats
-from ftkit.data.sources import found_splits
 from ftkit.data.split import limited, with_validation
 from ftkit.errors import UserError
-from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
+from ftkit.recipe.data_section import DataSpec
 
 ChooseForm = Callable[..., Form]
 """(rows, spec, *, where, notes) -> what an example is."""
 
 
-def read_splits(
-    sources: Mapping[str, Source], forms: Mapping[str, Form], spec: DataSpec, *, seed: int, notes: list[str]
-) -> Splits:
+Forms = Mapping[str, Sequence[Form]]
+"""Split -> for each of its sources what an example is."""
+
+
+def read_splits(components: Components[Any], forms: Forms, spec: DataSpec, *, seed: int, notes: list[str]) -> Splits:
     """Read every source to its end, and make examples of its rows; notes are added on what is found.
 
-    There is a form for each source (train, and validation and test where there are any): what an example is. Their
-    tables and prompting are the same.
+    There is a form for each source: what an example is. Where there is one source, the tables and the prompting of all
+    splits are the same.
     """
-    form = forms["train"]
     splits: dict[str, Split] = {}
-    skipped = []
-    for name in SPLIT_NAMES:
-        if name not in sources:
-            continue
-        found = _read(sources[name], forms[name], spec, notes)
-        if found is None:
-            continue
-        skipped.extend(found.skipped())
-        if name == "train" and spec.separator() is not None and found.num_rows == 1:
-            notes.append(
-                f"warning: data.document_separator, {spec.separator()!r}, occurs nowhere between texts of "
-                f"{found.source.name}: it is one document"
-            )
-        table = pa.Table.from_batches(found.batches, schema=form.schema)
-        splits[name] = Split(name, table, found.source.name)
-    notes.extend(form.notes())
-    if "validation" not in splits:
-        splits |= with_validation(splits["train"], form.prompting.kind, spec, seed, notes)
+    skipped: list[SkippedRow] = []
+    names = source_names(components)
+    for name, some in components.items():
+        parts = []
+        for component, form in zip(some, forms[name], strict=True):
+            found = _read(component.source, form, component.spec, notes)
+            if found is None:
+                continue
+            skipped.extend(found.skipped())
+            _note_one_document(found, component.spec, notes)
+            table = pa.Table.from_batches(found.batches, schema=form.schema)
+            parts.append((component.name, Split(name, table, found.source.name)))
+        if parts:
+            splits[name] = joined(name, parts, names)
+    for form in dict.fromkeys(form for some in forms.values() for form in some):
+        notes.extend(form.notes())
+    first, promptings = forms["train"][0], _promptings(components, forms, names)
+    if "validation" not in splits and names:
+        splits |= with_validation_of_each(splits["train"], promptings, spec, seed, notes)
+    elif "validation" not in splits:
+        splits |= with_validation(splits["train"], first.prompting.kind, spec, seed, notes)
     if spec.drop_duplicates:
         splits = without_repeats(splits, notes)
     splits = {name: limited(split, spec, seed=seed, notes=notes) for name, split in splits.items()}
@@ -61,9 +68,56 @@ def read_splits(
         (),
         tuple(notes),
         tuple(skipped),
-        form.prompting,
-        found=found_splits(sources) | form.found,
+        first.prompting,
+        promptings,
+        found={} if names else found_splits(components) | first.found,
     )
+
+
+def _promptings(components: Components[Any], forms: Forms, names: Sequence[str]) -> tuple[Prompting, ...]:
+    """How the rows of each source are written, in the order of their numbers."""
+    found: dict[str, Prompting] = {}
+    for split, some in components.items():
+        for component, form in zip(some, forms[split], strict=True):
+            found.setdefault(component.name, form.prompting)
+    return tuple(found[name] for name in names)
+
+
+def _note_one_document(found: UsableRows, spec: DataSpec, notes: list[str]) -> None:
+    if found.source.split == "train" and spec.separator() is not None and found.num_rows == 1:
+        notes.append(
+            f"warning: data.document_separator, {spec.separator()!r}, occurs nowhere between texts of "
+            f"{found.source.name}: it is one document"
+        )
+
+
+def forms_of(
+    components: Components[Spec], notes: list[str], choose: Callable[[Component[Spec]], ChooseForm]
+) -> dict[str, list[Form]]:
+    """What an example is in each source, by its first rows; that of held-out rows by the training source of its name.
+
+    Args:
+        components: the sources.
+        notes: what was assumed is added here, with the source's name where there are several.
+        choose: the choice for a source.
+
+    Raises:
+        UserError: there is no row that can be read, or none of the forms fits.
+    """
+    several = len(components["train"]) > 1
+    found: dict[str, list[Form]] = {}
+    by_name: dict[str, Form] = {}
+    for split, some in components.items():
+        for component in some:
+            form = by_name.get(component.name if several else "")
+            own_form = component.given & set(component.spec.source_class.forms)
+            if split == "train" or form is None or own_form:
+                assumed: list[str] = []
+                form = form_of(component.source, component.spec, assumed, choose(component))
+                notes += [f"{component.name}: {note}" if component.name else note for note in assumed]
+                by_name.setdefault(component.name if several else "", form)
+            found.setdefault(split, []).append(form)
+    return found
 
 
 def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm) -> Form:

@@ -36,7 +36,7 @@ def without_repeats(splits: Mapping[str, Split], notes: list[str], *, names: Seq
             where=train.source,
             fix="name other files for training, validation and test",
         )
-    smaller = Split("train", train.table.filter(booleans(kept)), train.source)
+    smaller = train.with_table(train.table.filter(booleans(kept)))
     if "label" in train.table.column_names and (others := _labelled_otherwise(train, repeated)):
         notes.append(
             f"warning: {others:,} of the training rows left out have another label than the row that is kept: at most "

@@ -36,14 +36,9 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
         return _from_data_set(spec, spec.dataset_name, documents=documents)
     if files["train"] is None:
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
-    named_files = {split: Path(file) for split, file in files.items() if file is not None}
+    named_files = {split: Path(file) for split, file in files.items() if isinstance(file, str)}
     notes: list[str] = []
     return {split: file_source([path], spec, documents, notes, split) for split, path in named_files.items()}, notes
-
-
-def found_splits(sources: Mapping[str, Source]) -> dict[str, object]:
-    """Keys of the data section that name the splits of a data set -> what they are called there."""
-    return {f"{split}_split": source.called for split, source in sources.items() if source.called is not None}
 
 
 def file_source(paths: Sequence[Path], spec: DataSpec, documents: bool, notes: list[str], split: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,7 @@ def limited(split: Split, spec: DataSpec, *, seed: int, notes: list[str]) -> Spl
     if limit is None or limit >= len(split):
         return split
     notes.append(f"{limit:,} of {len(split):,} {split.name} rows drawn (data.{key}, seed {seed})")
-    return Split(split.name, split.table.filter(booleans(sample(len(split), limit, seed=seed))), split.source)
+    return split.with_table(split.table.filter(booleans(sample(len(split), limit, seed=seed))))
 
 
 def _rows_wanted(size: float, num_rows: int) -> int:
@@ -168,12 +169,32 @@ def parted(train: Split, validation: np.ndarray, *, otherwise: str) -> dict[str,
             fix="add rows, or name a data.validation_file",
         )
     return {
-        "train": Split("train", train.table.filter(booleans(~validation)), train.source),
-        "validation": Split("validation", train.table.filter(booleans(validation)), f"split from {train.source}"),
+        "train": train.with_table(train.table.filter(booleans(~validation))),
+        "validation": held_out(train, train.table.filter(booleans(validation)), f"split from {train.source}"),
     }
 
 
+def held_out(train: Split, table: pa.Table, source: str) -> Split:
+    """Training rows as a validation set; `source` says so for people."""
+    return replace(train, name="validation", table=table, source=source)
+
+
 def _end_of_document(train: Split, spec: DataSpec, notes: list[str]) -> dict[str, Split]:
+    begin, end = cut_end(train, spec)
+    share = 1 - len(begin["text"][0].as_py()) / len(train.table["text"][0].as_py())
+    notes.append(
+        f"no validation set: the last {share:.1%} of the single document cut off, at a line break where"
+        f" there is one (data.validation_size: {spec.validation_size:g})"
+    )
+    return {"train": train.with_table(begin), "validation": held_out(train, end, f"the end of {train.source}")}
+
+
+def cut_end(train: Split, spec: DataSpec) -> tuple[pa.Table, pa.Table]:
+    """The single document of a split in two.
+
+    Raises:
+        UserError: the size is no share, or leaves nothing on one side.
+    """
     share = spec.validation_size
     if share >= 1:
         raise UserError(
@@ -189,15 +210,8 @@ def _end_of_document(train: Split, spec: DataSpec, notes: list[str]) -> dict[str
             where=train.source,
             fix="add text, or name a data.validation_file",
         )
-    notes.append(
-        f"no validation set: the last {1 - cut / len(text):.1%} of the single document cut off, at a line break where"
-        f" there is one (data.validation_size: {share:g})"
-    )
-    parts = [pa.table({"text": strings([part])}) for part in (text[:cut], text[cut:])]
-    return {
-        "train": Split("train", parts[0], train.source),
-        "validation": Split("validation", parts[1], f"the end of {train.source}"),
-    }
+    begin, end = (pa.table({"text": strings([part])}) for part in (text[:cut], text[cut:]))
+    return begin, end
 
 
 def _cut(text: str, share: float) -> int:

@@ -19,7 +19,7 @@ from ftkit.data.reading.rows import Row
 from ftkit.errors import UserError
 from ftkit.models.reading.plausible import PROMPTING_KINDS
 from ftkit.models.saved_folder import PROMPTING_FILE, has_chat_template
-from ftkit.recipe.data_section import Quoting
+from ftkit.recipe.sources.section import Quoting
 from ftkit.storage import read_json_object
 
 _ANSWERING = ("assistant", "gpt", "function_call")

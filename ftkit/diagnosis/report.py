@@ -92,6 +92,7 @@ class Report:
         rows: set -> examples that were scored.
         table: model -> set -> metric -> score. Models: base, best, final; also baselines by name. Metrics: loss,
             accuracy, bits_per_byte, and those of the recipe.
+        by_source: source -> model -> set -> metric -> score, of base, best and final; empty where data have one source.
         absent: `final/test` -> why the table has no such entry.
         calibration: reliability of the kept model on validation (classification), else empty.
         confusion: rows expected, columns predicted, on validation; empty where there is none.
@@ -129,6 +130,7 @@ class Report:
     drift: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     words: Mapping[str, str] = field(default_factory=dict)
+    by_source: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Score]]]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """The verdict with what fired and what to change, for a notebook; report.html says everything."""

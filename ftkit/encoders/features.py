@@ -104,6 +104,6 @@ def _width(encoder: Encoder, split: Split) -> int:
 def text_chunks(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> Iterator[Chunk]:
     """Tokenize a split chunk by chunk."""
     for rows in chunks(len(split), size=CHUNK_ROWS):
-        part = Split(split.name, split.table.slice(rows.start, rows.stop - rows.start), split.source)
+        part = split.with_table(split.table.slice(rows.start, rows.stop - rows.start))
         tokens = tokenize_texts(tokenizer, part.texts, part.text_pairs, max_length=max_length)
         yield Chunk(tokens, tokens.num_truncated)

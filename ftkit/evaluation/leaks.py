@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import Split
+from ftkit.data.dataset import SOURCE_COLUMN, Split
 from ftkit.diagnosis.measurements import Overlap
 from ftkit.evaluation.overlap import find_overlap, find_text_overlap
 from ftkit.evaluation.subject import Gathered, Subject, some, some_rows, take
@@ -42,7 +43,11 @@ def repeated_share(split: Split) -> float:
 
 def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
     """Rows of a split that stand in the training set, in the way that fits their form."""
-    if held_out.table.column_names == ["text"]:
+    forms = {tuple(part.table.column_names): (rows, part) for rows, part in train.by_form()}
+    asked = {tuple(part.table.column_names) for _, part in held_out.by_form()}
+    if len(forms | dict.fromkeys(asked)) > 1 and train.source_names:
+        return _overlap_of_forms(held_out, forms, seed=seed)
+    if set(held_out.table.column_names) <= {"text", SOURCE_COLUMN}:
         return find_text_overlap(held_out.texts, train.texts, seed=seed)
     return find_overlap(
         _asked(held_out),
@@ -51,6 +56,23 @@ def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
         train_targets=_wanted(train),
         seed=seed,
     )
+
+
+def _overlap_of_forms(
+    held_out: Split, train: Mapping[tuple[str, ...], tuple[npt.NDArray[np.int64], Split]], *, seed: int
+) -> Overlap:
+    """Rows of a split that stand among the training rows of their form: columns -> numbers of the rows, and these."""
+    exact, near = np.zeros(len(held_out), dtype=bool), np.zeros(len(held_out), dtype=bool)
+    partners, by_chance = np.full(len(held_out), -1, dtype=np.int64), [0.0]
+    for rows, part in held_out.by_form():
+        numbers, like = train.get(tuple(part.table.column_names), (None, None))
+        if numbers is None or like is None:
+            continue
+        found = overlap_of(part, like, seed=seed)
+        exact[rows], near[rows] = found.exact, found.near
+        partners[rows] = np.where(found.partners >= 0, numbers[found.partners], -1)
+        by_chance.append(found.near_rate_of_chance)
+    return Overlap(exact, near, max(by_chance), partners)
 
 
 def overlap_of_folds(split: Split, folds: npt.NDArray[np.int64], *, seed: int) -> Overlap:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.diagnosis.intervals import Estimate, mean_accuracy, mean_loss
-from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap
+from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap, Set
 from ftkit.diagnosis.report import TEXT_KEPT, Bin, Point, Report, Score, SuspectRow
 from ftkit.diagnosis.verdict import Verdict
 from ftkit.evaluation.subject import Gathered, Subject
@@ -56,6 +56,7 @@ def make_report(
         drift=found.drift,
         notes=[*_sizes(found, measured), *found.notes],
         words=words_for(measured),
+        by_source=_by_source(subject, found, measured),
     )
 
 
@@ -68,20 +69,53 @@ def _table(found: Gathered, measured: Measurements) -> Iterator[tuple[str, dict[
         yield name, {which: _scores(found, measured, which, losses) for which, losses in sets.items()}
 
 
-def _scores(found: Gathered, measured: Measurements, which: str, losses: Scores) -> dict[str, Score]:
+def _scores(
+    found: Gathered,
+    measured: Measurements,
+    which: str,
+    losses: Scores,
+    *,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Score]:
+    """Metrics of the examples of a set, or of some of them by their places."""
     groups = measured.groups.get(which)  # type: ignore[call-overload]
+    counted = found.bytes_of.get(which)  # type: ignore[call-overload]
     if groups is not None and len(groups) != len(losses):
         groups = None
+    if counted is not None and len(counted) != len(losses):
+        counted = None
+    if rows is not None:
+        losses = losses.take(rows)
+        groups, counted = (None if values is None else values[rows] for values in (groups, counted))
     scores = {
         "loss": _score(mean_loss(losses, groups=groups, seed=measured.seed)),
         "accuracy": _score(mean_accuracy(losses, groups=groups, seed=measured.seed)),
     }
-    counted = found.bytes_of.get(which)  # type: ignore[call-overload]
-    if counted is not None and len(counted) == len(losses) and counted.sum() > 0:
+    if counted is not None and counted.sum() > 0:
         # bits a byte of all targets; end tokens, which stand for no text, are paid for too
         per_byte = Scores(losses.nll / math.log(2), counted, counted)
         scores["bits_per_byte"] = _score(mean_loss(per_byte, groups=groups, seed=measured.seed))
     return scores
+
+
+def _by_source(
+    subject: Subject, found: Gathered, measured: Measurements
+) -> dict[str, dict[str, dict[str, dict[str, Score]]]]:
+    """The table of base, best and final of each source by itself; nothing where data have one source."""
+    by_source: dict[str, dict[str, dict[str, dict[str, Score]]]] = {}
+    for split in subject.splits.all():
+        which: Set = split.name  # type: ignore[assignment]
+        if split.source_numbers is None or which not in found.row_numbers:
+            continue
+        numbers = split.source_numbers[found.row_numbers[which]]
+        for number, name in enumerate(split.source_names):
+            rows = np.flatnonzero(numbers == number)
+            for model in MODELS:
+                losses = measured.losses.get((model, which))
+                if losses is not None and len(losses) == len(numbers) and len(rows):
+                    of_model = by_source.setdefault(name, {}).setdefault(model, {})
+                    of_model[which] = _scores(found, measured, which, losses, rows=rows)
+    return by_source
 
 
 def _score(estimate: Estimate) -> Score:

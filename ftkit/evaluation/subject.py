@@ -125,7 +125,7 @@ class Subject:
 
 def take(split: Split, rows: npt.NDArray[np.int64]) -> Split:
     """Some rows of a split, in that order."""
-    return Split(split.name, split.table.take(rows), split.source)
+    return split.with_table(split.table.take(rows))
 
 
 def some(split: Split, limit: int, *, seed: int) -> Split:

@@ -111,6 +111,7 @@ class Tokenized:
         num_chats: of which the examples were made, where they are chats.
         num_unrolled: chats that became several examples, as in `ChatMarker`.
         num_joined: chats in which neighbours of one role were made one turn.
+        parts: the same of each source, without its sequences; none where there is one.
     """
 
     sequences: Sequences
@@ -124,6 +125,7 @@ class Tokenized:
     num_chats: int = 0
     num_unrolled: int = 0
     num_joined: int = 0
+    parts: tuple[Tokenized, ...] = ()
 
     @property
     def num_examples(self) -> int:
@@ -132,6 +134,8 @@ class Tokenized:
 
     def chat_warnings(self, name: str) -> list[str]:
         """What the chats of a split do not teach, one sentence each."""
+        if self.parts:
+            return [warning for part in self.parts for warning in part.chat_warnings(name)]
         if not self.num_open_turns:
             return []
         return [
@@ -141,6 +145,8 @@ class Tokenized:
 
     def chat_notes(self, name: str) -> list[str]:
         """What the chats of a split became, one sentence each."""
+        if self.parts:
+            return [note for part in self.parts for note in part.chat_notes(name)]
         found = []
         if self.num_unrolled:
             found.append(

@@ -34,6 +34,17 @@ class Outputs:
     num_tokens: Integers
     at_limit: NDArray[np.bool_]
 
+    def of_rows(self, rows: Integers) -> Outputs:
+        """The outputs for sources whose first row is among some rows (n,), ascending, numbered anew by these."""
+        there = np.flatnonzero(np.isin(self.first_rows, rows))
+        return Outputs(
+            np.searchsorted(rows, self.first_rows[there]),
+            [self.references[place] for place in there],
+            [self.texts[place] for place in there],
+            self.num_tokens[there],
+            self.at_limit[there],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -93,6 +104,22 @@ class Scores:
     def take(self, rows: Integers) -> Scores:
         """The losses of some rows."""
         return Scores(self.nll[rows], self.num_targets[rows], self.num_correct[rows])
+
+    def of_rows(self, rows: Integers) -> Scores:
+        """Everything that is known of some rows (n,), ascending; but for losses of single targets."""
+
+        def some(values: NDArray[Any] | None) -> Any:
+            return None if values is None else values[rows]
+
+        return Scores(
+            self.nll[rows],
+            self.num_targets[rows],
+            self.num_correct[rows],
+            text_nll=some(self.text_nll),
+            text_bytes=some(self.text_bytes),
+            logits=some(self.logits),
+            outputs=None if self.outputs is None else self.outputs.of_rows(rows),
+        )
 
 
 @dataclass(frozen=True, eq=False)

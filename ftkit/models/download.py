@@ -9,6 +9,7 @@ from pathlib import Path
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS
 from ftkit.models.families import config_folders, read_object
+from ftkit.recipe.data_section import FILE_KEYS
 from ftkit.recipe.schema import ModelSpec, Recipe
 from ftkit.runs.folder import refuse_special_files
 from ftkit.storage import read_json_object
@@ -112,9 +113,10 @@ def stay_offline_unless_remote(recipe: Recipe) -> None:
     Some libraries look the hub up even for local folders; huggingface_hub reads the switch when it is imported.
     """
     model = recipe.model.name_or_path
-    data = recipe.data.dataset_name
+    sources = [source.dataset_name for key in FILE_KEYS for source in recipe.data.entries(key)]
+    data = [name for name in (recipe.data.dataset_name, *sources) if name is not None]
     metrics = [name.partition(":")[2] for name in recipe.evaluation.metrics if name.startswith("evaluate:")]
-    named = [model, *([data] if data is not None else []), *metrics]
+    named = [model, *data, *metrics]
     if all(_is_local(name) for name in named) and recipe.training.report_to == "none":
         for switch in ("HF_HUB_OFFLINE", "HF_EVALUATE_OFFLINE"):
             os.environ.setdefault(switch, "1")

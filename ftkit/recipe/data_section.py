@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from ftkit.methods.section import Section
+from ftkit.recipe.sources.section import Delimiter, Files, Quoting, SourceSpec, entries_of
 
 SPLIT_NAMES = ("train", "validation", "test")
-
-Quoting = Literal["minimal", "none"]
-"""Whether a double quote may open a field that holds delimiters and line ends, or is a letter like any other."""
+FILE_KEYS = tuple(f"{split}_file" for split in SPLIT_NAMES)
+"""Keys of the data section that name files, in the order of the splits."""
 OnBadRow = Literal["error", "skip"]
 """What becomes of a row that cannot be used: it ends the command, or is left out and said."""
 
 
 class DataSpec(Section):
-    """Where the examples come from and which columns hold what: the keys that every task reads."""
+    """Where the examples come from and which columns hold what: the keys that every task reads.
 
-    train_file: str | None = None
+    Attributes:
+        source_class: of the entries of a list of files.
+    """
+
+    source_class: ClassVar[type[SourceSpec]] = SourceSpec
+
+    train_file: Files = None
     """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe; may be compressed (.csv.gz, .zst, .bz2, .xz,
     .zip). A spreadsheet (.xlsx, .xls, .ods; needs `pip install 'ftkit[excel]'`) or a SQLite database (.db, .sqlite). Or
-    a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file."""
+    a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file. Or a list of
+    sources: a file each, or keys of its own."""
 
-    validation_file: str | None = None
-    """Examples for choosing the best checkpoint. Without any, part of the training set is split off."""
+    validation_file: Files = None
+    """Examples for choosing the best checkpoint, or a list of sources of them. Without any, part of the training set is
+    split off."""
 
-    test_file: str | None = None
-    """Examples looked at once, at the end."""
+    test_file: Files = None
+    """Examples looked at once, at the end, or a list of sources of them."""
 
     dataset_name: str | None = None
     """Instead of files: a hub data set, `builtin:NAME`, or a folder that holds train, validation and test files, or
@@ -77,7 +85,7 @@ class DataSpec(Section):
     encoding: str = "utf-8"
     """Encoding of text files, as Python names it (`cp1252`, `latin-1`, `utf-16`)."""
 
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    delimiter: Delimiter | None = None
     """Field separator of a CSV file. Default: comma, or tab for .tsv."""
 
     example_in_card: bool = False
@@ -94,6 +102,28 @@ class DataSpec(Section):
     on_bad_row: OnBadRow = "error"
     """`error`: the first broken rows stop the run and are shown. `skip`: they are left out, counted and
     listed in the run."""
+
+    def entries(self, key: str) -> list[SourceSpec]:
+        """The sources that a key of files lists; none where it names one file, or nothing."""
+        return entries_of(getattr(self, key), self.source_class)
+
+    @property
+    def lists_sources(self) -> bool:
+        """Whether a key of files is a list."""
+        return any(self.entries(key) for key in FILE_KEYS)
+
+    def of_source(self, source: SourceSpec) -> Self:
+        """The section as it counts for one of several sources, which is its training set."""
+        given = source.given
+        dropped = dict.fromkeys(source.forms) if given.keys() & set(source.forms) else {}
+        changes: dict[str, Any] = {
+            **dict.fromkeys(("validation_file", "test_file", "validation_split", "test_split")),
+            "train_file": source.file,
+            "dataset_name": source.dataset_name,
+            "dataset_config_name": source.dataset_config_name,
+            "train_split": source.split or "train",
+        }
+        return self.model_copy(update={**changes, **dropped, **given})
 
     def has_labels(self) -> bool:
         """Whether labels are learnt."""

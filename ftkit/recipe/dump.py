@@ -12,7 +12,7 @@ from ftkit.recipe.files import FILES
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
 
-PATHS = ("output_dir", *(key.partition(".")[2] for key in FILES))
+PATHS = ("output_dir", "file", *(key.partition(".")[2] for key in FILES))
 """Keys of sections that hold paths, whether or not something is there."""
 
 

@@ -11,9 +11,14 @@ from ftkit.methods.lora import LoraMethod
 from ftkit.methods.section import Finding, Section
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.schema import ModelSpec, Recipe
+from ftkit.recipe.sources.rules import of_each_source
 from ftkit.recipe.task_rules import Facts
 from ftkit.recipe.training_section import TrainingSpec
 
+Learn = Literal["all_answers", "last_answer", "marked", "everything"]
+"""Turns of a chat that are learnt."""
+KeptThoughts = Literal["last", "all", "none"]
+"""Thoughts of a chat that are kept and learnt."""
 LEARN = "<learn>"
 """The mark in a template before what is learnt."""
 
@@ -178,7 +183,7 @@ def generation_knobs(facts: Facts[GeneratingRecipe]) -> Iterator[Finding]:
             yield Finding(f"generation.{name}", "num_beams is 1", "add num_beams, such as 4, or remove it")
 
 
-GENERATIVE_RULES = (template_marks, batches, adapters, precision)
+GENERATIVE_RULES = (of_each_source(template_marks), batches, adapters, precision)
 
 GENERATION_WORDS = (
     ("generation.max_new_tokens", "generation_config", "and its other settings beside it, one key each"),

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.recipe.data_section import DataSpec
 from ftkit.recipe.schema import EvaluationSpec, Recipe
+from ftkit.recipe.sources.section import SourceSpec
 from ftkit.recipe.task_rules import Facts
 
 _ONE_CLASS = {"f1", "precision", "recall"}
+
+
+class LabelledSource(SourceSpec):
+    """One of several sources of texts and labels."""
+
+    text_pair_column: str | None = None
+    label_column: str | None = None
+
+
+LabelledFiles = str | Annotated[Sequence[str | LabelledSource], Field(min_length=1)] | None
+"""A file, or several sources of texts and labels."""
 
 
 class LabelledData(DataSpec):
     """Where the examples come from, and which columns hold what."""
 
     follows: ClassVar = {"text_pair_column": "text_column"}
+    source_class: ClassVar[type[SourceSpec]] = LabelledSource
+
+    train_file: LabelledFiles = None
+    validation_file: LabelledFiles = None
+    test_file: LabelledFiles = None
 
     text_pair_column: str | None = None
     """Column of the second text, for tasks on pairs (entailment, paraphrase)."""

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ftkit.errors import Problem, RecipeError
 from ftkit.methods.section import Section
 from ftkit.recipe.adapter import adapter_keys, fill_base, fill_method, refuse_disagreement
-from ftkit.recipe.files import absolute, absolute_metric
+from ftkit.recipe.files import Located, absolute, absolute_metric
 from ftkit.recipe.reading import (
     Reading,
     begin,
@@ -25,6 +25,7 @@ from ftkit.recipe.reading import (
     settle_task,
 )
 from ftkit.recipe.schema import Recipe
+from ftkit.recipe.sources.entries import located_entries, refuse_unknown_keys
 from ftkit.recipe.task_rules import Facts, Tasks
 from ftkit.recipe.yaml.messages import describe_errors, found
 from ftkit.recipe.yaml.nodes import Flaw, Node, Place, compose, node_of, plain_value
@@ -104,6 +105,7 @@ def _settled(reading: Reading, *, check_files: bool) -> Recipe:
     fill_base(reading)
     settle_method(reading)
     refuse_foreign_keys(reading)
+    refuse_unknown_keys(reading)
     fill_method(reading)
     _fill_defaults(reading)
     recipe = _validate(reading)
@@ -202,11 +204,18 @@ def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Re
         if text is None or key in reading.silent:
             continue
         section, _, name = key.partition(".")
-        node = reading.node(key)
-        located = locate(text, _base(reading, key))
-        updates.setdefault(section, {})[name] = located.value
-        if located.message and check_files and node is not None:
-            reading.say(Flaw(node.place, key, located.message, located.fix), key)
+
+        def say(path: str, found: Located) -> None:
+            node = reading.node(path)
+            if found.message and check_files and node is not None:
+                reading.say(Flaw(node.place, path, found.message, found.fix), path)
+
+        if isinstance(text, str):
+            located = locate(text, _base(reading, key))
+            updates.setdefault(section, {})[name] = located.value
+            say(key, located)
+        else:
+            updates.setdefault(section, {})[name] = located_entries(text, key, _base(reading, key), say)
     output_dir = recipe.training.output_dir
     if output_dir is None:
         output_dir = os.path.join("runs", reading.path.stem)

@@ -6,6 +6,7 @@ finds every problem.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,14 @@ class Reading:
         return value
 
     def node(self, key: str) -> Node | None:
-        """What stands at a dotted key, or None."""
+        """What stands at a dotted key, or None; `[1]` behind a word is the second of a list."""
         node: Node | None = self.root
-        for word in key.split("."):
-            node = node.value.get(word) if node is not None and isinstance(node.value, dict) else None
+        for word, place in re.findall(r"([^.\[\]]+)|\[(\d+)\]", key):
+            value = None if node is None else node.value
+            if place:
+                node = value[int(place)] if isinstance(value, list) and int(place) < len(value) else None
+            else:
+                node = value.get(word) if isinstance(value, dict) else None
         return node
 
     def place(self, key: str) -> Place:
@@ -94,6 +99,10 @@ def drop_broken(reading: Reading) -> None:
                 reading.silent.add(dotted)
             elif isinstance(child.value, dict):
                 drop(child, dotted)
+            elif isinstance(child.value, list):
+                for place, item in enumerate(child.value):
+                    if isinstance(item.value, dict):
+                        drop(item, f"{dotted}[{place}]")
 
     drop(reading.root, "")
 

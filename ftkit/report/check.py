@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ftkit.report.tables import table_lines, widest
 
 if TYPE_CHECKING:
+    from ftkit.data.dataset import Split, Splits
     from ftkit.training.plan import Plan
 
 NAME_WIDTH, COUNT_WIDTH = 28, 12
+FORM_NOUNS = {"text": "texts", "completion": "completions", "chat": "chats"}
 EXAMPLES, EXAMPLE_TOKENS = 2, 400
 """Training examples that are shown, and tokens of each."""
 WIDEST_VALUE = 48
@@ -44,6 +46,31 @@ def count_lines(name: str, counted: Mapping[str, Mapping[str, int]]) -> list[str
     splits = list(next(iter(counted.values())))
     rows = [[what, *(f"{counts.get(split, 0):,}" for split in splits)] for what, counts in counted.items()]
     return table_lines([[name, *splits], *rows], align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
+
+
+def source_lines(splits: Splits) -> list[str]:
+    """A table of the sources: rows of each in each split, and its share of the training; none where there is one."""
+    names = splits.train.source_names
+    if not names:
+        return []
+    rows = [["sources", *(split.name for split in splits.all()), "share"]]
+    for number, name in enumerate(names):
+        counted = [_rows_of(split, number) for split in splits.all()]
+        share = f"{counted[0] / len(splits.train):.1%}"
+        form = f" ({FORM_NOUNS[splits.promptings[number].kind]})" if splits.promptings else ""
+        rows.append([f"  {name}{form}", *(f"{count:,}" for count in counted), share])
+    return table_lines(rows, align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
+
+
+def _rows_of(split: Split, number: int) -> int:
+    return next((len(rows) for found, rows, _ in split.by_source() if found == number), 0)
+
+
+def shown_rows(split: Split) -> list[int]:
+    """Numbers of the rows that are shown: the first ones, of several sources the first of each."""
+    if not split.source_names:
+        return list(range(min(EXAMPLES, len(split))))
+    return [int(rows[0]) for _, rows, _ in split.by_source()]
 
 
 def listed(counts: Mapping[str, int]) -> str:

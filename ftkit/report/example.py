@@ -35,7 +35,9 @@ def made_up_prompt(prompting: Prompting) -> str | list[dict[str, str]]:
 
 def find_example(split: Split, prompting: Prompting) -> Example:
     """The shortest example among the first rows: a card is to be read."""
-    rows = split.table.slice(0, EXAMPLE_ROWS).to_pylist()
+    # of several sources the first one, in whose form the model is asked
+    _, _, first = next(split.by_source())
+    rows = first.table.slice(0, EXAMPLE_ROWS).to_pylist()
     if prompting.kind == "completion":
         row = min(rows, key=lambda row: len(row["prompt"]) + len(row["completion"]))
         return Example(row["prompt"], row["completion"])

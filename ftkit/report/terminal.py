@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftkit.report.tables import table_lines
+from ftkit.runs.run import BY_SOURCE
 
 BASE_SPLIT = "base_"
 """Before the name of a split whose scores are those of the untrained base."""
@@ -15,35 +16,51 @@ WIDEST_MATRIX = 12
 """Confusion matrices of more labels than this are left to metrics.json."""
 
 
-def metrics_lines(metrics: Mapping[str, Mapping[str, dict[str, Any]]]) -> Iterator[str]:
+def metrics_lines(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Each split's scores, one a line, with interval and number of rows; a small confusion matrix whole.
 
-    The scores of a language model stand beside those of its untrained base (`base_validation`, `base_test`).
+    The scores of a language model stand beside those of its untrained base (`base_validation`, `base_test`); behind
+    those of all rows stand those of the rows of each source, where there are several.
     """
+    yield from _lines_of_splits(metrics)
+    for source, of_it in metrics.get(BY_SOURCE, {}).items():
+        yield from _lines_of_splits(of_it, source=source)
+
+
+def _lines_of_splits(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, source: str = "") -> Iterator[str]:
     for split, entries in metrics.items():
-        if split.startswith(BASE_SPLIT):
+        if split.startswith(BASE_SPLIT) or split == BY_SOURCE:
             continue
         shared = _shared_note(entries)
         about = f": {shared}" if shared else ""
-        yield f"{split} ({_size(next(iter(entries.values())))}){about}"
+        yield f"{split}{f', {source}' if source else ''} ({_size(next(iter(entries.values())))}){about}"
         base = metrics.get(BASE_SPLIT + split, {})
         width = max(METRIC_WIDTH if not base else METRIC_WIDTH_BESIDE_BASE, *map(len, entries))
         for name, entry in entries.items():
+            if name == "confusion" and source:
+                continue
             if name == "confusion":
                 yield from _confusion_lines(entry)
             else:
                 yield _score_line(name, entry | {"note": ""} if shared else entry, base.get(name), width=width)
 
 
-def score_rows(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, beside_base: bool) -> list[list[str]]:
+def score_rows(metrics: Mapping[str, Mapping[str, Any]], *, beside_base: bool) -> list[list[str]]:
     """The head of a table, and a row for each score of each split; what is no number is left to metrics.json.
 
     With `beside_base` each stands beside the score of the untrained base, undefined ones too.
     """
     head = ["finetuned", "95 % interval", "base", "texts"] if beside_base else ["value", "95 % interval", "rows"]
-    rows = [["split", "metric", *head]]
+    rows = [["split", "metric", *head], *_rows_of_splits(metrics, beside_base=beside_base)]
+    for source, of_it in metrics.get(BY_SOURCE, {}).items():
+        rows += [[f"{row[0]}, {source}", *row[1:]] for row in _rows_of_splits(of_it, beside_base=beside_base)]
+    return rows
+
+
+def _rows_of_splits(metrics: Mapping[str, Mapping[str, dict[str, Any]]], *, beside_base: bool) -> list[list[str]]:
+    rows = []
     for split, entries in metrics.items():
-        for name, entry in entries.items():
+        for name, entry in entries.items() if split != BY_SOURCE else ():
             value, low, high = (entry.get(key) for key in ("value", "low", "high"))
             is_shown = isinstance(value, int | float) or (value is None and beside_base)
             if split.startswith(BASE_SPLIT) or not is_shown:

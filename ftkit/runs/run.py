@@ -37,6 +37,8 @@ from ftkit.runs.lock import is_held_elsewhere
 from ftkit.storage import atomic_path, held_folder, read_json_object, sync_tree, write_json, write_text
 from ftkit.unfinished import sweep, unfinished
 
+BY_SOURCE = "by_source"
+"""Key of metrics.json below which the same stands by source, where data have several."""
 MANIFEST_KINDS: dict[str, type | tuple[type, ...]] = {
     "state": str,
     "started": str,
@@ -88,7 +90,11 @@ class Run:
     def _repr_html_(self) -> str:
         """The scores, for a notebook."""
         header = ("split", "metric", "value", "95 % interval", "rows")
-        return as_html(f"{self.path} ({self.state()})", header, score_rows(self.metrics()))
+        return as_html(
+            f"{self.path} ({self.state()})",
+            header,
+            score_rows({name: found for name, found in self.metrics().items() if name != BY_SOURCE}),
+        )
 
     @property
     def refit(self) -> Run:
@@ -149,11 +155,15 @@ class Run:
         return "killed" if state == "running" and not is_held_elsewhere(self.path) else state
 
     def metrics(self) -> dict[str, Any]:
-        """Read metrics.json; empty for a run that has not come that far."""
+        """Read metrics.json, by split, and under BY_SOURCE by source and split; empty for a run not come that far."""
         if not self.metrics_file.exists():
             return {}
         metrics = read_json_object(self.metrics_file)
-        for split in metrics.values():
+        of_sources = metrics.get(BY_SOURCE, {})
+        all_of_them = [value for name, value in metrics.items() if name != BY_SOURCE]
+        for by_split in of_sources.values() if isinstance(of_sources, dict) else [None]:
+            all_of_them += by_split.values() if isinstance(by_split, dict) else [None]
+        for split in all_of_them:
             if not isinstance(split, dict) or not all(isinstance(entry, dict) for entry in split.values()):
                 raise UserError("metrics.json does not hold entries by split and metric", where=str(self.metrics_file))
         return metrics

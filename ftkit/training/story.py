@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftkit.data.dataset import Split
+from ftkit.metrics.scores import Scores
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
-from ftkit.runs.run import Run
+from ftkit.runs.run import BY_SOURCE, Run
 from ftkit.storage import write_json
 from ftkit.training.again.refit import begin_refit, plan_refit
 from ftkit.training.arguments import trains_in_16_bits
@@ -129,16 +131,25 @@ def _refitted(opened: Opened, recipe: Recipe, task: Trainable, *, reporter: Repo
 
 
 def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -> dict[str, Any]:
-    """Metrics by split, those of the base as `base_...`; and predictions/, a line for each row."""
+    """Metrics by split, those of the base as `base_...`, and by source; and predictions/, a line for each row."""
     run, names = opened.run, opened.splits.label_names
     metrics: dict[str, Any] = {}
+    by_source: dict[str, Any] = {}
+
+    def measured(split: Split, scores: Scores, which: str) -> dict[str, Any]:
+        found = task.metrics_of(recipe, split, scores, names)
+        if note := _how_it_is_held_out(opened, recipe, split.name, of_base=bool(which)):
+            found = {name: entry | {"note": _joined(note, entry)} for name, entry in found.items()}
+        return found
+
     for which, found in (("", kept.final), ("base_", kept.base)):
         for split in opened.splits.all()[1:]:
             if split.name in found:
-                scores = task.metrics_of(recipe, split, found[split.name], names)
-                if note := _how_it_is_held_out(opened, recipe, split.name, of_base=bool(which)):
-                    scores = {name: entry | {"note": _joined(note, entry)} for name, entry in scores.items()}
-                metrics[f"{which}{split.name}"] = scores
+                metrics[f"{which}{split.name}"] = measured(split, found[split.name], which)
+                for _, numbers, part in split.by_source() if split.source_names else ():
+                    scores = found[split.name].of_rows(numbers)
+                    by_source.setdefault(part.source, {})[f"{which}{split.name}"] = measured(part, scores, which)
+    metrics |= {BY_SOURCE: by_source} if by_source else {}
     for split in opened.splits.all()[1:]:
         rows = task.prediction_rows(recipe, split, kept.final[split.name], kept.base.get(split.name), names)
         run.write_jsonl(run.predictions_file(split.name), rows)

@@ -26,7 +26,9 @@ KNOWN = {
 }  # fmt: skip
 
 
-def has_type(value: object, name: str) -> bool:
+def has_type(value: object, name: str | list[str]) -> bool:
+    if isinstance(name, list):
+        return any(has_type(value, one) for one in name)
     if name in ("integer", "number"):
         number = isinstance(value, int) or (isinstance(value, float) and (name == "number" or value.is_integer()))
         return number and not isinstance(value, bool)

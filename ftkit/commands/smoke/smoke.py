@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -16,8 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+import numpy as np
+import numpy.typing as npt
+
 from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
 from ftkit.commands.smoke.reloading import NewProcess
+from ftkit.data.dataset import SOURCE_COLUMN
 from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
@@ -83,7 +88,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
         f"model: {_told(stand_in)}",
         f"data: {described}",
         f"trained: method {recipe.method.type}, {_steps(result)}",
-        f"saved and read back {where}: {len(read.outputs)} {_same(read)} (largest difference {difference:.0e})",
+        f"saved and read back {where}: {_seen(read, difference)}",
         _shown_answers(read),
         *([f"otherwise than in the recipe: {'; '.join(changes)}"] if changes else []),
         *_not_tried(stand_in),
@@ -91,10 +96,13 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
     ]
 
 
-def _same(read: ReadBack) -> str:
+def _seen(read: ReadBack, difference: float) -> str:
+    if math.isnan(difference):
+        return "it writes; its losses are not compared, for no validation row is of the form in which it is asked"
+    same = "examples get the losses that were written into the run"
     if read.label_names:
-        return "texts get the logits that the trained model gave them"
-    return "examples get the losses that were written into the run"
+        same = "texts get the logits that the trained model gave them"
+    return f"{len(read.outputs)} {same} (largest difference {difference:.0e})"
 
 
 def _shown_answers(read: ReadBack) -> str:
@@ -127,20 +135,30 @@ def _steps(result: TrainResult) -> str:
 
 def _read_back(recipe: Recipe, result: TrainResult, splits: Splits, other: NewProcess | None) -> ReadBack:
     read = task_of(recipe.task).read_back if other is None else other.read_back
-    table = splits.validation.table
-    rows = table.select([name for name in table.column_names if name != "label"]).to_pylist()
+    split, compared = splits.validation, _compared(splits)
+    table = split.table.take(compared) if len(compared) else next(splits.train.by_source())[2].table
+    rows = table.select([name for name in table.column_names if name not in ("label", SOURCE_COLUMN)]).to_pylist()
     return read(result.run.path, rows, max_length=int(result.facts["max_length"]))
+
+
+def _compared(splits: Splits) -> npt.NDArray[np.int64]:
+    """Numbers of the validation rows (n,) that are written as the saved model says, as those of the first source."""
+    promptings, split = splits.promptings, splits.validation
+    rows = [rows for number, rows, _ in split.by_source() if not promptings or promptings[number] == promptings[0]]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *rows])
 
 
 def _compare(read: ReadBack, result: TrainResult, splits: Splits) -> float:
     """The largest difference between what the saved and what the trained model gave."""
-    import numpy as np
-
+    compared = _compared(splits)
+    if not len(compared):
+        return float("nan")
     # where labels are written as text, it is texts that are given
     gives_labels = splits.prompting is None
     # what validation rows in folds were given is other models'
     scores = result.scores["train" if splits.folds is not None else "validation"]
-    trained = scores.logits if gives_labels and scores.logits is not None else scores.losses
+    given = scores.logits if gives_labels and scores.logits is not None else scores.losses
+    trained = given if splits.folds is not None else given[compared]
     difference = float(np.nanmax(np.abs(read.outputs - trained)))
     if not difference <= TOLERANCE * max(1.0, float(np.nanmax(np.abs(trained)))):
         what = "logits" if gives_labels else "losses"

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import Split, Splits, booleans
+from ftkit.data.dataset import SOURCE_COLUMN, Split, Splits, booleans
 from ftkit.data.folds import folded
 from ftkit.data.gather import Source
 from ftkit.data.labels import shortened
@@ -155,9 +155,9 @@ class FirstRows:
 
 
 def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
-    """The first rows (of each label, where there are labels), in their order, long texts cut short.
+    """The first rows (of each label and source, where there are several), in their order, long texts cut short.
 
-    There are more than `train` and `evaluation` say where there are more labels than that: each keeps a row.
+    There are more than `train` and `evaluation` say where there are more of these than that: each keeps a row.
     """
     few = replace(
         splits,
@@ -169,16 +169,18 @@ def few_rows(splits: Splits, *, train: int, evaluation: int) -> Splits:
 
 
 def _few(split: Split, wanted: int) -> Split:
-    table = _first_of_labels(split, wanted) if "label" in split.table.column_names else split.table.slice(0, wanted)
+    several = "label" in split.table.column_names or split.source_names
+    table = _first_of_each(split, wanted) if several else split.table.slice(0, wanted)
     # chats and references are JSON, which cannot be cut anywhere
     for index, name in enumerate(table.column_names):
-        if name not in ("label", "messages", "references"):
+        if name not in ("label", "messages", "references", SOURCE_COLUMN):
             table = table.set_column(index, name, pc.utf8_slice_codeunits(table[name], 0, CHARACTERS_KEPT))
-    return Split(split.name, table, split.source)
+    return split.with_table(table)
 
 
-def _first_of_labels(split: Split, wanted: int) -> pa.Table:
-    labels = split.labels
+def _first_of_each(split: Split, wanted: int) -> pa.Table:
+    """The first rows of each label, and of each source."""
+    labels = split.strata
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     rank = np.empty(len(labels), dtype=np.int64)

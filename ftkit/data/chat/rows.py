@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ftkit.data.chat.calls import decoded, link, read_calls, without_nulls
-from ftkit.data.chat.thoughts import KeptThoughts, cut_thoughts
+from ftkit.data.chat.thoughts import cut_thoughts
 from ftkit.data.chat.turns import CALLS, LEARNT_KEY, THOUGHTS, Chat, Messages, Turn, is_learnt, texts_of
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.unusable import Unusable, check_text
+from ftkit.recipe.generative import KeptThoughts, Learn
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SYSTEM_ROLES = ("system", "developer")
@@ -30,8 +31,6 @@ _CALLS = (CALLS, "function_call")
 _OF_RESULTS = ("name", "tool_call_id")
 _NOTHING: tuple[object, ...] = (None, "", [], {})
 _SHAPE = 'write [{"role": "user", "content": ...}, {"role": "assistant", "content": ...}]'
-
-Learn = Literal["all_answers", "last_answer", "marked", "everything"]
 
 
 @dataclass

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from ftkit.data.chat.turns import THOUGHTS, Messages, Turn
+from ftkit.recipe.generative import KeptThoughts
 
-KeptThoughts = Literal["last", "all", "none"]
 BEGIN, END = "<think>", "</think>"
 EMPTY = re.compile(rf"\s*{BEGIN}\s*{END}\s*")
 

@@ -11,7 +11,8 @@ from ftkit.data.reading.paths import shown_path
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
-from ftkit.recipe.data_section import OnBadRow, Quoting
+from ftkit.recipe.data_section import OnBadRow
+from ftkit.recipe.sources.section import Quoting
 
 _SHOWN = 20
 FromRow = TypeVar("FromRow")

@@ -102,7 +102,7 @@ def expected(annotation: Any) -> str:
     if origin is Literal:
         words = ", ".join(str(word) for word in arguments)
         return words if len(arguments) == 1 else f"one of {words}"
-    if origin is list:
+    if origin in (list, Sequence):
         return f"a list, each {expected(arguments[0])}"
     if origin is dict:
         return "keys with a value each" if arguments[1] is Any else f"keys with {expected(arguments[1])} each"

@@ -35,6 +35,9 @@ def _lines(report: Report, view: View, width: int) -> Iterator[str]:
     yield ""
     yield f"Scores with 95 % intervals; {view.tables[0].title.replace(',', ' in')}"
     yield from _table_lines(view.tables[:METRICS_SHOWN], width)
+    for table in view.by_source:
+        yield table.title
+        yield from _table_lines([table], width)
     for place, note in enumerate(view.footnotes, start=1):
         yield from _wrapped(f"  [{place}] {note}", width, indent=6)
     yield ""

@@ -39,6 +39,7 @@ class View:
     Attributes:
         changes: a line of a recipe, or nothing where a person has to choose, and why.
         tables: the loss first.
+        by_source: the loss of the base and of the kept model on the rows of each source; none where there is one.
         footnotes: `final/test: why`, by their numbers in the cells of the tables, from 1.
         checks: of each state, in the order in which they are shown.
         shows_matrix: whether the confusion matrix is small enough to be read.
@@ -51,6 +52,7 @@ class View:
     headline: str
     changes: Sequence[tuple[str, str]]
     tables: Sequence[ScoreTable]
+    by_source: Sequence[ScoreTable]
     footnotes: Sequence[str]
     checks: Mapping[State, Sequence[Check]]
     class_names: Sequence[str]
@@ -69,6 +71,7 @@ def view_of(report: Report) -> View:
         headline=f"{TITLES[verdict.headline]}: {verdict.sentence}",
         changes=[(setting_text(change), change.why) for change in verdict.changes],
         tables=[_score_table(report, metric, list(reasons)) for metric in _metrics_of(report)],
+        by_source=[_table_by_source(report)] if report.by_source else [],
         footnotes=[f"{', '.join(keys)}: {reason}" for reason, keys in reasons.items()],
         checks={state: [one for one in verdict.checks if one.state == state] for state in STATES},
         class_names=class_names(report),
@@ -103,6 +106,20 @@ def _score_table(report: Report, metric: str, reasons: Sequence[str]) -> ScoreTa
     return ScoreTable(
         metric, title, columns, [(name, [cell(name, which) for which in SETS]) for name in _models(report)]
     )
+
+
+def _table_by_source(report: Report) -> ScoreTable:
+    def cell(source: str, model: str, which: str) -> str:
+        score = report.by_source[source].get(model, {}).get(which, {}).get("loss")
+        return ABSENT if score is None else f"{score_text(score)}, n {score.n:,}"
+
+    rows = [
+        (f"{source}, {model}", [cell(source, model, which) for which in SETS])
+        for source, models in report.by_source.items()
+        for model in ("base", report.kept)
+        if model in models
+    ]
+    return ScoreTable("by source", f"loss by source, nats per {report.unit}", list(SETS), rows)
 
 
 def _models(report: Report) -> list[str]:

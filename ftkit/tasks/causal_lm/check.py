@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
+from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed, source_lines
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
     from ftkit.data.audit import LanguageAudit
-    from ftkit.data.dataset import Splits
+    from ftkit.data.dataset import Split, Splits
     from ftkit.inputs.sequences import Sequences, Tokenized
     from ftkit.tasks.causal_lm.audit import TokenReport
     from ftkit.tasks.causal_lm.recipe import CausalRecipe
@@ -67,6 +67,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found, chats_found),
+            *source_lines(splits),
             *_token_lines(reports),
             *_learnt_by_role(tokens["train"]),
             *window_notes(tokens, stride),
@@ -92,16 +93,22 @@ def count_splits(splits: Splits) -> dict[str, dict[str, int]]:
     """What the chats of each split are made of; nothing where they are none."""
     from ftkit.data.chat.counting import count_chats
 
-    if splits.prompting is None or splits.prompting.kind != "chat":
-        return {}
-    return {split.name: count_chats(split) for split in splits.all()}
+    return {split.name: count_chats(chats) for split in splits.all() if (chats := _chats_of(split)) is not None}
+
+
+def _chats_of(split: Split) -> Split | None:
+    """The rows of a split that are chats; None where there are none."""
+    return next((part for _, part in split.by_form() if "messages" in part.table.column_names), None)
 
 
 def marked_examples(tokenizer: Any, sequences: Sequences, splits: Splits) -> dict[str, str]:
     """Examples as the model will see them, special tokens included, what is learnt between ⟦ and ⟧ -> what they show.
 
-    The first ones; of chats those of the first of each kind.
+    The first ones; of several sources the first of each; of chats those of the first of each kind.
     """
+    if splits.train.source_names:
+        first = ((part.source, (sequences.rows >= rows[0]).argmax()) for _, rows, part in splits.train.by_source())
+        return {_marked(tokenizer, sequences, int(place)): f"source {name}" for name, place in first}
     if splits.prompting is None or splits.prompting.kind != "chat":
         return {_marked(tokenizer, sequences, row): "" for row in range(min(EXAMPLES, len(sequences)))}
     from ftkit.data.chat.counting import first_of_each_kind
@@ -131,7 +138,10 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
 
 
 def _example_lines(examples: dict[str, str]) -> list[str]:
-    which = "chats of each kind" if any(examples.values()) else "the first examples"
+    which = "the first examples"
+    if any(examples.values()):
+        of_sources = all(what.startswith("source ") for what in examples.values())
+        which = "an example of each source" if of_sources else "chats of each kind"
     lines = [f"{which} as the model will see them; what is learnt stands in ⟦ ⟧"]
     for example, what in examples.items():
         lines += [f"  {what}"] if what else []
@@ -140,8 +150,10 @@ def _example_lines(examples: dict[str, str]) -> list[str]:
 
 
 def _count_lines(found: LanguageAudit, chats: dict[str, dict[str, int]]) -> list[str]:
+    from ftkit.data.audit import NOUNS
+
     counted = {
-        {"text": "documents", "completion": "examples", "chat": "chats"}[found.kind]: found.rows,
+        f"{NOUNS[found.kind]}s": found.rows,
         "characters": found.characters,
         "duplicates": found.duplicates,
         "other repeated prompts": found.repeated_prompts,

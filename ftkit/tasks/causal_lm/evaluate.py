@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ftkit.evaluation.kept_models import score_saved, score_sets
 from ftkit.evaluation.reference_text import letters, letters_a_byte, most_risen, reference_texts, tokens_for_one
 from ftkit.evaluation.subject import REFERENCE_DOCUMENTS, Gathered, Subject
 from ftkit.inputs.documents import evaluation_sequences
+from ftkit.inputs.mixed import of_each_source
 from ftkit.inputs.sequences import Sequences
 from ftkit.inputs.written import decode_written
 from ftkit.metrics.scores import Scores
@@ -56,8 +58,8 @@ def measure(subject: Subject) -> Gathered:
 
 def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequences]:
     splits, length = subject.splits, example_length(subject.recipe, subject.checkpoint)
-    assert splits.prompting is not None, "the data room says how examples are written"
     stride = evaluation_stride(subject.recipe, splits, max_length=length)
+    to_score = partial(evaluation_sequences, tokenizer, max_length=length, stride=stride)
     sets: dict[Set, Sequences] = {}
     for split in splits.all():
         which: Set = split.name  # type: ignore[assignment]
@@ -65,8 +67,7 @@ def _sets(subject: Subject, found: Gathered, tokenizer: Any) -> dict[Set, Sequen
             chosen = train_pieces(tokenizer, splits, max_length=length, seed=subject.seed, stride=stride)
             size = max(len(split), len(chosen))
         else:
-            found_of = evaluation_sequences(tokenizer, split, splits.prompting, max_length=length, stride=stride)
-            whole = found_of.sequences
+            whole = of_each_source(split, splits, to_score).sequences
             chosen, size = whole.take(subject.rows_of(which, len(whole))), len(whole)
         ids, learnt = _documents(chosen, chosen.ids), _documents(chosen, chosen.learnt)
         targets = [decode_written(tokenizer, some[of_them].tolist()) for some, of_them in zip(ids, learnt, strict=True)]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ftkit.data.audit import MANY_CUT
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Splits
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
+from ftkit.inputs.examples import Rows
+from ftkit.inputs.mixed import of_each_source
 from ftkit.inputs.sequences import Sequences, Tokenized
 from ftkit.inputs.unknown import unknown_warning
 from ftkit.inputs.written import note_written
@@ -41,9 +46,9 @@ def make_examples(
     limit = checkpoint.max_length(None, longest=sys.maxsize)
     stride = evaluation_stride(recipe, splits, max_length=max_length)
     tokens = tokenize_splits(tokenizer, splits, max_length=max_length, packed=packed, limit=limit, stride=stride)
-    if splits.prompting is not None and splits.prompting.kind != "chat":
-        # those of a chat stand for its turns
-        train = tokens["train"].sequences
+    train = tokens["train"].sequences
+    if len(rows := _rows_without_turns(splits)):
+        train = train if len(rows) == len(splits.train) else train.take(np.flatnonzero(np.isin(train.rows, rows)))
         note_written(tokenizer, train.ids[train.learnt])
     say_tokens(tokens, splits, limit=limit, reporter=reporter)
     for note in window_notes(tokens, stride):
@@ -61,6 +66,12 @@ def make_examples(
     )
 
 
+def _rows_without_turns(splits: Splits) -> Rows:
+    """Numbers of the training rows (n,) that are no chats: special tokens of a chat stand for its turns."""
+    parts = [rows for number, rows, _ in splits.train.by_source() if splits.prompting_of(number).kind != "chat"]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+
 def may_pack(recipe: CausalRecipe) -> bool:
     """Whether a recipe lets examples lie end to end, if the model does not mind."""
     return recipe.data.packing is not False and not recipe.method.input_tokens
@@ -75,7 +86,7 @@ def evaluation_stride(recipe: Recipe, splits: Splits, *, max_length: int) -> int
     stride = recipe.evaluation.window_stride()
     if stride is None:
         return None
-    if splits.prompting is not None and splits.prompting.kind != "text":
+    if "text" not in {splits.prompting_of(number).kind for number, _, _ in splits.train.by_source()}:
         raise UserError(
             "evaluation.stride is for texts: completions and chats that are longer than data.max_length lose their end",
             fix="remove it, or raise data.max_length",
@@ -96,10 +107,10 @@ def train_pieces(
 
     Their `rows` are numbers of the training set.
     """
-    assert splits.prompting is not None, "the data room says how examples are written"
     rows = probe_rows(len(splits.train), seed=seed)
-    split = Split(splits.train.name, splits.train.table.take(rows), splits.train.source)
-    pieces = evaluation_sequences(tokenizer, split, splits.prompting, max_length=max_length, stride=stride).sequences
+    split = splits.train.with_table(splits.train.table.take(rows))
+    to_score = partial(evaluation_sequences, tokenizer, max_length=max_length, stride=stride)
+    pieces = of_each_source(split, splits, to_score).sequences
     chosen = pieces.take(probe_rows(len(pieces), seed=seed))
     return replace(chosen, rows=rows[chosen.rows])
 
@@ -145,11 +156,12 @@ def tokenize_splits(
     Raises:
         UserError: no token of a split is left to learn.
     """
-    prompting = splits.prompting
-    assert prompting is not None, "the data room says how examples are written"
-    tokens = {"train": training_sequences(tokenizer, splits.train, prompting, max_length=max_length, packing=packed)}
-    for split in splits.all()[1:]:
-        tokens[split.name] = evaluation_sequences(tokenizer, split, prompting, max_length=max_length, stride=stride)
+    to_train_on = partial(training_sequences, tokenizer, max_length=max_length, packing=packed)
+    to_score = partial(evaluation_sequences, tokenizer, max_length=max_length, stride=stride)
+    tokens = {
+        split.name: of_each_source(split, splits, to_train_on if split.name == "train" else to_score)
+        for split in splits.all()
+    }
     for name, found in tokens.items():
         if not found.sequences.learnt.any():
             wanted = found.length_for_99_percent
@@ -205,13 +217,21 @@ def say_tokens(tokens: Mapping[str, Tokenized], splits: Splits, *, limit: int, r
         limit: tokens that the model has positions for.
         reporter: hears of it.
     """
-    assert splits.prompting is not None, "the data room says how examples are written"
     train = token_counts(tokens)["train"]
-    about = LEARNT[splits.prompting.kind] if splits.prompting.completion_only_loss else ""
-    reporter.say(f"{train['learnt_tokens']:,} of {train['tokens']:,} training tokens are learnt{about}")
+    reporter.say(f"{train['learnt_tokens']:,} of {train['tokens']:,} training tokens are learnt{_about(splits)}")
     for name, found in tokens.items():
         for line in _lines(name, found, limit=limit):
             reporter.say(line)
+
+
+def _about(splits: Splits) -> str:
+    """Which tokens are learnt, in words; nothing where that is all of them, or differs between sources."""
+    found = {
+        LEARNT[prompting.kind] if prompting.completion_only_loss else ""
+        for number, _, _ in splits.train.by_source()
+        if (prompting := splits.prompting_of(number))
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 def _lines(name: str, found: Tokenized, *, limit: int) -> list[str]:

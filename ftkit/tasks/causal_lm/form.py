@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from ftkit.data.columns.names import columns_of, mostly, note_unread, refuse_abs
 from ftkit.data.dataset import Splits
 from ftkit.data.form import SYSTEM_NAMES, Form, are_messages
 from ftkit.data.gather import Source
-from ftkit.data.load import form_of, read_splits
+from ftkit.data.load import ChooseForm, forms_of, read_splits
+from ftkit.data.mixture.components import Component, find_components
 from ftkit.data.prompting import Prompting, at_moment, parse_template, short_template
 from ftkit.data.reading.nested import get, names_within, nested
 from ftkit.data.reading.paths import check_readable, shown_path
-from ftkit.data.sources import find_sources
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
 from ftkit.tasks.causal_lm.recipe import CHAT_KEYS, CausalData
@@ -37,7 +38,14 @@ _LEARNT_TURNS = {
 _KEYS = "data.text_column; data.prompt_column and data.completion_column; data.messages_column; or data.template"
 
 
-def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where: str, notes: list[str]) -> Form:
+def choose_form(
+    rows: Sequence[Mapping[str, object]],
+    spec: CausalData,
+    *,
+    where: str,
+    notes: list[str],
+    elsewhere: Collection[str] = (),
+) -> Form:
     """What the recipe says an example is, or else what the names of the columns say.
 
     Args:
@@ -45,6 +53,7 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         spec: the recipe's.
         where: the file, for messages.
         notes: what was assumed is added here.
+        elsewhere: keys that may be meant for other sources.
 
     Raises:
         UserError: a named column is absent, or nothing is named and nothing is clear.
@@ -66,12 +75,8 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
     else:
         form = _guess(rows, spec, where, notes)
     chats = isinstance(form, ChatForm)
-    if not chats and (keys := [key for key in CHAT_KEYS if getattr(spec, key) != type(spec).model_fields[key].default]):
-        raise UserError(
-            f"data.{keys[0]} is for chats, and these examples are none",
-            where=where,
-            fix="name the column of the messages in data.messages_column, or remove it",
-        )
+    if not chats:
+        _refuse_chat_keys(spec, [key for key in CHAT_KEYS if key not in elsewhere], where=where)
     if spec.template is None:
         refuse_unobeyed(
             rows,
@@ -90,6 +95,20 @@ def choose_form(rows: Sequence[Mapping[str, object]], spec: CausalData, *, where
         learnt = _LEARNT_TURNS[spec.learn] if chats else "the completion is"
         notes.append(f"only {learnt} learnt (data.{'learn' if chats and spec.learn else 'completion_only_loss'})")
     return form
+
+
+def _refuse_chat_keys(spec: CausalData, keys: Sequence[str], *, where: str) -> None:
+    """Refuse keys with which chats are read, where there are none.
+
+    Raises:
+        UserError: naming the first.
+    """
+    if given := [key for key in keys if getattr(spec, key) != type(spec).model_fields[key].default]:
+        raise UserError(
+            f"data.{given[0]} is for chats, and these examples are none",
+            where=where,
+            fix="name the column of the messages in data.messages_column, or remove it",
+        )
 
 
 def _beside(rows: Sequence[Mapping[str, object]], spec: CausalData) -> dict[str, str]:
@@ -206,15 +225,22 @@ def load_splits(
     Raises:
         UserError: anything about the data that a person can mend, with `file:line` where it has a place.
     """
-    sources, notes = find_sources(spec, documents=True)
-    if narrow is not None:
-        sources = {name: narrow(source) for name, source in sources.items()}
-    form = form_of(sources["train"], spec, notes, choose_form)
-    if isinstance(form, ChatForm) and chats is not None:
+    components, notes = find_components(spec, documents=True, narrow=narrow)
+    forms = forms_of(components, notes, _choice)
+    of_chats = [form for some in forms.values() for form in some if isinstance(form, ChatForm)]
+    if not of_chats and spec.lists_sources:
+        _refuse_chat_keys(spec, CHAT_KEYS, where=", ".join(one.source.name for one in components["train"]))
+    if of_chats and chats is not None:
         tokenizer = chats.tokenizer()
-        form.prompting = at_moment(form.prompting, tokenizer, chats.moment)
-        form.rehearse = ChatMarker(tokenizer, form.prompting).mark
-    return read_splits(sources, dict.fromkeys(sources, form), spec, seed=seed, notes=notes)
+        for form in dict.fromkeys(of_chats):
+            form.prompting = at_moment(form.prompting, tokenizer, chats.moment)
+            form.rehearse = ChatMarker(tokenizer, form.prompting).mark
+    return read_splits(components, forms, spec, seed=seed, notes=notes)
+
+
+def _choice(component: Component[CausalData]) -> ChooseForm:
+    """As `choose_form`; a key that a source among several takes from the data section may be meant for the others."""
+    return partial(choose_form, elsewhere=set(CHAT_KEYS) - component.given if component.name else ())
 
 
 def made_up_row(spec: CausalData, *, sentence: str, text: str, label: str) -> dict[str, Any]:  # noqa: ARG001

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import LANGUAGE_METRICS
 from ftkit.recipe.files import FILES, Located, ending, locate_file
-from ftkit.recipe.generative import GENERATIVE_RULES, LEARN, GenerativeData, GenerativeModel, GenerativeRecipe
+from ftkit.recipe.generative import (
+    GENERATIVE_RULES,
+    LEARN,
+    GenerativeData,
+    GenerativeModel,
+    GenerativeRecipe,
+    KeptThoughts,
+    Learn,
+)
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.rules import BUILTIN_NAMES, COMMON_RULES, Measured, builtin_data, metrics_fit
 from ftkit.recipe.schema import EvaluationSpec
+from ftkit.recipe.sources.rules import of_each_source
+from ftkit.recipe.sources.section import SourceSpec
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 
 TEMPLATE_NAMES = ("plain", "chatml")
@@ -35,10 +45,47 @@ class CausalModel(GenerativeModel):
         return self.gguf_file
 
 
+CHAT_KEYS = (
+    *("chat_template", "chat_template_kwargs", "learn", "thoughts"),
+    *("system", "system_column", "history_column"),
+)
+"""Keys that are for chats alone."""
+_FORMS = ("text_column", "prompt_column", "messages_column", "template")
+"""Keys of which each says on its own what an example is."""
+
+
+class CausalSource(SourceSpec):
+    """One of several sources of texts, completions or chats."""
+
+    forms: ClassVar = (*_FORMS, "completion_column")
+    of_some: ClassVar = (*SourceSpec.of_some, *CHAT_KEYS, "completion_only_loss", "document_separator")
+
+    prompt_column: str | None = None
+    completion_column: str | None = None
+    messages_column: str | None = None
+    template: str | None = Field(default=None, min_length=1)
+    history_column: str | None = None
+    system_column: str | None = None
+    system: str | None = Field(default=None, min_length=1)
+    learn: Learn | None = None
+    thoughts: KeptThoughts | None = None
+    completion_only_loss: bool | None = None
+    document_separator: str | None = Field(default=None, min_length=1)
+
+
+CausalFiles = str | Annotated[Sequence[str | CausalSource], Field(min_length=1)] | None
+"""A file, or several sources."""
+
+
 class CausalData(GenerativeData):
     """Where the examples come from, and which columns hold what."""
 
     follows: ClassVar = {"prompt_column": "text_column", "chat_template": "template"}
+    source_class: ClassVar[type[SourceSpec]] = CausalSource
+
+    train_file: CausalFiles = None
+    validation_file: CausalFiles = None
+    test_file: CausalFiles = None
 
     prompt_column: str | None = None
     """Column of what the model is given; with completion_column it is short for a template."""
@@ -66,12 +113,12 @@ class CausalData(GenerativeData):
     system: str | None = Field(default=None, min_length=1)
     """The system's turn of chats that have none; `ftkit generate` sends it too."""
 
-    learn: Literal["all_answers", "last_answer", "marked", "everything"] | None = None
+    learn: Learn | None = None
     """Turns of a chat that are learnt: all_answers, last_answer (all that the assistant writes after the user's last
     turn), marked (those with weight: 1, train: true, ...), everything (the other roles' too). Default: all answers but
     those that the file marks (weight: 0, train: false, loss: false, mask: true)."""
 
-    thoughts: Literal["last", "all", "none"] = "all"
+    thoughts: KeptThoughts = "all"
     """Thoughts that are kept and learnt: of all answers, of those after the user's last turn, or of none."""
 
     completion_only_loss: bool = True
@@ -125,17 +172,10 @@ class CausalRecipe(GenerativeRecipe):
 
 _Facts = Facts[CausalRecipe]
 
-CHAT_KEYS = (
-    *("chat_template", "chat_template_kwargs", "learn", "thoughts"),
-    *("system", "system_column", "history_column"),
-)
-"""Keys that are for chats alone."""
 _RESERVED = {
     *("messages", "conversations", "tools", "documents", "chat_template"),
     *("add_generation_prompt", "continue_final_message", "return_assistant_tokens_mask"),
 }
-_FORMS = ("text_column", "prompt_column", "messages_column", "template")
-"""Keys of which each says on its own what an example is."""
 
 
 def _one_form(facts: _Facts) -> Iterator[Finding]:
@@ -175,7 +215,7 @@ def _documents(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
     if not facts.has("data.document_separator"):
         return
-    if data.train_file is not None and ending(data.train_file) not in (".txt", ".zip"):
+    if isinstance(data.train_file, str) and ending(data.train_file) not in (".txt", ".zip"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
     if data.dataset_name is not None and data.dataset_name.startswith("builtin:"):
         yield Finding("data.document_separator", "only text files have one", "remove it: a row is a document")
@@ -244,11 +284,11 @@ CAUSAL_LM = TaskRules(
     files={**FILES, "data.chat_template": locate_template},
     rules=(
         *COMMON_RULES,
-        partial(builtin_data, fitting=BUILTIN_NAMES, what="texts"),
-        _one_form,
-        _what_is_learnt,
+        of_each_source(partial(builtin_data, fitting=BUILTIN_NAMES, what="texts")),
+        of_each_source(_one_form),
+        of_each_source(_what_is_learnt),
         *GENERATIVE_RULES,
-        _documents,
+        of_each_source(_documents),
         _prompt_before_each,
         _windows,
         partial(metrics_fit, measured=_MEASURED),

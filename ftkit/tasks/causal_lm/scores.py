@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.data.dataset import Split
+from ftkit.data.duplicates import text_columns
 from ftkit.data.prompting import Prompting
 from ftkit.diagnosis.measurements import Unit
 from ftkit.inputs.documents import evaluation_sequences
@@ -42,10 +43,11 @@ def prediction_rows(
 ) -> Iterator[dict[str, Any]]:
     """One JSON object a row: the beginning of its texts, its targets, and its loss by the final and the base model."""
     assert base is not None, "a base writes too"
-    columns = split.table.column_names
+    columns = text_columns(split.table)
     losses, before = scores.losses, base.losses
     for row in range(len(split)):
-        texts = {name: _shortened(split.table[name][row].as_py()) for name in columns}
+        values = {name: split.table[name][row].as_py() for name in columns}
+        texts = {name: _shortened(text) for name, text in values.items() if text is not None}
         measured = int(scores.num_targets[row]) > 0
         yield texts | {
             "num_targets": int(scores.num_targets[row]),

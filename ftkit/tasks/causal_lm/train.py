@@ -160,12 +160,13 @@ class Continuing:
 
     def save(self, model: Any, folder: Path) -> None:
         """Save the model with its tokenizer, and how its texts are written."""
-        prompting, tokenizer = self.data.splits.prompting, self.data.processor
-        assert prompting is not None, "the data room says how examples are written"
-        if prompting.chat_template is not None:
+        splits, tokenizer = self.data.splits, self.data.processor
+        numbers = [number for number, _, _ in splits.train.by_source()]
+        chats = [one for one in map(splits.prompting_of, numbers) if one.kind == "chat"]
+        if chats and chats[0].chat_template is not None:
             # whoever loads the model writes chats as it was taught them
-            tokenizer.chat_template = prompting.chat_template
-        ends = [end_of_turn(tokenizer, prompting)] if prompting.kind == "chat" else []
+            tokenizer.chat_template = chats[0].chat_template
+        ends = [end_of_turn(tokenizer, chats[0])] if chats else []
         save_language_model(
             model,
             folder,
@@ -174,7 +175,7 @@ class Continuing:
             stop_ids=stop_tokens(model, tokenizer, *ends),
         )
         tokenizer.save_pretrained(folder)
-        write_json(folder / PROMPTING_FILE, prompting.to_dict())
+        write_json(folder / PROMPTING_FILE, splits.prompting_of(0).to_dict())
 
     def score_kept(self, folder: Path) -> Kept:
         """Score the saved model and its base; documents are padded, as whoever loads it will have them."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ftkit.methods.frozen import FrozenMethod
-from ftkit.report.check import EXAMPLES, DataCheck, count_lines, listed
+from ftkit.report.check import DataCheck, count_lines, listed, shown_rows, source_lines
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             *_head_notes(checkpoint, splits, pooling),
         ],
         skipped=len(splits.skipped),
-        lines=[*_count_lines(found), *_token_lines(tokens, rows_tokenized, found.rows)],
+        lines=[*_count_lines(found), *source_lines(splits), *_token_lines(tokens, rows_tokenized, found.rows)],
         warnings=[*filter(None, unknown), *_cut_warnings(tokens["train"]), *found.warnings],
         examples=[
-            "two examples as the model will see them",
+            f"{'one a source' if splits.train.source_names else 'two examples'} as the model will see them",
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
         ],
         figures={
@@ -100,7 +100,7 @@ def _token_ids(tokenizer: Any, split: Split) -> list[list[int]]:
 
 def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> list[dict[str, str]]:
     examples = []
-    for row in splits.train.table.slice(0, EXAMPLES).to_pylist():
+    for row in splits.train.table.take(shown_rows(splits.train)).to_pylist():
         ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
         examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
     return examples

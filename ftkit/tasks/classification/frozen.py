@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Splits
 from ftkit.encoders.base_head import base_head
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
@@ -69,7 +69,7 @@ def features_way(
 def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str, Features]:
     for split in splits.apart():
         some = np.arange(0, len(split), max(1, len(split) // SAMPLE_TEXTS))
-        texts = Split(split.name, split.table.take(some), split.source).joined_texts
+        texts = split.with_table(split.table.take(some)).joined_texts
         if warning := unknown_warning_by_files(encoder.checkpoint.folder, texts, whose=f"of the {split.name} texts"):
             reporter.say(f"warning: {warning}")
     features = {split.name: split_features(encoder, split, reporter=reporter) for split in splits.apart()}

@@ -20,6 +20,7 @@ from ftkit.recipe.labelled import (
     positive_label,
 )
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, Measured, builtin_data, metrics_fit
+from ftkit.recipe.sources.rules import of_each_source
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
 from ftkit.recipe.training_section import TrainingSpec
 
@@ -148,8 +149,8 @@ CLASSIFICATION = TaskRules(
     files=FILES,
     rules=(
         *COMMON_RULES,
-        partial(builtin_data, fitting=LABELLED_DATA, what="labels"),
-        columns_of_labels,
+        of_each_source(partial(builtin_data, fitting=LABELLED_DATA, what="labels")),
+        of_each_source(columns_of_labels),
         label_names,
         _class_weights,
         _folds,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed
+from ftkit.report.check import EXAMPLE_TOKENS, DataCheck, count_lines, listed, shown_rows, source_lines
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     reports = {name: token_report(found, name, lengths) for name, found in tokens.items()}
     longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
-    labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs)
+    labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs, shown_rows(splits.train))
     found = audit(splits)
     unseen = text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix)
     return DataCheck(
@@ -57,6 +58,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),
+            *source_lines(splits),
             *([f"labels: {listed(labels)}"] if labels else []),
             *([f"languages: {languages}"] if languages else []),
             *_token_lines(reports),
@@ -90,7 +92,7 @@ def _label_counts(splits: Splits) -> dict[str, int]:
     return dict(zip(splits.label_names, counts.tolist(), strict=True))
 
 
-def _examples(tokenizer: Any, pairs: Pairs) -> list[dict[str, str]]:
+def _examples(tokenizer: Any, pairs: Pairs, rows: Sequence[int]) -> list[dict[str, str]]:
     def shown(ids: Any, offsets: Any, row: int) -> str:
         start, stop = int(offsets[row]), int(offsets[row + 1])
         text: str = tokenizer.decode(ids[start : min(stop, start + EXAMPLE_TOKENS)].tolist())
@@ -101,7 +103,7 @@ def _examples(tokenizer: Any, pairs: Pairs) -> list[dict[str, str]]:
             "source": shown(pairs.source_ids, pairs.source_offsets, row),
             "target": shown(pairs.target_ids, pairs.target_offsets, row),
         }
-        for row in range(min(EXAMPLES, len(pairs)))
+        for row in rows
     ]
 
 

@@ -16,12 +16,12 @@ from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, text_of
 from ftkit.data.gather import Record, Source
 from ftkit.data.labelled import made_up_labelled
-from ftkit.data.load import first_rows, form_of, read_splits
+from ftkit.data.load import Forms, first_rows, forms_of, read_splits
+from ftkit.data.mixture.components import Component, Components, find_components, source_names
 from ftkit.data.prompting import Prompting, fill, parse_template
 from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
-from ftkit.data.sources import find_sources
 from ftkit.data.unusable import Unusable, check_text
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
@@ -239,13 +239,47 @@ def load_splits(
     """
     if spec.labels_as_text:
         return load_labels_as_text(spec, seed=seed, narrow=narrow)
-    sources, notes = find_sources(spec)
-    if narrow is not None:
-        sources = {name: narrow(source) for name, source in sources.items()}
-    form = form_of(sources["train"], spec, notes, choose_form)
-    assert isinstance(form, PairForm)
-    forms = _forms(form, sources, spec, notes)
-    return read_splits(sources, forms, spec, seed=seed, notes=notes)
+    components, notes = find_components(spec, narrow=narrow)
+    forms = forms_of(components, notes, lambda _component: choose_form)
+    pairs = _with_references(components, forms, spec, notes)
+    return read_splits(components, pairs, spec, seed=seed, notes=notes)
+
+
+def _with_references(
+    components: Components[Seq2SeqData], forms: Forms, spec: Seq2SeqData, notes: list[str]
+) -> dict[str, list[PairForm]]:
+    """For each source a form that reads lists of references where there are any and outputs are measured.
+
+    Raises:
+        UserError: the column of references is nowhere; rows of some sources name their languages, and others do not.
+    """
+    if not source_names(components):
+        (form,), sources = forms["train"], {split: some[0].source for split, some in components.items()}
+        assert isinstance(form, PairForm)
+        return {split: [one] for split, one in _forms(form, sources, spec, notes).items()}
+    pairs = {split: [form for form in some if isinstance(form, PairForm)] for split, some in forms.items()}
+    languages = {len(form.prompting.language_columns) for some in pairs.values() for form in some}
+    if len(languages) > 1:
+        fix = "name data.source_language_column and data.target_language_column for all sources, or for none"
+        raise UserError("rows of some sources name their languages, and those of others do not", fix=fix)
+    named = {
+        split: [one.spec.references_column or form.references for one, form in zip(some, pairs[split], strict=True)]
+        for split, some in components.items()
+    }
+    if not any(name for some in named.values() for name in some):
+        return pairs
+    return {
+        split: [_of_several(*one) for one in zip(some, pairs[split], named[split], strict=True)]
+        for split, some in components.items()
+    }
+
+
+def _of_several(component: Component[Seq2SeqData], form: PairForm, name: str | None) -> PairForm:
+    """The form of a source beside others of which some have references: where it has none, its targets are those."""
+    reads_lists = name is not None and name in _columns(component.source)
+    if not reads_lists and "references_column" in component.given:
+        refuse_absent(name, _columns(component.source), where=component.source.name, key="references_column")
+    return PairForm(form.prompting, references=name or "references", reads_lists=reads_lists, verdict=form.verdict)
 
 
 def _forms(form: PairForm, sources: Mapping[str, Source], spec: Seq2SeqData, notes: list[str]) -> dict[str, PairForm]:

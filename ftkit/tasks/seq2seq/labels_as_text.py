@@ -10,6 +10,7 @@ import pyarrow as pa
 from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
 from ftkit.data.gather import Source
 from ftkit.data.labelled import Columns, load_labelled
+from ftkit.data.mixture.joining import joined
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
@@ -29,17 +30,30 @@ def load_labels_as_text(spec: Seq2SeqData, *, seed: int, narrow: Callable[[Sourc
     Raises:
         UserError: as for `load_splits`; label names that text cannot tell apart; a column that no template can name.
     """
-    splits, columns = load_labelled(spec, seed=seed, narrow=narrow)
+    splits, read = load_labelled(spec, seed=seed, narrow=narrow)
     _check_names(splits)
-    prompting = Prompting("completion", _template(columns, spec.source_prefix or ""))
-    note = f"labels are written as text: {prompting.template!r}"
+    promptings = tuple(
+        Prompting("completion", _template(one.columns, one.spec.source_prefix or ""))
+        for one in read
+        if isinstance(one.spec, Seq2SeqData)
+    )
+    written = dict.fromkeys(f"labels are written as text: {prompting.template!r}" for prompting in promptings)
+
+    def as_text(split: Split) -> Split:
+        parts = [
+            (part.source, _as_text(part, splits.label_names, promptings[number], read[number].columns))
+            for number, _, part in split.by_source()
+        ]
+        return replace(split, table=joined(split.name, parts, split.source_names).table)
+
     return replace(
         splits,
-        train=_as_text(splits.train, splits.label_names, prompting, columns),
-        validation=_as_text(splits.validation, splits.label_names, prompting, columns),
-        test=None if splits.test is None else _as_text(splits.test, splits.label_names, prompting, columns),
-        notes=(*splits.notes, note),
-        prompting=prompting,
+        train=as_text(splits.train),
+        validation=as_text(splits.validation),
+        test=None if splits.test is None else as_text(splits.test),
+        notes=(*splits.notes, *written),
+        prompting=promptings[0],
+        promptings=promptings if splits.train.source_names else (),
     )
 
 
@@ -82,7 +96,7 @@ def _as_text(split: Split, names: Sequence[str], prompting: Prompting, columns: 
         batch = [strings(prompts), strings(completions), integers(labels)]
         batches.append(pa.RecordBatch.from_arrays(batch, schema=schema))
         start += len(prompts)
-    return Split(split.name, pa.Table.from_batches(batches, schema=schema), split.source)
+    return split.with_table(pa.Table.from_batches(batches, schema=schema))
 
 
 def _prompts(split: Split, prompting: Prompting, columns: Columns) -> Iterator[list[str]]:

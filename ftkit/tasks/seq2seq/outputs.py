@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import LANGUAGE_COLUMNS, Split, Splits
+from ftkit.data.dataset import LANGUAGE_COLUMNS, SOURCE_COLUMN, Split, Splits
 from ftkit.decoding.knobs import Decoding
 from ftkit.decoding.outputs import write_outputs
 from ftkit.inputs.pairs import Pairs
@@ -111,8 +111,9 @@ def texts_of_rows(outputs: Outputs, split: Split) -> list[str]:
 
 
 def _asked_columns(split: Split) -> list[str]:
-    """Columns of what is asked for in each row: its prompt, and the languages where rows have their own."""
-    return ["prompt", *(name for name in LANGUAGE_COLUMNS if name in split.table.column_names)]
+    """Columns of what is asked for in each row: its prompt, and languages and source where rows have several."""
+    several = (*LANGUAGE_COLUMNS, SOURCE_COLUMN)
+    return ["prompt", *(name for name in several if name in split.table.column_names)]
 
 
 def sources_of(pairs: Pairs) -> list[list[int]]:

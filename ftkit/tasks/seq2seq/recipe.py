@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,7 +21,6 @@ from ftkit.metrics.names import (
 )
 from ftkit.recipe.files import FILES, ending
 from ftkit.recipe.generative import (
-    GENERATION_WORDS,
     GENERATIVE_RULES,
     LEARN,
     GeneratingRecipe,
@@ -32,13 +31,17 @@ from ftkit.recipe.labelled import (
     LabelledData,
     LabelledEvaluation,
     LabelledRecipe,
+    LabelledSource,
     columns_of_labels,
     distinct,
     label_names,
     positive_label,
 )
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, PAIRED_DATA, Measured, builtin_data, metrics_fit
+from ftkit.recipe.sources.rules import of_each_source
+from ftkit.recipe.sources.section import SourceSpec
 from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
+from ftkit.tasks.seq2seq.vocabulary import SEQ2SEQ_WORDS
 
 LABEL_TEXT_METRICS = ["accuracy", "f1_macro", "generated_accuracy", "generated_f1_macro", "no_label"]
 """What is measured by default where data.labels_as_text is true."""
@@ -47,10 +50,33 @@ BleuTokenizer = Literal["13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "fl
 RougeLanguage = Annotated[str, Field(pattern=rf"^({'|'.join(ROUGE_LANGUAGES)})$")]
 
 
+class PairSource(LabelledSource):
+    """One of several sources of sources and targets, or of texts and labels."""
+
+    forms: ClassVar = ("source_column", "target_column", "template")
+
+    template: str | None = Field(default=None, min_length=1)
+    source_column: str | None = None
+    target_column: str | None = None
+    references_column: str | None = None
+    source_prefix: str | None = Field(default=None, min_length=1)
+    source_language_column: str | None = None
+    target_language_column: str | None = None
+
+
+PairFiles = str | Annotated[Sequence[str | PairSource], Field(min_length=1)] | None
+"""A file, or several sources of sources and targets."""
+
+
 class Seq2SeqData(GenerativeData, LabelledData):
     """Where the examples come from, and which columns hold what."""
 
     follows: ClassVar = {"source_column": "text_column", "max_target_length": "max_length"}
+    source_class: ClassVar[type[SourceSpec]] = PairSource
+
+    train_file: PairFiles = None
+    validation_file: PairFiles = None
+    test_file: PairFiles = None
 
     source_column: str | None = None
     """Column of what the encoder reads; with target_column it is short for a template. `a.b` is key b
@@ -185,7 +211,7 @@ def _no_labels(facts: _Facts) -> Iterator[Finding]:
 
 def _columns(facts: _Facts) -> Iterator[Finding]:
     data = facts.recipe.data
-    if data.train_file is not None and ending(data.train_file) == ".txt":
+    if isinstance(data.train_file, str) and ending(data.train_file) == ".txt":
         fix = "write source and target side by side, as CSV, JSON lines or Parquet"
         yield Finding("data.train_file", "a text file has no columns", fix)
     yield from distinct(facts, ("source_column", "target_column", "references_column"), "it is the {key} already")
@@ -249,12 +275,7 @@ SEQ2SEQ = TaskRules(
     files=FILES,
     rules=(
         *COMMON_RULES,
-        _data_set,
-        columns_of_labels,
-        _one_form,
-        _languages,
-        _no_labels,
-        _columns,
+        *map(of_each_source, (_data_set, columns_of_labels, _one_form, _languages, _no_labels, _columns)),
         *GENERATIVE_RULES,
         generation_knobs,
         label_names,
@@ -267,32 +288,7 @@ SEQ2SEQ = TaskRules(
         *("seq2seq_lm", "seq_2_seq_lm", "text2text-generation", "text2text", "text-to-text"),
         *("summarization", "summarisation", "translation", "t5", "bart"),
     ),
-    words=(
-        ("data.max_length", "max_source_length source_max_length max_source_len source_len max_input_length"),
-        (
-            "data.source_column",
-            "source src src_column source_text source_field input_column document_column article_column "
-            "dialogue_column",
-        ),
-        ("data.target_column", "target tgt tgt_column target_text target_field summary_column summary answer_column"),
-        ("data.template", "question_column context_column", "a template can have question and context before <learn>"),
-        ("data.references_column", "references refs_column"),
-        ("data.source_language", "source_lang src_lang src_language from_lang"),
-        ("data.target_language", "target_lang tgt_lang tgt_language to_lang forced_bos_token_id forced_bos_token lang"),
-        ("data.source_prefix", "prefix task_prefix input_prefix"),
-        ("data.max_target_length", "max_target_len target_max_length target_max_len"),
-        (
-            "data.max_target_length",
-            "val_max_target_length max_output_length max_answer_length",
-            "outputs are limited by generation.max_new_tokens",
-        ),
-        ("", "pad_to_max_length", "a batch is padded to its longest example"),
-        ("", "ignore_pad_token_for_loss", "padding is never learnt"),
-        ("", "sortish_sampler", "examples of like length share a batch already"),
-        ("", "predict_with_generate include_generation", "outputs are always generated at the end"),
-        ("", "num_return_sequences", "each source gets one output"),
-        *GENERATION_WORDS,
-    ),
+    words=SEQ2SEQ_WORDS,
     instead={"data.prompt_column": "write source_column", "data.completion_column": "write target_column"},
 )
 """What task seq2seq says about its recipes."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import Splits
 from ftkit.recipe.dump import changed
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
@@ -74,8 +74,9 @@ def _without_evaluations(recipe: Recipe, steps: int) -> dict[str, object]:
 def all_rows(splits: Splits) -> Splits:
     """The same with the validation rows behind the training rows; validation is what it was."""
     train, validation = splits.train, splits.validation
-    table = pa.concat_tables([train.table, validation.table])
-    return replace(splits, train=Split(train.name, table, f"{train.source} and {validation.source}"))
+    # of several sources one may have columns that no row of the other split has
+    table = pa.concat_tables([train.table, validation.table], promote_options="default")
+    return replace(splits, train=replace(train, table=table, source=f"{train.source} and {validation.source}"))
 
 
 def begin_refit(run: Run) -> None:

@@ -1,0 +1,1 @@
+"""Rows of several sources in one split: found, joined, told apart again."""

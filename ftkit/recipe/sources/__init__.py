@@ -1,0 +1,1 @@
+"""Several sources of examples in one recipe: the keys of each, and what goes together."""
