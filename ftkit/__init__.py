@@ -4,7 +4,7 @@ The commands are functions here, each imported when it is first used:
 
     >>> import ftkit
     >>> sorted(ftkit.__all__)
-    ['__version__', 'compare', 'evaluate', 'export', 'generate', 'predict', 'train']
+    ['__version__', 'compare', 'evaluate', 'export', 'generate', 'measure', 'predict', 'train']
 """
 
 import os
@@ -17,19 +17,21 @@ from ftkit.version import __version__
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
-__all__ = ["__version__", "compare", "evaluate", "export", "generate", "predict", "train"]
+__all__ = ["__version__", "compare", "evaluate", "export", "generate", "measure", "predict", "train"]
 
 _HOMES = {
     "compare": "compare",
     "evaluate": "eval",
     "export": "export",
     "generate": "generate",
+    "measure": "asking.measure",
     "predict": "predict",
     "train": "train",
 }
 """Function -> its file in ftkit/commands/."""
 
 if TYPE_CHECKING:
+    from ftkit.commands.asking.measure import measure
     from ftkit.commands.compare import compare
     from ftkit.commands.eval import evaluate
     from ftkit.commands.export import export

@@ -25,7 +25,15 @@ GROUPS = {
 
 
 def evaluate(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run, or a model folder with --recipe.")],
+    path: Annotated[Path, typer.Argument(metavar="RUN_OR_MODEL", help="A run, or a model with --data or --recipe.")],
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="With --data: columns and metrics, by keys of a recipe."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Measure a model of any make on the rows of this file, and judge no training."),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option("--recipe", help="For a model that ftkit did not train: the recipe that names data.")
     ] = None,
@@ -50,7 +58,26 @@ def evaluate(
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
     trust_remote_code: Trusted = False,
 ) -> None:
-    """Say whether a run is underfit, overfit or has forgotten, with the evidence and what to change."""
+    """Say whether a run is underfit, overfit or has forgotten, with the evidence and what to change.
+
+    With --data FILE: what a run, a folder, a builtin: model or one of the hub gives the rows of that file.
+    """
+    if data is not None:
+        judging = {
+            "--recipe": recipe,
+            "--quick": quick,
+            "--thorough": thorough,
+            "--fail-on": fail_on,
+            "--apply": apply,
+            "--out": out,
+        }
+        if given := [option for option, value in judging.items() if value]:
+            raise UserError(f"{given[0]} is about a verdict, which --data gives none of", fix="leave it out")
+        leave_hub_alone(offline)
+        _measure(path, data, values or [], as_json=as_json, trust_remote_code=trust_remote_code)
+        return
+    if values:
+        raise UserError(f"{values[0]}: keys of a recipe go with --data", fix="add --data FILE, or leave it out")
     if quick and thorough:
         raise UserError("--quick leaves out what --thorough adds", fix="give one of the two")
     watched = checks_named(fail_on or "")
@@ -82,6 +109,22 @@ def evaluate(
     if fired := [name for name in report.verdict.fired if name in watched]:
         typer.echo(f"--fail-on: {', '.join(fired)}", err=True)
         raise typer.Exit(EXIT_FOUND)
+
+
+def _measure(path: Path, file: Path, values: list[str], *, as_json: bool, trust_remote_code: bool) -> None:
+    """Print what a model gives the rows of a file."""
+    from ftkit.commands.asking.measure import NO_VERDICT, measure
+    from ftkit.report.terminal import BASE_SPLIT, metrics_lines
+
+    reporter = ConsoleReporter()
+    found = measure(path, file, values, trust_remote_code=trust_remote_code, reporter=reporter)
+    if as_json:
+        told = {"model": str(path), "data": str(file), "verdict": None}
+        show_json(told | found._asdict())
+        return
+    base = {BASE_SPLIT + file.name: found.base} if found.base else {}
+    show_lines(metrics_lines({file.name: found.metrics, **base}))
+    reporter.say(NO_VERDICT)
 
 
 def _refuse_place_of_advice(apply: Path) -> None:

@@ -44,6 +44,20 @@ def task_of(name: str) -> Task:
     return seq2seq
 
 
+def task_of_model(folder: Path) -> str:
+    """Name of the task that the model in a folder is of, whoever trained it.
+
+    Raises:
+        UserError: it is none that is measured.
+    """
+    if (found := next((name for name in task_rules() if task_of(name).is_of(folder)), None)) is None:
+        raise UserError(
+            f"{folder} holds no classifier and no language model, so there is nothing to measure",
+            fix="name a finetuned classifier, or a model with a language-model head",
+        )
+    return found
+
+
 @cache
 def task_rules() -> Tasks:
     """`task` of a recipe -> what it may say."""

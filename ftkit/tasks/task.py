@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ftkit.training.way import OwnData, OwnRecipe, Trainable
+from ftkit.training.way import Kept, OwnData, OwnRecipe, Trainable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ftkit.data.look import FileHead
     from ftkit.diagnosis.measurements import Unit
     from ftkit.evaluation.subject import Gathered, Subject
+    from ftkit.models.checkpoint import Checkpoint
+    from ftkit.progress import Reporter
     from ftkit.recipe.new import NewRecipe
     from ftkit.report.card import CardFacts, Prompt
     from ftkit.report.check import DataCheck
@@ -51,6 +53,8 @@ ANSWERED_BY = {
     "new_recipe": "new",
     "read_back": "scores",
     "unit": "scores",
+    "is_of": "scores",
+    "score_on": "evaluate",
     "in_pieces": "scores",
     "measure": "evaluate",
     "card_facts": "card",
@@ -132,6 +136,25 @@ class Task(Trainable, Protocol):
 
         Raises:
             UserError: there is no model that can be loaded.
+        """
+
+    def is_of(self, folder: Path) -> bool:
+        """Whether the model in a folder, whoever trained it, is one of this task."""
+
+    def score_on(
+        self, folder: Path, recipe: OwnRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+    ) -> Kept:
+        """What a saved model gives the validation rows, and what its base does, where an adapter can be lifted off.
+
+        Args:
+            folder: of the model.
+            recipe: that names the data.
+            splits: the data.
+            checkpoint: the model, or its base with the adapter's tokenizer.
+            reporter: hears of it.
+
+        Raises:
+            UserError: the model cannot be read.
         """
 
     def card_facts(self, recipe: OwnRecipe, splits: Splits, facts: Mapping[str, Any]) -> CardFacts:

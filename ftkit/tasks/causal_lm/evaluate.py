@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.dataset import Splits
 from ftkit.decoding.continuing import sample_ids, stop_tokens
 from ftkit.diagnosis.measurements import LEAST_REPRODUCED, DomainGap, Forgetting, Reproduction, Set
 from ftkit.evaluation.kept_models import score_saved, score_sets
@@ -21,8 +23,13 @@ from ftkit.inputs.sequences import Sequences
 from ftkit.inputs.written import decode_written
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import load_causal_lm, load_tokenizer_for_lm
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.progress import Reporter
 from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, train_pieces
+from ftkit.tasks.causal_lm.recipe import CausalRecipe
+from ftkit.tasks.causal_lm.train import way_of
 from ftkit.training.prepared import scoring_dtype
+from ftkit.training.way import Kept
 
 REFERENCE_TOKENS = 64
 """Tokens of each document that the base writes for its own reference."""
@@ -184,3 +191,8 @@ def _piece(tokenizer: Any, index: int) -> str:
     text: str = tokenizer.decode([index], skip_special_tokens=True)
     opens = str(tokenizer.convert_ids_to_tokens(index)).startswith("\u2581")
     return f" {text}" if opens and not text.startswith(" ") else text
+
+
+def score_on(folder: Path, recipe: CausalRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter) -> Kept:
+    """What a saved model gives the validation rows, and its base, where an adapter or a prompt can be lifted off."""
+    return way_of(recipe, splits, checkpoint, reporter=reporter).score_kept(folder)

@@ -10,9 +10,15 @@ from ftkit.data.dataset import Split
 from ftkit.data.duplicates import text_columns
 from ftkit.data.prompting import Prompting
 from ftkit.diagnosis.measurements import Unit
+from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences
+from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.metrics.language import evaluate_language
 from ftkit.metrics.scores import Scores
+from ftkit.models.causal import refuse_other_kinds
+from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.saved_lm import find_base
+from ftkit.models.seq2seq import is_seq2seq
 from ftkit.progress import Silent
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.tasks.task import ReadBack
@@ -58,6 +64,17 @@ def prediction_rows(
 
 def _shortened(text: str) -> str:
     return text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + " ..."
+
+
+def is_of(folder: Path) -> bool:
+    """Whether the model in a folder goes on with texts."""
+    is_adapter = (folder / ADAPTER_FILE).is_file()
+    base = find_base(folder, adapter_settings(folder)) if is_adapter else Checkpoint(str(folder), folder)
+    try:
+        refuse_other_kinds(base)
+    except UserError:
+        return False
+    return not is_seq2seq(base)
 
 
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:

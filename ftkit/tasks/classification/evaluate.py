@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import Split
-from ftkit.data.labels import shortened
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.labels import rows_of_head, shortened
 from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, Set
 from ftkit.encoders.features import Encoder, split_features, text_chunks
 from ftkit.encoders.plans import load_encoder
@@ -25,12 +25,15 @@ from ftkit.evaluation.reference_text import reference_texts, tokens_for_one
 from ftkit.evaluation.subject import TEST_ROWS, Gathered, Subject, some_rows, take
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import open_tokenizer
-from ftkit.models.checkpoint import Pooling, resolve_pooling
+from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
 from ftkit.models.classifier import Classifier, load_classifier
-from ftkit.models.placement import place
-from ftkit.tasks.classification.scores import scored
+from ftkit.models.placement import choose_device, place
+from ftkit.progress import Reporter
+from ftkit.tasks.classification.recipe import ClassificationRecipe
+from ftkit.tasks.classification.scores import score_rows, scored
 from ftkit.training.probes import read_out_of_fold
 from ftkit.training.scores import logits_of
+from ftkit.training.way import Kept
 
 NOISE_ROWS = 3_000
 """Training rows whose labels are looked at, and that the linear probe learns from."""
@@ -227,3 +230,25 @@ def _forgetting(subject: Subject, found: Gathered) -> None:
         found.forgetting = Forgetting("unknown", "not measured with --quick")
         return
     measure_encoder(subject, found, texts, tokenizer)
+
+
+def score_on(
+    folder: Path, recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Kept:
+    """What a saved classifier gives the validation rows; without its head a base gives no answer.
+
+    Raises:
+        UserError: it gives several labels or numbers, or other labels than the rows have.
+    """
+    device = choose_device(use_cpu=recipe.training.use_cpu)
+    classifier = load_classifier(folder, device=device, trust_remote_code=recipe.model.trust_remote_code)
+    if classifier.answers != "one label":
+        raise UserError(f"{checkpoint.name} gives {classifier.answers}, not one label a row", fix="ask it by predict")
+    if rows_of_head(splits.label_names, classifier.label_names) != tuple(range(len(classifier.label_names))):
+        raise UserError(
+            f"the rows have the labels {shortened(splits.label_names)}, and {checkpoint.name} gives "
+            f"{shortened(classifier.label_names)}",
+            fix="name the rows' labels in data.label_names, in the order of the model's",
+        )
+    with reporter.track("asking the model", total=len(splits.validation)) as advance:
+        return Kept({"validation": score_rows(classifier, splits.validation, advance=advance)}, {})

@@ -19,6 +19,7 @@ from ftkit.inputs.unknown import unknown_warning
 from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.predictions import describe_prediction
 from ftkit.metrics.scores import Scores, scores_of_logits, softmax
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.progress import Advance
 from ftkit.tasks.classification.recipe import ClassificationRecipe
@@ -122,6 +123,20 @@ def _scores(classifier: Classifier, logits: npt.NDArray[np.float32]) -> npt.NDAr
     exact = logits.astype(np.float64)
     # a sigmoid that does not overflow
     return exact if classifier.answers == "numbers" else (1 + np.tanh(exact / 2)) / 2
+
+
+def is_of(folder: Path) -> bool:
+    """Whether the model in a folder gives labels."""
+    return Checkpoint(str(folder), folder).is_classifier
+
+
+def score_rows(classifier: Classifier, split: Split, *, advance: Advance = lambda _rows: None) -> Scores:
+    """What a loaded classifier gives the rows of a split, whose labels are its own in its order."""
+    pairs = split.text_pairs
+    rows = [TextRow(text, pairs[row] if pairs else None, {}) for row, text in enumerate(split.texts)]
+    chunks = (rows[start : start + ROWS_AT_A_TIME] for start in range(0, len(rows), ROWS_AT_A_TIME))
+    logits = [_logits(classifier, _tokens(classifier, chunk), advance) for chunk in chunks]
+    return scored(np.concatenate(logits), split.labels)
 
 
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:  # noqa: ARG001

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.dataset import Splits
 from ftkit.data.duplicates import key_of
 from ftkit.diagnosis.measurements import LEAST_REPRODUCED, DomainGap, Forgetting, Reproduction, Set
 from ftkit.evaluation.holes import holes_in_texts
@@ -17,11 +19,15 @@ from ftkit.evaluation.reference_text import most_risen, reference_texts, tokens_
 from ftkit.evaluation.subject import Gathered, Subject, take
 from ftkit.inputs.pairs import Pairs, tokenize_pairs
 from ftkit.metrics.scores import Scores
+from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.seq2seq import load_seq2seq
+from ftkit.progress import Reporter
 from ftkit.tasks.seq2seq.examples import pair_lengths
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
+from ftkit.tasks.seq2seq.train import way_of
 from ftkit.training.prepared import scoring_dtype
+from ftkit.training.way import Kept
 
 KNOWS = 0.85
 """Loss of a base that can fill holes at all, as a share of that of a guess among all tokens."""
@@ -117,3 +123,10 @@ def _finish(subject: Subject, found: Gathered, tokenizer: Any) -> None:
 def _word_for_word(losses: Scores) -> npt.NDArray[np.bool_]:
     """Targets of some length of which every token is the likeliest, so that greedy decoding writes them (N,)."""
     return np.asarray((losses.num_targets >= LEAST_REPRODUCED) & (losses.num_correct == losses.num_targets))
+
+
+def score_on(
+    folder: Path, recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint, *, reporter: Reporter
+) -> Kept:
+    """What a saved model gives the validation rows, and its base, where an adapter or a prompt can be lifted off."""
+    return way_of(recipe, splits, checkpoint, reporter=reporter).score_kept(folder)
