@@ -20,7 +20,7 @@ def test_there_are_recipes_for_every_method_of_every_task():
     }
 
 
-TRIED = ("text-pairs", "classify-lora", "instruct", "causal-lm-lora", "seq2seq-prompt-tuning")
+TRIED = ("text-pairs", "classify-lora", "replay", "causal-lm-lora", "seq2seq-prompt-tuning")
 
 
 @pytest.mark.parametrize(

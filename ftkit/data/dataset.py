@@ -183,6 +183,7 @@ class Splits:
         prompting: how rows become what a language model reads; None for the other tasks. Of several sources that of the
             first, in which the model is asked.
         promptings: of source 0, 1, ...; none where there is one source.
+        weights: of source 0, 1, ... in an epoch; none where every example is learnt once.
         found: keys of the data section that nobody gave a value -> what was found for them.
         folds: of the training rows (N,), 0 to F - 1, where these are the validation rows too, to be scored out of fold.
     """
@@ -195,6 +196,7 @@ class Splits:
     skipped: tuple[SkippedRow, ...]
     prompting: Prompting | None = None
     promptings: tuple[Prompting, ...] = ()
+    weights: tuple[float, ...] = ()
     found: Mapping[str, object] = field(default_factory=dict)
     folds: np.ndarray | None = None
 

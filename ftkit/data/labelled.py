@@ -15,7 +15,7 @@ from ftkit.data.folds import folded
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
-from ftkit.data.mixture.components import Components, find_components, found_splits, source_names
+from ftkit.data.mixture.components import Components, find_components, found_splits, source_names, source_weights
 from ftkit.data.mixture.joining import joined
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import BadRow, Row
@@ -98,6 +98,7 @@ def load_labelled(
         names,
         tuple(notes),
         skipped,
+        weights=source_weights(components),
         found=found_splits(components) | of_one | {"label_names": list(names)},
     )
     of_each: dict[str, ReadAs] = {}

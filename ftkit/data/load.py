@@ -12,7 +12,7 @@ from ftkit.data.columns.names import SAMPLE_ROWS, refuse_absent
 from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.form import Form
 from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
-from ftkit.data.mixture.components import Component, Components, Spec, found_splits, source_names
+from ftkit.data.mixture.components import Component, Components, Spec, found_splits, source_names, source_weights
 from ftkit.data.mixture.joining import joined, with_validation_of_each
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import names_within
@@ -70,6 +70,7 @@ def read_splits(components: Components[Any], forms: Forms, spec: DataSpec, *, se
         tuple(skipped),
         first.prompting,
         promptings,
+        source_weights(components),
         found={} if names else found_splits(components) | first.found,
     )
 

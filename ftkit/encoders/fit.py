@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -136,8 +137,9 @@ class _Fitting:
     def batches(self, train: FeatureRows) -> Iterator[Part]:
         """Shuffled epochs until the fit is done."""
         generator = np.random.default_rng(self.spec.seed)
-        while True:
-            for batch in train.batches(self.spec.per_device_train_batch_size, generator):
+        for epoch in itertools.count():
+            times = train.times(seed=self.spec.seed, epoch=epoch)
+            for batch in train.batches(self.spec.per_device_train_batch_size, generator, times):
                 if self.is_done:
                     return
                 yield batch

@@ -77,14 +77,14 @@ def learning_rate_factor(step: int, *, num_steps: int, warmup_steps: int, schedu
 
 
 def class_weight_vector(
-    weights: str | Mapping[str, float], *, label_names: tuple[str, ...], counts: npt.NDArray[np.int64]
+    weights: str | Mapping[str, float], *, label_names: tuple[str, ...], counts: npt.NDArray[Any]
 ) -> torch.Tensor | None:
     """Weight of each class in the loss, (K,), or None when all weigh the same.
 
     Args:
         weights: `training.class_weights`.
         label_names: K names.
-        counts: training rows of each class, (K,).
+        counts: training rows of each class, (K,), each as often as it is learnt.
 
     Raises:
         UserError: a weight is named for a label that does not exist, or one is missing.

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from ftkit.cache import build_once, built
+from ftkit.data.mixture.shares import Mixing
 from ftkit.inputs.examples import Examples, Rows
 from ftkit.models.checkpoint import Pooling
 from ftkit.models.pooled import pool
@@ -208,13 +209,24 @@ class Part(NamedTuple):
     folds: torch.Tensor
 
 
+def _shuffled(num_rows: int, times: npt.NDArray[np.int64] | None, generator: np.random.Generator) -> torch.Tensor:
+    """Numbers of rows in random order, each once, or so many times."""
+    rows = np.arange(num_rows) if times is None else np.repeat(np.arange(num_rows), times)
+    return torch.from_numpy(rows[generator.permutation(len(rows))])
+
+
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features (N, D), possibly memory-mapped, their labels (N,), and the fold of each (N,) where they are folded."""
+    """Features (N, D), possibly memory-mapped, their labels (N,), and the fold of each (N,) where they are folded.
+
+    Attributes:
+        mixing: of the sources of training rows; None where every row is learnt once an epoch.
+    """
 
     vectors: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
     folds: npt.NDArray[np.int64] | None = None
+    mixing: Mixing | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -234,23 +246,32 @@ class FeatureRows:
         for start in range(0, len(self), BLOCK_ROWS):
             yield self._read(slice(start, start + BLOCK_ROWS))
 
-    def batches(self, batch_size: int, generator: np.random.Generator) -> Iterator[Part]:
-        """The rows once, shuffled, in batches.
+    def times(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64] | None:
+        """How often each row is learnt in an epoch (N,); None where that is once."""
+        if self.mixing is None:
+            return None
+        return np.bincount(self.mixing.drawn(seed=seed, epoch=epoch), minlength=len(self))
+
+    def batches(
+        self, batch_size: int, generator: np.random.Generator, times: npt.NDArray[np.int64] | None = None
+    ) -> Iterator[Part]:
+        """The rows once, or so many times each (N,), shuffled, in batches.
 
         Features that fit in memory are shuffled as a whole; larger ones are read in shuffled blocks of consecutive
         rows and shuffled within a few blocks, so that the disk is read in long stretches.
         """
         if self.vectors.nbytes <= ROWS_IN_MEMORY_BYTES:
-            order = torch.from_numpy(generator.permutation(len(self)))
             whole = self._whole()
-            for rows in torch.split(order, batch_size):
+            for rows in torch.split(_shuffled(len(self), times, generator), batch_size):
                 yield Part(*(column[rows] for column in whole))
             return
         starts = generator.permutation(np.arange(0, len(self), BLOCK_ROWS))
         for group in np.array_split(starts, math.ceil(len(starts) / 4)):
             read = [self._read(slice(int(start), int(start) + BLOCK_ROWS)) for start in group]
             whole = Part(*(torch.cat(parts) for parts in zip(*read, strict=True)))
-            for rows in torch.split(torch.from_numpy(generator.permutation(len(whole.labels))), batch_size):
+            parts = [] if times is None else [times[start : start + BLOCK_ROWS] for start in group.tolist()]
+            of_these = np.concatenate(parts) if parts else None
+            for rows in torch.split(_shuffled(len(whole.labels), of_these, generator), batch_size):
                 yield Part(*(column[rows] for column in whole))
 
     def _whole(self) -> Part:

@@ -112,6 +112,11 @@ class DataSpec(Section):
         """Whether a key of files is a list."""
         return any(self.entries(key) for key in FILE_KEYS)
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the sources of the training set are mixed by weight."""
+        return any(entry.weight is not None for entry in self.entries("train_file"))
+
     def of_source(self, source: SourceSpec) -> Self:
         """The section as it counts for one of several sources, which is its training set."""
         given = source.given

@@ -14,7 +14,7 @@ from ftkit.methods.section import Finding
 from ftkit.metrics.names import HUB_PREFIX
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.schema import Recipe
-from ftkit.recipe.sources.rules import of_each_source, sources
+from ftkit.recipe.sources.rules import of_each_source, sources, weights
 from ftkit.recipe.task_rules import Facts
 from ftkit.recipe.trainer.rules import TRAINER_RULES
 from ftkit.recipe.training_section import TrainingSpec
@@ -261,6 +261,7 @@ def _rates_of_adapters(facts: Facts[Recipe]) -> Iterator[Finding]:
 COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _data_source,
     sources,
+    weights,
     _splits,
     of_each_source(_text_format),
     _precision,

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ftkit.report.tables import table_lines, widest
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ftkit.data.dataset import Split, Splits
     from ftkit.training.plan import Plan
 
@@ -48,17 +51,30 @@ def count_lines(name: str, counted: Mapping[str, Mapping[str, int]]) -> list[str
     return table_lines([[name, *splits], *rows], align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
 
 
-def source_lines(splits: Splits) -> list[str]:
-    """A table of the sources: rows of each in each split, and its share of the training; none where there is one."""
-    names = splits.train.source_names
-    if not names:
+def source_lines(
+    splits: Splits, examples: npt.NDArray[np.int64], *, targets: npt.NDArray[np.int64] | None = None
+) -> list[str]:
+    """A table of the sources: rows of each in each split, its share of an epoch, and how often each is learnt there.
+
+    Args:
+        splits: the data; of one source there is no table.
+        examples: the training row that each example is made of (N,).
+        targets: tokens of each example that are learnt (N,); None where a label is.
+    """
+    from ftkit.data.mixture.shares import mixing_of
+
+    mixing = mixing_of(splits, examples)
+    if mixing is None:
         return []
-    rows = [["sources", *(split.name for split in splits.all()), "share"]]
-    for number, name in enumerate(names):
-        counted = [_rows_of(split, number) for split in splits.all()]
-        share = f"{counted[0] / len(splits.train):.1%}"
+    of_tokens = [] if targets is None else [f"{share:.1%}" for share in mixing.of_targets(targets)]
+    rows = [["sources", *(split.name for split in splits.all()), "of an epoch", *(["of tokens"] * bool(of_tokens))]]
+    rows[0].append("times each")
+    for number, name in enumerate(mixing.names):
+        counted = [f"{_rows_of(split, number):,}" for split in splits.all()]
+        share = f"{mixing.an_epoch[number] / len(examples):.1%}"
         form = f" ({FORM_NOUNS[splits.promptings[number].kind]})" if splits.promptings else ""
-        rows.append([f"  {name}{form}", *(f"{count:,}" for count in counted), share])
+        times = f"{mixing.passes[number]:.3g}"
+        rows.append([f"  {name}{form}", *counted, share, *of_tokens[number : number + 1], times])
     return table_lines(rows, align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
 
 

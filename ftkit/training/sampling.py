@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from ftkit.data.mixture.shares import Mixing
 from ftkit.inputs.batching import by_both_lengths
 
 
@@ -128,6 +130,38 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
             self.lengths, self.batch_size, generator=epoch_generator(seed=self.seed, epoch=self.epoch)
         )
         return iter(order)
+
+
+@dataclass(eq=False)
+class MixedEpochs(torch.utils.data.Sampler[int]):
+    """Numbers of the examples of sources that are mixed by weight, shuffled; the order depends on seed and epoch alone.
+
+    Args:
+        mixing: says which examples an epoch has.
+        lengths: tokens of each example (N,), where like lengths are to be near one another; else None.
+        batch_size: examples of a step.
+        seed: of every draw and order.
+    """
+
+    mixing: Mixing
+    lengths: npt.NDArray[np.int64] | None
+    batch_size: int
+    seed: int
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; the data loader calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.mixing.sources)
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = self.mixing.drawn(seed=self.seed, epoch=self.epoch)
+        order: Sampler[int] = ShuffledEpochs(len(drawn), self.seed, self.epoch)
+        if self.lengths is not None:
+            order = LengthGroupedEpochs(self.lengths[drawn].tolist(), self.batch_size, self.seed, self.epoch)
+        return (int(drawn[place]) for place in order)
 
 
 def random_state() -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
+from ftkit.data.mixture.shares import Mixing
 from ftkit.errors import UserError
 from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
@@ -36,7 +37,7 @@ from ftkit.training.callbacks import (
     StopOnNonFinite,
     refuse_bad_loss,
 )
-from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
+from ftkit.training.sampling import LengthGroupedEpochs, MixedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
 from ftkit.training.training_probe import TrainingProbe, finite
 from ftkit.training.way import Data
@@ -62,6 +63,7 @@ class ExamplesTrainer(SealedTrainer):
         examples: the training set.
         scoring: of the validation set.
         max_tokens: of a batch; None for a number of rows.
+        mixing: of the sources of the training set; None where every example is learnt once an epoch.
         rates: id of a parameter -> its share of the learning rate; None where all learn at one.
         arguments: what Trainer takes.
     """
@@ -72,6 +74,7 @@ class ExamplesTrainer(SealedTrainer):
         examples: Examples,
         scoring: ScoresWhileTraining,
         max_tokens: int | None,
+        mixing: Mixing | None = None,
         rates: Mapping[int, float] | None = None,
         **arguments: Any,
     ) -> None:
@@ -81,6 +84,7 @@ class ExamplesTrainer(SealedTrainer):
         self.examples = examples
         self.scoring = scoring
         self.max_tokens = max_tokens
+        self.mixing = mixing
         self.rates = rates
         self.order_seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
 
@@ -138,14 +142,18 @@ class ExamplesTrainer(SealedTrainer):
         return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.train_sampling_strategy != "group_by_length":
+        by_length = self.args.train_sampling_strategy == "group_by_length"
+        if not by_length and self.mixing is None:
             return super()._get_train_sampler(train_dataset)
         num_rows = len(self.examples)
-        if self.examples.packed:
-            # nothing is padded, so lengths need not be alike and every order is as cheap
-            return ShuffledEpochs(num_rows, seed=self.order_seed)
-        lengths = self.examples.lengths.reshape(num_rows, -1).sum(axis=1)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        lengths = self.examples.lengths.reshape(num_rows, -1).sum(axis=1)
+        # where nothing is padded lengths need not be alike, and every order is as cheap
+        by_length = by_length and not self.examples.packed
+        if self.mixing is not None:
+            return MixedEpochs(self.mixing, lengths if by_length else None, batch_size=batch_size, seed=self.order_seed)
+        if not by_length:
+            return ShuffledEpochs(num_rows, seed=self.order_seed)
         return LengthGroupedEpochs(lengths.tolist(), batch_size=batch_size, seed=self.order_seed)
 
     def _collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
@@ -230,6 +238,7 @@ def make_trainer(
         examples=data.examples["train"],
         scoring=scoring,
         max_tokens=training.token_budget(),
+        mixing=data.mixing,
         rates=rates,
         compute_loss_func=loss,
         processing_class=processor,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ftkit.data.chat.rendering import ChatBase
     from ftkit.data.dataset import Split, Splits
     from ftkit.data.gather import Source
+    from ftkit.data.mixture.shares import Mixing
     from ftkit.metrics.scores import Scores
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
@@ -36,6 +37,7 @@ class Data(Generic[Made]):
         probed: the train probe: training rows as held-out ones are made to examples.
         limits: how long examples are, for the manifest.
         counts: how many there are and how many were cut, for the manifest.
+        mixing: how often the training examples of each source are learnt; None where that is once an epoch.
     """
 
     splits: Splits
@@ -44,10 +46,12 @@ class Data(Generic[Made]):
     probed: Made
     limits: Mapping[str, Any]
     counts: Mapping[str, Any]
+    mixing: Mixing | None = None
 
     def facts(self, *, placement: str, trained: int, **others: Any) -> dict[str, Any]:
         """What the manifest says of a training on them: where, how precisely and how many parameters are trained."""
-        return {**self.limits, "placement": placement, **others, "trained_parameters": trained, **self.counts}
+        mixed = {} if self.mixing is None else {"mixture": self.mixing.facts()}
+        return {**self.limits, "placement": placement, **others, "trained_parameters": trained, **self.counts, **mixed}
 
 
 class Kept(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
+from ftkit.data.mixture.shares import Mixing
 from ftkit.encoders import store
 from ftkit.encoders.fit import FitResult, fit_head
 from ftkit.encoders.heads import LinearHead, feature_statistics
@@ -52,6 +53,14 @@ def fit(train: FeatureRows, validation: FeatureRows, *, penalties: tuple[float, 
         head, train, validation, spec=spec(**values), class_weights=None, device=CPU, record=history.append
     )
     return head, result, history
+
+
+def test_an_epoch_of_mixed_rows_has_each_as_often_as_its_source_asks():
+    sources = np.repeat([0, 1], [12, 4])
+    rows = FeatureRows(np.zeros((16, 2), dtype=np.float32), sources, mixing=Mixing(("a", "b"), sources, (1.0, 3.0)))
+    generator = np.random.default_rng(0)
+    labels = [part.labels for part in rows.batches(5, generator, rows.times(seed=0, epoch=2))]
+    assert torch.bincount(torch.cat(labels)).tolist() == [4, 12]
 
 
 def test_a_fit_under_a_penalty_reaches_the_optimum_of_the_same_logistic_regression() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftkit.training.sampling import LengthGroupedEpochs, ShuffledEpochs, TokenBudgetBatches
+from ftkit.data.mixture.shares import Mixing
+from ftkit.training.sampling import LengthGroupedEpochs, MixedEpochs, ShuffledEpochs, TokenBudgetBatches
 
 LENGTHS = [random.Random(row).randrange(1, 60) for row in range(500)]
 SIDES = np.array([[length, random.Random(-row).randrange(1, 30)] for row, length in enumerate(LENGTHS, 1)])
@@ -102,3 +103,19 @@ def test_length_grouped_epochs_put_like_lengths_together() -> None:
 
 def _batches(lengths: list[int]) -> list[list[int]]:
     return [lengths[start : start + 10] for start in range(0, len(lengths), 10)]
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_epochs_of_mixed_sources_keep_their_shares_and_are_found_again(by_length):
+    sources = np.repeat([0, 1, 2], [50, 20, 10])
+    mixing = Mixing(("a", "b", "c"), sources, (1.0, 1.0, 2.0))
+    lengths = np.arange(80) % 7 if by_length else None
+    sampler = MixedEpochs(mixing, lengths, batch_size=8, seed=1)
+    orders = []
+    for epoch in (0, 1, 2, 1):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert np.bincount(sources[orders[-1]]).tolist() == [20, 20, 40]
+    assert orders[1] == orders[3] != orders[2]
+    # ten examples of the third source are learnt forty times an epoch, each as often as every other
+    assert set(np.bincount(np.array(orders[0])[sources[orders[0]] == 2])[70:].tolist()) == {4}

@@ -24,12 +24,14 @@ class Component(Generic[Spec]):
         source: where the rows are.
         spec: the data section as it counts for it.
         name: what its metrics are called by; empty where the recipe lists no sources.
+        weight: of its examples in an epoch; 0 where nobody gave one.
         given: keys of the data section that the recipe gives for it alone.
     """
 
     source: Source
     spec: Spec
     name: str = ""
+    weight: float = 0.0
     given: frozenset[str] = frozenset()
 
 
@@ -64,6 +66,12 @@ def source_names(components: Components[Spec]) -> tuple[str, ...]:
     return names if len(names) > 1 else ()
 
 
+def source_weights(components: Components[Spec]) -> tuple[float, ...]:
+    """Weights of the sources in an epoch, in the order of their numbers; none where nobody gave any."""
+    weights = {one.name: one.weight for one in components["train"]}
+    return tuple(weights.get(name, 0.0) for name in source_names(components)) if any(weights.values()) else ()
+
+
 def found_splits(components: Components[Spec]) -> dict[str, object]:
     """Keys of the data section that name the splits of a data set -> what they are called there."""
     called = {split: some[0].source.called for split, some in components.items()}
@@ -85,7 +93,9 @@ def _listed(spec: Spec, *, documents: bool) -> tuple[dict[str, list[Component[Sp
             source = _source_of(alone, entry, split, documents=documents, notes=notes)
             asked = alone if entry.dataset_name is None else alone.model_copy(update={"test_split": source.called})
             found.setdefault(split, []).append(
-                Component(replace(source, split=split, called=None), asked, name, frozenset(entry.given))
+                Component(
+                    replace(source, split=split, called=None), asked, name, entry.weight or 0.0, frozenset(entry.given)
+                )
             )
     return found, notes
 

@@ -24,6 +24,32 @@ def sources(facts: Facts[Recipe]) -> Iterator[Finding]:
             names |= {entry.name} if entry.name is not None else set()
 
 
+def weights(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """Weights are of training sources: of all, of two at least, and with batches of so many examples."""
+    for key in FILE_KEYS[1:]:
+        for path, entry in _entries(facts, key):
+            if entry.weight is not None:
+                yield Finding(f"{path}.weight", "held-out rows are measured once each, not mixed", "remove it")
+    if not facts.recipe.data.is_weighted:
+        return
+    entries = list(_entries(facts, FILE_KEYS[0]))
+    lacking = [path for path, entry in entries if entry.weight is None]
+    if lacking:
+        fix = "give it one, or remove those of the others"
+        yield Finding(lacking[0], f"it has no weight, and {len(entries) - len(lacking)} of {len(entries)} have", fix)
+    if len(entries) == 1:
+        yield Finding(f"{entries[0][0]}.weight", "there is no other source to be mixed with", "remove it")
+    training = facts.recipe.training
+    if training.token_budget() is not None:
+        fix = "use per_device_train_batch_size, or remove the weights"
+        problem = "sources with weights: other examples each epoch would make other numbers of steps"
+        yield Finding("training.max_tokens_per_batch", problem, fix)
+    strategy = training.extra.get("train_sampling_strategy", "random")
+    if strategy not in ("random", "group_by_length"):
+        fix = "remove it, or the weights"
+        yield Finding("training.extra", f"train_sampling_strategy {strategy} takes every row once an epoch", fix)
+
+
 def _one_place(entry: SourceSpec, path: str) -> Iterator[Finding]:
     if entry.file is None and entry.dataset_name is None:
         yield Finding(path, "it names no examples", "add file, or dataset_name")

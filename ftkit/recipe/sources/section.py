@@ -26,6 +26,10 @@ class SourceSpec(Section):
     """
 
     forms: ClassVar[tuple[str, ...]] = ()
+    OWN: ClassVar[frozenset[str]] = frozenset(
+        ("file", "dataset_name", "dataset_config_name", "split", "name", "weight")
+    )
+    """Keys that say where it is, what it is called and how much it counts."""
     of_some: ClassVar[tuple[str, ...]] = ("table", "encoding", "delimiter", "quoting")
 
     file: str | None = Field(default=None, min_length=1)
@@ -44,6 +48,10 @@ class SourceSpec(Section):
     """What its metrics are called by; a held-out source is read as the training source of that name. Default: the name
     of the file, or of the data set."""
 
+    weight: float | None = Field(default=None, gt=0)
+    """Of the training set: its share of the examples of an epoch, beside the weights of the others. All sources have
+    one, or none: then every example is learnt once an epoch."""
+
     table: str | None = Field(default=None, min_length=1)
     encoding: str | None = None
     delimiter: Delimiter | None = None
@@ -61,9 +69,6 @@ class SourceSpec(Section):
         """The keys of the data section that it gives, with their values."""
         keys = type(self).model_fields.keys() - SourceSpec.OWN
         return {key: getattr(self, key) for key in type(self).model_fields if key in keys & self.model_fields_set}
-
-    OWN: ClassVar[frozenset[str]] = frozenset({"file", "dataset_name", "dataset_config_name", "split", "name"})
-    """Keys that say where it is and what it is called."""
 
 
 Files = str | Annotated[Sequence[str | SourceSpec], Field(min_length=1)] | None

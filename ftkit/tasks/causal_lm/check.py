@@ -67,7 +67,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found, chats_found),
-            *source_lines(splits),
+            *source_lines(splits, train.rows, targets=train.num_learnt),
             *_token_lines(reports),
             *_learnt_by_role(tokens["train"]),
             *window_notes(tokens, stride),

@@ -12,6 +12,7 @@ import numpy as np
 
 from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
+from ftkit.data.mixture.shares import mixing_told
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.examples import Rows
@@ -56,6 +57,7 @@ def make_examples(
     for warning in unknown_in(tokenizer, tokens):
         reporter.say(f"warning: {warning}")
     probed = train_pieces(tokenizer, splits, max_length=max_length, seed=recipe.training.seed, stride=stride)
+    learnt = tokens["train"].sequences
     return Data(
         splits=splits,
         processor=tokenizer,
@@ -63,6 +65,7 @@ def make_examples(
         probed=replace(probed, packed=packed),
         limits={"max_length": max_length},
         counts={"tokens": token_counts(tokens)},
+        mixing=mixing_told(splits, learnt.rows, reporter.say, targets=learnt.num_learnt),
     )
 
 

@@ -61,7 +61,11 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             *_head_notes(checkpoint, splits, pooling),
         ],
         skipped=len(splits.skipped),
-        lines=[*_count_lines(found), *source_lines(splits), *_token_lines(tokens, rows_tokenized, found.rows)],
+        lines=[
+            *_count_lines(found),
+            *source_lines(splits, np.arange(len(splits.train))),
+            *_token_lines(tokens, rows_tokenized, found.rows),
+        ],
         warnings=[*filter(None, unknown), *_cut_warnings(tokens["train"]), *found.warnings],
         examples=[
             f"{'one a source' if splits.train.source_names else 'two examples'} as the model will see them",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ftkit.data.dataset import Split, Splits
+from ftkit.data.mixture.shares import mixing_told
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
 from ftkit.inputs.unknown import unknown_warning
 from ftkit.models.causal import open_tokenizer
@@ -48,4 +51,5 @@ def make_examples(
         probed=tokens["train"].take(probe_rows(len(splits.train), seed=recipe.training.seed)),
         limits={"max_length": max_length},
         counts={"truncated": truncated},
+        mixing=mixing_told(splits, np.arange(len(splits.train)), reporter.say),
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Splits
+from ftkit.data.mixture.shares import label_counts, mixing_told
 from ftkit.encoders.base_head import base_head
 from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
@@ -49,7 +50,8 @@ def features_way(
     plan = choose_plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
     features = _encode(plan.encoder, splits, reporter=reporter)
     rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.apart()}
-    rows["train"] = replace(rows["train"], folds=splits.folds)
+    mixing = mixing_told(splits, np.arange(len(splits.train)), reporter.say)
+    rows["train"] = replace(rows["train"], folds=splits.folds, mixing=mixing)
     data = Data(
         splits=splits,
         processor=plan,
@@ -60,6 +62,7 @@ def features_way(
             "features": {name: {"folder": str(f.folder), "reused": f.reused} for name, f in features.items()},
             "truncated": {name: f.num_truncated for name, f in features.items()},
         },
+        mixing=mixing,
     )
     one, num_folds = plan.head(rows["train"]), rows["train"].num_folds
     head: Head = one.repeated(num_folds + 1) if num_folds else one
@@ -126,7 +129,7 @@ class FrozenHead:
     ) -> dict[str, Any]:
         """Fit the head: seconds, so that a run which was stopped begins again."""
         spec, splits, rows = self.spec, self.data.splits, self.data.examples
-        counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
+        counts = label_counts(splits)
         probed = ProbeRows.of(num_train=len(splits.train), num_validation=len(splits.validation), seed=spec.seed)
         probe = HeadProbe(run, probed, train=self.data.probed, test=rows.get("test"))
         num_steps = count_steps(spec, num_rows=len(splits.train))

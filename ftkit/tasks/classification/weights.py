@@ -14,6 +14,7 @@ from torch import nn
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ftkit.data.dataset import Splits
+from ftkit.data.mixture.shares import label_counts
 from ftkit.encoders.base_head import base_head
 from ftkit.encoders.loading import go_on_with_classifier, load_for_classification
 from ftkit.encoders.optimization import class_weight_vector
@@ -191,8 +192,8 @@ class Weights:
 
 
 def _class_weights(recipe: ClassificationRecipe, splits: Splits) -> torch.Tensor | None:
-    counts = np.bincount(splits.train.labels, minlength=len(splits.label_names))
-    return class_weight_vector(recipe.training.class_weights, label_names=splits.label_names, counts=counts)
+    weights, names = recipe.training.class_weights, splits.label_names
+    return class_weight_vector(weights, label_names=names, counts=label_counts(splits))
 
 
 def _loss(recipe: ClassificationRecipe, splits: Splits) -> Callable[..., torch.Tensor]:

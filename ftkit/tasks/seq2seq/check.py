@@ -44,8 +44,9 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     lengths = pair_lengths(recipe, checkpoint)
     tokens = tokenize_splits(tokenizer, splits, lengths=lengths)
     reports = {name: token_report(found, name, lengths) for name, found in tokens.items()}
-    longest = decoding_of(recipe.generation, tokens["train"].pairs, seed=recipe.training.seed).max_new_tokens
-    labels, examples = _label_counts(splits), _examples(tokenizer, tokens["train"].pairs, shown_rows(splits.train))
+    pairs = tokens["train"].pairs
+    longest = decoding_of(recipe.generation, pairs, seed=recipe.training.seed).max_new_tokens
+    labels, examples = _label_counts(splits), _examples(tokenizer, pairs, shown_rows(splits.train))
     found = audit(splits)
     unseen = text_warnings(splits, tokenizer, checkpoint, prefix=recipe.data.source_prefix)
     return DataCheck(
@@ -58,7 +59,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),
-            *source_lines(splits),
+            *source_lines(splits, pairs.rows, targets=pairs.target_lengths),
             *([f"labels: {listed(labels)}"] if labels else []),
             *([f"languages: {languages}"] if languages else []),
             *_token_lines(reports),
@@ -78,7 +79,7 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
             "max_new_tokens": longest,
             "examples": examples,
         },
-        plan=plan_encoder_decoder(recipe, checkpoint, tokens["train"].pairs, max_length=lengths.source),
+        plan=plan_encoder_decoder(recipe, checkpoint, pairs, max_length=lengths.source),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftkit.data.dataset import Splits
+from ftkit.data.mixture.shares import mixing_told
 from ftkit.errors import UserError
 from ftkit.inputs.pairs import Pairs, TokenizedPairs, tokenize_pairs
 from ftkit.inputs.unknown import unknown_warning
@@ -60,6 +61,7 @@ def make_examples(recipe: Seq2SeqRecipe, splits: Splits, checkpoint: Checkpoint,
             "max_new_tokens": decoding_of(recipe.generation, train, seed=recipe.training.seed).max_new_tokens,
         },
         counts={"tokens": token_counts(tokens)},
+        mixing=mixing_told(splits, train.rows, reporter.say, targets=train.target_lengths),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ftkit.data.dataset import Splits
+from ftkit.data.mixture.shares import label_counts, mixing_of
 from ftkit.errors import UserError
 from ftkit.tasks.table import read_recipe, task_of
 
@@ -89,6 +90,18 @@ def test_held_out_rows_are_read_as_the_training_source_of_their_name(tmp_path: P
     data = {"train_file": ["train/one.csv", two], "validation_file": ["dev/two.csv", "dev/one.csv"]}
     splits = load(tmp_path, "classification", data)
     assert counted(splits) == {"train": [40, 40], "validation": [40, 40]}
+
+
+def test_weights_are_kept_by_the_number_of_a_source(tmp_path: Path) -> None:
+    labelled(tmp_path, "one.csv")
+    labelled(tmp_path, "two.csv", start=100)
+    weighted = [{"file": "one.csv", "weight": 3}, {"file": "two.csv", "weight": 0.5}]
+    splits = load(tmp_path, "classification", {"train_file": weighted, "test_file": ["one.csv", "two.csv"]})
+    assert splits.weights == (3, 0.5)
+    rows = np.arange(len(splits.train))
+    mixing = mixing_of(splits, rows)
+    assert mixing is not None
+    assert label_counts(splits).sum() == pytest.approx(sum(mixing.an_epoch))
 
 
 def test_pairs_of_texts_do_not_mix_with_single_texts(tmp_path: Path) -> None:

@@ -71,6 +71,27 @@ def test_what_is_wrong_with_a_source_is_said_at_its_place(tmp_path: Path, entry:
     assert problem in read(tmp_path, entry)
 
 
+WEIGHTED = "{file: b.csv, weight: 2}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "problem"),
+    [
+        (WEIGHTED, "", "data.train_file[0]: it has no weight, and 1 of 2 have"),
+        ("{file: b.csv, weight: 0}", "", "data.train_file[1].weight: must be above 0"),
+        (
+            "b.csv",
+            "  validation_file: [{file: a.csv, weight: 1}]\n",
+            "data.validation_file[0].weight: held-out rows are",
+        ),
+        (WEIGHTED, "training: {max_tokens_per_batch: 64}\n", "training.max_tokens_per_batch: sources with weights"),
+        (WEIGHTED, "training: {extra: {train_sampling_strategy: sequential}}\n", "takes every row once an epoch"),
+    ],
+)
+def test_weights_are_of_all_training_sources(tmp_path: Path, entry: str, more: str, problem: str) -> None:
+    assert problem in read(tmp_path, entry, more=more)
+
+
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     more = "    - {file: a.csv, name: x}\n"
     assert "'x' is another source already" in read(tmp_path, "{file: b.csv, name: x}", more=more)

@@ -46,6 +46,31 @@ def test_the_model_is_asked_as_in_the_first_source(mixed: TrainResult) -> None:
     assert Prompting(**json.loads((mixed.run.model_dir / PROMPTING_FILE).read_text())).kind == "chat"
 
 
+def test_a_mixture_that_is_resumed_in_a_later_epoch_ends_with_the_same_bytes(
+    train_lm: Any, texts: dict[str, Path]
+) -> None:
+    settings = {
+        "data__train_file": f"[{{file: {texts['chats']}, weight: 1}}, {{file: {texts['pairs']}, weight: 3}}]",
+        "data__chat_template": "plain",
+        "training__per_device_train_batch_size": 24,
+        "training__max_steps": 8,
+        "training__eval_strategy": "steps",
+        "training__eval_steps": 4,
+    }
+    run = train_lm(**settings).run
+    facts = run.manifest()["training"]["mixture"]
+    assert facts["chats"]["an_epoch"] * 3 == pytest.approx(facts["pairs"]["an_epoch"], abs=3)
+    weights = run.model_dir / "adapter_model.safetensors"
+    whole, history = weights.read_bytes(), run.history_file.read_text()
+    assert json.loads(history.splitlines()[-1])["epoch"] > 2
+    (run.checkpoints_dir / "checkpoint-8" / "optimizer.pt").write_bytes(b"cut short")
+    run.update_manifest(state="failed")
+    weights.unlink()
+    train_lm(resume=True, **settings)
+    assert weights.read_bytes() == whole
+    assert run.history_file.read_text() == history
+
+
 def test_an_evaluation_tells_each_source(mixed: TrainResult) -> None:
     report = ftkit.evaluate(mixed, effort="quick")
     whole, kept = report.table[report.kept], {name: table[report.kept] for name, table in report.by_source.items()}
