@@ -31,6 +31,16 @@ Trusted = Annotated[
 ]
 """The option of every command that opens a model that is there: whether its code may run is for who types to say."""
 
+OwnMetrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="FILE.PY:FUNCTION",
+        help="Run this file, and measure answers by its function (predictions, references[, inputs]) too.",
+    ),
+]
+"""The option of commands that measure answers: code is named by who types, never by a recipe or a run."""
+
 
 class ConsoleReporter:
     """Notes as lines, progress as a rich bar on a terminal and as occasional lines elsewhere."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, Trusted, leave_hub_alone, screen_width, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, OwnMetrics, Trusted, leave_hub_alone, screen_width, show_json, show_lines
 from ftkit.errors import EXIT_FOUND, UserError
 
 GROUPS = {
@@ -53,6 +53,7 @@ def evaluate(
     apply: Annotated[
         Path | None, typer.Option("--apply", metavar="OUT.YAML", help="Write the recipe with the advice in it.")
     ] = None,
+    metric: OwnMetrics = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the report instead of RUN/eval.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
@@ -74,7 +75,7 @@ def evaluate(
         if given := [option for option, value in judging.items() if value]:
             raise UserError(f"{given[0]} is about a verdict, which --data gives none of", fix="leave it out")
         leave_hub_alone(offline)
-        _measure(path, data, values or [], as_json=as_json, trust_remote_code=trust_remote_code)
+        _measure(path, data, values or [], metric or [], as_json=as_json, trust_remote_code=trust_remote_code)
         return
     if values:
         raise UserError(f"{values[0]}: keys of a recipe go with --data", fix="add --data FILE, or leave it out")
@@ -95,6 +96,7 @@ def evaluate(
         recipe=recipe,
         effort=effort,  # type: ignore[arg-type]
         out=out,
+        own_metrics=metric or (),
         trust_remote_code=trust_remote_code,
         reporter=ConsoleReporter(),
     )
@@ -111,13 +113,15 @@ def evaluate(
         raise typer.Exit(EXIT_FOUND)
 
 
-def _measure(path: Path, file: Path, values: list[str], *, as_json: bool, trust_remote_code: bool) -> None:
+def _measure(
+    path: Path, file: Path, values: list[str], own: list[str], *, as_json: bool, trust_remote_code: bool
+) -> None:
     """Print what a model gives the rows of a file."""
     from ftkit.commands.asking.measure import NO_VERDICT, measure
     from ftkit.report.terminal import BASE_SPLIT, metrics_lines
 
     reporter = ConsoleReporter()
-    found = measure(path, file, values, trust_remote_code=trust_remote_code, reporter=reporter)
+    found = measure(path, file, values, own_metrics=own, trust_remote_code=trust_remote_code, reporter=reporter)
     if as_json:
         told = {"model": str(path), "data": str(file), "verdict": None}
         show_json(told | found._asdict())

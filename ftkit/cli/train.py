@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.console import ConsoleReporter, leave_hub_alone, show_json, show_lines
+from ftkit.cli.console import ConsoleReporter, OwnMetrics, leave_hub_alone, show_json, show_lines
 from ftkit.errors import UserError, typed
 
 
@@ -30,6 +30,7 @@ def train(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try the whole recipe on a tiny model and a few rows, in seconds.")
     ] = False,
+    metric: OwnMetrics = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the hub.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
@@ -39,6 +40,8 @@ def train(
     if allow_changed and not resume:
         raise UserError("--allow-changed is about a run that goes on", fix="add --resume")
     values, asked = _checkpoint_among(overrides or (), resume=resume)
+    if metric and smoke:
+        raise UserError("--metric measures a whole run", fix="leave it out with --smoke")
     leave_hub_alone(offline or smoke)
     if smoke:
         from ftkit.commands.smoke.smoke import smoke_test
@@ -54,6 +57,7 @@ def train(
         overwrite=overwrite,
         resume=asked or resume,
         allow_changed=allow_changed or (),
+        own_metrics=metric or (),
         reporter=ConsoleReporter(),
     )
     verdict = curve_verdict(result.run)

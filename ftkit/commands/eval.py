@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ftkit.commands.advised import advised_text
+from ftkit.commands.train import measure_by, own_functions
 from ftkit.commands.trial_choice import try_what_is_open
 from ftkit.commands.trials import size_of, usual_rate
 from ftkit.data.dataset import Splits
 from ftkit.diagnosis.diagnose import diagnose
 from ftkit.diagnosis.measurements import Setting
-from ftkit.diagnosis.report import Report
+from ftkit.diagnosis.report import Report, Score
 from ftkit.disk import refuse_folder, writing_told
 from ftkit.errors import RunError, UserError
 from ftkit.evaluation import learning_curve
@@ -46,6 +48,7 @@ def evaluate(
     recipe: RecipeLike | None = None,
     effort: Effort = "standard",
     out: StrPath | None = None,
+    own_metrics: Sequence[str] = (),
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
 ) -> Report:
@@ -55,6 +58,8 @@ def evaluate(
         path: a run; or a model folder, with the recipe that says what data it is for.
         recipe: for a model that ftkit did not train.
         effort: quick leaves out what takes long; thorough makes short trainings with other settings too.
+        own_metrics: functions of Python files (`metrics.py:my_score`), which are run, on what the run has written into
+            predictions/.
         out: folder for report.json, report.md and report.html; `eval/` of the run by default.
         trust_remote_code: let code that comes with a model run; what a recipe says of it does not count here.
         reporter: hears notes and progress.
@@ -71,8 +76,15 @@ def evaluate(
         # said before the minutes of work, not after them
         refuse_folder(place, wanted=place)
     subject = _subject(Path(path), recipe, effort=effort, trust_remote_code=trust_remote_code, reporter=reporter)
+    own = own_functions(subject.recipe, own_metrics)
+    if own and subject.run is None:
+        raise UserError("--metric measures the answers in predictions/ of a run, and this is none", fix="name its run")
     known = None if subject.run is None else subject.run.manifest()
+    # before the minutes of work: a function that fails is told at once
+    measured = measure_by(own, subject.run, subject.recipe) if own and subject.run is not None else {}
     report = evaluate_subject(subject)
+    if measured:
+        report = _with_own(report, measured)
     if place is not None:
         if subject.run is not None:
             _refuse_replaced(subject.run, known)
@@ -81,6 +93,20 @@ def evaluate(
                 place.parent.mkdir(parents=True, exist_ok=True)
             write_report(report, place)
     return report
+
+
+def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Report:
+    """A report with metrics of somebody's own in the row of the model that was kept."""
+    table: dict[str, Any] = {model: dict(sets) for model, sets in report.table.items()}
+    for split, entries in found.items():
+        scores = {
+            name: Score(entry["value"], entry.get("low"), entry.get("high"), entry["n"])
+            for name, entry in entries.items()
+        }
+        table[report.kept][split] = {**table[report.kept].get(split, {}), **scores}
+    names = list(dict.fromkeys(name for entries in found.values() for name in entries))
+    note = f"{', '.join(names)}: by functions named on the command line, of the answers in predictions/"
+    return replace(report, table=table, notes=[*report.notes, note], own_metrics=names)
 
 
 def _refuse_replaced(run: Run, known: Mapping[str, Any] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from ftkit.runs.folder import is_run, refuse_taken
 from ftkit.runs.lock import locked
 from ftkit.runs.replacing import kept_meanwhile, recover
 from ftkit.runs.run import Run
-from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe
+from ftkit.storage import write_json
+from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
 
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
+    from ftkit.metrics.foreign.own import OwnMetric
     from ftkit.recipe.schema import ModelSpec, Recipe
     from ftkit.training.opening import Opened
     from ftkit.training.outcome import TrainResult
@@ -36,6 +39,7 @@ def train(
     overwrite: bool = False,
     resume: bool | PathLike[str] = False,
     allow_changed: Sequence[str] = (),
+    own_metrics: Sequence[str] = (),
     reporter: Reporter | None = None,
     **values: object,
 ) -> TrainResult:
@@ -51,6 +55,7 @@ def train(
         resume: go on with an existing run, from its newest whole checkpoint or from the one named; a new run is
             started when there is none.
         allow_changed: fields that may differ from those the run was started with, as the refusal names them.
+        own_metrics: functions of Python files (`metrics.py:my_score`), which are run; no recipe and no run names them.
         reporter: hears notes and progress; `ConsoleReporter` of ftkit.cli.console prints them.
         values: keys of the recipe with the values that they have instead; dotted ones by `**{"data.max_length": 64}`.
 
@@ -60,6 +65,7 @@ def train(
         Interrupted: a signal was listened to.
     """
     asked, reporter = take_recipe(recipe, overrides, values).recipe, reporter or Silent()
+    own = own_functions(asked, own_metrics)
     from_checkpoint = None if isinstance(resume, bool) else Path(resume)
     assert asked.training.output_dir is not None, "reading fills it"
     path = Path(asked.training.output_dir)
@@ -67,7 +73,6 @@ def train(
         recover(path)
         going_on = _is_to_go_on(path, resume, overwrite=overwrite, reporter=reporter)
 
-        from ftkit.tasks.table import task_of
         from ftkit.training.arguments import refuse_missing_packages
         from ftkit.training.outcome import TrainResult
         from ftkit.training.story import begin, finish
@@ -81,11 +86,42 @@ def train(
                 opened = begin(asked, task, overwrite=overwrite, reporter=reporter)
             with kept_meanwhile(Run(path), say=reporter.say):
                 if opened is None:
-                    return TrainResult(Run(path), Run(path).metrics())
-                return finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
+                    found = TrainResult(Run(path), Run(path).metrics())
+                else:
+                    found = finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
+            if own:
+                reporter.say(f"measuring {', '.join(metric.name for metric in own)}")
+                measured = measure_by(own, found.run, asked)
+                metrics = {split: {**known, **measured.get(split, {})} for split, known in found.metrics.items()}
+                write_json(found.run.metrics_file, metrics)
+                found = replace(found, metrics=metrics)
+            return found
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise
+
+
+def own_functions(recipe: Recipe, specs: Sequence[str]) -> list[OwnMetric]:
+    """Functions of Python files, which are run, that measure the answers of a recipe's model.
+
+    Raises:
+        UserError: one cannot be had, or the task has no answers.
+    """
+    if not specs:
+        return []
+    from ftkit.evaluation.own_metrics import refuse_own
+    from ftkit.metrics.foreign.own import load_own
+
+    found = [load_own(spec) for spec in specs]
+    refuse_own(found, recipe, task_of(recipe.task).answer_keys)
+    return found
+
+
+def measure_by(functions: Sequence[OwnMetric], run: Run, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Measure the answers of a finished run: split -> name -> entry."""
+    from ftkit.evaluation.own_metrics import measure_run
+
+    return measure_run(run, recipe, functions, task_of(recipe.task).answer_keys)
 
 
 def _is_to_go_on(path: Path, resume: bool | PathLike[str], *, overwrite: bool, reporter: Reporter) -> bool:
@@ -104,7 +140,6 @@ def _go_on(
     run: Run, recipe: Recipe, checkpoint: Path | None, *, allowed: Sequence[str], reporter: Reporter
 ) -> Opened | None:
     """Open a run to go on with; None where it is finished already."""
-    from ftkit.tasks.table import task_of
     from ftkit.training.resume import go_on
 
     before = read_recipe(run.recipe_file).recipe if run.recipe_file.exists() else None
@@ -127,7 +162,6 @@ def write_model_card(
     from ftkit.recipe.dump import dump_recipe
     from ftkit.report.card import Card, library_of, write_card
     from ftkit.report.terminal import score_rows
-    from ftkit.tasks.table import task_of
     from ftkit.version import __version__
 
     task, folder = task_of(recipe.task), run.model_dir

@@ -102,6 +102,7 @@ class Report:
         drift: group of layers -> relative distance of the weights from the base's.
         notes: what was assumed, left out or cannot be known, one sentence each.
         words: term -> its explanation, for those that apply.
+        own_metrics: metrics of the table that are functions named on the command line.
     """
 
     run: str
@@ -131,6 +132,7 @@ class Report:
     notes: Sequence[str] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     by_source: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Score]]]] = field(default_factory=dict)
+    own_metrics: Sequence[str] = ()
 
     def _repr_html_(self) -> str:
         """The verdict with what fired and what to change, for a notebook; report.html says everything."""

@@ -105,6 +105,6 @@ def _why_nothing_is_defined(predictions: Predictions) -> str | None:
 
 def _from_hub(name: str, predictions: Predictions) -> Entry:
     # imported here: `evaluate` takes seconds to import, and most recipes never name one of its metrics
-    from ftkit.metrics.hub import evaluate_from_hub
+    from ftkit.metrics.foreign.hub import evaluate_from_hub
 
     return evaluate_from_hub(name.removeprefix(HUB_PREFIX), predictions)

@@ -197,6 +197,6 @@ ROW_METRICS = tuple(_OF_ROWS)
 
 def _from_hub(name: str, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Entry:
     # imported here: `evaluate` takes seconds to import, and most recipes never name one of its metrics
-    from ftkit.metrics.hub import evaluate_texts_from_hub
+    from ftkit.metrics.foreign.hub import evaluate_texts_from_hub
 
     return evaluate_texts_from_hub(name.removeprefix(HUB_PREFIX), outputs, references)

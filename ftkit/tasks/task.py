@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
     from ftkit.data.look import FileHead
     from ftkit.diagnosis.measurements import Unit
+    from ftkit.evaluation.own_metrics import AnswerKeys
     from ftkit.evaluation.subject import Gathered, Subject
     from ftkit.models.checkpoint import Checkpoint
     from ftkit.progress import Reporter
@@ -46,6 +47,7 @@ ANSWERED_BY = {
     "way_of": "train",
     "metrics_of": "scores",
     "prediction_rows": "scores",
+    "answer_keys": "scores",
     "check_data": "check",
     "columns": "new",
     "usual_start": "new",
@@ -71,6 +73,8 @@ class Task(Trainable, Protocol):
     """What its losses are means over."""
     in_pieces: bool
     """Whether a long text is measured in pieces, each an example of its own."""
+    answer_keys: AnswerKeys | None
+    """Where an answer stands in the rows of predictions/; None where a model is measured by losses alone."""
     columns: frozenset[str]
     """Kinds of columns that its examples may have, as `ftkit new` can be told them: text, label, prompt, ..."""
     losses_alone: Mapping[str, object]

@@ -4,6 +4,11 @@ import json
 
 import pytest
 
+import ftkit
+from ftkit.commands.train import measure_by, own_functions
+from ftkit.errors import UserError
+from ftkit.tasks.table import read_recipe
+
 
 @pytest.mark.parametrize("task", ["classification", "causal_lm", "seq2seq"])
 def test_a_card_says_neither_a_row_of_the_data_nor_where_anything_lay(task, request, rows, texts, questions):
@@ -20,3 +25,37 @@ def test_a_card_says_neither_a_row_of_the_data_nor_where_anything_lay(task, requ
     assert str(run.path.parent) not in told
     assert not [file for file in data if str(file.parent) in told]
     assert next(iter(data)).name in told
+
+
+RIGHT = """
+def right(predictions, references):
+    rows = zip(predictions, references, strict=True)
+    return [said == one if isinstance(one, str) else said in one for said, one in rows]
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "make", "same"),
+    [("classification", "classifier_runs", "accuracy"), ("seq2seq", "runs_of_pairs", "exact_match")],
+)
+def test_a_function_of_a_file_measures_what_a_run_answered(task, make, same, request, tmp_path):
+    (tmp_path / "mine.py").write_text(RIGHT)
+    run = request.getfixturevalue(make)(method__type="full", training__max_steps=2).run
+    recipe = read_recipe(run.recipe_file).recipe
+    found = measure_by(own_functions(recipe, [f"{tmp_path}/mine.py:right"]), run, recipe)
+    assert found
+    for split, entries in found.items():
+        assert entries["right"]["value"] == run.metrics()[split][same]["value"]
+        assert entries["right"]["n"] == run.metrics()[split][same]["n"]
+
+
+def test_a_function_that_has_nothing_to_measure_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "mine.py").write_text(RIGHT)
+    text = {
+        "task": "causal_lm",
+        "model": {"name_or_path": "builtin:tiny-gpt2"},
+        "data": {"dataset_name": "builtin:pydoc"},
+    }
+    with pytest.raises(UserError, match="task causal_lm is measured by losses"):
+        ftkit.train(text, own_metrics=[f"{tmp_path}/mine.py:right"], output_dir=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -210,7 +210,7 @@ def test_metrics_that_say_nothing_of_a_row_are_refused_for_rows(name):
 
 
 def test_importing_the_metrics_loads_none_of_the_libraries_that_they_may_need(tmp_path):
-    code = "import sys, ftkit.metrics.texts, ftkit.metrics.hub; print(*sys.modules)"
+    code = "import sys, ftkit.metrics.texts, ftkit.metrics.foreign.hub; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "numpy" in loaded

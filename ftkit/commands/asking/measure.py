@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.commands.generate import measured_decoding
+from ftkit.commands.train import own_functions
 from ftkit.decoding.prompts import form_of
 from ftkit.errors import UserError
+from ftkit.evaluation.own_metrics import measure_rows
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
@@ -52,6 +54,7 @@ def measure(
     file: StrPath,
     overrides: Sequence[str] = (),
     *,
+    own_metrics: Sequence[str] = (),
     use_cpu: bool = False,
     trust_remote_code: bool = False,
     reporter: Reporter | None = None,
@@ -64,6 +67,7 @@ def measure(
         file: of rows as a training has them; labels are those of the model.
         overrides: dotted `key=value` words of a recipe, of the file's columns and of the metrics. What they leave out
             is as in the run's recipe, else found or usual.
+        own_metrics: functions of Python files (`metrics.py:my_score`), which are run.
         use_cpu: leave an accelerator alone.
         trust_remote_code: let code that comes with the model run.
         reporter: hears of columns and progress.
@@ -80,6 +84,7 @@ def measure(
         {**values, "model.trust_remote_code": trust_remote_code},
     ).recipe
     task, checkpoint = task_of(recipe.task), _checkpoint_of(folder)
+    own = own_functions(recipe, own_metrics)
     splits = load_data(recipe, task, checkpoint)
     for key, found in splits.found.items():
         if key.endswith("_column") or key == "template":
@@ -89,6 +94,10 @@ def measure(
         task.metrics_of(recipe, splits.validation, of["validation"], splits.label_names) if of else {}
         for of in (kept.final, kept.base)
     )
+    if own and task.answer_keys is not None:
+        given, names = kept.final["validation"], splits.label_names
+        rows = task.prediction_rows(recipe, splits.validation, given, kept.base.get("validation", given), names)
+        final |= measure_rows(own, list(rows), task.answer_keys, recipe)
     return GivenRows(recipe.task, final, base, len(splits.validation))
 
 

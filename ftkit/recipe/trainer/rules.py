@@ -44,6 +44,9 @@ def _schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
     if schedule.follows_scores and facts.recipe.method.trains == "head":
         what = f"the strengths of a frozen head are trained side by side, and {name} would give each a rate of its own"
         yield Finding("training.lr_scheduler_type", what, "name a schedule of steps, such as cosine")
+    elif schedule.follows_scores and training.refit:
+        what = f"{name} follows the validation score, and training.refit trains once more without one"
+        yield Finding("training.lr_scheduler_type", what, "name a schedule of steps, such as cosine")
     elif schedule.follows_scores and training.eval_strategy == "no":
         what = f"{name} follows the validation score, and eval_strategy is no"
         yield Finding("training.lr_scheduler_type", what, "write eval_strategy: epoch or steps")

@@ -34,7 +34,8 @@ def _lines(report: Report, view: View, width: int) -> Iterator[str]:
         yield from _wrapped(said, width, indent=2)
     yield ""
     yield f"Scores with 95 % intervals; {view.tables[0].title.replace(',', ' in')}"
-    yield from _table_lines(view.tables[:METRICS_SHOWN], width)
+    own = [table for table in view.tables[METRICS_SHOWN:] if table.metric in report.own_metrics]
+    yield from _table_lines([*view.tables[:METRICS_SHOWN], *own], width)
     for table in view.by_source:
         yield table.title
         yield from _table_lines([table], width)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.causal_lm.new import new_recipe as new_recipe
     from ftkit.tasks.causal_lm.new import told_by as told_by
     from ftkit.tasks.causal_lm.new import usual_start as usual_start
+    from ftkit.tasks.causal_lm.scores import answer_keys as answer_keys
     from ftkit.tasks.causal_lm.scores import in_pieces as in_pieces
     from ftkit.tasks.causal_lm.scores import is_of as is_of
     from ftkit.tasks.causal_lm.scores import metrics_of as metrics_of

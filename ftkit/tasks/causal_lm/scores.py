@@ -11,6 +11,7 @@ from ftkit.data.duplicates import text_columns
 from ftkit.data.prompting import Prompting
 from ftkit.diagnosis.measurements import Unit
 from ftkit.errors import UserError
+from ftkit.evaluation.own_metrics import AnswerKeys
 from ftkit.inputs.documents import evaluation_sequences
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.metrics.language import evaluate_language
@@ -26,6 +27,7 @@ from ftkit.training.scores import Scorer
 
 in_pieces = True
 unit: Unit = "token"
+answer_keys: AnswerKeys | None = None
 TEXT_SHOWN = 300
 """Characters of each text in predictions/."""
 

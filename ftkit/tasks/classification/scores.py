@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ftkit.data.dataset import Split
 from ftkit.data.reading.rows import beside
 from ftkit.diagnosis.measurements import Unit
+from ftkit.evaluation.own_metrics import AnswerKeys
 from ftkit.inputs.text import TokenizedTexts, tokenize_texts
 from ftkit.inputs.unknown import unknown_warning
 from ftkit.metrics.classification import evaluate_classification
@@ -28,6 +29,7 @@ from ftkit.training.scores import logits_of
 
 in_pieces = False
 unit: Unit = "example"
+answer_keys: AnswerKeys | None = AnswerKeys("label", ("expected",), ("text", "text_pair"))
 ROWS_AT_A_TIME = 4_096
 """Rows read, sorted by length and predicted together; what bounds memory."""
 PREDICTED = ("label", "score", "scores")

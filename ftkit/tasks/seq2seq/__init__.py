@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ftkit.tasks.seq2seq.new import new_recipe as new_recipe
     from ftkit.tasks.seq2seq.new import told_by as told_by
     from ftkit.tasks.seq2seq.new import usual_start as usual_start
+    from ftkit.tasks.seq2seq.scores import answer_keys as answer_keys
     from ftkit.tasks.seq2seq.scores import in_pieces as in_pieces
     from ftkit.tasks.seq2seq.scores import is_of as is_of
     from ftkit.tasks.seq2seq.scores import metrics_of as metrics_of

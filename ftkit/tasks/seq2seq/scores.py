@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ftkit.data.dataset import Split
 from ftkit.diagnosis.measurements import Unit
+from ftkit.evaluation.own_metrics import AnswerKeys
 from ftkit.inputs.batching import pair_budget_batches
 from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
@@ -36,6 +37,7 @@ from ftkit.training.scores import Scorer
 
 in_pieces = False
 unit: Unit = "token"
+answer_keys: AnswerKeys | None = AnswerKeys("output", ("references", "expected"), ("source",))
 
 
 def score_labels(
