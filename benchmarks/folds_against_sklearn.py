@@ -31,8 +31,8 @@ from ftkit.encoders.features import Encoder, split_features
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import Head, LinearHead, feature_statistics
 from ftkit.encoders.plans import auto_penalties, load_encoder
+from ftkit.encoders.rows import FeatureRows
 from ftkit.encoders.scores import HeadProbe, predict_logits
-from ftkit.encoders.store import FeatureRows
 from ftkit.models.builtin.installed import minilm_folder
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
 from ftkit.models.placement import place

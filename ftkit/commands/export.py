@@ -17,7 +17,14 @@ from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.placement import DTYPES
-from ftkit.models.saved_folder import GENERATION_FILE, PROMPTING_FILE, add_end_tokens, holds_model, model_folder
+from ftkit.models.saved_folder import (
+    GENERATION_FILE,
+    LONG_TEXTS_FILE,
+    PROMPTING_FILE,
+    add_end_tokens,
+    holds_model,
+    model_folder,
+)
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.runs.folder import is_run
 from ftkit.storage import StrPath, sync_tree
@@ -189,7 +196,7 @@ def _take_along(source: Original, staging: Path, *, name: str) -> list[str]:
 
         home = find_base(source.folder, source.settings).folder
     copy_files(home, TOKENIZER_FILES, staging)
-    copy_files(source.folder, [PROMPTING_FILE], staging)
+    copy_files(source.folder, [PROMPTING_FILE, LONG_TEXTS_FILE], staging)
     if (source.folder / GENERATION_FILE).is_file() and is_seq2seq(Checkpoint(str(staging), staging)):
         copy_files(source.folder, [GENERATION_FILE], staging)
     elif not source.is_classifier:

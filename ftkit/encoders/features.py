@@ -20,6 +20,7 @@ from ftkit.models.checkpoint import Checkpoint, Pooling
 from ftkit.models.placement import Placement
 from ftkit.models.trial import code_failures_told, tensors
 from ftkit.progress import Reporter
+from ftkit.recipe.data_section import CUT, LongTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,6 +37,7 @@ class Encoder:
         checkpoint: its files.
         pooling: what is kept of its outputs.
         max_length: tokens kept of each example.
+        long_texts: how longer ones are read.
         placement: device and precision.
         load: makes the module (eval mode, on the device, in the precision).
         trust_remote_code: as the recipe says.
@@ -46,6 +48,7 @@ class Encoder:
     max_length: int
     placement: Placement
     load: Callable[[], nn.Module]
+    long_texts: LongTexts = CUT
     trust_remote_code: bool = False
 
     @cached_property
@@ -70,6 +73,7 @@ class Encoder:
             dtype=str(self.placement.dtype).removeprefix("torch."),
             device=self.placement.device.type,
             versions=f"torch {torch.__version__}, transformers {importlib.metadata.version('transformers')}",
+            long_texts=self.long_texts.in_words,
         )
 
 
@@ -83,10 +87,9 @@ def split_features(encoder: Encoder, split: Split, *, reporter: Reporter) -> Fea
     with reporter.track(f"encoding {split.name}", total=len(split)) as advance:
         return encode(
             encoder.module,
-            text_chunks(encoder.tokenizer, split, max_length=encoder.max_length),
+            text_chunks(encoder.tokenizer, split, max_length=encoder.max_length, long_texts=encoder.long_texts),
             key=key,
             pooling=encoder.pooling,
-            num_rows=len(split),
             width=width,
             device=encoder.placement.device,
             advance=advance,
@@ -101,9 +104,11 @@ def _width(encoder: Encoder, split: Split) -> int:
         return int(encoder.module(**tensors(encoder.module, tokens.arrays(tokens.rows))).last_hidden_state.shape[-1])
 
 
-def text_chunks(tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int) -> Iterator[Chunk]:
+def text_chunks(
+    tokenizer: PreTrainedTokenizerBase, split: Split, *, max_length: int, long_texts: LongTexts
+) -> Iterator[Chunk]:
     """Tokenize a split chunk by chunk."""
     for rows in chunks(len(split), size=CHUNK_ROWS):
         part = split.with_table(split.table.slice(rows.start, rows.stop - rows.start))
-        tokens = tokenize_texts(tokenizer, part.texts, part.text_pairs, max_length=max_length)
+        tokens = tokenize_texts(tokenizer, part.texts, part.text_pairs, max_length=max_length, long_texts=long_texts)
         yield Chunk(tokens, tokens.num_truncated)

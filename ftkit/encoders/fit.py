@@ -15,8 +15,8 @@ import torch
 from ftkit.encoders.heads import Head, LinearHead
 from ftkit.encoders.held_out import HeldOut, OutOfFold, ValidationRows
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factors, losses_of_candidates
+from ftkit.encoders.rows import FeatureRows, Part, row_logits
 from ftkit.encoders.scores import BestWeights, HeadProbe, score
-from ftkit.encoders.store import FeatureRows, Part
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
 from ftkit.metrics.scores import CurvePoint, scores_of_logits
@@ -148,7 +148,7 @@ class _Fitting:
         """Update the head with some rows."""
         self.head.train()
         losses = losses_of_candidates(
-            self.head(part.vectors.to(self.device)),
+            row_logits(self.head, part, device=self.device),
             part.labels.to(self.device),
             class_weights=self.loss.class_weights,
             label_smoothing=self.loss.label_smoothing,

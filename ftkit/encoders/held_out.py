@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from ftkit.encoders.heads import Head
+from ftkit.encoders.rows import FeatureRows, row_logits
 from ftkit.encoders.scores import predict_logits
-from ftkit.encoders.store import FeatureRows
 
 
 class HeldOut(Protocol):
@@ -75,11 +75,12 @@ class OutOfFold:
         head.eval()
         blocks = []
         with torch.inference_mode():
-            for vectors, _, folds in self.rows.blocks():
-                order = torch.argsort(folds, stable=True)
-                parts = torch.split(order, torch.bincount(folds, minlength=self.num_folds).tolist())
+            for block in self.rows.blocks():
+                order = torch.argsort(block.folds, stable=True)
+                parts = torch.split(order, torch.bincount(block.folds, minlength=self.num_folds).tolist())
                 found = [
-                    head(vectors[rows].to(device), self._group(fold)).float().cpu() for fold, rows in enumerate(parts)
+                    row_logits(head, block.take(rows), device=device, candidates=self._group(fold)).float().cpu()
+                    for fold, rows in enumerate(parts)
                 ]
                 blocks.append(torch.cat(found, dim=1)[:, torch.argsort(order)])
         return torch.cat(blocks, dim=1)

@@ -15,12 +15,13 @@ from ftkit.encoders.base_head import last_layer
 from ftkit.encoders.features import Encoder
 from ftkit.encoders.heads import ArchitectureHead, Head, LinearHead, check_replay, feature_statistics
 from ftkit.encoders.loading import LoadedClassifier, load_for_classification, refuse_without_weights
-from ftkit.encoders.store import FeatureRows
+from ftkit.encoders.rows import FeatureRows
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.checkpoint import Checkpoint, Pooling, cut_as_trained
 from ftkit.models.placement import Placement
 from ftkit.models.pooled import PooledFolder, pool, save_pooled
 from ftkit.models.reading.pretrained import read_weights
+from ftkit.models.saved_folder import note_long_texts
 from ftkit.models.trial import code_failures_told
 from ftkit.recipe.schema import Recipe
 
@@ -33,9 +34,14 @@ CHECK_ROWS = 8
 
 
 class FrozenPlan(Protocol):
-    """A head, the encoder that feeds it, and how both are saved."""
+    """A head, the encoder that feeds it, and how both are saved.
+
+    Attributes:
+        is_linear: whether the head makes of the mean of some vectors the mean of their logits.
+    """
 
     encoder: Encoder
+    is_linear: bool
 
     def head(self, train: FeatureRows) -> LinearHead | ArchitectureHead:
         """A head ready to be trained."""
@@ -58,15 +64,19 @@ class PooledPlan:
     Neither transformers nor the encoder is loaded when the features are stored already.
     """
 
+    is_linear = True
+
     def __init__(
         self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
     ) -> None:
         self.recipe = recipe
         self.splits = splits
+        max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
         self.encoder = Encoder(
             checkpoint=checkpoint,
             pooling=pooling,
-            max_length=checkpoint.max_length(recipe.data.max_length, pooling=pooling),
+            max_length=max_length,
+            long_texts=recipe.data.reads_long_texts(max_length),
             placement=placement,
             load=lambda: load_encoder(checkpoint, placement, trust_remote_code=recipe.model.trust_remote_code),
             trust_remote_code=recipe.model.trust_remote_code,
@@ -90,6 +100,7 @@ class PooledPlan:
             label_names=self.splits.label_names,
             trust_remote_code=self.recipe.model.trust_remote_code,
         )
+        note_long_texts(target, self.encoder.long_texts)
 
 
 def auto_penalties(width: int, *, num_rows: int) -> tuple[float, ...]:
@@ -109,16 +120,20 @@ class ArchitecturePlan:
     Of a head that it brings whole that is the last layer.
     """
 
+    is_linear = False
+
     def __init__(
         self, recipe: Recipe, splits: Splits, *, checkpoint: Checkpoint, pooling: Pooling, placement: Placement
     ) -> None:
         self.recipe = recipe
         self.splits = splits
         self.placement = placement
+        max_length = checkpoint.max_length(recipe.data.max_length)
         self.encoder = Encoder(
             checkpoint=checkpoint,
             pooling=pooling,
-            max_length=checkpoint.max_length(recipe.data.max_length),
+            max_length=max_length,
+            long_texts=recipe.data.reads_long_texts(max_length),
             placement=placement,
             load=lambda: in_precision(self.loaded.model.base_model, placement),
             trust_remote_code=recipe.model.trust_remote_code,
@@ -147,6 +162,7 @@ class ArchitecturePlan:
         self.loaded.model.save_pretrained(target)
         cut_as_trained(self.encoder.tokenizer, self.encoder.max_length)
         self.encoder.tokenizer.save_pretrained(target)
+        note_long_texts(target, self.encoder.long_texts)
 
     def _check(self, head: ArchitectureHead) -> None:
         model: nn.Module = self.loaded.model

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ftkit.encoders.heads import ALL, Head
-from ftkit.encoders.store import FeatureRows
+from ftkit.encoders.rows import FeatureRows, row_logits
 from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.scores import CurvePoint, Scores, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
@@ -28,7 +28,8 @@ def predict_logits(head: Head, rows: FeatureRows, *, device: torch.device, candi
     """Logits (P, N, K) of every row and candidate, or of some of them, in float32 on the CPU, in eval mode."""
     head.eval()
     with torch.inference_mode():
-        return torch.cat([head(part.vectors.to(device), candidates).float().cpu() for part in rows.blocks()], dim=1)
+        found = (row_logits(head, part, device=device, candidates=candidates) for part in rows.blocks())
+        return torch.cat([logits.float().cpu() for logits in found], dim=1)
 
 
 def score(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +18,20 @@ import torch
 from torch import nn
 
 from ftkit.cache import build_once, built
-from ftkit.data.mixture.shares import Mixing
+from ftkit.inputs.encoding import offsets_of
 from ftkit.inputs.examples import Examples, Rows
 from ftkit.models.checkpoint import Pooling
 from ftkit.models.pooled import pool
 from ftkit.models.scoring import polled
+from ftkit.recipe.data_section import CUT
 from ftkit.storage import sha256_texts, write_json
 
 FORMAT = 1
 """Layout version of stored features; part of their key."""
 
 
+OFFSETS_FILE = "offsets.npy"
+"""Where the windows of each row begin, if there are more windows than rows."""
 SPELT = {"processor": "tokenizer", "inputs": "texts"}
 """Fields of a key -> what they are called on the disk."""
 
@@ -55,6 +57,7 @@ class FeatureKey:
         dtype: in which the encoder ran.
         device: on which kind of device.
         versions: of the libraries.
+        long_texts: how inputs are read that are longer than max_length, in words.
     """
 
     weights: str
@@ -66,6 +69,7 @@ class FeatureKey:
     dtype: str
     device: str
     versions: str
+    long_texts: str = CUT.in_words
 
     @property
     def name(self) -> str:
@@ -74,19 +78,23 @@ class FeatureKey:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it, spelt as when the first features were stored, so that those are found."""
-        return {SPELT.get(name, name): value for name, value in asdict(self).items()}
+        found = {SPELT.get(name, name): value for name, value in asdict(self).items()}
+        if self.long_texts == CUT.in_words:
+            del found["long_texts"]
+        return found
 
 
 @dataclass(frozen=True)
 class Features:
-    """Stored encoder outputs of one split.
+    """Stored encoder outputs of one split of N rows.
 
     Attributes:
         folder: where they lie.
-        vectors: (N, D), float16 or float32, memory-mapped.
-        lengths: tokens of each example after truncation, (N,).
-        num_truncated: examples that were longer than max_length.
+        vectors: (W, D), float16 or float32, memory-mapped: one for each row, or for each window of long ones.
+        lengths: tokens of each row, or window, after truncation, (W,).
+        num_truncated: rows that were longer than max_length.
         reused: they were there already, so the encoder did not run.
+        offsets: the windows of row n are offsets[n] up to offsets[n + 1], (N + 1,); None: there is one of each row.
     """
 
     folder: Path
@@ -94,6 +102,7 @@ class Features:
     lengths: npt.NDArray[np.int64]
     num_truncated: int
     reused: bool
+    offsets: npt.NDArray[np.int64] | None = None
 
 
 def stored(key: FeatureKey) -> Features | None:
@@ -108,7 +117,6 @@ def encode(
     *,
     key: FeatureKey,
     pooling: Pooling,
-    num_rows: int,
     width: int,
     device: torch.device,
     advance: Callable[[int], None] = lambda _rows: None,
@@ -123,7 +131,6 @@ def encode(
         chunks: the split in consecutive chunks.
         key: names the features.
         pooling: what is kept of (B, T, D).
-        num_rows: N.
         width: D.
         device: where the encoder lies.
         advance: called with the number of rows just encoded.
@@ -131,39 +138,83 @@ def encode(
     precision = np.float32 if key.dtype == "float32" else np.float16
 
     def build(folder: Path) -> None:
-        vectors = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=precision, shape=(num_rows, width))
-        _reserve(folder / "vectors.npy")
         lengths: list[Rows] = []
+        counts: list[Rows] = []
         num_truncated = 0
 
-        def run(examples: Examples, rows: Rows, start: int) -> int:
+        def run(examples: Examples, vectors: npt.NDArray[Any], rows: Rows) -> int:
             with torch.inference_mode():
                 inputs = {name: torch.from_numpy(values).to(device) for name, values in examples.arrays(rows).items()}
                 hidden = encoder(**inputs).last_hidden_state
                 pooled = pool(hidden, tokens=pooling.tokens, normalize=pooling.normalize)
-            vectors[start + rows] = pooled.cpu().numpy().astype(precision)
-            return len(rows)
+            vectors[rows] = pooled.cpu().numpy().astype(precision)
+            # what is told of is rows, each when its first window is done
+            return int((np.diff(examples.rows, prepend=-1)[rows] > 0).sum())
 
+        grown = _GrowingArray(folder / "vectors.npy", dtype=precision, width=width)
         # a batch of a large encoder takes a minute on a CPU, one of its layers does not
         with polled(*encoder.modules()), _workers(device) as workers:
             for examples, num_cut in chunks:
-                start = sum(map(len, lengths))
-                for finished in workers.map(partial(run, examples, start=start), examples.cut(device.type)):
+                work = partial(run, examples, grown.grow(len(examples)))
+                for finished in workers.map(work, examples.cut(device.type)):
                     advance(finished)
                 num_truncated += num_cut
                 lengths.append(examples.lengths)
-        vectors.flush()
+                counts.append(np.bincount(examples.rows))
+        grown.close()
         np.save(folder / "lengths.npy", np.concatenate(lengths))
+        offsets = offsets_of(np.concatenate(counts))
+        if offsets[-1] >= len(offsets):
+            np.save(folder / OFFSETS_FILE, offsets)
         write_json(folder / "features.json", {"num_truncated": num_truncated, "key": key.to_dict()})
 
     return _open(build_once(key.name, build), reused=False)
 
 
-def _reserve(file: Path) -> None:
-    """Have the disk set a mapped file's bytes aside: where it is full, writing to the map would end the process."""
-    if hasattr(os, "posix_fallocate"):
-        with file.open("rb+") as opened:
-            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+class _GrowingArray:
+    """A .npy file of vectors (N, D) of which N is not known before the last; each part is written through a map."""
+
+    def __init__(self, file: Path, *, dtype: npt.DTypeLike, width: int) -> None:
+        self.file = file
+        self.dtype = np.dtype(dtype)
+        self.width = width
+        self.length = 0
+        self.parts: list[np.memmap[Any, Any]] = []
+        file.touch()
+        self.start = self._write_header()
+
+    def _write_header(self) -> int:
+        """Say how long the array is, in as many bytes whatever that is: numpy leaves room for it to grow."""
+        shape = (self.length, self.width)
+        with self.file.open("rb+") as opened:
+            described = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(opened, described)
+            return opened.tell()
+
+    def grow(self, num_rows: int) -> npt.NDArray[Any]:
+        """The next vectors (num_rows, D), to be filled."""
+        offset = self.start + self.length * self.width * self.dtype.itemsize
+        shape = (num_rows, self.width)
+        self._reserve(offset, num_rows * self.width * self.dtype.itemsize)
+        self.length += num_rows
+        for part in self.parts:
+            part.flush()
+        self.parts = [np.memmap(self.file, dtype=self.dtype, mode="r+", offset=offset, shape=shape)]
+        return self.parts[0]
+
+    def _reserve(self, offset: int, size: int) -> None:
+        """Have the disk set bytes aside: where it is full, writing to the map would end the process."""
+        with self.file.open("rb+") as opened:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(opened.fileno(), offset, size)
+            else:
+                opened.truncate(offset + size)
+
+    def close(self) -> None:
+        """All vectors are there."""
+        for part in self.parts:
+            part.flush()
+        assert self._write_header() == self.start, "the vectors begin where they began"
 
 
 @contextlib.contextmanager
@@ -190,103 +241,5 @@ def _open(folder: Path, *, reused: bool) -> Features:
         lengths=np.load(folder / "lengths.npy"),
         num_truncated=int(facts["num_truncated"]),
         reused=reused,
+        offsets=np.load(offsets) if (offsets := folder / OFFSETS_FILE).is_file() else None,
     )
-
-
-ROWS_IN_MEMORY_BYTES = 256 * 2**20
-"""Stored features up to this size are read whole; larger ones block by block."""
-
-
-BLOCK_ROWS = 32_768
-"""Rows read together from features that do not fit."""
-
-
-class Part(NamedTuple):
-    """Some rows: features (n, D) float32, labels (n,) and folds (n,), 0 where there are none."""
-
-    vectors: torch.Tensor
-    labels: torch.Tensor
-    folds: torch.Tensor
-
-
-def _shuffled(num_rows: int, times: npt.NDArray[np.int64] | None, generator: np.random.Generator) -> torch.Tensor:
-    """Numbers of rows in random order, each once, or so many times."""
-    rows = np.arange(num_rows) if times is None else np.repeat(np.arange(num_rows), times)
-    return torch.from_numpy(rows[generator.permutation(len(rows))])
-
-
-@dataclass(frozen=True)
-class FeatureRows:
-    """Features (N, D), possibly memory-mapped, their labels (N,), and the fold of each (N,) where they are folded.
-
-    Attributes:
-        mixing: of the sources of training rows; None where every row is learnt once an epoch.
-    """
-
-    vectors: npt.NDArray[Any]
-    labels: npt.NDArray[np.int64]
-    folds: npt.NDArray[np.int64] | None = None
-    mixing: Mixing | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def num_folds(self) -> int:
-        """F, of folds 0 to F - 1; 0 where there are none."""
-        return 0 if self.folds is None else int(self.folds.max()) + 1
-
-    def take(self, rows: npt.NDArray[np.int64]) -> FeatureRows:
-        """Some of the rows, in memory."""
-        folds = None if self.folds is None else self.folds[rows]
-        return FeatureRows(np.array(self.vectors[rows]), self.labels[rows], folds)
-
-    def blocks(self) -> Iterator[Part]:
-        """The rows in order."""
-        for start in range(0, len(self), BLOCK_ROWS):
-            yield self._read(slice(start, start + BLOCK_ROWS))
-
-    def times(self, *, seed: int, epoch: int) -> npt.NDArray[np.int64] | None:
-        """How often each row is learnt in an epoch (N,); None where that is once."""
-        if self.mixing is None:
-            return None
-        return np.bincount(self.mixing.drawn(seed=seed, epoch=epoch), minlength=len(self))
-
-    def batches(
-        self, batch_size: int, generator: np.random.Generator, times: npt.NDArray[np.int64] | None = None
-    ) -> Iterator[Part]:
-        """The rows once, or so many times each (N,), shuffled, in batches.
-
-        Features that fit in memory are shuffled as a whole; larger ones are read in shuffled blocks of consecutive
-        rows and shuffled within a few blocks, so that the disk is read in long stretches.
-        """
-        if self.vectors.nbytes <= ROWS_IN_MEMORY_BYTES:
-            whole = self._whole()
-            for rows in torch.split(_shuffled(len(self), times, generator), batch_size):
-                yield Part(*(column[rows] for column in whole))
-            return
-        starts = generator.permutation(np.arange(0, len(self), BLOCK_ROWS))
-        for group in np.array_split(starts, math.ceil(len(starts) / 4)):
-            read = [self._read(slice(int(start), int(start) + BLOCK_ROWS)) for start in group]
-            whole = Part(*(torch.cat(parts) for parts in zip(*read, strict=True)))
-            parts = [] if times is None else [times[start : start + BLOCK_ROWS] for start in group.tolist()]
-            of_these = np.concatenate(parts) if parts else None
-            for rows in torch.split(_shuffled(len(whole.labels), of_these, generator), batch_size):
-                yield Part(*(column[rows] for column in whole))
-
-    def _whole(self) -> Part:
-        if not hasattr(self, "_cached"):
-            # a frozen dataclass still lets us keep what was read once
-            object.__setattr__(self, "_cached", self._read(slice(None)))
-        cached: Part = self._cached  # type: ignore[attr-defined]
-        return cached
-
-    def _read(self, rows: slice) -> Part:
-        if isinstance(self.vectors, np.memmap):
-            # a mapping of its own: its pages are given back when the block is done with
-            vectors = np.array(np.load(str(self.vectors.filename), mmap_mode="r")[rows], dtype=np.float32)
-        else:
-            vectors = np.array(self.vectors[rows], dtype=np.float32)
-        labels = torch.from_numpy(self.labels[rows])
-        folds = torch.zeros_like(labels) if self.folds is None else torch.from_numpy(self.folds[rows])
-        return Part(torch.from_numpy(vectors), labels, folds)

@@ -28,6 +28,11 @@ class Examples(Protocol):
         """The row of the split that each comes from (N,)."""
 
     @property
+    def scored_rows(self) -> Rows:
+        """The row of the split that each score is of (M,): of each example, or of each row whose examples are read
+        as one."""
+
+    @property
     def lengths(self) -> Rows:
         """What each takes of a batch (N,); of S sides that are padded each for itself, (N, S)."""
 

@@ -51,6 +51,11 @@ class Pairs:
         return len(self.rows)
 
     @property
+    def scored_rows(self) -> Rows:
+        """The row of the split that each pair, which is scored by itself, comes from (N,)."""
+        return self.rows
+
+    @property
     def source_lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each source (N,)."""
         return np.diff(self.source_offsets)

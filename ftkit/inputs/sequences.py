@@ -49,6 +49,11 @@ class Sequences:
         return len(self.rows)
 
     @property
+    def scored_rows(self) -> Rows:
+        """The row of the split that each sequence, which is scored by itself, comes from (N,)."""
+        return self.rows
+
+    @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each sequence (N,)."""
         return np.diff(self.offsets)

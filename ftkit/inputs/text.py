@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ftkit.errors import UserError
 from ftkit.inputs.batching import chunks, exact_length_batches, padded
+from ftkit.inputs.encoding import batches, ranges
 from ftkit.inputs.examples import Arrays, Rows
+from ftkit.recipe.data_section import CUT, LongTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,14 +42,15 @@ class Padding(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of N examples.
+    """Token ids of N examples: R texts, or the windows of long ones, those of a text behind one another.
 
     Attributes:
         columns: what the model takes (`input_ids`, and `token_type_ids` where the tokenizer makes them), each a list
             of N lists of ids. The attention mask is left out.
         lengths: tokens of each example after truncation, (N,).
-        num_truncated: examples that were longer than the limit.
-        rows: the row of the split that each is (N,).
+        num_truncated: texts that were longer than the limit.
+        rows: the row of the split that each is, or is a window of (N,).
+        labels: (N,); or (N, 2), with how many windows the row has.
         packed: never: an encoder reads each text by itself.
     """
 
@@ -61,8 +65,33 @@ class TokenizedTexts:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def firsts(self) -> Rows:
+        """The examples that are the first of their text (R,)."""
+        return np.flatnonzero(np.diff(self.rows, prepend=-1))
+
+    @property
+    def counts(self) -> Rows:
+        """Examples of each text (R,)."""
+        return np.diff(self.firsts, append=len(self))
+
+    @property
+    def scored_rows(self) -> Rows:
+        """The row of the split that each text is (R,)."""
+        return self.rows[self.firsts]
+
+    def counting_windows(self) -> TokenizedTexts:
+        """The same with labels (N, 2): beside each how many windows its text has; as it is where each has one."""
+        if self.labels is None or len(self.firsts) == len(self):
+            return self
+        return replace(self, labels=np.stack([self.labels, np.repeat(self.counts, self.counts)], axis=1))
+
+    def take_texts(self, texts: Rows) -> TokenizedTexts:
+        """Some of the texts, by their numbers of R, with all their windows."""
+        return self.take(ranges(self.firsts[texts], self.counts[texts]))
+
     def take(self, rows: Rows) -> TokenizedTexts:
-        """Some of the texts, in the order of `rows`."""
+        """Some of the examples, in the order of `rows`."""
         return replace(
             self,
             columns={name: [values[row] for row in rows] for name, values in self.columns.items()},
@@ -93,11 +122,24 @@ def tokenize_texts(
     pairs: Sequence[str] | None = None,
     *,
     max_length: int,
+    long_texts: LongTexts = CUT,
 ) -> TokenizedTexts:
     """Tokenize texts, or pairs of texts, for an encoder.
 
-    At most max_length tokens are kept, special tokens included; of a pair, the longer text is cut first.
+    At most max_length tokens are kept, special tokens included; of a pair, the longer text is cut first. Long texts
+    are read otherwise where `long_texts` says so.
+
+    Raises:
+        UserError: pairs that are not to be cut, or windows that share as many tokens as they have.
     """
+    if long_texts.kind != "cut":
+        if pairs is not None:
+            raise UserError(
+                f"data.long_texts: {long_texts.kind} is for single texts: a window of a pair would leave out one of "
+                "the two",
+                fix="set data.long_texts: cut, which shortens the longer of the two, or raise data.max_length",
+            )
+        return _tokenize_whole(tokenizer, texts, max_length=max_length, long_texts=long_texts)
     calls: list[Any] = [
         tokenizer(
             list(texts[part]),
@@ -117,6 +159,66 @@ def tokenize_texts(
     else:
         whole: Any = tokenizer(list(texts), None if pairs is None else list(pairs), verbose=False) if texts else {}
         num_truncated = sum(len(ids) > max_length for ids in whole.get("input_ids", ()))
-    known: Any = tokenizer
-    padding = Padding(known.pad_token_id or 0, known.pad_token_type_id, known.padding_side == "left")
-    return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), padding)
+    return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), _padding(tokenizer))
+
+
+def _padding(tokenizer: Any) -> Padding:
+    return Padding(tokenizer.pad_token_id or 0, tokenizer.pad_token_type_id, tokenizer.padding_side == "left")
+
+
+class Frame(NamedTuple):
+    """How many special tokens a tokenizer sets before a text, and behind it."""
+
+    before: int
+    behind: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> Frame:
+        """As it frames a letter."""
+        found: Any = [tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True)]
+        bare, whole = found
+        starts = (start for start in range(len(whole)) if whole[start : start + len(bare)] == bare)
+        before = next(starts, 0)
+        return cls(before, len(whole) - len(bare) - before)
+
+
+def _tokenize_whole(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int, long_texts: LongTexts
+) -> TokenizedTexts:
+    """Nothing of a long text is lost, or its middle; the special tokens stand around each window."""
+    frame = Frame.of(tokenizer)
+    room = max_length - sum(frame)
+    if long_texts.kind == "windows" and long_texts.stride >= room:
+        raise UserError(
+            f"data.window_stride is {long_texts.stride}, and a window of {max_length} tokens holds {room} of a text",
+            fix=f"set data.window_stride to less, such as {room // 4}, or raise data.max_length",
+        )
+    columns: dict[str, list[list[int]]] = {"input_ids": []}
+    counts, num_long = [], 0
+    for part in batches(texts):
+        call: Any = tokenizer(list(texts[part]), return_attention_mask=False, verbose=False)
+        whole = call["input_ids"]
+        cuts = [_cuts(len(ids), frame, room=room, long_texts=long_texts) for ids in whole]
+        counts += [len(pieces) for pieces in cuts]
+        num_long += sum(len(ids) > max_length for ids in whole)
+        for name in (name for name in tokenizer.model_input_names if name in call):
+            columns.setdefault(name, []).extend(
+                list(chain.from_iterable(ids[start:stop] for start, stop in piece))
+                for ids, pieces in zip(call[name], cuts, strict=True)
+                for piece in pieces
+            )
+    lengths = np.fromiter(map(len, columns["input_ids"]), dtype=np.int64, count=sum(counts))
+    rows = np.repeat(np.arange(len(texts)), np.array(counts, dtype=np.int64))
+    return TokenizedTexts(columns, lengths, num_long, rows, _padding(tokenizer))
+
+
+def _cuts(length: int, frame: Frame, *, room: int, long_texts: LongTexts) -> list[list[tuple[int, int]]]:
+    """For each window of a text of so many tokens what of these it is made of, from here to there."""
+    before, behind = frame
+    inner = length - before - behind
+    if inner <= room:
+        return [[(0, length)]]
+    parts = [(before + start, before + stop) for start, stop in long_texts.parts(inner, room=room)]
+    around = [(0, before)], [(length - behind, length)]
+    pieces = [[part] for part in parts] if long_texts.kind == "windows" else [parts]
+    return [[*around[0], *piece, *around[1]] for piece in pieces]

@@ -21,8 +21,9 @@ from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
 from ftkit.models.reading.adapter import brought_whole, put_adapter
 from ftkit.models.reading.pretrained import Loaded, read_config, read_weights
-from ftkit.models.saved_folder import PROMPTING_FILE, model_folder
+from ftkit.models.saved_folder import PROMPTING_FILE, model_folder, read_long_texts
 from ftkit.models.saved_lm import find_base, write_as_plain_lora
+from ftkit.recipe.data_section import CUT, LongTexts
 from ftkit.storage import write_json
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Classifier:
     label_names: tuple[str, ...]
     max_length: int
     answers: Answers = "one label"
+    long_texts: LongTexts = CUT
 
 
 class SequenceLogits(nn.Module):
@@ -104,7 +106,8 @@ def load_classifier(folder: Path, *, device: torch.device, trust_remote_code: bo
     else:
         module = SequenceLogits(_full(checkpoint, trust_remote_code))
     module.eval().to(device)
-    return Classifier(module, tokenizer, names, max_length, answers_of(checkpoint, num_labels=len(names)))
+    answers = answers_of(checkpoint, num_labels=len(names))
+    return Classifier(module, tokenizer, names, max_length, answers, read_long_texts(folder))
 
 
 def open_classifier(path: Path, *, use_cpu: bool = False, trust_remote_code: bool = False) -> Classifier:

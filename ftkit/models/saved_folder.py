@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
@@ -13,6 +14,7 @@ from ftkit.models.builtin.builtin import is_builtin
 from ftkit.models.checkpoint import MODULES_FILE, Checkpoint
 from ftkit.models.families import read_object
 from ftkit.models.reading.locating import locate
+from ftkit.recipe.data_section import CUT, LongTexts, LongTextsKind
 from ftkit.recipe.schema import ModelSpec
 from ftkit.runs.folder import is_run, refuse_broken_run
 from ftkit.runs.run import Run
@@ -22,6 +24,8 @@ PROMPTING_FILE = "prompting.json"
 """Name of the file, beside a trained language model, that holds the template it was trained with."""
 GENERATION_FILE = "generation_config.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
+LONG_TEXTS_FILE = "long_texts.json"
+"""Beside a classifier that reads long texts otherwise than by cutting them: data.long_texts and data.window_stride."""
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 TASK_TYPES = ("CAUSAL_LM", "SEQ_2_SEQ_LM", None)
 """What peft calls the tasks of language models."""
@@ -92,6 +96,31 @@ def has_chat_template(folder: Path) -> bool:
     if (folder / CHAT_TEMPLATE_FILE).is_file():
         return True
     return bool(read_object(folder / "tokenizer_config.json").get("chat_template"))
+
+
+def note_long_texts(folder: Path, long_texts: LongTexts) -> None:
+    """Write down how a classifier reads long texts, where it does not cut them, as every library would."""
+    if long_texts != CUT:
+        write_json(folder / LONG_TEXTS_FILE, {"long_texts": long_texts.kind, "window_stride": long_texts.stride})
+
+
+def read_long_texts(folder: Path) -> LongTexts:
+    """How the classifier of a folder reads long texts.
+
+    Raises:
+        UserError: what is written there is nothing that ftkit does.
+    """
+    file = folder / LONG_TEXTS_FILE
+    if not file.is_file():
+        return CUT
+    noted = read_json_object(file, {"long_texts": str, "window_stride": int})
+    kinds: tuple[LongTextsKind, ...] = get_args(LongTextsKind)
+    stride = noted.get("window_stride", 0)
+    for kind in kinds:
+        if kind == noted.get("long_texts") and stride >= 0:
+            return LongTexts(kind, stride)
+    said = f"long_texts {noted.get('long_texts')!r}, window_stride {stride}"
+    raise UserError(f"it says {said}", where=str(file), fix=f"long_texts is one of {', '.join(kinds)}")
 
 
 def add_end_tokens(folder: Path, ids: Iterable[int]) -> None:

@@ -24,11 +24,11 @@ def score_logits(
     num_rows: int,
     num_labels: int,
     device: torch.device,
-    advance: Callable[[int], None] = lambda _rows: None,
+    advance: Callable[[npt.NDArray[np.int64]], None] = lambda _rows: None,
 ) -> npt.NDArray[np.float32]:
     """Logits (N, K) of a classifier in eval mode, from rows and their model inputs, each row once, in any order.
 
-    `advance` is called with the number of rows just scored.
+    `advance` is called with the rows just scored.
     """
     logits = np.zeros((num_rows, num_labels), dtype=np.float32)
     with torch.inference_mode():
@@ -36,7 +36,7 @@ def score_logits(
             STOP.poll()
             tensors = {name: torch.from_numpy(ids).to(device) for name, ids in inputs.items()}
             logits[rows] = module(**tensors).float().cpu().numpy()
-            advance(len(rows))
+            advance(rows)
     return logits
 
 

@@ -1,19 +1,89 @@
-"""The `data` section of a recipe."""
+"""The `data` section of a recipe, and how long texts are read."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from ftkit.methods.section import Section
 from ftkit.recipe.sources.section import Delimiter, Files, Quoting, SourceSpec, entries_of
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 SPLIT_NAMES = ("train", "validation", "test")
 FILE_KEYS = tuple(f"{split}_file" for split in SPLIT_NAMES)
 """Keys of the data section that name files, in the order of the splits."""
 OnBadRow = Literal["error", "skip"]
 """What becomes of a row that cannot be used: it ends the command, or is left out and said."""
+
+
+LongTextsKind = Literal["cut", "windows", "head_and_tail"]
+HEAD_SHARE = (128, 510)
+"""Tokens of the beginning, of all that are kept: the best of the splits that Sun et al. 2019 tried."""
+
+
+@dataclass(frozen=True)
+class LongTexts:
+    """How long texts are read.
+
+    Attributes:
+        kind: `cut` keeps the beginning, `windows` reads all in pieces that overlap, `head_and_tail` keeps the
+            beginning and the end.
+        stride: tokens that neighbouring windows share, as the `stride` of Hugging Face's tokenizers; of windows alone.
+
+    Source: of head_and_tail Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?", section 5.3.1.
+    """
+
+    kind: LongTextsKind = "cut"
+    stride: int = 0
+
+    @property
+    def in_words(self) -> str:
+        """The same in a few words."""
+        if self.kind == "windows":
+            return f"windows that share {self.stride:,} tokens"
+        return {"cut": "cut", "head_and_tail": "the beginning and the end"}[self.kind]
+
+    def num_windows(
+        self, lengths: npt.NDArray[np.int64], *, max_length: int, num_special: int
+    ) -> npt.NDArray[np.int64]:
+        """Pieces in which texts are read (N,).
+
+        Args:
+            lengths: tokens of each, special ones included (N,).
+            max_length: tokens of a piece, special ones included.
+            num_special: special tokens around a text, which stand around each piece.
+        """
+        advance = max_length - num_special - self.stride
+        more = -(-(lengths - max_length) // advance) if self.kind == "windows" else 0 * lengths
+        return 1 + more.clip(min=0)
+
+    def parts(self, length: int, *, room: int) -> list[tuple[int, int]]:
+        """Where the pieces of a text begin and end, or the parts of it that are kept, special tokens left out.
+
+        Args:
+            length: tokens of the text, more than fit.
+            room: tokens that fit.
+
+        Example:
+            >>> LongTexts("windows", stride=2).parts(11, room=5)
+            [(0, 5), (3, 8), (6, 11)]
+            >>> LongTexts("head_and_tail").parts(11, room=5)
+            [(0, 1), (7, 11)]
+        """
+        if self.kind == "windows":
+            advance = room - self.stride
+            return [(start, min(length, start + room)) for start in range(0, length - room + advance, advance)]
+        head = room * HEAD_SHARE[0] // HEAD_SHARE[1]
+        return [(0, head), (length - (room - head), length)]
+
+
+CUT = LongTexts()
+"""The beginning is kept."""
 
 
 class DataSpec(Section):
@@ -145,6 +215,10 @@ class DataSpec(Section):
     def column_of_prompts(self) -> str | None:
         """Column of a file of prompts that is read where it is there."""
         return self.text_column
+
+    def reads_long_texts(self, max_length: int) -> LongTexts:  # noqa: ARG002
+        """What becomes of texts that are longer than max_length tokens."""
+        return CUT
 
     def scores_out_of_fold(self) -> bool:
         """Whether training rows are their own validation set, where there is no other."""

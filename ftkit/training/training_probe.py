@@ -45,7 +45,7 @@ class TrainingProbe(TrainerCallback):
         score: Callable[[Any, Examples, str], Scores],
     ) -> None:
         self.log = ProbeLog(run)
-        self.rows = ProbeRows(probed.rows, validation_probe_rows(len(validation), seed=seed))
+        self.rows = ProbeRows(probed.scored_rows, validation_probe_rows(len(validation.scored_rows), seed=seed))
         self.probed = probed
         self.validation = validation
         self.score_examples = score

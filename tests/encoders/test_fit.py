@@ -12,12 +12,12 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from ftkit.data.mixture.shares import Mixing
-from ftkit.encoders import store
+from ftkit.encoders import rows as feature_rows
 from ftkit.encoders.fit import FitResult, fit_head
 from ftkit.encoders.heads import LinearHead, feature_statistics
 from ftkit.encoders.optimization import class_weight_vector, clip_candidates, losses_of_candidates
+from ftkit.encoders.rows import FeatureRows
 from ftkit.encoders.scores import predict_logits, score
-from ftkit.encoders.store import FeatureRows
 from ftkit.errors import UserError
 from ftkit.metrics.names import CLASSIFICATION_METRICS
 from ftkit.recipe.rules import CHOICES
@@ -139,14 +139,14 @@ def test_max_steps_and_eval_steps_are_kept_to() -> None:
 
 
 def test_rows_read_in_blocks_come_once_each_in_a_new_order_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "ROWS_IN_MEMORY_BYTES", 0)
-    monkeypatch.setattr(store, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(feature_rows, "ROWS_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(feature_rows, "BLOCK_ROWS", 16)
     rows = FeatureRows(np.arange(150, dtype=np.float32)[:, None], np.arange(150))
     generator = np.random.default_rng(0)
     orders = []
     for _epoch in range(2):
         batches = list(rows.batches(7, generator))
-        assert all(torch.equal(vectors[:, 0].long(), labels) for vectors, labels, _ in batches)
+        assert all(torch.equal(part.vectors[:, 0].long(), part.labels) for part in batches)
         orders.append(torch.cat([part.labels for part in batches]).tolist())
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(150))
     assert orders[0] != orders[1]

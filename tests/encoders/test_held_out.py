@@ -13,8 +13,8 @@ import torch
 from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import ArchitectureHead, Head, LinearHead, feature_statistics
 from ftkit.encoders.plans import PRIOR_VARIANCES, auto_penalties
+from ftkit.encoders.rows import FeatureRows
 from ftkit.encoders.scores import HeadProbe, predict_logits
-from ftkit.encoders.store import FeatureRows
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeRows
 from tests.encoders.test_fit import CPU, blobs, spec

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from ftkit.encoders.rows import row_vectors
 from ftkit.encoders.store import Chunk, FeatureKey, encode, stored
 from ftkit.errors import UserError
 from ftkit.inputs.batching import exact_length_batches
@@ -74,7 +75,6 @@ def test_features_lie_in_the_order_of_the_rows_and_are_read_back_without_the_enc
         [Chunk(tokens_of(texts[:3]), 1), Chunk(tokens_of(texts[3:]), 0)],
         key=KEY,
         pooling=Pooling("mean"),
-        num_rows=5,
         width=4,
         device=torch.device("cpu"),
     )
@@ -86,6 +86,26 @@ def test_features_lie_in_the_order_of_the_rows_and_are_read_back_without_the_enc
     assert again.reused
     np.testing.assert_array_equal(again.vectors, made.vectors)
     assert isinstance(again.vectors, np.memmap)
+
+
+def test_windows_are_stored_with_how_many_each_row_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path))
+    encoder, told, key = Lookup(), list[int](), replace(KEY, long_texts="windows that share 1 tokens")
+    texts = [np.full(length, length) for length in (3, 5, 4, 1, 2)]
+    chunks = [
+        Chunk(replace(tokens_of(texts[:3]), rows=np.array([0, 1, 1])), 1),
+        Chunk(replace(tokens_of(texts[3:]), rows=np.array([0, 0])), 1),
+    ]
+    encode(encoder, chunks, key=key, pooling=Pooling("mean"), width=4, device=torch.device("cpu"), advance=told.append)
+    again = stored(key)
+    assert again is not None
+    assert again.offsets is not None
+    assert (again.offsets.tolist(), again.num_truncated, sum(told)) == ([0, 1, 3, 5], 2, 3)
+    np.testing.assert_allclose(again.vectors, encoder.table.weight[[3, 5, 4, 1, 2]].numpy(), atol=1e-6)
+    expected = [again.vectors[0], again.vectors[1:3].mean(axis=0), again.vectors[3:5].mean(axis=0)]
+    np.testing.assert_allclose(row_vectors(again), np.stack(expected), atol=1e-6)
+    assert key.name != KEY.name
+    assert "long_texts" not in KEY.to_dict(), "features that were stored before there were windows are found"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +137,6 @@ def test_an_encoder_that_fails_leaves_no_features(tmp_path: Path, monkeypatch: p
             chunks(),  # type: ignore[arg-type]
             key=KEY,
             pooling=Pooling("mean"),
-            num_rows=2,
             width=4,
             device=torch.device("cpu"),
         )

@@ -14,9 +14,10 @@ from ftkit.inputs.documents import evaluation_sequences
 from ftkit.inputs.pairs import tokenize_pairs
 from ftkit.inputs.text import tokenize_texts
 from ftkit.models.builtin.builtin import resolve
+from ftkit.recipe.data_section import LongTexts
 
 TEXTS = [f"row {number}: {'so ' * (number % 7)}it is" for number in range(30)]
-KINDS = ("texts", "sequences", "pairs")
+KINDS = ("texts", "windows", "sequences", "pairs")
 
 
 def tokenizer_of(family: str, **options: Any) -> Any:
@@ -29,6 +30,8 @@ def tokenizer_of(family: str, **options: Any) -> Any:
 def examples(request: pytest.FixtureRequest) -> Any:
     if request.param == "texts":
         return tokenize_texts(tokenizer_of("bert"), TEXTS, max_length=12)
+    if request.param == "windows":
+        return tokenize_texts(tokenizer_of("bert"), TEXTS, max_length=12, long_texts=LongTexts("windows", 2))
     if request.param == "pairs":
         table = pa.table({"prompt": TEXTS, "completion": TEXTS[::-1]})
         split = Split("validation", table, "made up")
@@ -62,7 +65,7 @@ def test_a_batch_is_as_wide_as_its_longest_example_and_the_mask_counts_the_token
     assert arrays["attention_mask"].sum(axis=1).tolist() == lengths[:, 0].tolist()
 
 
-@pytest.mark.parametrize("examples", [kind for kind in KINDS if kind != "texts"], indirect=True)
+@pytest.mark.parametrize("examples", [kind for kind in KINDS if kind in ("sequences", "pairs")], indirect=True)
 def test_targets_are_told_in_the_order_of_the_labels(examples: Any) -> None:
     rows = np.array([4, 0, 9])
     owners, special = examples.targets(rows)

@@ -53,6 +53,13 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["data.text_column=a", "data.text_pair_column=a"], "'a' is the text_column already"),
         (FILE, ["data.text_column=a", "data.label_column=a"], "'a' is the text_column already"),
         (FILE, ["data.text_pair_column=b"], "name both columns"),
+        (FILE, ["data.window_stride=8"], "data.long_texts is cut"),
+        (FILE, ["data.long_texts=windows", "data.window_stride=9", "data.max_length=16"], "read three times or more"),
+        (
+            FILE,
+            ["data.long_texts=head_and_tail", "data.text_column=a", "data.text_pair_column=b"],
+            "would have to leave one of the two out",
+        ),
         (FILE, ["data.encoding=utf-9"], "Python knows no encoding"),
         (FILE, ["data.delimiter='\"'"], "cannot separate fields"),
         (FILE, ["data.label_names=[a, a, b]"], "a label is named twice"),

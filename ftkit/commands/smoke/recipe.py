@@ -38,6 +38,7 @@ def shrink(recipe: Recipe, stand_in: StandIn, *, output_dir: Path) -> tuple[Reci
     model = _model(recipe, stand_in, changes)
     lengths = [key for key in ("max_length", "max_target_length") if key in type(recipe.data).model_fields]
     data: dict[str, Any] = {key: _max_length(recipe, stand_in, changes, key=key) for key in lengths}
+    data |= _overlap(recipe.data, data["max_length"], changes)
     data |= _chat_template(recipe.data, stand_in, changes) | _languages(recipe.data, stand_in, changes)
     method = _method(recipe.method, stand_in, changes)
     training = _training(recipe, changes) | {"output_dir": str(output_dir)}
@@ -99,6 +100,15 @@ def _model(recipe: Recipe, stand_in: StandIn, changes: list[str]) -> dict[str, A
         values["attn_implementation"] = "auto"
         changes.append("attn_implementation auto instead of flash_attention_2")
     return values
+
+
+def _overlap(data: DataSpec, max_length: int | None, changes: list[str]) -> dict[str, Any]:
+    """Windows of a shorter model share fewer tokens."""
+    stride = getattr(data, "window_stride", None)
+    if stride is None or max_length is None or 2 * stride <= max_length:
+        return {}
+    changes.append(f"window_stride {max_length // 2} instead of {stride}")
+    return {"window_stride": max_length // 2}
 
 
 def _windows(recipe: Recipe, changes: list[str]) -> dict[str, Any]:

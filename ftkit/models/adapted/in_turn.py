@@ -27,7 +27,7 @@ from ftkit.models.download import TOKENIZER_FILES
 from ftkit.models.placement import keep_cache
 from ftkit.models.reading.adapter import put_adapter
 from ftkit.models.reading.pretrained import Loaded
-from ftkit.models.saved_folder import model_folder
+from ftkit.models.saved_folder import model_folder, read_long_texts
 from ftkit.models.saved_lm import SavedLM, find_base, load_tokenizer, prompting_of
 from ftkit.runs.folder import is_run
 
@@ -150,7 +150,8 @@ class ClassifiersBeside:
             module = SequenceLogits(adapted).eval().to(self.device)
             names = label_names(home)
             answers = answers_of(home, num_labels=len(names))
-            yield Classifier(module, tokenizer, names, home.trained_length or LONGEST_DEFAULT, answers)
+            max_length = home.trained_length or LONGEST_DEFAULT
+            yield Classifier(module, tokenizer, names, max_length, answers, read_long_texts(folder))
 
 
 def load_beside(together: Beside, *, device: torch.device, trust_remote_code: bool = False) -> ClassifiersBeside:

@@ -9,6 +9,8 @@ from typing import Any
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.models.checkpoint import Checkpoint
+from ftkit.models.saved_folder import read_long_texts
+from ftkit.recipe.data_section import CUT, HEAD_SHARE
 from ftkit.report.card import CardFacts, Prompt, card_text, library_of
 from ftkit.report.example import find_example
 from ftkit.tasks.classification.recipe import ClassificationRecipe
@@ -38,11 +40,29 @@ def card_facts(recipe: ClassificationRecipe, splits: Splits, facts: Mapping[str,
         rows="rows",
         labels=splits.label_names,
         over="rows",
-        scored="" if splits.folds is None else OUT_OF_FOLD,
+        scored=" ".join(filter(None, (_long_texts(recipe, facts), "" if splits.folds is None else OUT_OF_FOLD))),
         prompt=({**first, "text": shown}, *others) if shown else (first, *others),
         shows_row=bool(shown),
         training=[(name, value) for name, value in facts.items() if isinstance(value, str | int)],
     )
+
+
+def _long_texts(recipe: ClassificationRecipe, facts: Mapping[str, Any]) -> str:
+    """How texts are read that are longer than the model reads at once; nothing where they are cut."""
+    max_length = int(facts.get("max_length", 0))
+    long_texts = recipe.data.reads_long_texts(max_length)
+    longer = f"Texts of more than {max_length:,} tokens"
+    if long_texts.kind == "windows":
+        return (
+            f"{longer} are read in windows of that length, of which neighbours share {long_texts.stride:,} tokens, and "
+            "get the mean of their logits. A plain `pipeline` cuts them, and answers otherwise: the lines below do not."
+        )
+    if long_texts.kind == "head_and_tail":
+        return (
+            f"{longer} are read by their beginning and their end, without the middle. A plain `pipeline` reads their "
+            "beginning, and answers otherwise: the lines below do not."
+        )
+    return ""
 
 
 def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  # noqa: ARG001
@@ -50,9 +70,15 @@ def loading_lines(folder: Path, *, at: str, name: str, prompt: Prompt) -> str:  
     library = library_of(folder)
     asked = [{"text": prompt}] if isinstance(prompt, str) else prompt
     texts = [list(one.values()) if library == "sentence-transformers" else one for one in asked]
+    long_texts = read_long_texts(folder)
+    name_of_lines = "loading" if long_texts == CUT else "loading_long"
     return card_text(
-        "tasks/classification/loading.jinja",
+        f"tasks/classification/{name_of_lines}.jinja",
         library=library,
+        kind=long_texts.kind,
+        stride=long_texts.stride,
+        head=HEAD_SHARE[0],
+        of=HEAD_SHARE[1],
         at=at,
         texts=texts if any(len(one) > 1 for one in asked) else [one["text"] for one in asked],
         other_head=library == "peft" and _other_head(folder),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ftkit.data.audit import TokenStatistics
     from ftkit.data.dataset import Split, Splits
     from ftkit.models.checkpoint import Checkpoint, Pooling
+    from ftkit.recipe.data_section import LongTexts
     from ftkit.tasks.classification.audit import DataAudit
     from ftkit.tasks.classification.recipe import ClassificationRecipe
 
@@ -20,6 +21,8 @@ ROWS_TOKENIZED = 20_000
 """Rows of each split whose tokens are counted; of more, the first that many."""
 MOST_LABELS = 20
 INPUT_CHARACTERS = 300
+MANY_IN_WINDOWS = 10.0
+"""Percent of the training texts that are cut above which windows are advised."""
 
 
 def check_data(recipe: ClassificationRecipe) -> DataCheck:
@@ -30,13 +33,16 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     """
     import numpy as np
 
-    from ftkit.data.audit import token_statistics
+    from ftkit.data.audit import cut_warning, token_statistics
     from ftkit.decoding.going_on import going_on_notes
+    from ftkit.inputs.text import Frame
     from ftkit.inputs.unknown import unknown_warning
     from ftkit.models.adapted.base import locate_base
     from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import resolve_pooling
+    from ftkit.recipe.data_section import CUT
     from ftkit.tasks.classification.audit import audit
+    from ftkit.tasks.classification.examples import LongCount, window_counts
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
     from ftkit.training.again.refit import refit_notes
@@ -51,8 +57,23 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     unknown = (unknown_warning(tokenizer, rows, whose=f"of the {name} texts") for name, rows in ids.items())
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
     rows_tokenized = {name: len(found) for name, found in lengths.items()}
-    examples = _examples(tokenizer, splits, max_length=max_length)
+    long_texts = recipe.data.reads_long_texts(max_length)
+    num_special = sum(Frame.of(tokenizer))
+    windows = {
+        name: long_texts.num_windows(found, max_length=max_length, num_special=num_special)
+        for name, found in lengths.items()
+    }
+    counted = [
+        LongCount(name, len(found), int((found > max_length).sum()), int(windows[name].sum()))
+        for name, found in lengths.items()
+    ]
+    examples = _examples(tokenizer, splits, max_length=max_length, long_texts=long_texts)
     found = audit(splits)
+    cut: list[str] = []
+    if long_texts == CUT:
+        limit = None if checkpoint.counts_distances else checkpoint.position_limit
+        cut = cut_warning("training texts", "data.max_length", tokens["train"], limit)
+        cut += _windows_advised(lengths["train"], splits.train, max_length=max_length, num_special=num_special)
     return DataCheck(
         notes=[
             *splits.notes,
@@ -65,8 +86,9 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             *_count_lines(found),
             *source_lines(splits, np.arange(len(splits.train))),
             *_token_lines(tokens, rows_tokenized, found.rows),
+            *(one.in_words(long_texts, max_length=max_length) for one in counted if one.num_long and long_texts != CUT),
         ],
-        warnings=[*filter(None, unknown), *_cut_warnings(tokens["train"]), *found.warnings],
+        warnings=[*filter(None, unknown), *cut, *found.warnings],
         examples=[
             f"{'one a source' if splits.train.source_names else 'two examples'} as the model will see them",
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
@@ -74,6 +96,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         figures={
             "audit": asdict(found),
             "tokens": {split: asdict(counted) for split, counted in tokens.items()},
+            **window_counts(long_texts, {one.split: one.num_windows for one in counted}),
             "rows_tokenized": rows_tokenized,
             "examples": examples,
         },
@@ -81,6 +104,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             recipe,
             checkpoint,
             num_rows=len(splits.train),
+            num_windows=round(len(splits.train) * float(windows["train"].mean())),
             num_labels=len(splits.label_names),
             length=tokens["train"].p95,
         ),
@@ -102,12 +126,16 @@ def _token_ids(tokenizer: Any, split: Split) -> list[list[int]]:
     return ids
 
 
-def _examples(tokenizer: Any, splits: Splits, *, max_length: int) -> list[dict[str, str]]:
-    examples = []
-    for row in splits.train.table.take(shown_rows(splits.train)).to_pylist():
-        ids = tokenizer(row["text"], row.get("text_pair"), truncation=True, max_length=max_length)["input_ids"]
-        examples.append({"input": tokenizer.decode(ids), "label": splits.label_names[row["label"]]})
-    return examples
+def _examples(tokenizer: Any, splits: Splits, *, max_length: int, long_texts: LongTexts) -> list[dict[str, str]]:
+    """The first texts, or their first windows."""
+    from ftkit.inputs.text import tokenize_texts
+
+    table = splits.train.table.take(shown_rows(splits.train))
+    pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
+    tokens = tokenize_texts(tokenizer, table["text"].to_pylist(), pairs, max_length=max_length, long_texts=long_texts)
+    labels = [splits.label_names[label] for label in table["label"].to_pylist()]
+    ids = [tokens.columns["input_ids"][first] for first in tokens.firsts.tolist()]
+    return [{"input": tokenizer.decode(one), "label": label} for one, label in zip(ids, labels, strict=True)]
 
 
 def _count_lines(found: DataAudit) -> list[str]:
@@ -137,10 +165,15 @@ def _token_lines(tokens: dict[str, TokenStatistics], rows_tokenized: dict[str, i
     return table_lines(lines, align="<>", widths=(28, 8, 8, 8, 9, 11, 0), gap=0)
 
 
-def _cut_warnings(train: TokenStatistics) -> list[str]:
-    if train.percent_truncated <= 1:
+def _windows_advised(lengths: Any, train: Split, *, max_length: int, num_special: int) -> list[str]:
+    """What reading whole texts would take, where many are cut; a pair has no windows."""
+    if train.text_pairs is not None or 100 * float((lengths > max_length).mean()) <= MANY_IN_WINDOWS:
         return []
+    from ftkit.recipe.data_section import LongTexts
+
+    usual = LongTexts("windows", max_length // 8)
+    counts = usual.num_windows(lengths, max_length=max_length, num_special=num_special)
     return [
-        f"{train.percent_truncated:.1f} % of the training texts are cut at {train.max_length} tokens; "
-        f"data.max_length: {train.length_for_99_percent} would cut less than 1 %"
+        f"data.long_texts: windows would read all of each text, in {float(counts.mean()):.1f} windows on average; "
+        "head_and_tail its beginning and its end."
     ]

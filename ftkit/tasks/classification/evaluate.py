@@ -15,6 +15,7 @@ from ftkit.data.labels import rows_of_head, shortened
 from ftkit.diagnosis.measurements import Classes, DomainGap, Forgetting, Model, Set
 from ftkit.encoders.features import Encoder, split_features, text_chunks
 from ftkit.encoders.plans import load_encoder
+from ftkit.encoders.rows import row_vectors
 from ftkit.errors import UserError
 from ftkit.evaluation.baselines import fitted_by_folds, linear_probe, majority_baseline, tfidf_baseline
 from ftkit.evaluation.encoder_memory import measure_encoder
@@ -32,7 +33,7 @@ from ftkit.progress import Reporter
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import score_rows, scored
 from ftkit.training.probes import read_out_of_fold
-from ftkit.training.scores import logits_of
+from ftkit.training.scores import row_logits_of
 from ftkit.training.way import Kept
 
 NOISE_ROWS = 3_000
@@ -121,11 +122,13 @@ def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str |
 
 
 def _score(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> Scores:
-    chunks = text_chunks(classifier.tokenizer, split, max_length=classifier.max_length)
+    chunks = text_chunks(
+        classifier.tokenizer, split, max_length=classifier.max_length, long_texts=classifier.long_texts
+    )
     num_labels = len(classifier.label_names)
     with subject.reporter.track(what, total=len(split)) as advance:
         parts = [
-            logits_of(classifier.module, examples, num_labels=num_labels, device=subject.device, advance=advance)
+            row_logits_of(classifier.module, examples, num_labels=num_labels, device=subject.device, advance=advance)
             for examples, _ in chunks
         ]
     return scored(np.concatenate(parts), split.labels)
@@ -189,8 +192,7 @@ def _features(subject: Subject, splits: dict[Any, Split]) -> dict[Any, npt.NDArr
     if encoder is None:
         return None
     return {
-        name: np.asarray(split_features(encoder, split, reporter=subject.reporter).vectors, dtype=np.float32)
-        for name, split in splits.items()
+        name: row_vectors(split_features(encoder, split, reporter=subject.reporter)) for name, split in splits.items()
     }
 
 
@@ -206,6 +208,7 @@ def _encoder(subject: Subject) -> Encoder | None:
         checkpoint=checkpoint,
         pooling=pooling,
         max_length=limit,
+        long_texts=recipe.data.reads_long_texts(limit),
         placement=placement,
         load=lambda: load_encoder(checkpoint, placement, trust_remote_code=subject.trust),
         trust_remote_code=subject.trust,

@@ -17,8 +17,9 @@ from ftkit.encoders.fit import fit_head
 from ftkit.encoders.heads import Head
 from ftkit.encoders.optimization import class_weight_vector, count_steps
 from ftkit.encoders.plans import choose_plan
+from ftkit.encoders.rows import FeatureRows
 from ftkit.encoders.scores import HeadProbe, predict_logits
-from ftkit.encoders.store import FeatureRows, Features
+from ftkit.encoders.store import Features
 from ftkit.inputs.unknown import SAMPLE_TEXTS, unknown_warning_by_files
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.metrics.scores import Scores
@@ -28,6 +29,7 @@ from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.disk import refuse_little_space_for_model
 from ftkit.runs.run import Run
+from ftkit.tasks.classification.examples import LongCount, window_counts
 from ftkit.tasks.classification.recipe import ClassificationRecipe, ClassificationTraining
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.probes import ProbeRows, probe_rows
@@ -49,7 +51,12 @@ def features_way(
         reporter.say(brought.note)
     plan = choose_plan(recipe, splits, checkpoint=checkpoint, pooling=pooling, placement=placement)
     features = _encode(plan.encoder, splits, reporter=reporter)
-    rows = {split.name: FeatureRows(features[split.name].vectors, split.labels) for split in splits.apart()}
+    rows = {
+        split.name: FeatureRows(
+            (found := features[split.name]).vectors, split.labels, offsets=found.offsets, averages=plan.is_linear
+        )
+        for split in splits.apart()
+    }
     mixing = mixing_told(splits, np.arange(len(splits.train)), reporter.say)
     rows["train"] = replace(rows["train"], folds=splits.folds, mixing=mixing)
     data = Data(
@@ -61,6 +68,7 @@ def features_way(
         counts={
             "features": {name: {"folder": str(f.folder), "reused": f.reused} for name, f in features.items()},
             "truncated": {name: f.num_truncated for name, f in features.items()},
+            **window_counts(plan.encoder.long_texts, {name: len(f.vectors) for name, f in features.items()}),
         },
         mixing=mixing,
     )
@@ -83,11 +91,9 @@ def _encode(encoder: Encoder, splits: Splits, *, reporter: Reporter) -> dict[str
         )
     for split in splits.apart():
         if truncated := features[split.name].num_truncated:
-            share = truncated / len(split)
-            reporter.say(
-                f"{truncated} of {len(split)} {split.name} texts ({share:.1%}) are longer than "
-                f"{encoder.max_length} tokens and were cut (data.max_length)"
-            )
+            windows = len(features[split.name].vectors)
+            counted = LongCount(split.name, num_rows=len(split), num_long=truncated, num_windows=windows)
+            reporter.say(counted.in_words(encoder.long_texts, max_length=encoder.max_length))
     return features
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +21,13 @@ from ftkit.training.plan import Plan, layers_kept, make_plan
 
 
 def plan_classifier(
-    recipe: ClassificationRecipe, checkpoint: Checkpoint, *, num_rows: int, num_labels: int, length: int | None
+    recipe: ClassificationRecipe,
+    checkpoint: Checkpoint,
+    *,
+    num_rows: int,
+    num_windows: int,
+    num_labels: int,
+    length: int | None,
 ) -> Plan:
     """Estimate a run from the checkpoint's configuration; no weight is read.
 
@@ -28,13 +35,15 @@ def plan_classifier(
         recipe: any recipe of a classification.
         checkpoint: its base model.
         num_rows: training rows.
+        num_windows: in which they are read.
         num_labels: K.
         length: tokens of a long batch (the 95th percentile of the examples); None for max_length.
     """
     training, trust = recipe.training, recipe.model.trust_remote_code
     model = sketch(AutoModelForSequenceClassification, checkpoint, trust_remote_code=trust, num_labels=num_labels)
     if isinstance(recipe.method, FrozenMethod):
-        return _frozen_plan(recipe, recipe.method, checkpoint, model, num_rows=num_rows, num_labels=num_labels)
+        plan = _frozen_plan(recipe, recipe.method, checkpoint, model, num_rows=num_rows, num_labels=num_labels)
+        return replace(plan, features_bytes=plan.features_bytes * num_windows // num_rows)
     max_length = checkpoint.max_length(recipe.data.max_length)
     heads = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
     return make_plan(
@@ -42,7 +51,7 @@ def plan_classifier(
         recipe.method.attach_to_classifier(model, new_parameters=heads),
         tokens=[training.per_device_train_batch_size * min(length or max_length, max_length)],
         depths=[layers_kept(training, model.config.num_hidden_layers)],
-        num_batches=math.ceil(num_rows / training.per_device_train_batch_size),
+        num_batches=math.ceil(num_windows / training.per_device_train_batch_size),
         dtype=torch.float32,
         placement=f"{choose_device(use_cpu=training.use_cpu).type}, {training_precision(recipe)}",
         max_length=max_length,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ftkit.methods.section import Finding
 from ftkit.metrics.names import CLASSIFICATION_METRICS
+from ftkit.recipe.data_section import LongTexts, LongTextsKind
 from ftkit.recipe.files import FILES
 from ftkit.recipe.labelled import (
     LabelledData,
@@ -28,12 +29,28 @@ from ftkit.recipe.training_section import TrainingSpec
 class ClassificationData(LabelledData):
     """Where the examples come from, and which columns hold what."""
 
-    follows: ClassVar = {"validation": "test_split"}
+    follows: ClassVar = {"validation": "test_split", "long_texts": "max_length", "window_stride": "long_texts"}
+
+    long_texts: LongTextsKind = "cut"
+    """What is read of a text that is longer than max_length. `cut`: its beginning. `windows`: all of it, in windows of
+    max_length that overlap; the row gets the mean of their logits, in training each window has the row's label and
+    the windows of a row weigh as much as a row. `head_and_tail`: its beginning (a quarter of the tokens: 128 of 510)
+    and its end."""
+
+    window_stride: int | None = Field(default=None, ge=0)
+    """Tokens that neighbouring windows share, as the `stride` of Hugging Face's tokenizers. Default: an eighth of
+    max_length."""
 
     validation: Literal["folds", "split"] = "split"
     """Where there is no validation set. `folds`: every training row is scored by one of five heads that learnt from the
     other rows, and the head that is kept learns from all. `split`: validation_size of them are split off. Default:
     folds with method frozen, where it costs seconds, unless validation_size is given."""
+
+    def reads_long_texts(self, max_length: int) -> LongTexts:
+        """What becomes of texts that are longer than max_length tokens."""
+        if self.long_texts != "windows":
+            return LongTexts(self.long_texts)
+        return LongTexts("windows", max_length // 8 if self.window_stride is None else self.window_stride)
 
     def scores_out_of_fold(self) -> bool:
         """Whether it is folds."""
@@ -125,6 +142,20 @@ def _folds(facts: _Facts) -> Iterator[Finding]:
             yield Finding(key, "data.validation is folds: no other rows are held out", "keep one of the two")
 
 
+def _long_texts(facts: _Facts) -> Iterator[Finding]:
+    """Windows overlap, and are of single texts."""
+    data = facts.recipe.data
+    if data.long_texts != "cut" and data.text_pair_column is not None:
+        fix = "remove it: the longer of the two is cut; or raise data.max_length"
+        yield Finding("data.long_texts", "a window of a pair would have to leave one of the two out", fix)
+    if data.window_stride is not None and data.long_texts != "windows":
+        fix = "add long_texts: windows, or remove it"
+        yield Finding("data.window_stride", f"data.long_texts is {data.long_texts}", fix)
+    elif data.window_stride is not None and data.max_length is not None and 2 * data.window_stride > data.max_length:
+        fix = f"at most {data.max_length // 2}; it is what neighbouring windows share, not what they advance by"
+        yield Finding("data.window_stride", "every token would be read three times or more", fix)
+
+
 _MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classification", chosen="a classifier")
 _defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
 _SPLIT = {"data.validation": "split"}
@@ -154,6 +185,7 @@ CLASSIFICATION = TaskRules(
         label_names,
         _class_weights,
         _folds,
+        _long_texts,
         _adapters_learn_no_tokens,
         _kept_in_float32,
         partial(metrics_fit, measured=_MEASURED),
@@ -167,6 +199,8 @@ CLASSIFICATION = TaskRules(
     words=(
         ("training.per_device_eval_batch_size", "eval_batch_size per_gpu_eval_batch_size"),
         ("training.class_weights", "class_weight"),
+        ("data.window_stride", "doc_stride data.stride window_overlap chunk_overlap", "tokens that windows share"),
+        ("data.long_texts", "truncation truncation_strategy return_overflowing_tokens sliding_window"),
     ),
     instead={"data.source_column": "write text_column", "data.target_column": "write label_column"},
 )

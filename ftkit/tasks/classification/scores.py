@@ -25,7 +25,7 @@ from ftkit.models.classifier import Classifier, open_classifier
 from ftkit.progress import Advance
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.task import ReadBack
-from ftkit.training.scores import logits_of
+from ftkit.training.scores import row_logits_of
 
 in_pieces = False
 unit: Unit = "example"
@@ -158,12 +158,18 @@ def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int)
 
 def _tokens(classifier: Classifier, rows: Sequence[TextRow]) -> TokenizedTexts:
     pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
-    return tokenize_texts(classifier.tokenizer, [row.text for row in rows], pairs, max_length=classifier.max_length)
+    return tokenize_texts(
+        classifier.tokenizer,
+        [row.text for row in rows],
+        pairs,
+        max_length=classifier.max_length,
+        long_texts=classifier.long_texts,
+    )
 
 
 def _logits(classifier: Classifier, tokens: TokenizedTexts, advance: Advance = lambda _rows: None) -> Any:
     """Logits (N, K) of some rows."""
-    return logits_of(
+    return row_logits_of(
         classifier.module,
         tokens,
         num_labels=len(classifier.label_names),

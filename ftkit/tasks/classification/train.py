@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.encoders.optimization import class_weight_vector
+from ftkit.errors import UserError
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.metrics.names import HUB_PREFIX
 from ftkit.models.checkpoint import Checkpoint, resolve_pooling
@@ -28,21 +29,29 @@ def way_of(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint,
 
 
 def settled(recipe: ClassificationRecipe, checkpoint: Checkpoint) -> dict[str, object]:
-    """Tokens of a text, and how a frozen encoder pools them."""
-    if not isinstance(recipe.method, FrozenMethod):
-        return {"data.max_length": checkpoint.max_length(recipe.data.max_length)}
-    pooling = resolve_pooling(checkpoint, recipe.method.pooling)
+    """Tokens of a text, how many of them neighbouring windows share, and how a frozen encoder pools them."""
+    pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
-    return {"method.pooling": pooling.kind, "data.max_length": length}
+    found: dict[str, object] = {"data.max_length": length}
+    if (long_texts := recipe.data.reads_long_texts(length)).kind == "windows":
+        found["data.window_stride"] = long_texts.stride
+    return found if pooling is None else {"method.pooling": pooling.kind, **found}
 
 
 def rehearse(recipe: ClassificationRecipe, splits: Splits, checkpoint: Checkpoint) -> None:
     """Refuse a label that does not exist; and score made-up predictions where a metric may not be had or computed.
 
     Raises:
-        UserError: a metric that cannot be had or computed, a label that does not exist, or an adapter that is gone on
-            with for other labels.
+        UserError: a metric that cannot be had or computed, a label that does not exist, an adapter that is gone on
+            with for other labels, or windows that share more than half of their tokens.
     """
+    length = settled(recipe, checkpoint)["data.max_length"]
+    assert isinstance(length, int)
+    if 2 * recipe.data.reads_long_texts(length).stride > length:
+        raise UserError(
+            f"data.window_stride is {recipe.data.window_stride}, more than half of a window's {length} tokens",
+            fix=f"set it to at most {length // 2}: it is what neighbouring windows share, not what they advance by",
+        )
     if checkpoint.adapter is not None:
         from ftkit.encoders.base_head import base_head
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ftkit.metrics.scores import Scores
 from ftkit.models.checkpoint import Checkpoint, cut_as_trained
 from ftkit.models.classifier import SequenceLogits, load_classifier, save_classifier
 from ftkit.models.placement import choose_device, count_parameters
+from ftkit.models.saved_folder import note_long_texts
 from ftkit.models.scoring import score_logits
 from ftkit.models.trial import padding_matters, refuse_what_cannot_run
 from ftkit.progress import Reporter
@@ -35,7 +36,7 @@ from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
 from ftkit.training.plan import choose_weights
 from ftkit.training.prepared import refuse_still_tokens
-from ftkit.training.scores import first_arrays, inputs_of, logits_of
+from ftkit.training.scores import first_arrays, inputs_of, mean_by_row, row_logits_of
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told
 from ftkit.training.way import Data, Kept
 
@@ -117,7 +118,8 @@ class Weights:
     def _score(self, module: nn.Module, examples: TokenizedTexts) -> Scores:
         device = next(module.parameters()).device
         assert examples.labels is not None, "examples of a classifier have labels"
-        return scored(logits_of(module, examples, num_labels=self._num_labels, device=device), examples.labels)
+        logits = row_logits_of(module, examples, num_labels=self._num_labels, device=device)
+        return scored(logits, examples.labels[examples.firsts])
 
     def validation(self, model: nn.Module) -> Scores:
         """What a model gives the validation set while it trains, in batches of the size that the recipe names."""
@@ -133,12 +135,14 @@ class Weights:
             num_labels=self._num_labels,
             device=next(model.parameters()).device,
         )
-        return scored(logits, self.data.splits.validation.labels)
+        return scored(mean_by_row(logits, examples.rows), self.data.splits.validation.labels)
 
     def means(self, scores: Scores) -> dict[str, float]:
         """The figures of an evaluation, summed in the order in which it went."""
         assert scores.logits is not None, "a classifier gives logits"
-        order = self._order()
+        _, first = np.unique(self.data.examples["validation"].rows[self._order()], return_index=True)
+        # of a row that is read in windows its first one has its place
+        order = np.argsort(first)
         labels = self.data.splits.validation.labels[order]
         weights = _class_weights(self.recipe, self.data.splits)
         metric = self.recipe.training.metric_for_best_model
@@ -154,7 +158,7 @@ class Weights:
         return self.recipe.training.per_device_eval_batch_size
 
     def _order(self) -> npt.NDArray[np.int64]:
-        """Validation rows with like lengths near one another, the same at every evaluation."""
+        """Validation examples with like lengths near one another, the same at every evaluation."""
         lengths = self.data.examples["validation"].lengths.tolist()
         generator = torch.Generator().manual_seed(self.recipe.training.seed)
         sampler: Any = LengthGroupedSampler
@@ -164,8 +168,9 @@ class Weights:
         self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
     ) -> dict[str, Any]:
         """Train with HF Trainer, with class weights and label smoothing in the loss."""
-        recipe, data = self.recipe, self.data
-        loss = _loss(recipe, data.splits)
+        recipe, train = self.recipe, self.data.examples["train"]
+        data = replace(self.data, examples={**self.data.examples, "train": train.counting_windows()})
+        loss = _loss(recipe, data.splits, windows_a_row=len(train) / len(data.splits.train))
         trainer = make_trainer(recipe, run, model, data, self, loss=loss, processor=data.processor, until=until)
         with progress_told(trainer, resumed, reporter=self.reporter):
             trainer.go_on(resumed, say=self.reporter.say)
@@ -183,6 +188,7 @@ class Weights:
         tokenizer = self.data.processor
         cut_as_trained(tokenizer, self.data.limits["max_length"])
         tokenizer.save_pretrained(folder)
+        note_long_texts(folder, self.recipe.data.reads_long_texts(self.data.limits["max_length"]))
 
     def score_kept(self, folder: Path) -> Kept:
         """Score the saved model, in float32."""
@@ -196,16 +202,31 @@ def _class_weights(recipe: ClassificationRecipe, splits: Splits) -> torch.Tensor
     return class_weight_vector(weights, label_names=names, counts=label_counts(splits))
 
 
-def _loss(recipe: ClassificationRecipe, splits: Splits) -> Callable[..., torch.Tensor]:
+def _loss(recipe: ClassificationRecipe, splits: Splits, *, windows_a_row: float) -> Callable[..., torch.Tensor]:
+    """Cross-entropy of labels (B,); or of (B, 2), with the number of windows that the row has.
+
+    The windows of a row weigh as much as a row: each 1 over their number, times the mean number of all rows, so that
+    the weights of an epoch have the mean 1 and the learning rate its meaning.
+    """
     weights = _class_weights(recipe, splits)
     smoothing = recipe.training.label_smoothing_factor
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
         # a sum over the number of examples of the whole step, so accumulation does not change the gradient
         weight = None if weights is None else weights.to(labels.device)
-        total = nn.functional.cross_entropy(
-            outputs.logits.float(), labels, weight=weight, label_smoothing=smoothing, reduction="sum"
+        whole_rows = labels.ndim == 1
+        targets = labels if whole_rows else labels[:, 0]
+        losses = nn.functional.cross_entropy(
+            outputs.logits.float(),
+            targets,
+            weight=weight,
+            label_smoothing=smoothing,
+            reduction="sum" if whole_rows else "none",
         )
-        return total / (num_items_in_batch if num_items_in_batch is not None else len(labels))
+        total = losses if whole_rows else (losses * (windows_a_row / labels[:, 1])).sum()
+        if num_items_in_batch is None:
+            return total / len(labels)
+        # Trainer counts every number beside a label
+        return total / (num_items_in_batch if whole_rows else num_items_in_batch / labels.shape[1])
 
     return loss
