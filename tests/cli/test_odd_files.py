@@ -102,6 +102,19 @@ def test_a_value_of_another_type_ends_in_no_traceback(honest: Any, tmp_path: Pat
                 file.write_text(before)
 
 
+@pytest.mark.parametrize("named", ["x", ["x", 3], slow({}), slow([None])])
+def test_an_end_that_is_no_token_is_refused_by_the_file_that_names_it(
+    honest: Any, tmp_path: Path, named: object
+) -> None:
+    run = handed_over(honest("lora lm"), tmp_path)
+    file = tmp_path / "base" / "generation_config.json"
+    change_json(file, lambda config: config.update(eos_token_id=named))
+    answers_or_says_where(run, tmp_path, told=True)
+    with pytest.raises(UserError, match="eos_token_id") as caught:
+        api.export(run, tmp_path / "out", merge=True)
+    assert str(file) in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["lora classifier", "lora lm"])
 def test_a_base_that_is_none_is_refused(honest: Any, tmp_path: Path, kind: str) -> None:
     run = handed_over(honest(kind), tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.storage import read_json
+from ftkit.storage import read_json, read_json_object
 
 LEAST_WIDTH = 10_000
 """What a configuration may count without a weight that is as wide: labels, heads, layers."""
@@ -38,6 +38,9 @@ CHECKPOINT_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """What the files of a checkpoint hold under the keys that are read here."""
 
+TOKENS_NAMED = ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
+"""Keys of generation_config.json that name tokens, one each or several."""
+
 PROMPTING_KINDS: dict[str, type | tuple[type, ...]] = {
     "kind": str,
     "template": str,
@@ -51,6 +54,20 @@ PROMPTING_KINDS: dict[str, type | tuple[type, ...]] = {
 _COUNTS = re.compile(r"^(num|n|number)_|(layers?|groups?|experts?|blocks?|heads|labels)$")
 _POSITIONS = re.compile(r"position|ctx|tokens?($|_)|_len(gth)?$|context")
 _FROM_HUB = re.compile(r"implementation(_internal)?$")
+
+
+def refuse_odd_tokens(file: Path) -> None:
+    """Refuse a generation_config.json that names what can be no token: no library looks before it is used.
+
+    Raises:
+        UserError: says which.
+    """
+    settings = read_json_object(file, dict.fromkeys(TOKENS_NAMED, (int, list)))
+    for key in TOKENS_NAMED:
+        named = settings.get(key)
+        for value in named if isinstance(named, list) else ():
+            if not isinstance(value, int):
+                raise UserError(f"{file.name}: {key} lists {value!r}, which is no id of a token", where=str(file))
 
 
 def read_modules(file: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,13 @@ from ftkit.methods.adapter_folder import ADAPTER_FILE
 from ftkit.models.checkpoint import Checkpoint
 from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
 from ftkit.models.placement import is_out_of_memory
-from ftkit.models.reading.plausible import WeightSizes, no_larger_than, refuse_implausible, weight_sizes
+from ftkit.models.reading.plausible import (
+    WeightSizes,
+    no_larger_than,
+    refuse_implausible,
+    refuse_odd_tokens,
+    weight_sizes,
+)
 from ftkit.storage import read_json
 
 if TYPE_CHECKING:
@@ -153,6 +159,8 @@ def read_weights(
             fix=f"move {ADAPTER_FILE} and its weights to a folder of their own",
         )
     refuse_damaged(checkpoint.folder)
+    if (generation := checkpoint.folder / "generation_config.json").is_file():
+        refuse_odd_tokens(generation)
     if config is None:
         config = read_config(checkpoint, trust_remote_code=trust_remote_code)
     problem = f"{checkpoint.name} cannot be loaded as {what}"
