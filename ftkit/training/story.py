@@ -94,6 +94,9 @@ def _fitted(
     base = {} if recipe.method.keeps_base or not scores_base else way.score_base(model)
     facts = way.fit(model, within or run, resumed=resumed, until=until)
     saved = saved or run.model_dir
+    if saved == run.first_model_dir:
+        # told before that model is there, by which whoever goes on knows that its training is over
+        run.update_manifest(before_refit=facts)
     with run.new_model(saved) as folder:
         way.save(model, folder)
     del model
@@ -113,11 +116,10 @@ def _refitted(opened: Opened, recipe: Recipe, task: Trainable, *, reporter: Repo
     if run.first_model_dir.is_dir():
         facts: dict[str, Any] = run.told("before_refit")
         way = task.way_of(recipe, splits, opened.checkpoint, reporter=reporter)
-        validation = way.score_kept(run.first_model_dir).final["validation"]
+        first = way.score_kept(run.first_model_dir)
+        refuse_other_model(first, facts["fit"], rounds=trains_in_16_bits(recipe))
     else:
         facts, first = _fitted(opened, recipe, task, saved=run.first_model_dir, scores_base=False, reporter=reporter)
-        validation = first.final["validation"]
-        run.update_manifest(before_refit=facts)
     again = plan_refit(recipe, splits, facts["fit"])
     reporter.say(again.in_words)
     within = run.refit
@@ -127,7 +129,7 @@ def _refitted(opened: Opened, recipe: Recipe, task: Trainable, *, reporter: Repo
     more = opened._replace(splits=again.splits, resumed=resumed)
     second, kept = _fitted(more, again.recipe, task, until=again.steps, within=within, reporter=reporter)
     facts |= {"refit": {"rows": len(again.splits.train), "num_steps": second["fit"]["num_steps"]}}
-    return Fitted(facts, kept._replace(final=kept.final | {"validation": validation}))
+    return Fitted(facts, kept._replace(final=kept.final | {"validation": first.final["validation"]}))
 
 
 def _write_scores(opened: Opened, recipe: Recipe, task: Trainable, kept: Kept) -> dict[str, Any]:

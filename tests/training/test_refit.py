@@ -113,3 +113,18 @@ def test_a_refit_is_refused_where_every_row_is_learnt_already(rows: tuple[Path, 
     recipe = {"task": "classification", "model": {"name_or_path": "builtin:tiny-bert"}, "training": {"refit": True}}
     with pytest.raises(UserError, match=r"training.refit: a frozen head is fitted in folds"):
         ftkit.train(recipe | {"data": {"train_file": str(rows[0])}})
+
+
+def test_a_refit_is_refused_where_validation_rows_would_have_no_weight(rows: tuple[Path, Path], tmp_path: Path) -> None:
+    other = shutil.copy(rows[0], tmp_path / "other.csv")
+    weighted = [{"file": str(rows[0]), "weight": 2}, {"file": str(other), "weight": 1}]
+    recipe = {
+        "task": "classification",
+        "model": {"name_or_path": "builtin:tiny-bert"},
+        "method": {"type": "lora"},
+        "data": {"train_file": weighted, "validation_file": str(rows[1])},
+        "training": {"refit": True, "output_dir": str(tmp_path / "run")},
+    }
+    with pytest.raises(UserError, match="those of validation have no weight among the sources"):
+        ftkit.train(recipe)
+    assert not (tmp_path / "run").exists()

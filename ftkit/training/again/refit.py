@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ftkit.data.dataset import Splits
+from ftkit.errors import UserError
 from ftkit.recipe.dump import changed
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
@@ -87,9 +88,20 @@ def begin_refit(run: Run) -> None:
 
 
 def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
-    """What a refit will cost, said before anything is trained."""
+    """What a refit will cost, said before anything is trained.
+
+    Raises:
+        UserError: some validation rows are of a source without a weight, so that they would not be learnt.
+    """
     if not recipe.training.refit:
         return []
+    for number, _, _ in splits.validation.by_source() if splits.weights else ():
+        if not splits.weights[number]:
+            raise UserError(
+                f"training.refit learns the validation rows too, and those of {splits.validation.source_names[number]} "
+                "have no weight among the sources of training",
+                fix="remove training.refit or the weights, or take validation from the sources of training",
+            )
     num_train, num_validation = len(splits.train), len(splits.validation)
     return [
         f"training.refit: after the best step is found it is trained once more on all {num_train + num_validation:,} "
