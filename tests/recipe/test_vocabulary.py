@@ -102,7 +102,7 @@ def test_the_nearest_key_is_offered(section: str, word: str, fix: str) -> None:
 def test_of_keys_that_are_listed_each_is_one_of_the_task() -> None:
     listed = "keys here: metrics, num_resamples, reference_file, stride"
     assert answer("evaluation", "zzzzzz", task="causal_lm").fix == listed
-    assert answer("method", "zzzzzz", task="classification").fix.endswith("use_rslora, use_dora")
+    assert answer("method", "zzzzzz", task="classification").fix.endswith("rank_pattern, alpha_pattern")
 
 
 @pytest.mark.parametrize(("section", "word"), sorted(HERE))

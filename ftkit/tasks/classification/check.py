@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.methods.frozen import FrozenMethod
 from ftkit.report.check import DataCheck, count_lines, listed, shown_rows, source_lines
@@ -33,16 +33,14 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     """
     import numpy as np
 
-    from ftkit.data.audit import cut_warning, token_statistics
+    from ftkit.data.audit import token_statistics
     from ftkit.decoding.going_on import going_on_notes
     from ftkit.inputs.text import Frame
     from ftkit.inputs.unknown import unknown_warning
     from ftkit.models.adapted.base import locate_base
     from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import resolve_pooling
-    from ftkit.recipe.data_section import CUT
     from ftkit.tasks.classification.audit import audit
-    from ftkit.tasks.classification.examples import LongCount, window_counts
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
     from ftkit.training.again.refit import refit_notes
@@ -58,22 +56,16 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
     rows_tokenized = {name: len(found) for name, found in lengths.items()}
     long_texts = recipe.data.reads_long_texts(max_length)
-    num_special = sum(Frame.of(tokenizer))
-    windows = {
-        name: long_texts.num_windows(found, max_length=max_length, num_special=num_special)
-        for name, found in lengths.items()
-    }
-    counted = [
-        LongCount(name, len(found), int((found > max_length).sum()), int(windows[name].sum()))
-        for name, found in lengths.items()
-    ]
+    limit = None if checkpoint.counts_distances else checkpoint.position_limit
+    read = _how_long_texts_are_read(
+        long_texts, lengths, splits.train, max_length=max_length, num_special=sum(Frame.of(tokenizer)), limit=limit
+    )
     examples = _examples(tokenizer, splits, max_length=max_length, long_texts=long_texts)
     found = audit(splits)
-    cut: list[str] = []
-    if long_texts == CUT:
-        limit = None if checkpoint.counts_distances else checkpoint.position_limit
-        cut = cut_warning("training texts", "data.max_length", tokens["train"], limit)
-        cut += _windows_advised(lengths["train"], splits.train, max_length=max_length, num_special=num_special)
+    rows = np.arange(len(splits.train))
+    if recipe.method.trains != "head" and len(read.windows) == len(rows):
+        # each window is an example
+        rows = np.repeat(rows, read.windows)
     return DataCheck(
         notes=[
             *splits.notes,
@@ -84,11 +76,11 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),
-            *source_lines(splits, np.arange(len(splits.train))),
+            *source_lines(splits, rows),
             *_token_lines(tokens, rows_tokenized, found.rows),
-            *(one.in_words(long_texts, max_length=max_length) for one in counted if one.num_long and long_texts != CUT),
+            *read.lines,
         ],
-        warnings=[*filter(None, unknown), *cut, *found.warnings],
+        warnings=[*filter(None, unknown), *read.warnings, *found.warnings],
         examples=[
             f"{'one a source' if splits.train.source_names else 'two examples'} as the model will see them",
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
@@ -96,7 +88,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         figures={
             "audit": asdict(found),
             "tokens": {split: asdict(counted) for split, counted in tokens.items()},
-            **window_counts(long_texts, {one.split: one.num_windows for one in counted}),
+            **read.figures,
             "rows_tokenized": rows_tokenized,
             "examples": examples,
         },
@@ -104,7 +96,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
             recipe,
             checkpoint,
             num_rows=len(splits.train),
-            num_windows=round(len(splits.train) * float(windows["train"].mean())),
+            num_windows=round(len(splits.train) * float(read.windows.mean())),
             num_labels=len(splits.label_names),
             length=tokens["train"].p95,
         ),
@@ -163,6 +155,49 @@ def _token_lines(tokens: dict[str, TokenStatistics], rows_tokenized: dict[str, i
         of = "" if rows_tokenized[split] == rows[split] else f"  first {rows_tokenized[split]:,} rows"
         lines.append([f"  {split}", *counted, f"{found.percent_truncated:.1f}%", of])
     return table_lines(lines, align="<>", widths=(28, 8, 8, 8, 9, 11, 0), gap=0)
+
+
+class _Read(NamedTuple):
+    """What becomes of long texts: what is said and warned of, figures, and windows of each training row (N,)."""
+
+    lines: list[str]
+    warnings: list[str]
+    figures: dict[str, Any]
+    windows: Any
+
+
+def _how_long_texts_are_read(
+    long_texts: LongTexts,
+    lengths: dict[str, Any],
+    train: Split,
+    *,
+    max_length: int,
+    num_special: int,
+    limit: int | None,
+) -> _Read:
+    """Count texts (tokens of each, by split) that are longer than max_length, and their windows.
+
+    Where they are cut, and many are, it is warned of, with what it would take not to.
+    """
+    from ftkit.data.audit import cut_warning, token_statistics
+    from ftkit.recipe.data_section import CUT
+    from ftkit.tasks.classification.examples import LongCount, window_counts
+
+    windows = {
+        name: long_texts.num_windows(found, max_length=max_length, num_special=num_special)
+        for name, found in lengths.items()
+    }
+    if long_texts == CUT:
+        counted = token_statistics(lengths["train"], max_length)
+        warnings = cut_warning("training texts", "data.max_length", counted, limit)
+        advised = _windows_advised(lengths["train"], train, max_length=max_length, num_special=num_special)
+        return _Read([], [*warnings, *advised], {}, windows["train"])
+    long = [
+        LongCount(name, len(found), int((found > max_length).sum()), int(windows[name].sum()))
+        for name, found in lengths.items()
+    ]
+    lines = [one.in_words(long_texts, max_length=max_length) for one in long if one.num_long]
+    return _Read(lines, [], window_counts(long_texts, {one.split: one.num_windows for one in long}), windows["train"])
 
 
 def _windows_advised(lengths: Any, train: Split, *, max_length: int, num_special: int) -> list[str]:
