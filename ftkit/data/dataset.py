@@ -17,6 +17,10 @@ from ftkit.storage import sha256_texts
 
 SOURCE_COLUMN = "source_number"
 """Column of a table whose rows are of several sources: the number (int32) of each row's."""
+LINE_COLUMN = "line_number"
+"""Column of a table (int32): the line of each row in its file, or its number there from 1 where there are no lines."""
+ABOUT_ROWS = (SOURCE_COLUMN, LINE_COLUMN)
+"""Columns of a table that tell where its rows are from, and are no part of an example."""
 LANGUAGE_COLUMNS = ("source_language", "target_language")
 """Columns of a table whose rows name the languages of their two sides."""
 BATCH_ROWS, BATCH_CHARACTERS = 10_000, 1 << 26
@@ -33,6 +37,7 @@ class Split:
             messages (a JSON list of objects with role and content). Sources and targets: prompt and completion, and in
             all splits or none references (a JSON list of texts that are right) or label, and the two languages. Where
             rows are of several sources, the number of each row's; a column that a source lacks is null in its rows.
+            Rows that were read have their lines.
         source: where the rows came from, for people: a path, `builtin:docstrings`, or what it was split from.
         source_names: of source 0, 1, ...; none where there is one source.
     """
@@ -58,6 +63,13 @@ class Split:
     def source_numbers(self) -> np.ndarray | None:
         """The number of each row's source (N,), int64; None where there is one source."""
         return to_int64(self.table.column(SOURCE_COLUMN)) if self.source_names else None
+
+    def place(self, row: int) -> str:
+        """Where a row was read: `line 12`, of which source where there are several; empty where that is not known."""
+        if LINE_COLUMN not in self.table.column_names:
+            return ""
+        line = f"line {self.table[LINE_COLUMN][row].as_py():,}"
+        return line if self.source_numbers is None else f"{line} of {self.source_names[self.source_numbers[row]]}"
 
     def by_source(self) -> Iterator[tuple[int, np.ndarray, Split]]:
         """Each source that has rows: its number, the numbers of its rows (n,), and these alone, as it has them."""

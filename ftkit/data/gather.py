@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
-from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, SkippedRow, strings
+from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, LINE_COLUMN, SkippedRow, integers, strings
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
@@ -46,15 +47,21 @@ class UsableRows:
     """What was read of a source: the usable rows in batches, the others, and how many texts were blank.
 
     Attributes:
+        schema: of the batches: the texts of a row, and its line.
         swallowing: lines of rows of which a quoted field holds what may be other rows.
     """
 
     source: Source
+    schema: pa.Schema
     batches: list[pa.RecordBatch]
     bad: list[BadRow]
     num_rows: int = 0
     num_blank: int = 0
     swallowing: list[int] = field(default_factory=list)
+
+    def table(self) -> pa.Table:
+        """The usable rows, with their lines."""
+        return pa.Table.from_batches(self.batches, schema=self.schema)
 
     def refuse_bad(self, spec: DataSpec) -> None:
         """Raise UserError that shows the first broken rows, where there are any and they may not be left out."""
@@ -79,12 +86,13 @@ class UsableRows:
 
 
 def gather(source: Source, record: Callable[[Row], Record | None], schema: pa.Schema) -> UsableRows:
-    """Read a source to its end, once, holding the texts and nothing else of a row.
+    """Read a source to its end, once, holding the texts of a row and its line, and nothing else.
 
     `record` gives the texts of a row, None for a text that is blank, and raises Unusable for a row that is no good.
     """
-    gathered = UsableRows(source, [], [])
+    gathered = UsableRows(source, schema.append(pa.field(LINE_COLUMN, pa.int32())), [], [])
     records: list[Record] = []
+    lines: list[int] = []
     size = 0
     for row in source.rows():
         STOP.poll()
@@ -102,21 +110,23 @@ def gather(source: Source, record: Callable[[Row], Record | None], schema: pa.Sc
             gathered.num_blank += 1
             continue
         records.append(texts)
+        lines.append(row.line)
         size += sum(map(len, texts))
         # a batch of pa.string() holds at most 2 GiB, so very long texts make smaller batches
         if len(records) == BATCH_ROWS or size > BATCH_CHARACTERS:
-            _close_batch(gathered, records, schema)
+            _close_batch(gathered, records, lines)
             size = 0
     if records:
-        _close_batch(gathered, records, schema)
+        _close_batch(gathered, records, lines)
     return gathered
 
 
-def _close_batch(gathered: UsableRows, records: list[Record], schema: pa.Schema) -> None:
-    columns = [strings(texts) for texts in zip(*records, strict=True)]
-    gathered.batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+def _close_batch(gathered: UsableRows, records: list[Record], lines: list[int]) -> None:
+    columns = [*(strings(texts) for texts in zip(*records, strict=True)), integers(np.asarray(lines))]
+    gathered.batches.append(pa.RecordBatch.from_arrays(columns, schema=gathered.schema))
     gathered.num_rows += len(records)
     records.clear()
+    lines.clear()
 
 
 def refuse_bad_rows(source: Source, bad: Sequence[BadRow], *, usable: int) -> None:

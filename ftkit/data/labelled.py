@@ -46,12 +46,10 @@ class _Read(NamedTuple):
 
     rows: UsableRows
     labels: LabelReader
-    schema: pa.Schema
 
     def split(self, names: Sequence[str]) -> Split:
         """The rows, with labels as indices (int32) into `names`."""
-        texts = pa.Table.from_batches(self.rows.batches, schema=self.schema)
-        table = texts.append_column("label", self.labels.column_of(names))
+        table = self.rows.table().append_column("label", self.labels.column_of(names))
         return Split(self.rows.source.split, table, self.rows.source.name)
 
 
@@ -178,7 +176,7 @@ def _gather(source: Source, columns: Columns, names: Sequence[str] | None, *, st
         labels.read(row)
         return found
 
-    return _Read(gather(source, record, schema), labels, schema)
+    return _Read(gather(source, record, schema), labels)
 
 
 def _text(row: Row, column: str) -> str:

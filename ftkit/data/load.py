@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import pyarrow as pa
-
 from ftkit.data.columns.names import SAMPLE_ROWS, refuse_absent
 from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.form import Form
@@ -47,8 +45,7 @@ def read_splits(components: Components[Any], forms: Forms, spec: DataSpec, *, se
                 continue
             skipped.extend(found.skipped())
             _note_one_document(found, component.spec, notes)
-            table = pa.Table.from_batches(found.batches, schema=form.schema)
-            parts.append((component.name, Split(name, table, found.source.name)))
+            parts.append((component.name, Split(name, found.table(), found.source.name)))
         if parts:
             splits[name] = joined(name, parts, names)
     for form in dict.fromkeys(form for some in forms.values() for form in some):

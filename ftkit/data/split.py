@@ -210,7 +210,8 @@ def cut_end(train: Split, spec: DataSpec) -> tuple[pa.Table, pa.Table]:
             where=train.source,
             fix="add text, or name a data.validation_file",
         )
-    begin, end = (pa.table({"text": strings([part])}) for part in (text[:cut], text[cut:]))
+    place = train.table.column_names.index("text")
+    begin, end = (train.table.set_column(place, "text", strings([part])) for part in (text[:cut], text[cut:]))
     return begin, end
 
 

@@ -54,6 +54,7 @@ class SuspectRow:
         given: label or target that the data give.
         suggested: what the evidence points to: another label, the training row that it repeats, the model's answer.
         score: how strongly, 0 to 1, or a loss in nats.
+        place: `line 12`, where it was read, as error messages count; empty where that is not known.
     """
 
     split: str
@@ -63,6 +64,7 @@ class SuspectRow:
     suggested: str
     score: float
     why: str
+    place: str = ""
 
 
 @dataclass(frozen=True)

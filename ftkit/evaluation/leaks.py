@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ftkit.data.dataset import SOURCE_COLUMN, Split
+from ftkit.data.dataset import ABOUT_ROWS, Split
 from ftkit.diagnosis.measurements import Overlap
 from ftkit.evaluation.overlap import find_overlap, find_text_overlap
 from ftkit.evaluation.subject import Gathered, Subject, some, some_rows, take
@@ -47,7 +47,7 @@ def overlap_of(held_out: Split, train: Split, *, seed: int) -> Overlap:
     asked = {tuple(part.table.column_names) for _, part in held_out.by_form()}
     if len(forms | dict.fromkeys(asked)) > 1 and train.source_names:
         return _overlap_of_forms(held_out, forms, seed=seed)
-    if set(held_out.table.column_names) <= {"text", SOURCE_COLUMN}:
+    if set(held_out.table.column_names) <= {"text", *ABOUT_ROWS}:
         return find_text_overlap(held_out.texts, train.texts, seed=seed)
     return find_overlap(
         _asked(held_out),

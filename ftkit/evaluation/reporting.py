@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ftkit.data.dataset import Split
+from ftkit.data.duplicates import example_columns
 from ftkit.diagnosis.intervals import Estimate, mean_accuracy, mean_loss
 from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap, Set
 from ftkit.diagnosis.report import TEXT_KEPT, Bin, Point, Report, Score, SuspectRow
@@ -52,7 +54,7 @@ def make_report(
         label_names=[] if classes is None else list(classes.names),
         forgetting=found.documents,
         suspects=[*_noisy(subject, measured), *_leaked(subject, measured)],
-        worst=_worst(found, measured),
+        worst=_worst(found, measured, subject.splits.validation),
         drift=found.drift,
         notes=[*_sizes(found, measured), *found.notes],
         words=words_for(measured),
@@ -174,8 +176,8 @@ def _noisy(subject: Subject, measured: Measurements) -> list[SuspectRow]:
     noise = measured.noise
     if noise is None:
         return []
-    names, texts = subject.splits.label_names, subject.splits.train.table.column("text")
-    rows = []
+    names, train = subject.splits.label_names, subject.splits.train
+    texts, rows = train.table.column("text"), []
     for place in noise.suspects[:ROWS_SHOWN]:
         probabilities, given = noise.out_of_fold[place], int(noise.labels[place])
         other = int(probabilities.argmax())
@@ -184,7 +186,7 @@ def _noisy(subject: Subject, measured: Measurements) -> list[SuspectRow]:
             SuspectRow(
                 "train", number, _short(texts[number].as_py()), names[given], names[other],
                 round(float(probabilities[other] - probabilities[given]), 4),
-                "classifiers that did not see this label expect another one",
+                "classifiers that did not see this label expect another one", train.place(number),
             )
         )  # fmt: skip
     return rows
@@ -195,26 +197,35 @@ def _leaked(subject: Subject, measured: Measurements) -> list[SuspectRow]:
     found: list[SuspectRow] = []
     for name, overlap in (("validation", measured.overlap), ("test", measured.test_overlap)):
         if overlap is not None and name in splits:
-            found += _pairs_of(overlap, splits[name].table.column(0).to_pylist(), name)
+            found += _pairs_of(overlap, splits[name], splits["train"])
     return found
 
 
-def _pairs_of(overlap: Overlap, texts: list[str], name: str) -> list[SuspectRow]:
+def _pairs_of(overlap: Overlap, split: Split, train: Split) -> list[SuspectRow]:
     # a sample of a large split has other numbers; its texts would be the wrong ones
-    if len(overlap.exact) != len(texts):
+    if len(overlap.exact) != len(split):
         return []
+    names = example_columns(split.table)
     rows = np.flatnonzero(overlap.exact | overlap.near)[:ROWS_SHOWN]
     return [
         SuspectRow(
-            name, int(row), _short(texts[row]), "", f"train row {int(overlap.partners[row])}",
+            split.name, int(row), _short(_first_text(split, names, row)), "",
+            f"train, {train.place(overlap.partners[row]) or f'row {overlap.partners[row]:,}'}",
             1.0 if overlap.exact[row] else 0.8,
             "stands in train word for word" if overlap.exact[row] else "nearly the same as a training row",
+            split.place(row),
         )
         for row in rows
     ]  # fmt: skip
 
 
-def _worst(found: Gathered, measured: Measurements) -> list[SuspectRow]:
+def _first_text(split: Split, names: Sequence[str], row: int) -> str:
+    """The first text of a row; a column that its source lacks is null."""
+    texts: Iterator[str | None] = (split.table[name][row].as_py() for name in names)
+    return next(text for text in texts if text is not None)
+
+
+def _worst(found: Gathered, measured: Measurements, split: Split) -> list[SuspectRow]:
     losses = measured.of(measured.kept, "validation")
     texts, targets = found.texts.get("validation", []), found.targets.get("validation", [])
     if losses is None or len(texts) != len(losses):
@@ -226,7 +237,7 @@ def _worst(found: Gathered, measured: Measurements) -> list[SuspectRow]:
     return [
         SuspectRow(
             "validation", int(numbers[row]), _short(texts[row]), _short(targets[row]),
-            found.answers[row] if found.answers else "", round(float(means[row]), 4), "",
+            found.answers[row] if found.answers else "", round(float(means[row]), 4), "", split.place(numbers[row]),
         )
         for row in order
     ]  # fmt: skip

@@ -50,6 +50,10 @@ def test_leaks_are_the_headline_and_the_three_files_are_written(ftkit, trained):
     assert report["version"] == 1
     assert report["verdict"]["headline"] == "leakage"
     assert {row["split"] for row in report["suspects"]} == {"validation"}
+    # thirty training rows stand again below the ninety new ones of the file, and its header
+    lines = {int(row["place"].removeprefix("line ")) for row in report["suspects"]}
+    assert lines <= set(range(92, 122))
+    assert {row["suggested"] for row in report["suspects"]} <= {f"train, line {line}" for line in range(2, 202)}
     assert "Leakage suspected" in (trained.eval_dir / "report.md").read_text()
     assert "Leakage suspected" in (trained.eval_dir / "report.html").read_text()
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ftkit.commands.smoke.recipe import NOT_CHECKED, shrink
 from ftkit.commands.smoke.reloading import NewProcess
-from ftkit.data.dataset import SOURCE_COLUMN
+from ftkit.data.dataset import ABOUT_ROWS
 from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.progress import Reporter, Silent
@@ -137,7 +137,7 @@ def _read_back(recipe: Recipe, result: TrainResult, splits: Splits, other: NewPr
     read = task_of(recipe.task).read_back if other is None else other.read_back
     split, compared = splits.validation, _compared(splits)
     table = split.table.take(compared) if len(compared) else next(splits.train.by_source())[2].table
-    rows = table.select([name for name in table.column_names if name not in ("label", SOURCE_COLUMN)]).to_pylist()
+    rows = table.select([name for name in table.column_names if name not in ("label", *ABOUT_ROWS)]).to_pylist()
     return read(result.run.path, rows, max_length=int(result.facts["max_length"]))
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ftkit.data.columns.labelled import guess_columns
 from ftkit.data.columns.names import SAMPLE_ROWS
-from ftkit.data.dataset import SOURCE_COLUMN, Split, Splits, booleans
+from ftkit.data.dataset import ABOUT_ROWS, Split, Splits, booleans
 from ftkit.data.folds import folded
 from ftkit.data.gather import Source
 from ftkit.data.labels import shortened
@@ -173,7 +173,7 @@ def _few(split: Split, wanted: int) -> Split:
     table = _first_of_each(split, wanted) if several else split.table.slice(0, wanted)
     # chats and references are JSON, which cannot be cut anywhere
     for index, name in enumerate(table.column_names):
-        if name not in ("label", "messages", "references", SOURCE_COLUMN):
+        if name not in ("label", "messages", "references", *ABOUT_ROWS):
             table = table.set_column(index, name, pc.utf8_slice_codeunits(table[name], 0, CHARACTERS_KEPT))
     return split.with_table(table)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from ftkit.data.dataset import SOURCE_COLUMN, Split, booleans, integers
+from ftkit.data.dataset import ABOUT_ROWS, SOURCE_COLUMN, Split, booleans, integers
 from ftkit.data.prompting import Prompting
 from ftkit.data.split import cut_end, divided
 from ftkit.errors import UserError
@@ -29,6 +29,7 @@ def joined(name: str, parts: Sequence[tuple[str, Split]], names: Sequence[str]) 
         for source, part in parts
     ]
     table = pa.concat_tables(tables, promote_options="default")
+    table = table.select(sorted(table.column_names, key=ABOUT_ROWS.__contains__))
     return Split(name, table, ", ".join(dict.fromkeys(part.source for _, part in parts)), tuple(names))
 
 

@@ -18,6 +18,7 @@ from ftkit.data.audit import (
     split_warnings,
 )
 from ftkit.data.dataset import Split, Splits
+from ftkit.data.duplicates import example_columns
 from ftkit.data.labels import shortened, spelling_groups
 
 _MAJORITY = 0.8
@@ -59,7 +60,7 @@ def audit(splits: Splits) -> DataAudit:
     """Count what can be counted without a tokenizer; a second or two for a million rows. Labels may stand as text."""
     present, names = splits.apart(), splits.label_names
     # `text`, or `prompt` where labels are written as text
-    text = splits.train.table.column_names[:1]
+    text = example_columns(splits.train.table)[:1]
     counts = {split.name: np.bincount(split.labels, minlength=len(names)) for split in present}
     majority = int(counts["train"].argmax())
     figures = DataAudit(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from ftkit.data.dataset import BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
+from ftkit.data.dataset import ABOUT_ROWS, BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
 from ftkit.data.gather import Source
 from ftkit.data.labelled import Columns, load_labelled
 from ftkit.data.mixture.joining import joined
@@ -96,7 +96,10 @@ def _as_text(split: Split, names: Sequence[str], prompting: Prompting, columns: 
         batch = [strings(prompts), strings(completions), integers(labels)]
         batches.append(pa.RecordBatch.from_arrays(batch, schema=schema))
         start += len(prompts)
-    return split.with_table(pa.Table.from_batches(batches, schema=schema))
+    table = pa.Table.from_batches(batches, schema=schema)
+    for name in (name for name in ABOUT_ROWS if name in split.table.column_names):
+        table = table.append_column(name, split.table[name])
+    return split.with_table(table)
 
 
 def _prompts(split: Split, prompting: Prompting, columns: Columns) -> Iterator[list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftkit.data.dataset import Splits
+from ftkit.data.dataset import LINE_COLUMN, Splits
 from ftkit.data.mixture.shares import label_counts, mixing_of
 from ftkit.errors import UserError
 from ftkit.tasks.table import read_recipe, task_of
@@ -123,7 +123,7 @@ def test_chats_completions_and_a_text_are_each_written_in_their_form(tmp_path: P
     assert found["train"][2] == found["validation"][2] == 1
     assert found["validation"][0] == pytest.approx(12, abs=2)
     parts = {part.source: part for _, _, part in splits.validation.by_source()}
-    assert parts["pairs"].table.column_names == ["prompt", "completion"]
+    assert parts["pairs"].table.column_names == ["prompt", "completion", LINE_COLUMN]
     assert parts["plain"].texts[0] in texts["plain"].read_text()
     assert all(prompt.startswith("Q: ") for prompt in parts["pairs"].table["prompt"].to_pylist())
 
@@ -140,3 +140,22 @@ def test_each_source_of_pairs_has_its_prefix_and_references_where_it_has_some(tm
     assert json.loads(first["references"]) == [first["completion"]]
     assert second["prompt"].startswith("count: two")
     assert len(json.loads(second["references"])) == 2
+
+
+@pytest.mark.parametrize("task", ["classification", "causal_lm", "seq2seq"])
+def test_a_row_is_called_by_the_line_of_its_file_wherever_it_went_from_there(task: str, tmp_path: Path) -> None:
+    names = {"classification": ("text", "label"), "causal_lm": ("prompt", "completion")}
+    key, other = names.get(task, ("source", "target"))
+    table = [f'"row {n}\nof the table",{"ab"[n % 2]}' for n in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join([f"{key},{other}", *table]))
+    rows = [json.dumps({key: f"row {n} of lines", other: "ab"[n % 2]}) for n in range(40)]
+    (tmp_path / "b.jsonl").write_text("\n".join(["", *rows]))
+    drawn = {"validation_size": 0.2, "drop_duplicates": True, "max_train_samples": 50}
+    splits = load(tmp_path, task, {"train_file": ["a.csv", "b.jsonl"], **drawn})
+    assert {len(splits.train), len(splits.validation)} == {50, 16}
+    for split in splits.all():
+        for row, words in enumerate(split.table["text" if task == "classification" else "prompt"].to_pylist()):
+            number = int(words.split("row ")[1].split()[0])
+            # a header above the table, of which a row has two lines; an empty line above the other
+            line = f"line {2 + 2 * number} of a" if "table" in words else f"line {2 + number} of b"
+            assert split.place(row) == line

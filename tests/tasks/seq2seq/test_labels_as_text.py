@@ -52,7 +52,7 @@ def test_rows_labels_and_splits_are_those_of_classification(tmp_path: Path) -> N
         assert after.labels.tolist() == before.labels.tolist()
         assert after.table["completion"].to_pylist() == [written.label_names[label] for label in before.labels]
         assert (after.name, after.source) == (before.name, before.source)
-    assert written.train.table.schema.types == [pa.string(), pa.string(), pa.int32()]
+    assert written.train.table.schema.types == [pa.string(), pa.string(), pa.int32(), pa.int32()]
     assert set(labelled.notes) < set(written.notes)
 
 
