@@ -196,6 +196,12 @@ def _refuse_other_data(run: Run, splits: Splits, hashes: Mapping[str, Any]) -> N
         )
 
 
+NOT_TOLD = (
+    "whether it is underfit or overfit, and whether it is better than the base, cannot be told from the training rows;"
+    " a data.test_file, or ftkit eval RUN --data FILE, gives figures"
+)
+
+
 def evaluate_subject(subject: Subject) -> Report:
     """Measure a run or a model and say what is wrong with it.
 
@@ -208,6 +214,8 @@ def evaluate_subject(subject: Subject) -> Report:
     found.notes += began_with(subject.recipe.model)
     if subject.run is not None and subject.model_dir == subject.run.first_model_dir:
         found.notes.append(BEFORE_REFIT)
+    if not subject.splits.holds_out:
+        found.absent["validation"] = f"{learning_curve.NOTHING_HELD_OUT}: {NOT_TOLD}"
     find_leaks(subject, found)
     found.faults = find_faults(subject)
     if trains == "weights":
@@ -216,15 +224,16 @@ def evaluate_subject(subject: Subject) -> Report:
         unit=task.unit,
         trains=trains,
         setting=_setting(subject),
-        curve=subject.curve,
+        # points without validation rows say nothing of what the checks ask
+        curve=subject.curve if subject.splits.holds_out else (),
         repeats=repeated_share(subject.splits.train),
         validation_texts=learning_curve.num_texts(
-            len(subject.splits.validation), found.sizes["validation"], in_pieces=task.in_pieces
+            len(subject.splits.validation), found.sizes.get("validation", 0), in_pieces=task.in_pieces
         ),
         seed=subject.seed,
     )
     verdict = diagnose(measured)
-    if subject.run is not None and subject.effort != "quick":
+    if subject.run is not None and subject.effort != "quick" and subject.splits.holds_out:
         measured, verdict = try_what_is_open(subject, found, measured, verdict)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return make_report(subject, found, measured, verdict, created=created, seconds=time.perf_counter() - began)

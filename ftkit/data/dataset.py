@@ -213,8 +213,13 @@ class Splits:
     folds: np.ndarray | None = None
 
     def all(self) -> tuple[Split, ...]:
-        """The splits that are there, train first."""
-        return tuple(split for split in (self.train, self.validation, self.test) if split is not None)
+        """The splits that have rows, train first."""
+        return tuple(split for split in (self.train, self.validation, self.test) if split is not None and len(split))
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are validation rows; without any the split is empty (data.validation_size: 0)."""
+        return len(self.validation) > 0
 
     def prompting_of(self, number: int) -> Prompting:
         """How the rows of a source become what a language model reads."""

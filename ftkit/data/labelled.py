@@ -20,7 +20,7 @@ from ftkit.data.mixture.joining import joined
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import BadRow, Row
 from ftkit.data.repeats import note_lost, without_repeats
-from ftkit.data.split import divided, limited, parted
+from ftkit.data.split import divided, limited, nothing_held_out, parted
 from ftkit.data.unusable import Unusable
 from ftkit.errors import UserError
 from ftkit.recipe.labelled import LabelledData
@@ -262,6 +262,8 @@ def _note_absent(train: Sequence[_Read], names: Sequence[str], notes: list[str])
 def _with_validation(
     train: Split, names: Sequence[str], spec: LabelledData, seed: int, notes: list[str]
 ) -> dict[str, Split]:
+    if spec.validation_size == 0:
+        return nothing_held_out(train, notes)
     mask, strata = divided(train, train.keys, train.strata, spec, seed=seed)
     splits = parted(train, mask, otherwise="each label has one text only")
     lone = sorted({stratum // max(1, len(train.source_names)) for stratum in strata})

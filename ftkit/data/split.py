@@ -118,6 +118,8 @@ def with_validation(train: Split, kind: str, spec: DataSpec, seed: int, notes: l
     Raises:
         UserError: a size that does not fit, or rows that are all the same.
     """
+    if spec.validation_size == 0:
+        return nothing_held_out(train, notes)
     if len(train) == 1 and kind == "text":
         return _end_of_document(train, spec, notes)
     mask, together = _chosen(train, kind, spec, seed)
@@ -177,6 +179,15 @@ def parted(train: Split, validation: np.ndarray, *, otherwise: str) -> dict[str,
 def held_out(train: Split, table: pa.Table, source: str) -> Split:
     """Training rows as a validation set; `source` says so for people."""
     return replace(train, name="validation", table=table, source=source)
+
+
+def nothing_held_out(train: Split, notes: list[str]) -> dict[str, Split]:
+    """Every row to train on, and a validation set without rows; what can then not be told is added to the notes."""
+    notes.append(
+        "nothing is held out (data.validation_size: 0): every row is trained on and the last step is kept; whether the"
+        " model is underfit or overfit, and which step was best, cannot be told"
+    )
+    return {"train": train, "validation": held_out(train, train.table.slice(0, 0), "nothing")}
 
 
 def _end_of_document(train: Split, spec: DataSpec, notes: list[str]) -> dict[str, Split]:

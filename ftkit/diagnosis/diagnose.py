@@ -124,6 +124,8 @@ def _good_for(headline: str, checks: Sequence[Check], found: Measurements) -> st
     """What can be done with the model that was kept, whatever the training did after it."""
     states = {check.name: check.state for check in checks}
     kept = found.of(found.kept, "validation")
+    if kept is None and headline != "invalid_run":
+        return "what nobody has measured: no rows are held out"
     if headline == "invalid_run" or kept is None:
         return "nothing: the figures cannot be trusted"
     if states["leakage"] == "fired":

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from ftkit.encoders.heads import Head, LinearHead
-from ftkit.encoders.held_out import HeldOut, OutOfFold, ValidationRows
+from ftkit.encoders.held_out import HeldOut, NothingHeldOut, OutOfFold, ValidationRows
 from ftkit.encoders.optimization import AdamW, clip_candidates, count_steps, learning_rate_factors, losses_of_candidates
 from ftkit.encoders.rows import FeatureRows, Part, row_logits
 from ftkit.encoders.scores import BestWeights, HeadProbe, score
 from ftkit.errors import UserError
 from ftkit.interruption import STOP
-from ftkit.metrics.scores import CurvePoint, scores_of_logits
+from ftkit.metrics.scores import NO_SCORES, CurvePoint, scores_of_logits
 from ftkit.recipe.training_section import TrainingSpec
 
 SMALL_STEP = 50_000_000
@@ -31,7 +31,7 @@ class FitResult(NamedTuple):
 
     num_steps: int
     best_step: int
-    best_score: float
+    best_score: float | None
     weight_decay: float
     stopped_early: bool
 
@@ -55,7 +55,8 @@ def fit_head(
             parameters with requires_grad are trained.
         train: training rows.
         validation: rows that decide which weights are best. None: the training rows, which have folds, each as the
-            candidates of the other folds see it; the head has `repeated` ones then, and one of all rows is left.
+            candidates of the other folds see it; the head has `repeated` ones then, and one of all rows is left. No
+            rows: the head has one candidate, and its last weights are left.
         spec: the recipe's training section.
         class_weights: (K,) or None.
         device: where head and batches live.
@@ -68,9 +69,11 @@ def fit_head(
     """
     with _threads_for(head, batch_size=spec.per_device_train_batch_size, device=device):
         loss = _Loss(None if class_weights is None else class_weights.to(device), spec.label_smoothing_factor)
-        held_out: HeldOut = (
-            OutOfFold(train, num_candidates=head.num_candidates) if validation is None else ValidationRows(validation)
-        )
+        held_out: HeldOut
+        if validation is None:
+            held_out = OutOfFold(train, num_candidates=head.num_candidates)
+        else:
+            held_out = ValidationRows(validation) if len(validation) else NothingHeldOut()
         fitting = _Fitting(head, spec, held_out, num_rows=len(train), loss=loss, device=device, probe=probe)
         if probe is not None:
             record(fitting.look_on())
@@ -168,19 +171,19 @@ class _Fitting:
         """Score the untrained head; returns a line of history that nothing is chosen by."""
         logits = self.held_out.logits(self.head, device=self.device)
         scores = self._scores(logits)
-        choice = self.tracker.choose(scores)
+        choice = self.tracker.choose(scores) if scores else 0
         return {
             "step": 0,
             "epoch": 0.0,
             **self._probe(choice, logits[choice]),
-            "validation_loss": scores[choice]["loss"],
+            **({"validation_loss": scores[choice]["loss"]} if scores else {}),
         }
 
     def evaluate(self) -> dict[str, Any]:
         """Score every choice; returns the line of history of the best one."""
         logits = self.held_out.logits(self.head, device=self.device)
         scores = self._scores(logits)
-        choice, improved = self.tracker.update(self.num_steps, scores, self.head)
+        choice, improved = self.tracker.update(self.num_steps, scores, self.head) if scores else (0, False)
         if improved or not self.spec.load_best_model_at_end:
             self.kept_logits = logits[choice]
         candidate = self.held_out.kept(choice)
@@ -193,11 +196,14 @@ class _Fitting:
             "weight_decay": self._decay_of(candidate),
             "train_loss": train_loss,
             **self._probe(choice, logits[choice]),
-            **{f"validation_{name}": value for name, value in scores[choice].items()},
+            **({f"validation_{name}": value for name, value in scores[choice].items()} if scores else {}),
             "best": improved,
         }
 
     def _scores(self, logits: torch.Tensor) -> list[dict[str, float]]:
+        """Of each choice; none where nothing is held out."""
+        if not len(self.held_out.labels):
+            return []
         how: dict[str, Any] = {"class_weights": self.loss.class_weights, "metric": self.spec.metric_for_best_model}
         return [score(one, self.held_out.labels, **how) for one in logits]
 
@@ -205,7 +211,8 @@ class _Fitting:
         if self.probe is None:
             return {}
         epoch = self.num_steps / self.plan.steps_per_epoch
-        validation = scores_of_logits(logits.numpy(), self.held_out.labels)
+        labels = self.held_out.labels
+        validation = scores_of_logits(logits.numpy(), labels) if len(labels) else NO_SCORES
         train = self.probe.score_train(self.head, self.held_out.kept(choice), device=self.device)
         self.probe.keep(CurvePoint(self.num_steps, epoch, self.rate_mass, train, validation))
         return {"train_probe_loss": train.loss, "train_probe_accuracy": train.accuracy}
@@ -222,7 +229,8 @@ class _Fitting:
         self.head.keep(candidate)
         self.head.eval()
         tracker = self.tracker
-        return FitResult(self.num_steps, tracker.best_step, tracker.best_score, weight_decay, tracker.exhausted)
+        best_score = tracker.best_score if math.isfinite(tracker.best_score) else None
+        return FitResult(self.num_steps, tracker.best_step, best_score, weight_decay, tracker.exhausted)
 
     def _decay_of(self, candidate: int) -> float:
         if isinstance(self.head, LinearHead):

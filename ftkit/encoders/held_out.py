@@ -52,6 +52,24 @@ class ValidationRows:
         return
 
 
+class NothingHeldOut:
+    """No rows: the one candidate learns from every training row, and nothing judges it."""
+
+    labels = np.zeros(0, dtype=np.int64)
+
+    def logits(self, head: Head, *, device: torch.device) -> torch.Tensor:  # noqa: ARG002
+        """Of no row (1, 0, 0)."""
+        return torch.zeros(1, 0, 0)
+
+    def kept(self, choice: int) -> int:
+        """The same."""
+        return choice
+
+    def learns(self, folds: torch.Tensor) -> None:  # noqa: ARG002
+        """All."""
+        return
+
+
 class OutOfFold:
     """The training rows, each judged by candidates that did not learn from its fold.
 

@@ -47,11 +47,11 @@ def measure_encoder(subject: Subject, found: Gathered, texts: Sequence[str], tok
         return
     tuned = _tuned_encoder(subject)
     documents = _masked(texts, tokenizer, seed=subject.seed)
-    validation = _masked(found.texts["validation"][:300], tokenizer, seed=subject.seed)
+    held_out = found.texts.get("validation", [])[:300]
     with subject.reporter.track("masked tokens of the reference", total=3) as advance:
         before, vectors = _losses(base, documents)
         advance(1)
-        on_data, _ = _losses(base, validation)
+        on_data = _losses(base, _masked(held_out, tokenizer, seed=subject.seed))[0] if held_out else None
         advance(1)
         after, tuned_vectors = _losses(base, documents, encoder=tuned)
         advance(1)
@@ -61,7 +61,7 @@ def measure_encoder(subject: Subject, found: Gathered, texts: Sequence[str], tok
     found.sizes["reference"] = len(documents)
     found.forgetting = Forgetting("masked", readout_lost=lost)
     found.documents = most_risen(before, after, list(texts))
-    if found.domain is not None:
+    if found.domain is not None and on_data is not None:
         found.domain = DomainGap(
             on_data.nll, on_data.num_targets, before.nll, before.num_targets, found.domain.tokens_a_word
         )

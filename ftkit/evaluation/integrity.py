@@ -22,7 +22,11 @@ def find_faults(subject: Subject) -> list[str]:
         found.append("no step was done")
     if subject.run is not None and (reason := _unmoved(subject)):
         found.append(reason)
-    broken = [point.step for point in subject.curve if not _finite(point.validation.loss, point.train.loss)]
+    broken = [
+        point.step
+        for point in subject.curve
+        if not _finite(*(one.loss for one in (point.validation, point.train) if len(one)))
+    ]
     if broken:
         found.append(f"the loss was not finite at step {broken[0]:,}")
     return found

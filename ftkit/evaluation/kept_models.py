@@ -79,6 +79,9 @@ def other_weights(subject: Subject) -> Iterator[Path | str]:
         A folder that loads as model/ does; or the reason for which there is none.
     """
     step = subject.last_step if subject.kept == "best" else subject.best_step
+    if subject.run is not None and not subject.splits.holds_out and subject.kept == "final":
+        yield "no best step was looked for: nothing is held out"
+        return
     if subject.run is None or step is None:
         yield "the run that made the model is not known"
         return

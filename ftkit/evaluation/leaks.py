@@ -20,6 +20,8 @@ HELD_OUT_ROWS = 2_000
 def find_leaks(subject: Subject, found: Gathered) -> None:
     """Fill in the overlaps of `found`."""
     splits, seed = subject.splits, subject.seed
+    if not splits.holds_out:
+        found.absent["overlap"] = "there is no validation set to be compared with train"
     train = some(splits.train, MOST_TRAIN_ROWS, seed=seed)
     if len(train) < len(splits.train):
         found.notes.append(f"leaks were looked for among {len(train):,} of {len(splits.train):,} training rows")

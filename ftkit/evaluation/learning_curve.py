@@ -12,6 +12,8 @@ from ftkit.training.probes import read_probes
 
 SEEN = ("invalid_run", "not_converged", "memorised", "overfit", "no_gain", "too_little_data")
 """Checks that learning curves are enough for."""
+NOTHING_HELD_OUT = "nothing is held out (data.validation_size: 0)"
+"""Why figures of the training rows are all that there are."""
 UNTOLD = {"not_converged": "whether it ended too early", "overfit": "whether it overfits"}
 """Those without which nothing is said to be well, in words."""
 
@@ -22,6 +24,9 @@ def curve_verdict(run: Run, recipe: Recipe, *, unit: Unit, in_pieces: bool) -> s
     trained = [point for point in points if point.step > 0]
     if not trained:
         return "no evaluation was made on the way, so its learning curve says nothing; `ftkit eval` looks closer"
+    if not len(trained[-1].validation):
+        fell = f"the train probe went from a loss of {points[0].train.loss:.3g} to {trained[-1].train.loss:.3g}"
+        return f"Cannot tell whether it is underfit or overfit: {NOTHING_HELD_OUT}; {fell}"
     training = recipe.training
     best = min(trained, key=lambda point: point.validation.loss) if training.load_best_model_at_end else trained[-1]
     losses: dict[tuple[Model, Set], Scores] = {

@@ -122,6 +122,10 @@ class Scores:
         )
 
 
+NO_SCORES = Scores(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+"""Of no rows."""
+
+
 @dataclass(frozen=True, eq=False)
 class CurvePoint:
     """One evaluation of the training.

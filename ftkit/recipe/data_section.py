@@ -124,8 +124,9 @@ class DataSpec(Section):
     test_split: str | None = None
     """Name of the test split; found by its usual name when absent."""
 
-    validation_size: float = Field(default=0.1, gt=0.0)
-    """Split off when there is no validation set: a share below 1, or a number of rows."""
+    validation_size: float = Field(default=0.1, ge=0.0)
+    """Split off when there is no validation set: a share below 1, or a number of rows. 0 trains on everything: the last
+    step is kept, and whether the model is underfit or overfit cannot be told."""
 
     text_column: str | None = None
     """Column of the text; found when exactly one column looks like it."""
@@ -181,6 +182,11 @@ class DataSpec(Section):
     def lists_sources(self) -> bool:
         """Whether a key of files is a list."""
         return any(self.entries(key) for key in FILE_KEYS)
+
+    @property
+    def holds_nothing_out(self) -> bool:
+        """Whether every row is learnt, as far as the recipe knows: a data set may have a validation split."""
+        return self.validation_size == 0 and self.validation_file is None and self.validation_split is None
 
     @property
     def is_weighted(self) -> bool:

@@ -136,16 +136,16 @@ def _fill_defaults(reading: Reading) -> None:
     else:
         note_epochs = note
 
-    for key, value in reading.task.defaults_of(reading.method, partial(_is_switched_on, reading)).items():
+    for key, value in reading.task.defaults_of(reading.method, partial(_given, reading)).items():
         section, _, name = key.partition(".")
         place = Place(0, 0, 0, note_epochs if name == "num_train_epochs" else note)
         reading.below(section).setdefault(name, node_of(value, place))
 
 
-def _is_switched_on(reading: Reading, key: str) -> bool:
-    """Whether a key has been given a value that asks for something."""
+def _given(reading: Reading, key: str) -> Any:
+    """The value that a key has been given; None where it has none."""
     node = reading.node(key)
-    return node is not None and node.value not in (None, False)
+    return None if node is None else node.value
 
 
 def _validate(reading: Reading) -> Recipe | None:
@@ -173,7 +173,7 @@ def _take_out(reading: Reading, key: str) -> None:
     section, _, name = key.partition(".")
     below = reading.below(section)
     earlier = below.pop(name, None)
-    defaults = reading.task.defaults_of(reading.method, lambda _: False)
+    defaults = reading.task.defaults_of(reading.method, lambda _: None)
     stand_in = {"model.name_or_path": "builtin:none", **defaults}.get(key)
     if stand_in is not None:
         below[name] = node_of(stand_in, earlier.key_place if earlier is not None else Place(0, 0, 0, "default"))
@@ -187,7 +187,7 @@ def _apply_rules(reading: Reading, recipe: Recipe) -> None:
         for key, node in reading.below(section).items()
         if node.value is not None and not node.key_place.note
     }
-    defaults = reading.task.defaults_of(reading.method, partial(_is_switched_on, reading))
+    defaults = reading.task.defaults_of(reading.method, partial(_given, reading))
     facts = Facts(recipe, frozenset(given | (reading.silent & keys)), reading.own, defaults, reading.tasks)
     rules = (adapter_keys, *reading.task.rules)
     for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in rules)):

@@ -17,6 +17,7 @@ from ftkit.recipe.schema import Recipe
 from ftkit.recipe.sources.rules import of_each_source, sources, weights
 from ftkit.recipe.task_rules import Facts
 from ftkit.recipe.trainer.rules import TRAINER_RULES
+from ftkit.recipe.trainer.schedules import SCHEDULES
 from ftkit.recipe.training_section import TrainingSpec
 
 LABELLED_DATA = ("docstrings",)
@@ -180,6 +181,26 @@ def _refit(facts: Facts[Recipe]) -> Iterator[Finding]:
         yield Finding("training.refit", "no rows are held out, so all are learnt already", "remove it")
 
 
+def _nothing_held_out(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """What needs rows that are held out, where there are none."""
+    data, training = facts.recipe.data, facts.recipe.training
+    if not data.holds_nothing_out or training.refit:
+        return
+    why = "data.validation_size: 0 holds nothing out"
+    if training.load_best_model_at_end:
+        fix = "remove it: the last step is kept"
+        yield Finding("training.load_best_model_at_end", f"{why} to find the best step by", fix)
+    if SCHEDULES[training.lr_scheduler_type].follows_scores:
+        yield Finding("training.lr_scheduler_type", f"{why}, and it follows scores", "choose one by steps")
+    if data.example_in_card:
+        yield Finding("data.example_in_card", f"{why}, and it shows such a row", "remove it")
+    if facts.recipe.method.trains == "head" and training.weight_decay == "auto":
+        fix = (
+            "give a number such as 0.01; or remove validation_size: in folds (data.validation) every row is learnt too"
+        )
+        yield Finding("training.weight_decay", f"{why} to find the strength of the penalty by", fix)
+
+
 def _weight_decay(facts: Facts[Recipe]) -> Iterator[Finding]:
     method, decay = facts.recipe.method, facts.recipe.training.weight_decay
     if method.trains != "head" and decay == "auto" and facts.has("training.weight_decay"):
@@ -267,6 +288,7 @@ COMMON_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
     _precision,
     _head_ignores,
     _refit,
+    _nothing_held_out,
     _weight_decay,
     *TRAINER_RULES,
     _evaluation_schedule,

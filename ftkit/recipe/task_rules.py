@@ -18,6 +18,10 @@ R = TypeVar("R", bound=Recipe)
 R_co = TypeVar("R_co", bound=Recipe, covariant=True)
 
 
+WITHOUT_VALIDATION: dict[str, object] = {"training.load_best_model_at_end": False}
+"""Defaults where no row is held out: there is none to find the best step by."""
+
+
 @dataclass(frozen=True)
 class TaskRules(Generic[R]):
     """What a task says about its recipes.
@@ -28,6 +32,7 @@ class TaskRules(Generic[R]):
         methods: method.type -> dotted key -> value where a recipe says nothing; the first is the default method.
         no_method: method.type of other tasks -> why it does not go together with this task.
         switched: key -> defaults of every method that are others where the recipe gives it a value but false.
+        zero: key -> such defaults where the recipe gives it the number 0.
         instead: key of another task -> what to do about it, where that is more than to remove it.
         peft_task_type: what peft calls models of the task.
         names: what the task is called elsewhere, in lower case.
@@ -49,6 +54,9 @@ class TaskRules(Generic[R]):
     names: tuple[str, ...]
     words: tuple[tuple[str, ...], ...] = ()
     switched: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    zero: Mapping[str, Mapping[str, object]] = field(
+        default_factory=lambda: {"data.validation_size": WITHOUT_VALIDATION}
+    )
     instead: Mapping[str, str] = field(default_factory=dict)
     by_library: bool = False
 
@@ -64,16 +72,19 @@ class TaskRules(Generic[R]):
             for name, found in self.classes(method).items()
         }
 
-    def defaults_of(self, method: str, switched_on: Callable[[str], bool]) -> Mapping[str, object]:
+    def defaults_of(self, method: str, given: Callable[[str], Any]) -> Mapping[str, object]:
         """Defaults of a method; where the task does not have it, those of the task's first method.
 
         Args:
             method: method.type.
-            switched_on: whether a key is given a value but false.
+            given: the value of a dotted key; None where nobody gave it one.
         """
         found = dict(self.methods.get(method) or next(iter(self.methods.values())))
         for key, values in self.switched.items():
-            if switched_on(key):
+            if given(key):
+                found |= values
+        for key, values in self.zero.items():
+            if (value := given(key)) == 0 and value is not False:
                 found |= values
         return found
 

@@ -116,6 +116,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         raise UserError("training.fp16 needs a GPU, and there is none", fix="use training.bf16: true, or remove it")
     best = spec.metric_for_best_model
     own_loss = OWN_LOSS if spec.weighs_classes() == "none" else WEIGHTED_LOSS
+    chosen_by = own_loss if best == "loss" else f"eval_{best}"
     values: dict[str, Any] = {name: getattr(spec, name) for name in SAME_NAME}
     values |= {
         "output_dir": str(run.checkpoints_dir),
@@ -126,7 +127,7 @@ def training_arguments(recipe: Recipe, run: Run) -> TrainingArguments:
         "eval_steps": spec.eval_steps,
         # the best are sealed by Trainer, what is due apart from evaluations by the trainer's own SavesApart
         "save_strategy": "best" if spec.load_best_model_at_end else "no",
-        "metric_for_best_model": own_loss if best == "loss" else f"eval_{best}",
+        "metric_for_best_model": None if recipe.data.holds_nothing_out else chosen_by,
         "greater_is_better": best != "loss",
         "bf16": mixes_bfloat16(recipe),
         "activation_checkpointing": spec.gradient_checkpointing,

@@ -23,6 +23,9 @@ HISTORY_NAMES = {
     "grad_norm": "gradient_norm",
     "eval_nll": "validation_loss",
     "eval_weighted_loss": "validation_weighted_loss",
+    # where nothing is held out an evaluation is of the train probe alone
+    "eval_train_probe_loss": "train_probe_loss",
+    "eval_train_probe_accuracy": "train_probe_accuracy",
     **{f"eval_{name}": f"validation_{name}" for name in (*CLASSIFICATION_METRICS, "token_accuracy", *TEXT_METRICS)},
 }
 """Trainer's names of what goes into history.jsonl -> ours."""
@@ -103,8 +106,12 @@ class EvaluationsTold(TrainerCallback):
         learnt = [line["loss"] for line in state.log_history if "loss" in line]
         chosen = str(args.metric_for_best_model)
         best = chosen.removeprefix("eval_")
+        # where nothing is held out
+        loss = f"train probe loss {metrics.get('eval_train_probe_loss', math.nan):.4f}"
+        if "eval_nll" in metrics:
+            loss = f"validation loss {metrics['eval_nll']:.4f}"
         self.say(
-            f"step {state.global_step:,}: validation loss {metrics['eval_nll']:.4f}"
+            f"step {state.global_step:,}: {loss}"
             + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")
             + (f", training loss {learnt[-1]:.4f}{' with smoothed labels' * self.smoothed}" if learnt else "")
         )

@@ -58,9 +58,11 @@ def refuse_other_model(kept: Kept, fit: Mapping[str, Any], *, rounds: bool) -> N
     Raises:
         RunError: they are further apart than rounding explains.
     """
-    trained, found = fit.get("validation_loss"), kept.final["validation"].loss
-    share = ROUNDED_TO_16_BITS if rounds else ROUNDED
-    if trained is None or abs(found - trained) <= share * (1.0 + abs(trained)):
+    trained = fit.get("validation_loss")
+    if trained is None or "validation" not in kept.final:
+        return
+    found, share = kept.final["validation"].loss, ROUNDED_TO_16_BITS if rounds else ROUNDED
+    if abs(found - trained) <= share * (1.0 + abs(trained)):
         return
     raise RunError(
         f"what was saved is not what was trained: read back, the model has a validation loss of {found:.4f}, and it "
@@ -77,7 +79,7 @@ def say_failure(kept: Kept, fit: Mapping[str, Any], *, reporter: Reporter) -> No
         fit: `num_steps` and `warmup_steps` of the training.
         reporter: hears of it.
     """
-    if not kept.base:
+    if not kept.base or "validation" not in kept.final:
         return
     if fit["num_steps"] <= fit["warmup_steps"]:
         reporter.say(f"warning: all {fit['num_steps']} steps were warm-up; nothing was learnt to speak of")

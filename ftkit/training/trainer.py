@@ -19,7 +19,7 @@ from ftkit.interruption import STOP
 from ftkit.methods.layer_rates import layer_rates, set_rates
 from ftkit.methods.section import MethodSection
 from ftkit.methods.start import unmoved_adapters
-from ftkit.metrics.scores import Scores
+from ftkit.metrics.scores import NO_SCORES, Scores
 from ftkit.progress import Reporter
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.trainer.schedules import SCHEDULES, arguments_in_steps
@@ -178,9 +178,15 @@ class ExamplesTrainer(SealedTrainer):
     ) -> dict[str, float]:
         """Score the train probe and the validation set: log-likelihoods in eval mode, not a mean of batch means."""
         self.probe.score(self)
+        if self.probe.validation is None:
+            return self._told({f"{metric_key_prefix}_{name}": value for name, value in self.probe.history().items()})
         with STOP.at_once(), self.accelerator.autocast():
             found = self.scoring.validation(self.model)
         named = {f"{metric_key_prefix}_{name}": value for name, value in self.scoring.means(found).items()}
+        return self._told(named, found)
+
+    def _told(self, named: dict[str, Any], found: Scores = NO_SCORES) -> dict[str, Any]:
+        """Log and record an evaluation, and tell of it."""
         self.log(named)
         self.probe.record(self, found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
@@ -217,7 +223,7 @@ def make_trainer(
     # several accelerators in one process would tear a row of documents apart; each wants a process of its own
     args._n_gpu = min(1, args.n_gpu)
     probe = TrainingProbe(
-        run, probed=data.probed, validation=data.examples["validation"], seed=training.seed, score=scoring.probe
+        run, probed=data.probed, validation=data.examples.get("validation"), seed=training.seed, score=scoring.probe
     )
     schedule = Schedule(training.save_strategy, training.save_steps, training.save_minutes)
     watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]

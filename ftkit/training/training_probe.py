@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ftkit.inputs.examples import Examples
 from ftkit.interruption import STOP
-from ftkit.metrics.scores import CurvePoint, Scores
+from ftkit.metrics.scores import NO_SCORES, CurvePoint, Scores
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeLog, ProbeRows, read_probes, validation_probe_rows
 from ftkit.training.sampling import undisturbed
@@ -30,7 +30,7 @@ class TrainingProbe(TrainerCallback):
     Args:
         run: gets the record.
         probed: examples of the training set, made as those of the validation set are.
-        validation: the whole validation set.
+        validation: the whole validation set; None where nothing is held out.
         seed: of the choice of what is kept of it.
         score: (model, left in whatever mode; examples; what they are called) -> what it gives each, in eval mode.
     """
@@ -40,12 +40,13 @@ class TrainingProbe(TrainerCallback):
         run: Run,
         *,
         probed: Examples,
-        validation: Examples,
+        validation: Examples | None,
         seed: int,
         score: Callable[[Any, Examples, str], Scores],
     ) -> None:
         self.log = ProbeLog(run)
-        self.rows = ProbeRows(probed.scored_rows, validation_probe_rows(len(validation.scored_rows), seed=seed))
+        held_out = 0 if validation is None else len(validation.scored_rows)
+        self.rows = ProbeRows(probed.scored_rows, validation_probe_rows(held_out, seed=seed))
         self.probed = probed
         self.validation = validation
         self.score_examples = score
@@ -90,11 +91,13 @@ class TrainingProbe(TrainerCallback):
             return
         with _looking_on(trainer):
             self._latest = self.score_examples(trainer.model, self.probed, TRAIN_PROBE)
-            validation = self.score_examples(trainer.model, self.validation, "validation")
+            validation = NO_SCORES
+            if self.validation is not None:
+                validation = self.score_examples(trainer.model, self.validation, "validation")
         self._begun = True
         self.record(trainer, validation)
         if trainer.is_world_process_zero():
-            loss = {"validation_loss": finite(validation.loss)}
+            loss = {} if self.validation is None else {"validation_loss": finite(validation.loss)}
             self.log.run.append_history({"step": 0, "epoch": 0.0, **self.history(), **loss})
 
     def score(self, trainer: Any) -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.data.split import sample, split_off
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.split import sample, split_off, with_validation
+from ftkit.recipe.data_section import DataSpec
 
 
 def keys(values: list[int]) -> np.ndarray:
@@ -106,3 +108,13 @@ def test_a_sample_has_the_size_asked_for_and_follows_the_seed() -> None:
     assert sample(5, 100, seed=1).all()
     # drawn all over the file, not from one end of it
     assert 30 < first[:500].sum() < 70
+
+
+def test_nothing_is_split_off_where_everything_is_to_be_trained_on():
+    train = Split.of_rows("train", [{"text": text} for text in ("a", "b", "c")])
+    notes: list[str] = []
+    splits = with_validation(train, "text", DataSpec(validation_size=0.0), 0, notes)
+    assert splits["train"] is train
+    assert len(splits["validation"]) == 0
+    assert "cannot be told" in notes[0]
+    assert [split.name for split in Splits(train, splits["validation"], None, (), (), ()).all()] == ["train"]

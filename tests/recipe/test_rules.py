@@ -13,6 +13,7 @@ from ftkit.tasks.table import read_recipe
 FILE = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.train_file": "a.csv"}
 NAMED = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.dataset_name": "builtin:docstrings"}
 NO, WSD = "training.eval_strategy=no", "training.lr_scheduler_type=warmup_stable_decay"
+ALL = {**FILE, "data.validation_size": "0", "training.weight_decay": "0.1"}
 HUB = {**NAMED, "data.dataset_name": "someone/reviews"}
 
 
@@ -28,7 +29,7 @@ def broken(folder: Path, base: dict[str, str], *overrides: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("base", [FILE, NAMED, HUB])
+@pytest.mark.parametrize("base", [FILE, NAMED, HUB, ALL])
 def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base: dict[str, str]) -> None:
     assert broken(tmp_path, base) == ""
 
@@ -45,6 +46,12 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["data.validation_size=2.5"], "not a whole number of rows"),
         (FILE, ["data.validation_size=0.3", "data.validation_file=b.csv"], "nothing is split off"),
         (FILE, ["data.validation=folds", "data.validation_size=0.3"], "no other rows are held out"),
+        (FILE, ["data.validation_size=0"], "training.weight_decay: data.validation_size: 0 holds nothing out"),
+        (ALL, ["training.load_best_model_at_end=true"], "holds nothing out to find the best step by"),
+        (ALL, ["training.early_stopping_patience=2"], "is not looked for"),
+        (ALL, ["method.type=full", "training.lr_scheduler_type=reduce_lr_on_plateau"], "and it follows scores"),
+        (ALL, ["data.example_in_card=true"], "and it shows such a row"),
+        (ALL, ["data.validation_file=b.csv"], "nothing is split off"),
         (FILE, ["data.validation=folds", "data.validation_file=b.csv"], "no other rows are held out"),
         (FILE, ["data.validation=folds", "method.type=lora"], "folds are for frozen heads"),
         (NAMED, ["data.dataset_name=builtin:docstring"], "did you mean builtin:docstrings?"),

@@ -98,7 +98,7 @@ def _try(loaded: LoadedRecipe, folder: Path, *, reporter: Reporter, new_process:
 
 def _seen(read: ReadBack, difference: float) -> str:
     if math.isnan(difference):
-        return "it writes; its losses are not compared, for no validation row is of the form in which it is asked"
+        return "it answers; that is not compared, for no validation row is there of the form in which it is asked"
     same = "examples get the losses that were written into the run"
     if read.label_names:
         same = "texts get the logits that the trained model gave them"
@@ -129,7 +129,7 @@ def _steps(result: TrainResult) -> str:
     lines = [json.loads(line) for line in result.run.history_file.read_text(encoding="utf-8").splitlines()]
     losses = [f"{line['train_loss']:.4f}" for line in lines if line.get("train_loss") is not None]
     steps = int(result.facts["fit"]["num_steps"])
-    measured = ", ".join(name for name in result.metrics["validation"] if name != "loss")
+    measured = ", ".join(name for name in result.metrics.get("validation", {}) if name != "loss") or "nothing"
     return f"{steps} step{'s' if steps > 1 else ''}, loss {', '.join(losses)}; measured: {measured}"
 
 

@@ -55,6 +55,11 @@ def find_components(
     else:
         sources, notes = find_sources(spec, documents=documents)
         found = {split: [Component(source, spec)] for split, source in sources.items()}
+        if spec.validation_size == 0 and "validation" in sources:
+            notes.append(
+                f"{sources['validation'].name} is measured all the same: data.validation_size: 0 splits nothing off,"
+                " and the last step is kept"
+            )
     if narrow is not None:
         found = {split: [replace(one, source=narrow(one.source)) for one in some] for split, some in found.items()}
     return found, notes

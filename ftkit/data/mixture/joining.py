@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ftkit.data.dataset import ABOUT_ROWS, SOURCE_COLUMN, Split, booleans, integers
 from ftkit.data.prompting import Prompting
-from ftkit.data.split import cut_end, divided
+from ftkit.data.split import cut_end, divided, nothing_held_out
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import DataSpec
 
@@ -41,6 +41,8 @@ def with_validation_of_each(
     Raises:
         UserError: a size that does not fit, or rows that are all the same.
     """
+    if spec.validation_size == 0:
+        return nothing_held_out(train, notes)
     parts = {number: part for number, _, part in train.by_source()}
     whole = {number for number, part in parts.items() if len(part) == 1 and promptings[number].kind == "text"}
     mask = np.zeros(len(train), dtype=bool)

@@ -162,7 +162,7 @@ def _count_lines(found: LanguageAudit, chats: dict[str, dict[str, int]]) -> list
     made_of = dict.fromkeys(what for counts in chats.values() for what in counts)
     counted |= {what: {split: counts.get(what, 0) for split, counts in chats.items()} for what in made_of}
     lines = count_lines("", {name: counts for name, counts in counted.items() if counts})
-    return [*lines, f"leaks: {listed(found.leaks)}"]
+    return [*lines, *([f"leaks: {listed(found.leaks)}"] if found.leaks else [])]
 
 
 def _learnt_by_role(train: Tokenized) -> list[str]:

@@ -55,9 +55,11 @@ def measure(subject: Subject) -> Gathered:
     del base
     gc.collect()
     score_saved(subject, found, sets, per_token=True)
-    _reproduction(subject, found, sets)
-    if reference is None:
-        found.absent["domain"] = "there is no reference to hold it against"
+    if subject.splits.holds_out:
+        _reproduction(subject, found, sets)
+    if reference is None or not subject.splits.holds_out:
+        missing = "no reference" if reference is None else "no validation set"
+        found.absent["domain"] = f"there is {missing} to hold it against"
     else:
         _hold_against(subject, found, reference, tokenizer)
     return found

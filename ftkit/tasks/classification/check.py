@@ -145,7 +145,7 @@ def _count_lines(found: DataAudit) -> list[str]:
     lines = count_lines("rows", {"": found.rows, **of_labels, **others})
     if hidden > 0:
         lines.insert(len(lines) - len(others), f"  and {hidden} more labels")
-    return [*lines, f"leaks: {listed(found.leaks)}"]
+    return [*lines, *([f"leaks: {listed(found.leaks)}"] if found.leaks else [])]
 
 
 def _token_lines(tokens: dict[str, TokenStatistics], rows_tokenized: dict[str, int], rows: dict[str, int]) -> list[str]:

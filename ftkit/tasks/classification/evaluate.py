@@ -69,6 +69,8 @@ def _sets(subject: Subject, found: Gathered) -> dict[Set, Split]:
 
 def _score_models(subject: Subject, found: Gathered, sets: Mapping[Set, Split]) -> None:
     score_trained(subject, found, lambda name, folder: _score_folder(subject, name, folder, sets))
+    if "validation" not in sets:
+        return
     names, validation = subject.splits.label_names, sets["validation"]
     kept = found.losses[subject.kept, "validation"]
     counts = np.bincount(subject.splits.train.labels, minlength=len(names))
@@ -218,7 +220,8 @@ def _encoder(subject: Subject) -> Encoder | None:
 def _forgetting(subject: Subject, found: Gathered) -> None:
     texts = reference_texts(subject)
     tokenizer = open_tokenizer(subject.checkpoint, trust_remote_code=subject.trust)
-    if ratio := tokens_for_one(tokenizer, found.texts["validation"], texts):
+    held_out = found.texts.get("validation", [])
+    if held_out and (ratio := tokens_for_one(tokenizer, held_out, texts)):
         found.domain = DomainGap.of_words(ratio)
     if subject.recipe.method.trains == "head":
         same, total = unchanged_share(subject.checkpoint.folder, subject.model_dir)

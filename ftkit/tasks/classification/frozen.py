@@ -143,7 +143,7 @@ class FrozenHead:
             result = fit_head(
                 model,
                 rows["train"],
-                rows.get("validation"),
+                self._held_out(),
                 spec=spec,
                 class_weights=class_weight_vector(spec.class_weights, label_names=splits.label_names, counts=counts),
                 device=self.placement.device,
@@ -155,6 +155,13 @@ class FrozenHead:
         probe.write()
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         return self.data.facts(placement=self.placement.reason, trained=trained) | {"fit": result._asdict()}
+
+    def _held_out(self) -> FeatureRows | None:
+        """The validation rows, of which there may be none; None where training rows are folded."""
+        rows = self.data.examples
+        if self.data.splits.folds is not None:
+            return None
+        return rows.get("validation", rows["train"].take(np.zeros(0, dtype=np.int64)))
 
     def save(self, model: Head, folder: Path) -> None:
         """Save the encoder and the head as one model."""

@@ -22,7 +22,7 @@ from ftkit.recipe.labelled import (
 )
 from ftkit.recipe.rules import COMMON_RULES, LABELLED_DATA, Measured, builtin_data, metrics_fit
 from ftkit.recipe.sources.rules import of_each_source
-from ftkit.recipe.task_rules import Facts, TaskRules, method_defaults
+from ftkit.recipe.task_rules import WITHOUT_VALIDATION, Facts, TaskRules, method_defaults
 from ftkit.recipe.training_section import TrainingSpec
 
 
@@ -158,7 +158,7 @@ def _long_texts(facts: _Facts) -> Iterator[Finding]:
 
 _MEASURED = Measured(CLASSIFICATION_METRICS, by_library=True, what="task classification", chosen="a classifier")
 _defaults = partial(method_defaults, bf16=False, metrics=["accuracy", "f1_macro", "matthews", "ece"])
-_SPLIT = {"data.validation": "split"}
+_SPLIT: dict[str, object] = {"data.validation": "split"}
 _NO_PROMPT = "classifiers are trained by their head, whole, or by LoRA or IA3"
 
 CLASSIFICATION = TaskRules(
@@ -173,6 +173,7 @@ CLASSIFICATION = TaskRules(
         "lora": _SPLIT | _defaults(epochs=5, rate=2e-4, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
         "ia3": _SPLIT | _defaults(epochs=10, rate=3e-3, batch=16, scheduler="linear", warmup=0.06, decay=0.0),
     },
+    zero={"data.validation_size": WITHOUT_VALIDATION | _SPLIT},
     switched={f"data.{key}": _SPLIT for key in ("validation_file", "validation_split", "validation_size")},
     no_method={"prompt_tuning": _NO_PROMPT, "prefix_tuning": _NO_PROMPT},
     metrics=_MEASURED.metrics,

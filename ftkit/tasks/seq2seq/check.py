@@ -124,7 +124,8 @@ def _count_lines(found: LanguageAudit) -> list[str]:
         "duplicates": found.duplicates,
         "other repeated sources": found.repeated_prompts,
     }
-    return [*count_lines("", counted), f"leaks of sources: {listed(found.prompt_leaks)}"]
+    leaks = [f"leaks of sources: {listed(found.prompt_leaks)}"] if found.prompt_leaks else []
+    return [*count_lines("", counted), *leaks]
 
 
 def _token_lines(reports: dict[str, SidesReport]) -> list[str]:

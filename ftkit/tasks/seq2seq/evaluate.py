@@ -108,16 +108,19 @@ def _by_holes(subject: Subject, loss: float, vocab_size: int) -> Forgetting:
 
 def _finish(subject: Subject, found: Gathered, tokenizer: Any) -> None:
     kept = subject.kept
-    found.reproduction = Reproduction(*(_word_for_word(found.losses[kept, which]) for which in ("train", "validation")))
     reference = found.texts.get("reference") or reference_texts(subject)
+    before, after = found.losses.get(("base", "reference")), found.losses.get((kept, "reference"))
+    if before is not None and after is not None:
+        found.documents = most_risen(before, after, reference)
+    if not subject.splits.holds_out:
+        found.absent["domain"] = "there is no validation set to hold it against"
+        return
+    found.reproduction = Reproduction(*(_word_for_word(found.losses[kept, which]) for which in ("train", "validation")))
     ratio = tokens_for_one(tokenizer, found.texts["validation"][:300], reference[:300])
     if ratio:
         found.domain = DomainGap.of_words(ratio)
     else:
         found.absent["domain"] = "no words to count tokens by"
-    before, after = found.losses.get(("base", "reference")), found.losses.get((kept, "reference"))
-    if before is not None and after is not None:
-        found.documents = most_risen(before, after, reference)
 
 
 def _word_for_word(losses: Scores) -> npt.NDArray[np.bool_]:
