@@ -12,7 +12,13 @@ def main() -> None:
         signal.signal(signal.SIGINT, _leave)
     from ftkit.cli.app import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        # what was asked is done or refused, and the process ends with the exit code of that
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _leave(signum: int, _frame: object) -> None:

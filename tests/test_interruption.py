@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -143,3 +145,14 @@ def test_a_thread_listens_to_nobody():
     thread.start()
     thread.join()
     assert seen == [usual]
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_behind_the_end_of_the_work_leaves_the_exit_code_that_the_work_has(number: str):
+    code = (
+        "import atexit, os, signal, sys, time; import ftkit.__main__ as entry;"
+        "sys.argv = ['ftkit', 'runs', '/nowhere'];"
+        f"atexit.register(lambda: (os.kill(os.getpid(), signal.{number}), time.sleep(0.2))); entry.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done.stderr

@@ -14,6 +14,7 @@ import torch
 from ftkit.data.mixture.shares import Mixing
 from ftkit.encoders.heads import ALL, Head
 from ftkit.encoders.store import Features
+from ftkit.errors import RunError
 from ftkit.inputs.encoding import offsets_of, ranges
 
 ROWS_IN_MEMORY_BYTES = 256 * 2**20
@@ -168,7 +169,15 @@ class FeatureRows:
     def _vectors(self, places: slice) -> npt.NDArray[np.float32]:
         if isinstance(self.vectors, np.memmap):
             # a mapping of its own: its pages are given back when the block is done with
-            return np.array(np.load(str(self.vectors.filename), mmap_mode="r")[places], dtype=np.float32)
+            file = str(self.vectors.filename)
+            try:
+                return np.array(np.load(file, mmap_mode="r")[places], dtype=np.float32)
+            except FileNotFoundError:
+                raise RunError(
+                    "stored features were removed while they were in use",
+                    where=file,
+                    fix="start the run again: they are made anew",
+                ) from None
         return np.array(self.vectors[places], dtype=np.float32)
 
 

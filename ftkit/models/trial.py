@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
 from ftkit.interruption import Interrupted
 from ftkit.models.placement import is_out_of_memory
@@ -109,7 +110,7 @@ def code_failures_told(model: Any, *, name: str, doing: str) -> Iterator[None]:
     except (UserError, Interrupted, OSError):
         raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or failure_of_disk(error) is not None:
             raise
         kind = getattr(getattr(model, "config", None), "model_type", None)
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from ftkit.encoders.rows import row_vectors
+from ftkit.encoders.rows import FeatureRows, row_vectors
 from ftkit.encoders.store import Chunk, FeatureKey, encode, stored
-from ftkit.errors import UserError
+from ftkit.errors import RunError, UserError
 from ftkit.inputs.batching import exact_length_batches
 from ftkit.inputs.text import Padding, TokenizedTexts
 from ftkit.models.checkpoint import Checkpoint, Pooling, resolve_pooling
@@ -86,6 +87,11 @@ def test_features_lie_in_the_order_of_the_rows_and_are_read_back_without_the_enc
     assert again.reused
     np.testing.assert_array_equal(again.vectors, made.vectors)
     assert isinstance(again.vectors, np.memmap)
+    rows = FeatureRows(again.vectors, np.zeros(len(texts), dtype=np.int64))
+    assert len(next(rows.blocks()).labels) == len(texts)
+    shutil.rmtree(again.folder)
+    with pytest.raises(RunError, match="removed while they were in use"):
+        next(rows.blocks())
 
 
 def test_windows_are_stored_with_how_many_each_row_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ftkit.errors import UserError
 from ftkit.models.reading.adapter import put_adapter
-from ftkit.models.trial import refuse_what_cannot_run
+from ftkit.models.trial import code_failures_told, refuse_what_cannot_run
 
 INPUTS = {"input_ids": np.arange(3, 15).reshape(2, 6), "labels": np.arange(3, 15).reshape(2, 6)}
 OWN_NAMES = ["q_proj", "o_proj"]
@@ -63,3 +63,16 @@ def test_a_saved_adapter_is_put_on_whole_or_refused(targets, holds, tmp_path):
     with torch.no_grad():
         read = put_adapter(laguna(), tmp_path, base_name="it")(input_ids=tokens).logits
         assert read.equal(model(input_ids=tokens).logits)
+
+
+def test_a_full_disk_is_no_fault_of_an_architecture():
+    from safetensors import SafetensorError
+
+    full = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(SafetensorError), code_failures_told(None, name="m", doing="merged"):
+        raise SafetensorError(full)
+    with (
+        pytest.raises(UserError, match="its code in transformers fails"),
+        code_failures_told(None, name="m", doing="x"),
+    ):
+        raise SafetensorError("Error while serializing: a tensor of no kind")

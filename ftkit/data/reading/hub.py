@@ -11,6 +11,7 @@ from typing import Any
 from ftkit.data.gather import Source
 from ftkit.data.reading.arrow_rows import named_classes, rows_of
 from ftkit.data.reading.rows import ROWS_AT_ONCE, Row
+from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
 
 _REMEDY = "check the name and the network; or save it as files and name them in data.train_file"
@@ -34,6 +35,8 @@ def hub_rows(name: str, config: str | None) -> dict[str, Source]:
         loaded = datasets.load_dataset(name, config)
     # the library raises its own, its dependencies' and built-in exceptions, whatever went wrong with the data set
     except Exception as error:
+        if failure_of_disk(error) is not None:
+            raise
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split())[:300]
         raise UserError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
 from ftkit.metrics.predictions import Entry, Predictions
 from ftkit.storage import scratch_folder
@@ -131,6 +132,8 @@ def _compute(name: str, metric: Any, inputs: dict[str, Any], num_rows: int) -> E
     try:
         results = metric.compute(**inputs, **arguments)
     except Exception as error:
+        if failure_of_disk(error) is not None:
+            raise
         # whatever its code raises is for the person who chose it to read; the cause stays attached
         raise UserError(
             f"evaluate:{name} failed: {type(error).__name__}: {error}",
@@ -167,6 +170,8 @@ def _load(name: str) -> Any:
             fix="check its name, or load it once while online; a folder of your own is written evaluate:./NAME",
         ) from error
     except Exception as error:
+        if failure_of_disk(error) is not None:
+            raise
         # loading runs the metric's file: a package that it misses, a syntax error, no metric in it
         raise UserError(
             f"evaluate:{name} cannot be loaded: {type(error).__name__}: {error}",
