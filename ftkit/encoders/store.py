@@ -142,20 +142,21 @@ def encode(
         counts: list[Rows] = []
         num_truncated = 0
 
-        def run(examples: Examples, vectors: npt.NDArray[Any], rows: Rows) -> int:
+        def run(examples: Examples, firsts: npt.NDArray[np.bool_], vectors: npt.NDArray[Any], rows: Rows) -> int:
             with torch.inference_mode():
                 inputs = {name: torch.from_numpy(values).to(device) for name, values in examples.arrays(rows).items()}
                 hidden = encoder(**inputs).last_hidden_state
                 pooled = pool(hidden, tokens=pooling.tokens, normalize=pooling.normalize)
             vectors[rows] = pooled.cpu().numpy().astype(precision)
             # what is told of is rows, each when its first window is done
-            return int((np.diff(examples.rows, prepend=-1)[rows] > 0).sum())
+            return int(firsts[rows].sum())
 
         grown = _GrowingArray(folder / "vectors.npy", dtype=precision, width=width)
         # a batch of a large encoder takes a minute on a CPU, one of its layers does not
         with polled(*encoder.modules()), _workers(device) as workers:
             for examples, num_cut in chunks:
-                work = partial(run, examples, grown.grow(len(examples)))
+                firsts = np.diff(examples.rows, prepend=-1) != 0
+                work = partial(run, examples, firsts, grown.grow(len(examples)))
                 for finished in workers.map(work, examples.cut(device.type)):
                     advance(finished)
                 num_truncated += num_cut

@@ -187,14 +187,17 @@ def _any_of(marks: Bools, offsets: Integers) -> Bools:
     return np.asarray(counted[offsets[1:]] > counted[offsets[:-1]])
 
 
-def batches(texts: Sequence[str]) -> Iterator[slice]:
-    """Cut a list of texts into consecutive parts of a few megabytes, each of at least one text."""
+def batches(
+    texts: Sequence[str], pairs: Sequence[str] | None = None, *, most_texts: int = _BATCH_TEXTS
+) -> Iterator[slice]:
+    """Cut a list of texts, or of pairs, into consecutive parts of a few megabytes, each of at least one text."""
     start, size = 0, 0
     for index, text in enumerate(texts):
-        if index > start and (index - start == _BATCH_TEXTS or size + len(text) > _BATCH_CHARACTERS):
+        added = len(text) + (0 if pairs is None else len(pairs[index]))
+        if index > start and (index - start == most_texts or size + added > _BATCH_CHARACTERS):
             yield slice(start, index)
             start, size = index, 0
-        size += len(text)
+        size += added
     if start < len(texts):
         yield slice(start, len(texts))
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ftkit.errors import UserError
-from ftkit.inputs.batching import chunks, exact_length_batches, padded
+from ftkit.inputs.batching import exact_length_batches, padded
 from ftkit.inputs.encoding import batches, ranges
 from ftkit.inputs.examples import Arrays, Rows
+from ftkit.interruption import STOP
 from ftkit.recipe.data_section import CUT, LongTexts
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ TEXT_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}
 
 
 TEXTS_AT_ONCE = 1_024
-"""Texts that are tokenized by one call, which nothing can break off."""
+"""Texts at most that are tokenized by one call, which nothing can break off."""
 
 
 def text_tokens(device: str) -> int:
@@ -140,26 +141,26 @@ def tokenize_texts(
                 fix="set data.long_texts: cut, which shortens the longer of the two, or raise data.max_length",
             )
         return _tokenize_whole(tokenizer, texts, max_length=max_length, long_texts=long_texts)
-    calls: list[Any] = [
-        tokenizer(
-            list(texts[part]),
-            None if pairs is None else list(pairs[part]),
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-        )
-        for part in (*chunks(len(texts), size=TEXTS_AT_ONCE), *([] if texts else [slice(0)]))
-    ]
-    names = [name for name in tokenizer.model_input_names if name in calls[0]]
-    columns = {name: [ids for call in calls for ids in call[name]] for name in names}
-    lengths = np.fromiter((len(ids) for ids in columns["input_ids"]), dtype=np.int64, count=len(texts))
-    if tokenizer.is_fast:
-        # what was cut off is kept as overflowing pieces
-        num_truncated = sum(1 for call in calls for encoding in call.encodings if encoding.overflowing)
-    else:
-        whole: Any = tokenizer(list(texts), None if pairs is None else list(pairs), verbose=False) if texts else {}
-        num_truncated = sum(len(ids) > max_length for ids in whole.get("input_ids", ()))
+    columns: dict[str, list[list[int]]] = {"input_ids": []}
+    num_truncated = 0
+    for part in batches(texts, pairs, most_texts=TEXTS_AT_ONCE):
+        call = _call(tokenizer, texts, pairs, part, truncation=True, max_length=max_length)
+        if tokenizer.is_fast:
+            # what was cut off is kept as overflowing pieces: gigabytes, were it not let go here
+            num_truncated += sum(1 for encoding in call.encodings if encoding.overflowing)
+        else:
+            whole = _call(tokenizer, texts, pairs, part, verbose=False)
+            num_truncated += sum(len(ids) > max_length for ids in whole["input_ids"])
+        for name in (name for name in tokenizer.model_input_names if name in call):
+            columns.setdefault(name, []).extend(call[name])
+    lengths = np.fromiter(map(len, columns["input_ids"]), dtype=np.int64, count=len(texts))
     return TokenizedTexts(columns, lengths, num_truncated, np.arange(len(texts)), _padding(tokenizer))
+
+
+def _call(tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, part: slice, **options: Any) -> Any:
+    STOP.poll()
+    second = None if pairs is None else list(pairs[part])
+    return tokenizer(list(texts[part]), second, return_attention_mask=False, **options)
 
 
 def _padding(tokenizer: Any) -> Padding:
@@ -195,8 +196,8 @@ def _tokenize_whole(
         )
     columns: dict[str, list[list[int]]] = {"input_ids": []}
     counts, num_long = [], 0
-    for part in batches(texts):
-        call: Any = tokenizer(list(texts[part]), return_attention_mask=False, verbose=False)
+    for part in batches(texts, most_texts=TEXTS_AT_ONCE):
+        call = _call(tokenizer, texts, None, part, verbose=False)
         whole = call["input_ids"]
         cuts = [_cuts(len(ids), frame, room=room, long_texts=long_texts) for ids in whole]
         counts += [len(pieces) for pieces in cuts]

@@ -111,10 +111,14 @@ def _head_notes(checkpoint: Checkpoint, splits: Splits, pooling: Pooling | None)
 
 
 def _token_ids(tokenizer: Any, split: Split) -> list[list[int]]:
+    from ftkit.inputs.encoding import batches
+
     table = split.table.slice(0, ROWS_TOKENIZED)
     pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    encoded = tokenizer(table["text"].to_pylist(), pairs, return_attention_mask=False, verbose=False)
-    ids: list[list[int]] = encoded["input_ids"]
+    texts, ids = table["text"].to_pylist(), list[list[int]]()
+    for part in batches(texts, pairs):
+        second = None if pairs is None else pairs[part]
+        ids += tokenizer(texts[part], second, return_attention_mask=False, verbose=False)["input_ids"]
     return ids
 
 
