@@ -22,6 +22,8 @@ from ftkit.runs.run import Run
 
 OF_ADAPTER = "of the adapter"
 """Where a value came from that the folder of an adapter says."""
+SEQ_CLS, SEQ_CLS_HEADS = "SEQ_CLS", ("classifier", "score")
+"""What peft calls a classifier, and the modules that it adds by itself to those that an adapter saves whole."""
 MERGE = "model.adapter_use: merge makes the adapter a part of the base, and another one is trained on it"
 
 
@@ -67,6 +69,10 @@ class Told:
         if isinstance(found.get("target_modules"), str):
             # a pattern of peft's
             found["target_modules"] = adapted_layers(self.folder)
+        if self.settings.get("task_type") == SEQ_CLS:
+            # those are trained whole without being asked for
+            whole = [name for name in found.pop("modules_to_save", ()) if name not in SEQ_CLS_HEADS]
+            found |= {"modules_to_save": list(dict.fromkeys(whole))} if whole else {}
         asked = self.recipe.get("method", {})
         return found | {key: asked[key] for key in section.picks if key in asked and asked.get("type") == self.method}
 

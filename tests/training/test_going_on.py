@@ -122,6 +122,21 @@ def test_a_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes(pair: T
     assert resumed.history_file.read_text() == history
 
 
+def test_the_head_that_peft_saves_by_itself_is_no_module_that_a_recipe_asks_for(
+    classifier_runs: Trained, rows: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from ftkit.commands.check import check_data
+    from ftkit.tasks.table import take_recipe
+
+    first = classifier_runs(method__type="lora", **FIRST).run
+    theirs = shutil.copytree(first.model_dir, tmp_path / "theirs")
+    recipe = {"task": "classification", "model": {"adapter": str(theirs)}, "data": {"train_file": str(rows[0])}}
+    loaded = take_recipe(recipe)
+    method: Any = loaded.recipe.method
+    assert not set(method.modules_to_save or ()) & {"classifier", "score"}
+    assert check_data(loaded).plan.trained_parameters > 0
+
+
 def test_an_adapter_alone_tells_its_base_its_method_and_its_rank(lm_runs: Trained, texts: dict[str, Path]) -> None:
     first = lm_runs(method__type="lora", **FIRST).run
     recipe = {"task": "causal_lm", "model": {"adapter": str(first.path)}, "data": {"train_file": str(texts["pairs"])}}
