@@ -192,6 +192,8 @@ def _nothing_held_out(facts: Facts[Recipe]) -> Iterator[Finding]:
         yield Finding("training.load_best_model_at_end", f"{why} to find the best step by", fix)
     if SCHEDULES[training.lr_scheduler_type].follows_scores:
         yield Finding("training.lr_scheduler_type", f"{why}, and it follows scores", "choose one by steps")
+    if training.eval_margin_of_error is not None:
+        yield Finding("training.eval_margin_of_error", f"{why} that could be scored", "remove it")
     if data.example_in_card:
         yield Finding("data.example_in_card", f"{why}, and it shows such a row", "remove it")
     if facts.recipe.method.trains == "head" and training.weight_decay == "auto":

@@ -5,7 +5,7 @@ Keys that one task reads stand in that task's recipe.py, those of several tasks 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -74,13 +74,7 @@ class EvaluationSpec(Section):
 
 
 class Recipe(Section):
-    """A whole recipe: what to train, on what, how. Each task has its own, with sections of its own.
-
-    Attributes:
-        unread: dotted keys of methods that the task does not read; its other sections have none of those.
-    """
-
-    unread: ClassVar[frozenset[str]] = frozenset()
+    """A whole recipe: what to train, on what, how. Each task has its own, with sections of its own."""
 
     task: str
     """What comes out."""
@@ -115,9 +109,8 @@ class Recipe(Section):
         return []
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Section -> key -> value, of the keys that decide something: read by the task and overruled by none."""
-        unread = self.unread if self.training.max_steps is None else self.unread | {"training.num_train_epochs"}
-        return {
-            name: {key: value for key, value in below.items() if f"{name}.{key}" not in unread}
-            for name, below in self.model_dump(exclude={"task"}).items()
-        }
+        """Section -> key -> value, of the keys that decide something: those that no other overrules."""
+        found: dict[str, dict[str, Any]] = self.model_dump(exclude={"task"})
+        if self.training.max_steps is not None:
+            del found["training"]["num_train_epochs"]
+        return found

@@ -67,10 +67,7 @@ class TaskRules(Generic[R]):
 
     def fields(self, method: str) -> dict[str, dict[str, FieldInfo]]:
         """Section -> key -> field, of the keys that the task reads."""
-        return {
-            name: {key: one for key, one in found.model_fields.items() if f"{name}.{key}" not in self.recipe.unread}
-            for name, found in self.classes(method).items()
-        }
+        return {name: dict(found.model_fields) for name, found in self.classes(method).items()}
 
     def defaults_of(self, method: str, given: Callable[[str], Any]) -> Mapping[str, object]:
         """Defaults of a method; where the task does not have it, those of the task's first method.

@@ -78,6 +78,11 @@ class TrainingSpec(Section):
     eval_steps: int | None = Field(default=None, ge=1)
     """Steps between evaluations, with eval_strategy: steps."""
 
+    eval_margin_of_error: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Score only so many validation rows while training that the 95 % interval of what chooses the best step (loss,
+    accuracy, exact_match, token_f1) reaches no further to either side; the rows of 1,000 examples or fewer are all
+    scored. The final scores are of all rows. Default: all rows at each evaluation."""
+
     save_strategy: Literal["evaluation", "epoch", "steps", "minutes", "no"] = "evaluation"
     """When a checkpoint is sealed (a frozen head needs none): with every evaluation, or apart from them. Whatever it
     says, the best so far is sealed where load_best_model_at_end looks for it, and so is the step at which a run is

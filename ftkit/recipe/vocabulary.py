@@ -105,6 +105,11 @@ WORDS: tuple[tuple[str, ...], ...] = (
     ("training.max_grad_norm", "gradient_clipping max_norm"),
     ("training.label_smoothing_factor", "label_smoothing smoothing label_smoothing_eps"),
     ("training.eval_strategy", "evaluation_strategy"),
+    (
+        "training.eval_margin_of_error",
+        "eval_rows eval_samples max_eval_rows eval_iters",
+        "a width instead of a number of rows",
+    ),
     ("training.eval_strategy", "do_eval", "the validation set is always scored"),
     ("training.eval_steps", "evals_per_epoch"),
     ("training.save_total_limit", "save_total"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ftkit.errors import RunError
 from ftkit.metrics.scores import Scores
@@ -47,12 +48,15 @@ class TrainResult:
         return self.run._repr_html_()
 
 
-def refuse_other_model(kept: Kept, fit: Mapping[str, Any], *, rounds: bool) -> None:
+def refuse_other_model(
+    kept: Kept, fit: Mapping[str, Any], *, rows: npt.NDArray[np.int64] | None = None, rounds: bool
+) -> None:
     """Hold the model that was read back against the one in memory, by the loss of the same validation rows.
 
     Args:
         kept: losses of the model that was read back.
         fit: `validation_loss` of the weights in memory, where they were scored in the same way.
+        rows: of the validation set that were scored while it trained; None for all.
         rounds: whether one of the two was computed in 16 bits.
 
     Raises:
@@ -61,7 +65,9 @@ def refuse_other_model(kept: Kept, fit: Mapping[str, Any], *, rounds: bool) -> N
     trained = fit.get("validation_loss")
     if trained is None or "validation" not in kept.final:
         return
-    found, share = kept.final["validation"].loss, ROUNDED_TO_16_BITS if rounds else ROUNDED
+    validation = kept.final["validation"]
+    found = (validation if rows is None else validation.take(rows)).loss
+    share = ROUNDED_TO_16_BITS if rounds else ROUNDED
     if abs(found - trained) <= share * (1.0 + abs(trained)):
         return
     raise RunError(

@@ -103,7 +103,7 @@ def _fitted(
     gc.collect()
     final, uncovered = way.score_kept(saved)
     kept = Kept(final, base or uncovered)
-    refuse_other_model(kept, facts["fit"], rounds=trains_in_16_bits(recipe))
+    refuse_other_model(kept, facts["fit"], rows=facts["fit"].pop("watched", None), rounds=trains_in_16_bits(recipe))
     return Fitted(facts, kept)
 
 

@@ -40,6 +40,7 @@ from ftkit.training.callbacks import (
 from ftkit.training.sampling import LengthGroupedEpochs, MixedEpochs, ShuffledEpochs, TokenBudgetBatches
 from ftkit.training.sealed_trainer import SealedTrainer
 from ftkit.training.training_probe import TrainingProbe, finite
+from ftkit.training.validating.watched import Watched
 from ftkit.training.way import Data
 
 
@@ -65,6 +66,7 @@ class ExamplesTrainer(SealedTrainer):
         max_tokens: of a batch; None for a number of rows.
         mixing: of the sources of the training set; None where every example is learnt once an epoch.
         rates: id of a parameter -> its share of the learning rate; None where all learn at one.
+        watched: the validation rows that are scored; None for all.
         arguments: what Trainer takes.
     """
 
@@ -76,6 +78,7 @@ class ExamplesTrainer(SealedTrainer):
         max_tokens: int | None,
         mixing: Mixing | None = None,
         rates: Mapping[int, float] | None = None,
+        watched: Watched | None = None,
         **arguments: Any,
     ) -> None:
         # a batch is made from the numbers of its rows
@@ -86,6 +89,7 @@ class ExamplesTrainer(SealedTrainer):
         self.max_tokens = max_tokens
         self.mixing = mixing
         self.rates = rates
+        self.watched = watched
         self.order_seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -182,6 +186,8 @@ class ExamplesTrainer(SealedTrainer):
             return self._told({f"{metric_key_prefix}_{name}": value for name, value in self.probe.history().items()})
         with STOP.at_once(), self.accelerator.autocast():
             found = self.scoring.validation(self.model)
+        if self.watched is not None:
+            self.watched.look(found)
         named = {f"{metric_key_prefix}_{name}": value for name, value in self.scoring.means(found).items()}
         return self._told(named, found)
 
@@ -204,6 +210,7 @@ def make_trainer(
     loss: Callable[..., torch.Tensor] | None = None,
     processor: Any = None,
     until: int | None = None,
+    watched: Watched | None = None,
 ) -> ExamplesTrainer:
     """HF Trainer with the callbacks of every training.
 
@@ -217,13 +224,19 @@ def make_trainer(
         loss: (outputs, labels, num_items_in_batch) -> loss, where the model's own is not meant.
         processor: a tokenizer that is saved with every checkpoint.
         until: step after which it ends, whatever its schedule.
+        watched: the validation rows that `scoring` scores, where they are not all of `data`.
     """
     training = recipe.training
     args = training_arguments(recipe, run)
     # several accelerators in one process would tear a row of documents apart; each wants a process of its own
     args._n_gpu = min(1, args.n_gpu)
     probe = TrainingProbe(
-        run, probed=data.probed, validation=data.examples.get("validation"), seed=training.seed, score=scoring.probe
+        run,
+        probed=data.probed,
+        validation=data.examples.get("validation"),
+        watched=watched,
+        seed=training.seed,
+        score=scoring.probe,
     )
     schedule = Schedule(training.save_strategy, training.save_steps, training.save_minutes)
     watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]
@@ -246,6 +259,7 @@ def make_trainer(
         max_tokens=training.token_budget(),
         mixing=data.mixing,
         rates=rates,
+        watched=watched,
         compute_loss_func=loss,
         processing_class=processor,
         callbacks=watching,
@@ -281,12 +295,15 @@ def progress_told(trainer: SealedTrainer, resumed: SealedCheckpoint | None, *, r
         yield
 
 
-def fit_facts(trainer: SealedTrainer) -> dict[str, Any]:
-    """What the manifest says of a training that is over; with the validation loss of the weights that are kept."""
+def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
+    """What the manifest says of a training that is over; with the validation loss of the weights that are kept.
+
+    Where not all validation rows were scored, it is of those in `watched` (m,), which is for the reader alone.
+    """
     state = trainer.state
     kept = state.best_global_step if trainer.args.load_best_model_at_end else state.global_step
     losses = [line["eval_nll"] for line in state.log_history if line["step"] == kept and "eval_nll" in line]
-    return {
+    found = {
         "num_steps": state.global_step,
         "planned_steps": state.max_steps,
         "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
@@ -294,3 +311,6 @@ def fit_facts(trainer: SealedTrainer) -> dict[str, Any]:
         "best_score": state.best_metric,
         "validation_loss": finite(losses[-1]) if losses else None,
     }
+    if trainer.watched is not None:
+        found |= {"watched": trainer.watched.rows, "validation_rows_watched": len(trainer.watched.rows)}
+    return found

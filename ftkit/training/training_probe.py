@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ftkit.inputs.examples import Examples
@@ -19,6 +20,7 @@ from ftkit.metrics.scores import NO_SCORES, CurvePoint, Scores
 from ftkit.runs.run import Run
 from ftkit.training.probes import ProbeLog, ProbeRows, read_probes, validation_probe_rows
 from ftkit.training.sampling import undisturbed
+from ftkit.training.validating.watched import Watched
 
 TRAIN_PROBE = "train probe"
 """What the progress calls it."""
@@ -31,6 +33,7 @@ class TrainingProbe(TrainerCallback):
         run: gets the record.
         probed: examples of the training set, made as those of the validation set are.
         validation: the whole validation set; None where nothing is held out.
+        watched: the part of it that is scored; None for all of it.
         seed: of the choice of what is kept of it.
         score: (model, left in whatever mode; examples; what they are called) -> what it gives each, in eval mode.
     """
@@ -41,12 +44,16 @@ class TrainingProbe(TrainerCallback):
         *,
         probed: Examples,
         validation: Examples | None,
+        watched: Watched | None = None,
         seed: int,
         score: Callable[[Any, Examples, str], Scores],
     ) -> None:
         self.log = ProbeLog(run)
         held_out = 0 if validation is None else len(validation.scored_rows)
         self.rows = ProbeRows(probed.scored_rows, validation_probe_rows(held_out, seed=seed))
+        self._kept = self.rows.validation
+        if validation is not None and watched is not None:
+            validation, self._kept = validation.take(watched.examples), np.searchsorted(watched.scored, self._kept)
         self.probed = probed
         self.validation = validation
         self.score_examples = score
@@ -122,13 +129,13 @@ class TrainingProbe(TrainerCallback):
 
         Args:
             trainer: at the step of it.
-            validation: of every validation row.
+            validation: of every validation row that is scored.
         """
         if not trainer.is_world_process_zero():
             return
         assert self._latest is not None, "the train probe is scored before the validation set"
         state = trainer.state
-        kept = validation.take(self.rows.validation)
+        kept = validation.take(self._kept)
         self.log.write(CurvePoint(state.global_step, float(state.epoch or 0.0), self.rate_mass, self._latest, kept))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -47,6 +47,17 @@ class Data(Generic[Made]):
     limits: Mapping[str, Any]
     counts: Mapping[str, Any]
     mixing: Mixing | None = None
+
+    def watching(self, examples: Any) -> Data[Made]:
+        """The same with a part of the validation set, by the numbers of its examples (n,), sorted; whole rows of it."""
+        import numpy as np
+
+        some: Any = self.examples["validation"]
+        some = some.take(examples)
+        rows, numbers = np.unique(some.rows, return_inverse=True)
+        split = self.splits.validation
+        splits = replace(self.splits, validation=split.with_table(split.table.take(rows)))
+        return replace(self, splits=splits, examples={**self.examples, "validation": replace(some, rows=numbers)})
 
     def facts(self, *, placement: str, trained: int, **others: Any) -> dict[str, Any]:
         """What the manifest says of a training on them: where, how precisely and how many parameters are trained."""

@@ -14,6 +14,7 @@ FILE = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.
 NAMED = {"task": "classification", "model.name_or_path": "builtin:minilm", "data.dataset_name": "builtin:docstrings"}
 NO, WSD = "training.eval_strategy=no", "training.lr_scheduler_type=warmup_stable_decay"
 ALL = {**FILE, "data.validation_size": "0", "training.weight_decay": "0.1"}
+MARGIN = "training.eval_margin_of_error=0.1"
 HUB = {**NAMED, "data.dataset_name": "someone/reviews"}
 
 
@@ -97,6 +98,14 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["method.type=lora", "method.target_modules=[]"], "no layer is named"),
         (FILE, ["method.type=lora", "model.freeze=[layers.0]"], "method lora leaves every weight of the base as it is"),
         (FILE, ["model.freeze=[layers.0]"], "method frozen leaves every weight of the base as it is; remove it"),
+        (FILE, ["training.eval_margin_of_error=0.1"], "a frozen head scores all rows"),
+        (FILE, ["method.type=full", "training.eval_margin_of_error=0.1", NO], "nothing is scored while it trains"),
+        (
+            FILE,
+            ["method.type=full", MARGIN, "training.metric_for_best_model=f1_macro"],
+            "not known before it is measured",
+        ),
+        (FILE, ["method.type=full", MARGIN, "training.class_weights=balanced"], "leans on the few rows of rare ones"),
         (FILE, ["training.layer_lr_decay=0.9"], "method frozen trains no layer of the base"),
     ],
 )

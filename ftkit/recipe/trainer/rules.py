@@ -72,4 +72,31 @@ def _extra(facts: Facts[Recipe]) -> Iterator[Finding]:
             yield Finding("training.extra", f"{name} is no field of TrainingArguments", fix)
 
 
-TRAINER_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (_length_of_training, _schedule, _extra)
+SHARES = ("accuracy", "exact_match", "token_f1")
+"""Metrics that are a mean of numbers between 0 and 1, one of each row."""
+
+
+def _watched_rows(facts: Facts[Recipe]) -> Iterator[Finding]:
+    """A part of the validation set, chosen by an interval that can be foretold."""
+    training, key = facts.recipe.training, "training.eval_margin_of_error"
+    if training.eval_margin_of_error is None:
+        return
+    best = training.metric_for_best_model
+    if facts.recipe.method.trains == "head":
+        yield Finding(key, "a frozen head scores all rows in the time of some steps", "remove it")
+    elif training.eval_strategy == "no":
+        yield Finding(key, "nothing is scored while it trains: eval_strategy is no", "keep one of the two")
+    elif best != "loss" and best not in SHARES:
+        what = f"how wide an interval of {best} will be is not known before it is measured"
+        yield Finding(key, what, f"choose by loss or {', '.join(SHARES)}, or draw rows: data.max_eval_samples")
+    elif training.weighs_classes() != "none":
+        what = "a loss that weighs classes leans on the few rows of rare ones, whose number a draw leaves to chance"
+        yield Finding(key, what, "remove it, or class_weights")
+
+
+TRAINER_RULES: tuple[Callable[[Facts[Recipe]], Iterator[Finding]], ...] = (
+    _length_of_training,
+    _schedule,
+    _watched_rows,
+    _extra,
+)

@@ -38,6 +38,7 @@ from ftkit.training.plan import choose_weights
 from ftkit.training.prepared import refuse_still_tokens
 from ftkit.training.scores import first_arrays, inputs_of, mean_by_row, row_logits_of
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told
+from ftkit.training.validating.watched import watch
 from ftkit.training.way import Data, Kept
 
 
@@ -171,7 +172,10 @@ class Weights:
         recipe, train = self.recipe, self.data.examples["train"]
         data = replace(self.data, examples={**self.data.examples, "train": train.counting_windows()})
         loss = _loss(recipe, data.splits, windows_a_row=len(train) / len(data.splits.train))
-        trainer = make_trainer(recipe, run, model, data, self, loss=loss, processor=data.processor, until=until)
+        way, watched = watch(self, model, say=self.reporter.say)
+        trainer = make_trainer(
+            recipe, run, model, data, way, loss=loss, processor=data.processor, until=until, watched=watched
+        )
         with progress_told(trainer, resumed, reporter=self.reporter):
             trainer.go_on(resumed, say=self.reporter.say)
         placement = f"{self.device.type}, {training_precision(recipe)}"

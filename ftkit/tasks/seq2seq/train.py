@@ -31,6 +31,7 @@ from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer, first_arrays, mean_scores
 from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
+from ftkit.training.validating.watched import watch
 from ftkit.training.way import Data, Kept
 
 
@@ -171,7 +172,8 @@ class Writing:
         callbacks = writers_callbacks(
             recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
         )
-        trainer = make_trainer(recipe, run, model, self.data, self, callbacks=callbacks, until=until)
+        way, watched = watch(self, model, say=reporter.say)
+        trainer = make_trainer(recipe, run, model, self.data, way, callbacks=callbacks, until=until, watched=watched)
         with progress_told(trainer, resumed, reporter=reporter):
             trainer.go_on(resumed, say=reporter.say)
         facts = self.data.facts(

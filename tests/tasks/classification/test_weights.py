@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ftkit.metrics.margin import WIDEST_SHARE, margin_of_error
 from ftkit.models.builtin.builtin import resolve
+from ftkit.training import probes
 from ftkit.training.outcome import TrainResult
+from ftkit.training.probes import read_probe_rows, read_probes, validation_probe_rows
 from tests.fixtures.forge import Forge
 from tests.fixtures.tiers import slow
 
@@ -138,7 +143,34 @@ def test_frozen_parts_stay_to_the_bit_and_the_rest_learns_at_the_rate_of_its_dep
     assert "but embeddings, layers.0" in (run.model_dir / "README.md").read_text()
 
 
-DEPTH = {"model__freeze": "[embeddings]", "training__layer_lr_decay": 0.7}
+def test_so_many_rows_are_scored_while_training_as_the_interval_takes_and_all_at_the_end(
+    train: Callable[..., TrainResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "WHOLE_VALIDATION", 8)
+    monkeypatch.setattr(probes, "PROBE_ROWS", 8)
+    margin = margin_of_error(WIDEST_SHARE, 20) * 1.001
+    settings = SHORT | {"training__metric_for_best_model": "accuracy", "training__load_best_model_at_end": "true"}
+    run = train(**settings, method__type="lora", training__eval_margin_of_error=margin).run
+    fit = run.manifest()["training"]["fit"]
+    assert fit["validation_rows_watched"] == 20
+    assert run.metrics()["validation"]["accuracy"]["n"] == 32
+    shares = {
+        line["validation_accuracy"] * 20
+        for line in map(json.loads, run.history_file.read_text().splitlines())
+        if "validation_accuracy" in line
+    }
+    assert all(share == pytest.approx(round(share)) for share in shares), "right answers among 20"
+    # the losses that are kept are of the same rows as without it: what ftkit eval asks for
+    kept = read_probe_rows(run)
+    assert kept is not None
+    assert kept.validation.tolist() == validation_probe_rows(32, seed=42).tolist()
+    told = [json.loads(line) for line in run.predictions_file("validation").read_text().splitlines()]
+    losses = np.array([-math.log(row["scores"][row["expected"]]) for row in told])
+    step = next(point for point in read_probes(run) if point.step == fit["best_step"])
+    np.testing.assert_allclose(step.validation.nll, losses[kept.validation], atol=1e-4)
+
+
+DEPTH = {"model__freeze": "[embeddings]", "training__layer_lr_decay": 0.7, "training__eval_margin_of_error": 0.01}
 
 
 @pytest.mark.parametrize("method", [slow("full"), "lora"])

@@ -1,0 +1,1 @@
+"""Which validation rows are scored while a model trains."""
