@@ -124,6 +124,10 @@ class UncutSide(NamedTuple):
         """Whether an encoder reads them."""
         return self.what == "sources"
 
+    def held_by(self, length: int) -> int:
+        """How many are no longer than that."""
+        return int((self.lengths <= length).sum())
+
 
 def width_of(checkpoint: Checkpoint) -> int | None:
     """Numbers in a vector of a model, of its encoder where it has two; None where its configuration does not say."""
@@ -145,7 +149,7 @@ def cut_sentences(name: str, found: TokenizedPairs, lengths: PairLengths) -> Cut
     much: list[str] = []
     little: list[str] = []
     for side in _sides(found, lengths):
-        num_cut = int((side.lengths > side.kept).sum())
+        num_cut = len(side.lengths) - side.held_by(side.kept)
         said = (
             f"{num_cut:,} of {len(side.lengths):,} {name} {side.what} ({percent_of(num_cut, len(side.lengths))}) are "
             f"longer than {side.kept:,} tokens and are cut"
@@ -188,6 +192,8 @@ def _what_it_takes(side: UncutSide) -> str:
     longest, wanted = counted.longest, {counted.p95: "95% of them", counted.longest: "all"}
     wanted = {length: whom for length, whom in wanted.items() if length > side.kept}
     fitting = {length: whom for length, whom in wanted.items() if side.limit is None or length <= side.limit}
+    if not fitting and side.limit is not None and (held := side.held_by(side.limit)) > side.held_by(side.kept):
+        fitting = {side.limit: f"{percent_of(held, len(side.lengths))} of them"}
     told = [f"{side.key}: {' or '.join(_held(side, fitting))}"] if fitting else []
     beyond = [f"{length:,} tokens would hold {whom}" for length, whom in wanted.items() if length not in fitting]
     if beyond:

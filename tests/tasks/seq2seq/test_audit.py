@@ -95,5 +95,10 @@ def test_much_that_is_cut_is_told_with_the_lengths_that_would_hold_it_and_what_t
     assert limited[1].endswith(
         "models that count distances between tokens (T5, mT5, LongT5) write texts of any length."
     )
+    some = tokenized(tokenizer, [*pairs, ("x" * 30, "y")], max_length=20, max_target_length=80)
+    assert (
+        "data.max_length: 40 (holds 93.1% of them); 51 tokens would hold 95% of them and 61 tokens would hold all"
+        in (token_report(some, "train", PairLengths(20, 80, source_limit=40)).warnings[0])
+    )
     whole = tokenized(tokenizer, pairs, max_length=61, max_target_length=71)
     assert token_report(whole, "train", PairLengths(61, 71)).warnings == []
