@@ -14,7 +14,7 @@ from ftkit.diagnosis.intervals import Estimate, mean_accuracy, mean_loss
 from ftkit.diagnosis.measurements import MODELS, SETS, Measurements, Overlap, Set
 from ftkit.diagnosis.report import TEXT_KEPT, Bin, Point, Report, Score, SuspectRow
 from ftkit.diagnosis.verdict import Verdict
-from ftkit.evaluation.subject import Gathered, Subject
+from ftkit.evaluation.subject import FEW_GROUPS, Gathered, Subject
 from ftkit.evaluation.words import words_for
 from ftkit.metrics.bootstrap import Bootstrap
 from ftkit.metrics.calibration import confidence_bins, ece
@@ -89,6 +89,9 @@ def _scores(
     if rows is not None:
         losses = losses.take(rows)
         groups, counted = (None if values is None else values[rows] for values in (groups, counted))
+        if groups is not None and len(np.unique(groups)) < FEW_GROUPS:
+            # of a source with next to no documents, as of a set with as few
+            groups = None
     scores = {
         "loss": _score(mean_loss(losses, groups=groups, seed=measured.seed)),
         "accuracy": _score(mean_accuracy(losses, groups=groups, seed=measured.seed)),
