@@ -11,7 +11,7 @@ from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.form import Form
 from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.mixture.components import Component, Components, Spec, found_splits, source_names, source_weights
-from ftkit.data.mixture.joining import joined, with_validation_of_each
+from ftkit.data.mixture.joining import asked_notes, joined, with_validation_of_each
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import names_within
 from ftkit.data.reading.rows import BadRow, Row
@@ -51,6 +51,7 @@ def read_splits(components: Components[Any], forms: Forms, spec: DataSpec, *, se
     for form in dict.fromkeys(form for some in forms.values() for form in some):
         notes.extend(form.notes())
     first, promptings = forms["train"][0], _promptings(components, forms, names)
+    notes.extend(asked_notes(promptings, names))
     if "validation" not in splits and names:
         splits |= with_validation_of_each(splits["train"], promptings, spec, seed, notes)
     elif "validation" not in splits:

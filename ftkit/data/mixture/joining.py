@@ -33,6 +33,13 @@ def joined(name: str, parts: Sequence[tuple[str, Split]], names: Sequence[str]) 
     return Split(name, table, ", ".join(dict.fromkeys(part.source for _, part in parts)), tuple(names))
 
 
+def asked_notes(promptings: Sequence[Prompting], names: Sequence[str]) -> list[str]:
+    """In which of several forms the saved model is asked; nothing where sources are written alike."""
+    if all(prompting == promptings[0] for prompting in promptings):
+        return []
+    return [f"the saved model is asked in the form of the first source, {names[0]}"]
+
+
 def with_validation_of_each(
     train: Split, promptings: Sequence[Prompting], spec: DataSpec, seed: int, notes: list[str]
 ) -> dict[str, Split]:

@@ -26,17 +26,20 @@ def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -
     """How a language model is asked and what its scores were measured on."""
     prompting = splits.prompting or Prompting("text")
     example = find_example(splits.validation, prompting) if recipe.data.example_in_card else None
-    measured = MEASURED_ON[prompting.kind if prompting.completion_only_loss else "text"]
+    parts = {MEASURED_ON[one.kind if one.completion_only_loss else "text"] for one in splits.promptings or [prompting]}
+    measured, rows = "what is learnt of each source", "examples"
+    if len(parts) == 1:
+        measured, rows = parts.pop(), ROWS_OF_KIND[prompting.kind]
     if recipe.evaluation.stride is not None:
         measured += f", in windows of {facts['max_length']:,} tokens that advance by {recipe.evaluation.stride:,}"
     return CardFacts(
         pipeline_tag="text-generation",
         what="A language model",
         trained=recipe.trained_in_words(),
-        rows=ROWS_OF_KIND[prompting.kind],
+        rows=rows,
         reads=card_text("tasks/causal_lm/reads.md.jinja", prompting=prompting, example=example),
         scored=f"Measured on {measured}; loss in nats a token.",
-        over=ROWS_OF_KIND[prompting.kind],
+        over=rows,
         beside_base=True,
         prompt=example.prompt if example else made_up_prompt(prompting),
         shows_row=example is not None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.columns.lessons import refuse_unobeyed, task_beside, verdict_column
 from ftkit.data.columns.names import absent, columns_of, note_unread, refuse_absent
 from ftkit.data.columns.pairs import ONE_TEXT_EACH, describe_unclear, guess_pair_columns
+from ftkit.data.columns.references import read_references, references_json
 from ftkit.data.dataset import Splits
 from ftkit.data.form import Form, text_of
 from ftkit.data.gather import Record, Source
@@ -19,17 +19,14 @@ from ftkit.data.labelled import made_up_labelled
 from ftkit.data.load import Forms, first_rows, forms_of, read_splits
 from ftkit.data.mixture.components import Component, Components, find_components, source_names
 from ftkit.data.prompting import Prompting, fill, parse_template
-from ftkit.data.reading.json_rows import kind_of
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import Row
-from ftkit.data.unusable import Unusable, check_text
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
 from ftkit.tasks.seq2seq.labels_as_text import escaped, load_labels_as_text, pair_template
 from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 _KEYS = "data.source_column and data.target_column, or data.template"
-_SHAPE = 'write a list of texts: ["...", "..."]'
 
 
 class PairForm(Form):
@@ -89,53 +86,6 @@ class PairForm(Form):
         completion = self.prompting.parsed.completion
         fields = [piece.text for piece in completion if piece.is_field]
         return fill(completion, {fields[0]: text}) if len(fields) == 1 else text
-
-
-def read_references(value: object, name: str, *, target: str) -> list[str]:
-    """The references of a row, at least one; a single text is one.
-
-    A CSV file can hold lists as JSON text only. Such a text is read as the list, unless the target is one itself.
-
-    Args:
-        value: what the file has.
-        name: its column, for messages.
-        target: of the row.
-
-    Raises:
-        Unusable: it is no list of texts, or there is nothing in it.
-    """
-    texts: object = value
-    if isinstance(value, str):
-        found = _decoded(value) if _decoded(target) is None else None
-        texts = [value] if found is None else found
-    if not isinstance(texts, list):
-        raise Unusable(f"{name} is {kind_of(value)} instead of a list of texts", _SHAPE)
-    if not texts:
-        raise Unusable(f"{name} is an empty list", "fill it in, or remove the row")
-    for number, text in enumerate(texts, 1):
-        shown = name if texts == [value] else f"text {number} of {name}"
-        if not isinstance(text, str):
-            raise Unusable(f"{shown} is {kind_of(text)} instead of a string", _SHAPE)
-        if not text.strip():
-            raise Unusable(f"{shown} is empty", "fill it in, or remove it")
-        check_text(text, name)
-    return texts
-
-
-def _decoded(text: str) -> list[object] | None:
-    """The list of texts whose JSON text this is, None for any other text."""
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
-
-
-def references_json(texts: Sequence[str]) -> str:
-    """How a table holds them; letters stay letters, so that they can be searched."""
-    return json.dumps(list(texts), ensure_ascii=False)
 
 
 def choose_form(rows: Sequence[Mapping[str, object]], spec: Seq2SeqData, *, where: str, notes: list[str]) -> PairForm:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ftkit.data.dataset import ABOUT_ROWS, BATCH_CHARACTERS, BATCH_ROWS, Split, Splits, integers, strings
 from ftkit.data.gather import Source
 from ftkit.data.labelled import Columns, load_labelled
-from ftkit.data.mixture.joining import joined
+from ftkit.data.mixture.joining import asked_notes, joined
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
@@ -51,7 +51,7 @@ def load_labels_as_text(spec: Seq2SeqData, *, seed: int, narrow: Callable[[Sourc
         train=as_text(splits.train),
         validation=as_text(splits.validation),
         test=None if splits.test is None else as_text(splits.test),
-        notes=(*splits.notes, *written),
+        notes=(*splits.notes, *written, *asked_notes(promptings, splits.train.source_names)),
         prompting=promptings[0],
         promptings=promptings if splits.train.source_names else (),
     )

@@ -39,11 +39,14 @@ def test_the_terminal_and_the_card_tell_each_source(mixed: TrainResult) -> None:
     lines = list(metrics_lines(mixed.metrics))
     assert any(line.startswith("validation, pairs (") for line in lines)
     assert ["validation, chats", "loss"] in [row[:2] for row in score_rows(mixed.metrics, beside_base=True)]
-    assert "chats, pairs, plain; " in (mixed.run.model_dir / "README.md").read_text()
+    card = (mixed.run.model_dir / "README.md").read_text()
+    assert "chats, pairs, plain; " in card
+    assert "Measured on what is learnt of each source" in card
 
 
 def test_the_model_is_asked_as_in_the_first_source(mixed: TrainResult) -> None:
     assert Prompting(**json.loads((mixed.run.model_dir / PROMPTING_FILE).read_text())).kind == "chat"
+    assert "the saved model is asked in the form of the first source, chats" in mixed.run.manifest()["data_notes"]
 
 
 def test_a_mixture_that_is_resumed_in_a_later_epoch_ends_with_the_same_bytes(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.data.columns.references import read_references, references_json
 from ftkit.data.dataset import Split
 from ftkit.data.unusable import Unusable
-from ftkit.tasks.seq2seq.form import read_references, references_json
 from ftkit.tasks.seq2seq.outputs import group_by_prompt
 
 TEXT = st.sampled_from(["a", "b", "A", " a", "c\n", "é"])
