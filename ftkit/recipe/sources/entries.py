@@ -18,6 +18,14 @@ Say = Callable[[str, Located], None]
 """(dotted key of a path, what was found) -> told, where nothing is there."""
 
 
+_CALLED = {
+    **dict.fromkeys(("path", "data_files", "train_file", "file_name", "filename", "data_path"), "file"),
+    **dict.fromkeys(("ratio", "probability", "proportion", "sampling_weight", "share", "weights"), "weight"),
+    **dict.fromkeys(("train_split", "dataset_split"), "split"),
+}
+"""What keys of a source are called elsewhere."""
+
+
 def refuse_unknown_keys(reading: Reading) -> None:
     """Report keys that no source has, and read misspelt ones on as if they had been spelt right."""
     for key in FILE_KEYS:
@@ -31,10 +39,10 @@ def _refuse_unknown(reading: Reading, path: str, below: dict[str, Node]) -> None
     known = _source_class(reading).model_fields
     for key in [key for key in below if key not in known]:
         child = below.pop(key)
-        near = nearest(key, known, second_choice=below)
-        if near is not None:
-            answer = Answer("no such key", f"did you mean {near}?")
-            below.setdefault(near, child)
+        meant = _CALLED.get(key) or nearest(key, known, second_choice=below)
+        if meant is not None:
+            answer = Answer("no such key", f"did you mean {meant}?")
+            below.setdefault(meant, child)
         elif key in reading.own["data"]:
             answer = Answer("counts for all sources", f"write data.{key}")
         elif key in keys_of("data", reading.method, reading.tasks):

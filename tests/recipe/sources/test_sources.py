@@ -52,6 +52,7 @@ def test_a_source_is_a_path_or_has_keys_of_its_own(tmp_path: Path, entry: str) -
     ("entry", "problem"),
     [
         ("{file: b.csv, text_colum: a}", ":6:21 data.train_file[1].text_colum: no such key; did you mean text_column?"),
+        ("{path: b.csv}", ":6:8 data.train_file[1].path: no such key; did you mean file?"),
         ("{file: c.csv}", ":6:14 data.train_file[1].file: no such file or folder: 'c.csv'"),
         ("{file: b.csv, text_column: 5}", ":6:34 data.train_file[1].text_column: must be a text, found the number 5"),
         ("{file: b.csv, max_length: 8}", "counts for all sources; write data.max_length"),

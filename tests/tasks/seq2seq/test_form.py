@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, MADE_UP_ROWS, FirstRows, few_rows, write_made_up
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import LINE_COLUMN, Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of
 from ftkit.errors import UserError
@@ -58,7 +58,8 @@ def test_named_columns_become_prompts_and_completions_with_nothing_between(tmp_p
     splits = load(train_file=file, source_column="de", target_column="en")
     assert splits.prompting == Prompting("completion", "{de}<learn>{en}")
     assert pairs_of(splits) == {(row["de"], row["en"]) for row in sentences(40)}
-    assert splits.train.table.schema == pa.schema([("prompt", pa.string()), ("completion", pa.string())])
+    texts = splits.train.table.drop_columns(LINE_COLUMN)
+    assert texts.schema == pa.schema([("prompt", pa.string()), ("completion", pa.string())])
     assert splits.label_names == ()
     assert not any("loss" in note or "completion" in note for note in splits.notes)
 
