@@ -169,9 +169,22 @@ class Schedule(TrainerCallback):
 
 @dataclass(eq=False)
 class EndsAfter(TrainerCallback):
-    """Ends a training at a step, scored and sealed, though the schedule of its rates would go on."""
+    """Ends a training after so many epochs, scored and sealed, though the schedule of its rates would go on."""
 
-    steps: int
+    epochs: float
+    steps: int = 0
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        train_dataloader: Any = None,
+        **_kwargs: Any,
+    ) -> None:
+        """Which step that is."""
+        an_epoch = -(-len(train_dataloader) // args.gradient_accumulation_steps)
+        self.steps = min(state.max_steps, max(1, round(self.epochs * an_epoch)))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any

@@ -69,7 +69,7 @@ def _fitted(
     recipe: Recipe,
     task: Trainable,
     *,
-    until: int | None = None,
+    until: float | None = None,
     within: Run | None = None,
     saved: Path | None = None,
     scores_base: bool = True,
@@ -81,7 +81,7 @@ def _fitted(
         opened: the run.
         recipe: what is trained.
         task: of the recipe.
-        until: step after which it ends.
+        until: epochs after which it ends.
         within: where history, probes and checkpoints go, if not to the run.
         saved: where the model goes, if not to model/.
         scores_base: whether the base is scored before it is trained.
@@ -127,7 +127,7 @@ def _refitted(opened: Opened, recipe: Recipe, task: Trainable, *, reporter: Repo
     resumed = within.checkpoints().newest(reporter=reporter)
     within.cut_history(step=0 if resumed is None else resumed.progress.step)
     more = opened._replace(splits=again.splits, resumed=resumed)
-    second, kept = _fitted(more, again.recipe, task, until=again.steps, within=within, reporter=reporter)
+    second, kept = _fitted(more, again.recipe, task, until=again.epochs, within=within, reporter=reporter)
     facts |= {"refit": {"rows": len(again.splits.train), "num_steps": second["fit"]["num_steps"]}}
     return Fitted(facts, kept._replace(final=kept.final | {"validation": first.final["validation"]}))
 

@@ -209,7 +209,7 @@ def make_trainer(
     callbacks: Sequence[TrainerCallback] = (),
     loss: Callable[..., torch.Tensor] | None = None,
     processor: Any = None,
-    until: int | None = None,
+    until: float | None = None,
     watched: Watched | None = None,
 ) -> ExamplesTrainer:
     """HF Trainer with the callbacks of every training.
@@ -223,7 +223,7 @@ def make_trainer(
         callbacks: more of them.
         loss: (outputs, labels, num_items_in_batch) -> loss, where the model's own is not meant.
         processor: a tokenizer that is saved with every checkpoint.
-        until: step after which it ends, whatever its schedule.
+        until: epochs after which it ends, whatever its schedule.
         watched: the validation rows that `scoring` scores, where they are not all of `data`.
     """
     training = recipe.training
@@ -286,13 +286,17 @@ def progress_told(trainer: SealedTrainer, resumed: SealedCheckpoint | None, *, r
     done = 0 if resumed is None else resumed.progress.step
     steps = trainer.args.max_steps
     if steps <= 0:
-        per_epoch = -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
-        steps = math.ceil(per_epoch * trainer.args.num_train_epochs)
+        steps = math.ceil(steps_an_epoch(trainer) * trainer.args.num_train_epochs)
     if done >= steps:
         reporter.say("no step is left to train")
     with reporter.track("finetuning", total=max(0, steps - done)) as advance:
         trainer.add_callback(ProgressCallback(advance))
         yield
+
+
+def steps_an_epoch(trainer: SealedTrainer) -> int:
+    """Optimizer steps of an epoch."""
+    return -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
 
 
 def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
@@ -306,6 +310,7 @@ def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
     found = {
         "num_steps": state.global_step,
         "planned_steps": state.max_steps,
+        "steps_an_epoch": steps_an_epoch(trainer),
         "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
         "best_step": state.best_global_step,
         "best_score": state.best_metric,

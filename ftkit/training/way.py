@@ -92,7 +92,7 @@ class Way(Protocol):
         answer."""
 
     def fit(
-        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: float | None = None
     ) -> dict[str, Any]:
         """Train a model to the end, in place: it is the one to keep then.
 
@@ -100,7 +100,7 @@ class Way(Protocol):
             model: as it was prepared.
             run: gets history, probes and checkpoints.
             resumed: the checkpoint to go on from.
-            until: optimizer step after which it ends, though its schedule goes on.
+            until: epochs after which it ends, though its schedule goes on.
 
         Returns:
             Facts for the manifest, with `fit` among them.

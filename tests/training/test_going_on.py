@@ -101,6 +101,7 @@ def test_a_merged_adapter_is_the_base_of_the_next_which_peft_loads_as_it_was_tra
     assert named != json.loads((first.model_dir / "adapter_config.json").read_text())["base_model_name_or_path"]
 
 
+@pytest.mark.slow
 def test_a_classifier_keeps_its_head_whether_its_adapter_is_merged_or_not(pair: Trained) -> None:
     first, second = pair("classification", **MERGED, method__type="full", training__max_steps=1)
     assert first_loss(second.run) == pytest.approx(first.metrics()["validation"]["loss"]["value"], abs=1e-4)

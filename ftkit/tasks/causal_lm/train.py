@@ -142,7 +142,7 @@ class Continuing:
         return mean_scores(scores)
 
     def fit(
-        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: float | None = None
     ) -> dict[str, Any]:
         """Train with HF Trainer."""
         recipe, reporter = self.recipe, self.scorer.reporter

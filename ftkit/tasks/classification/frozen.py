@@ -131,7 +131,7 @@ class FrozenHead:
         run: Run,
         *,
         resumed: SealedCheckpoint | None,  # noqa: ARG002
-        until: int | None = None,  # noqa: ARG002
+        until: float | None = None,  # noqa: ARG002
     ) -> dict[str, Any]:
         """Fit the head: seconds, so that a run which was stopped begins again."""
         spec, splits, rows = self.spec, self.data.splits, self.data.examples

@@ -166,7 +166,7 @@ class Weights:
         return np.array(list(sampler(self._batch_size, lengths=lengths, generator=generator)), dtype=np.int64)
 
     def fit(
-        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: float | None = None
     ) -> dict[str, Any]:
         """Train with HF Trainer, with class weights and label smoothing in the loss."""
         recipe, train = self.recipe, self.data.examples["train"]

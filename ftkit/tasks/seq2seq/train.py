@@ -164,7 +164,7 @@ class Writing:
         return [list(self.data.processor(text_target=name)["input_ids"]) for name in self.data.splits.label_names]
 
     def fit(
-        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: int | None = None
+        self, model: Any, run: Run, *, resumed: SealedCheckpoint | None, until: float | None = None
     ) -> dict[str, Any]:
         """Train with HF Trainer, and see that a base which is not trained is what it was."""
         recipe, reporter = self.recipe, self.scorer.reporter

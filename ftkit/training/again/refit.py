@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from ftkit.data.dataset import Splits
+from ftkit.data.dataset import Split, Splits
 from ftkit.errors import UserError
 from ftkit.recipe.dump import changed
 from ftkit.recipe.schema import Recipe
@@ -22,21 +22,21 @@ class Again(NamedTuple):
     Attributes:
         recipe: what is trained: the schedule of the first, stretched by the rows that are more, without evaluations.
         splits: all rows to learn from.
-        steps: optimizer steps after which it ends.
+        epochs: after which it ends.
         in_words: the same.
     """
 
     recipe: Recipe
     splits: Splits
-    steps: int
+    epochs: float
     in_words: str
 
 
 def plan_refit(recipe: Recipe, splits: Splits, fit: Mapping[str, Any]) -> Again:
     """What is trained once more after a first training.
 
-    Every row is seen as often as in the first, so that steps grow with the rows; and the learning rate goes down over
-    the whole schedule of the first, stretched alike, of which the best step is a part.
+    Every row is seen as often as in the first, so that steps grow with what there is to learn; and the learning rate
+    goes down over the whole schedule of the first, stretched alike, of which the best step is a part.
 
     Args:
         recipe: of the run.
@@ -44,25 +44,25 @@ def plan_refit(recipe: Recipe, splits: Splits, fit: Mapping[str, Any]) -> Again:
         fit: facts of the first training.
     """
     everything = all_rows(splits)
-    growth = len(everything.train) / len(splits.train)
     found = fit["best_step"] if recipe.training.load_best_model_at_end and fit["best_step"] else fit["num_steps"]
-    steps = max(1, round(found * growth))
+    epochs = found / fit["steps_an_epoch"]
     words = (
-        f"refit: once more from the start on all {len(everything.train):,} rows, {steps:,} steps for the {found:,} "
-        f"that were found on {len(splits.train):,}"
+        f"refit: once more from the start on all {len(everything.train):,} rows, for the {epochs:.3g} epochs "
+        f"({found:,} steps on {len(splits.train):,} rows) that were found"
     )
-    schedule = max(steps, round(fit["planned_steps"] * growth))
-    return Again(changed(recipe, _without_evaluations(recipe, schedule)), everything, steps, words)
+    schedule = fit["planned_steps"] / fit["steps_an_epoch"]
+    return Again(changed(recipe, _without_evaluations(recipe, schedule)), everything, epochs, words)
 
 
-def _without_evaluations(recipe: Recipe, steps: int) -> dict[str, object]:
+def _without_evaluations(recipe: Recipe, epochs: float) -> dict[str, object]:
     training = recipe.training
     strategy, every = training.save_strategy, training.save_steps
     if strategy == "evaluation":
         # as often as in the first training, where each evaluation was sealed
         strategy, every = ("steps", training.eval_steps) if training.eval_strategy == "steps" else ("epoch", None)
     return {
-        "training.max_steps": steps,
+        "training.max_steps": None,
+        "training.num_train_epochs": epochs,
         "training.eval_strategy": "no",
         "training.eval_steps": None,
         "training.save_strategy": strategy,
@@ -103,8 +103,17 @@ def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
                 fix="remove training.refit or the weights, or take validation from the sources of training",
             )
     num_train, num_validation = len(splits.train), len(splits.validation)
+    more = _characters(splits.validation) / max(1, _characters(splits.train))
     return [
         f"training.refit: after the best step is found it is trained once more on all {num_train + num_validation:,} "
-        f"rows ({num_train:,} and {num_validation:,} of validation): up to {num_validation / num_train + 2:.1f} times "
+        f"rows ({num_train:,} and {num_validation:,} of validation): up to {more + 2:.1f} times "
         "the steps"
     ]
+
+
+def _characters(split: Split) -> int:
+    """How much text a split has: rows may be documents of any length."""
+    import pyarrow.compute as pc
+
+    columns = [column for column in split.table.columns if pa.types.is_string(column.type)]
+    return sum(int(pc.sum(pc.binary_length(column)).as_py() or 0) for column in columns)
