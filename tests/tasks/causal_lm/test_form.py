@@ -13,7 +13,7 @@ import pytest
 from ftkit.data.chat.rendering import ChatBase
 from ftkit.data.chat.thoughts import answer_of, has_thoughts
 from ftkit.data.chat.turns import Chat, is_learnt
-from ftkit.data.dataset import Split, Splits
+from ftkit.data.dataset import LINE_COLUMN, Split, Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.models.causal import load_tokenizer_for_lm
@@ -100,7 +100,7 @@ def test_rows_of_other_files_are_documents(tmp_path: Path) -> None:
     file = lines(tmp_path / "a.jsonl", [{"text": f"one\ntwo {number}", "id": number} for number in range(30)])
     splits = load(train_file=file, validation_file=file)
     assert column(splits.train, "text") == [f"one\ntwo {number}" for number in range(30)]
-    assert splits.train.table.schema == pa.schema([("text", pa.string())])
+    assert splits.train.table.drop_columns(LINE_COLUMN).schema == pa.schema([("text", pa.string())])
 
 
 def test_prompt_and_completion_are_rendered_by_a_template_that_is_said(tmp_path: Path) -> None:
