@@ -37,8 +37,10 @@ def test_rounding_is_no_other_model_nor_is_what_was_never_scored(trained, loss, 
 def test_the_loss_that_is_compared_is_that_of_the_kept_step(keeps_best, loss):
     history = [{"step": 1, "eval_nll": 2.0}, {"step": 2, "eval_nll": 1.5}, {"step": 3, "eval_nll": 1.75}]
     state = TrainerState(global_step=3, max_steps=3, best_global_step=2, log_history=[*history, {"step": 3}])
-    args = SimpleNamespace(load_best_model_at_end=keeps_best, get_warmup_steps=lambda _num_steps: 0)
-    trainer: Any = SimpleNamespace(state=state, args=args, watched=None)
+    args = SimpleNamespace(
+        load_best_model_at_end=keeps_best, get_warmup_steps=lambda _num_steps: 0, gradient_accumulation_steps=1
+    )
+    trainer: Any = SimpleNamespace(state=state, args=args, watched=None, get_train_dataloader=lambda: range(3))
     assert fit_facts(trainer)["validation_loss"] == loss
 
 
