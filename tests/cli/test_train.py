@@ -104,7 +104,7 @@ def test_a_folder_that_is_no_run_survives_overwrite(refused, workplace):
         (["recipe.yaml", "--resume", "--overwrite"], "give one of the two"),
         (["recipe.yaml", "training.output_dir=messages.csv"], "is a file, not a folder for a run"),
         (["recipe.yaml", "training.output_dir=messages.csv/run"], "messages.csv is a file"),
-        (["recipe.yaml", "model.name_or_path=builtin:tiny-brt"], "builtin:tiny-bert"),
+        (["recipe.yaml", "model.name_or_path=builtin:tiny-bertt"], "builtin:tiny-bert"),
         (["recipe.yaml", "model.name_or_path=no/such-model", "--offline"], "the hub is switched off"),
         (["recipe.yaml", "data.label_column=nope"], "nope"),
     ],
