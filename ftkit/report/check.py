@@ -67,7 +67,7 @@ def source_lines(
     if mixing is None:
         return []
     of_tokens = [] if targets is None else [f"{share:.1%}" for share in mixing.of_targets(targets)]
-    rows = [["sources", *(split.name for split in splits.all()), "of an epoch", *(["of tokens"] * bool(of_tokens))]]
+    rows = [["sources", *(split.name for split in splits.all()), "of epoch", *(["of tokens"] * bool(of_tokens))]]
     rows[0].append("times each")
     for number, name in enumerate(mixing.names):
         counted = [f"{_rows_of(split, number):,}" for split in splits.all()]
