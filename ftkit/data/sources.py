@@ -17,6 +17,7 @@ from ftkit.data.reading.folders.classes import loose_files
 from ftkit.data.reading.folders.splits import PART, find_in_folder, iter_parts
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.data.reading.rows import BadRow, Row
+from ftkit.data.reading.urls import local_file
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 
@@ -36,8 +37,8 @@ def find_sources(spec: DataSpec, *, documents: bool = False) -> tuple[dict[str, 
         return _from_data_set(spec, spec.dataset_name, documents=documents)
     if files["train"] is None:
         raise UserError("no training data is named", fix="set data.train_file or data.dataset_name")
-    named_files = {split: Path(file) for split, file in files.items() if isinstance(file, str)}
     notes: list[str] = []
+    named_files = {split: local_file(file, notes) for split, file in files.items() if isinstance(file, str)}
     return {split: file_source([path], spec, documents, notes, split) for split, path in named_files.items()}, notes
 
 

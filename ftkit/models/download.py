@@ -10,6 +10,7 @@ from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE, ADAPTER_WEIGHTS
 from ftkit.models.families import config_folders, read_object
 from ftkit.recipe.data_section import FILE_KEYS
+from ftkit.recipe.files import is_url
 from ftkit.recipe.schema import ModelSpec, Recipe
 from ftkit.runs.folder import refuse_special_files
 from ftkit.storage import read_json_object
@@ -114,6 +115,9 @@ def stay_offline_unless_remote(recipe: Recipe) -> None:
     """
     model = recipe.model.name_or_path
     sources = [source.dataset_name for key in FILE_KEYS for source in recipe.data.entries(key)]
+    files = [file for key in FILE_KEYS if isinstance(file := getattr(recipe.data, key), str)]
+    files += [source.file for key in FILE_KEYS for source in recipe.data.entries(key) if source.file is not None]
+    sources += [file for file in files if is_url(file)]
     data = [name for name in (recipe.data.dataset_name, *sources) if name is not None]
     metrics = [name.partition(":")[2] for name in recipe.evaluation.metrics if name.startswith("evaluate:")]
     named = [model, *data, *metrics]

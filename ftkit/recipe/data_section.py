@@ -99,7 +99,7 @@ class DataSpec(Section):
     """CSV, TSV, JSON, JSONL, Parquet or text file, relative to the recipe; may be compressed (.csv.gz, .zst, .bz2, .xz,
     .zip). A spreadsheet (.xlsx, .xls, .ods; needs `pip install 'ftkit[excel]'`) or a SQLite database (.db, .sqlite). Or
     a folder with a sub-folder a class, and a text a file (`pos/1.txt`): columns text, label and file. Or a list of
-    sources: a file each, or keys of its own."""
+    sources: a file each, or keys of its own. A URL (https, hf, s3, ...) is fetched once for each version."""
 
     validation_file: Files = None
     """Examples for choosing the best checkpoint, or a list of sources of them. Without any, part of the training set is

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from ftkit.methods.section import Section
 from ftkit.methods.table import METHODS
-from ftkit.recipe.files import FILES
+from ftkit.recipe.files import FILES, is_url
 from ftkit.recipe.schema import Recipe
 from ftkit.recipe.yaml.scalars import write_value
 
@@ -27,7 +28,7 @@ def dump_recipe(
         recipe: of any task.
         comments: lines at the head.
         without: dotted keys that are left out.
-        folders: false writes of absolute paths the last part alone, for people on other machines.
+        folders: false writes of absolute paths the last part alone, and of URLs nothing secret, for other people.
     """
     lines = [*(f"# {line}" for line in comments), f"task: {recipe.task}"]
     for section, values in recipe.settings().items():
@@ -46,6 +47,10 @@ def _without_folders(key: str, value: Any) -> Any:
         return [_without_folders(key, one) for one in value]
     if isinstance(value, dict):
         return {name: _without_folders(name, below) for name, below in value.items()}
+    if isinstance(value, str) and is_url(value):
+        # what opens it is nobody else's business: a name and a password before the host, a token behind the path
+        parts = urlsplit(value)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     prefix, path = ("evaluate:", value[9:]) if str(value).startswith("evaluate:") else ("", value)
     if not isinstance(path, str) or not os.path.isabs(path):
         return value

@@ -155,6 +155,16 @@ def locate_file(text: str, base: Path) -> Located:
     return Located(path, *_absence(text, path))
 
 
+def is_url(name: str) -> bool:
+    """Whether a file is named by a URL."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", name) is not None
+
+
+def locate_data(text: str, base: Path) -> Located:
+    """As `locate_file`; a file may be named by a URL too, which is looked for when it is read."""
+    return Located(text) if is_url(text) else locate_file(text, base)
+
+
 def locate_name(text: str, base: Path, *, if_file: str) -> Located:
     """Resolve a name that counts as a path when it exists as a folder or starts with `.`, `/` or `~`.
 
@@ -221,7 +231,7 @@ def _same_stem(name: str, names: list[str]) -> str | None:
 
 
 FILES: Mapping[str, Callable[[str, Path], Located]] = {
-    **dict.fromkeys(("data.train_file", "data.validation_file", "data.test_file"), locate_file),
+    **dict.fromkeys(("data.train_file", "data.validation_file", "data.test_file"), locate_data),
     "evaluation.reference_file": locate_file,
     "model.name_or_path": locate_model,
     "model.adapter": locate_adapter,

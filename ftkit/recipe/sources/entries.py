@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.recipe.data_section import FILE_KEYS
-from ftkit.recipe.files import FILES, Located, locate_file
+from ftkit.recipe.files import FILES, Located, locate_data
 from ftkit.recipe.keys import Answer, answer_unknown, keys_of
 from ftkit.recipe.nearest import nearest
 from ftkit.recipe.reading import Reading
@@ -73,11 +73,11 @@ def located_entries(entries: Sequence[str | SourceSpec], key: str, base: Path, s
 
 def _located(entry: str | SourceSpec, key: str, base: Path, say: Say) -> str | SourceSpec:
     if isinstance(entry, str):
-        found = locate_file(entry, base)
+        found = locate_data(entry, base)
         say(key, found)
         return found.value
     changes: dict[str, str] = {}
-    for name, locate in (("file", locate_file), ("dataset_name", FILES["data.dataset_name"])):
+    for name, locate in (("file", locate_data), ("dataset_name", FILES["data.dataset_name"])):
         if (text := getattr(entry, name)) is not None:
             found = locate(text, base)
             say(f"{key}.{name}", found)
