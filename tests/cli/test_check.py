@@ -122,3 +122,8 @@ def test_sources_and_targets_are_shown_as_the_model_will_see_them(ftkit, workpla
     assert told["plan"]["trained_parameters"] == 20 * 2 * 3 * 32
     assert sum(told["data"]["audit"]["rows"].values()) == 20
     assert told["data"]["max_new_tokens"] > 3
+
+
+def test_a_metric_or_a_label_that_cannot_be_had_is_told_before_anything_is_trained(refused):
+    assert "no such metric" in refused("check", "recipe.yaml", "evaluation.metrics=[accuracy, 'evaluate:./nothing']")
+    assert "maybe" in refused("check", "recipe.yaml", "evaluation.positive_label=maybe")

@@ -43,10 +43,12 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     from ftkit.tasks.classification.audit import audit
     from ftkit.tasks.classification.form import load_splits
     from ftkit.tasks.classification.plan import plan_classifier
+    from ftkit.tasks.classification.train import rehearse
     from ftkit.training.again.refit import refit_notes
 
     checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed, head=checkpoint.head_labels)
+    rehearse(recipe, splits, checkpoint)
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)

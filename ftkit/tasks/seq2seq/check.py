@@ -28,17 +28,18 @@ def check_data(recipe: Seq2SeqRecipe) -> DataCheck:
     from ftkit.decoding.going_on import going_on_notes
     from ftkit.models.adapted.base import locate_base
     from ftkit.tasks.seq2seq.audit import audit, token_report
-    from ftkit.tasks.seq2seq.examples import pair_lengths, refuse_base, tokenize_splits, unknown_in
+    from ftkit.tasks.seq2seq.examples import pair_lengths, tokenize_splits, unknown_in
     from ftkit.tasks.seq2seq.form import load_splits
     from ftkit.tasks.seq2seq.outputs import decoding_of, grouped_sources
     from ftkit.tasks.seq2seq.plan import plan_encoder_decoder
     from ftkit.tasks.seq2seq.texts import text_warnings
     from ftkit.tasks.seq2seq.tokenizer import languages_in_words, task_tokenizer
+    from ftkit.tasks.seq2seq.train import rehearse
     from ftkit.training.again.refit import refit_notes
 
     checkpoint = locate_base(recipe)
     splits = load_splits(recipe.data, seed=recipe.training.seed)
-    refuse_base(recipe, checkpoint)
+    rehearse(recipe, splits, checkpoint)
     tokenizer = task_tokenizer(recipe.data, splits, checkpoint, trust_remote_code=recipe.model.trust_remote_code)
     languages = languages_in_words(tokenizer, recipe.data)
     lengths = pair_lengths(recipe, checkpoint)
