@@ -84,7 +84,7 @@ def evaluate(
     measured = measure_by(own, subject.run, subject.recipe) if own and subject.run is not None else {}
     report = evaluate_subject(subject)
     if measured:
-        report = _with_own(report, measured)
+        report = _with_own(report, measured, is_refitted=subject.recipe.training.refit)
     if place is not None:
         if subject.run is not None:
             _refuse_replaced(subject.run, known)
@@ -95,10 +95,18 @@ def evaluate(
     return report
 
 
-def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Report:
-    """A report with metrics of somebody's own in the row of the model that was kept."""
+def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]]], *, is_refitted: bool) -> Report:
+    """A report with metrics of somebody's own in the row of the model that was kept.
+
+    Of a run with a refit the row is that of the model before, and test rows were answered by the one behind it.
+    """
     table: dict[str, Any] = {model: dict(sets) for model, sets in report.table.items()}
+    notes = list(report.notes)
     for split, entries in found.items():
+        if is_refitted and split == "test":
+            told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in entries.items())
+            notes.append(f"of test, by the model that was refitted and lies in model/: {told}")
+            continue
         scores = {
             name: Score(entry["value"], entry.get("low"), entry.get("high"), entry["n"])
             for name, entry in entries.items()
@@ -106,7 +114,7 @@ def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]
         table[report.kept][split] = {**table[report.kept].get(split, {}), **scores}
     names = list(dict.fromkeys(name for entries in found.values() for name in entries))
     note = f"{', '.join(names)}: by functions named on the command line, of the answers in predictions/"
-    return replace(report, table=table, notes=[*report.notes, note], own_metrics=names)
+    return replace(report, table=table, notes=[*notes, note], own_metrics=names)
 
 
 def _refuse_replaced(run: Run, known: Mapping[str, Any] | None) -> None:
@@ -212,7 +220,8 @@ def evaluate_subject(subject: Subject) -> Report:
     task, trains = task_of(subject.recipe.task), subject.recipe.method.trains
     found = task.measure(subject)
     found.notes += began_with(subject.recipe.model)
-    if subject.run is not None and subject.model_dir == subject.run.first_model_dir:
+    is_before = subject.run is not None and subject.model_dir == subject.run.first_model_dir
+    if is_before:
         found.notes.append(BEFORE_REFIT)
     if not subject.splits.holds_out:
         found.absent["validation"] = f"{learning_curve.NOTHING_HELD_OUT}: {NOT_TOLD}"
@@ -236,7 +245,8 @@ def evaluate_subject(subject: Subject) -> Report:
     if subject.run is not None and subject.effort != "quick" and subject.splits.holds_out:
         measured, verdict = try_what_is_open(subject, found, measured, verdict)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return make_report(subject, found, measured, verdict, created=created, seconds=time.perf_counter() - began)
+    report = make_report(subject, found, measured, verdict, created=created, seconds=time.perf_counter() - began)
+    return replace(report, judged="the one before the refit" if is_before else "")
 
 
 def began_with(spec: ModelSpec) -> list[str]:

@@ -92,7 +92,10 @@ def train(
             if own:
                 reporter.say(f"measuring {', '.join(metric.name for metric in own)}")
                 measured = measure_by(own, found.run, asked)
-                metrics = {split: {**known, **measured.get(split, {})} for split, known in found.metrics.items()}
+                metrics = {
+                    split: {**known, **_held_out_alike(measured.get(split, {}), known)}
+                    for split, known in found.metrics.items()
+                }
                 write_json(found.run.metrics_file, metrics)
                 found = replace(found, metrics=metrics)
             return found
@@ -122,6 +125,12 @@ def measure_by(functions: Sequence[OwnMetric], run: Run, recipe: Recipe) -> dict
     from ftkit.evaluation.own_metrics import measure_run
 
     return measure_run(run, recipe, functions, task_of(recipe.task).answer_keys)
+
+
+def _held_out_alike(measured: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries with what is said of how their rows are held out, as it stands at the loss of the same split."""
+    note = known.get("loss", {}).get("note")
+    return {name: entry | {"note": note} if note else entry for name, entry in measured.items()}
 
 
 def _is_to_go_on(path: Path, resume: bool | PathLike[str], *, overwrite: bool, reporter: Reporter) -> bool:

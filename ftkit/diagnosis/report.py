@@ -105,6 +105,7 @@ class Report:
         notes: what was assumed, left out or cannot be known, one sentence each.
         words: term -> its explanation, for those that apply.
         own_metrics: metrics of the table that are functions named on the command line.
+        judged: which model was judged, in words, where it is another than the one that is kept.
     """
 
     run: str
@@ -135,6 +136,7 @@ class Report:
     words: Mapping[str, str] = field(default_factory=dict)
     by_source: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Score]]]] = field(default_factory=dict)
     own_metrics: Sequence[str] = ()
+    judged: str = ""
 
     def _repr_html_(self) -> str:
         """The verdict with what fired and what to change, for a notebook; report.html says everything."""

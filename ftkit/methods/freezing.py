@@ -87,6 +87,8 @@ def _numbered(model: Any, asked: str, side: str | None, numbers: str) -> Iterato
     stacks = [stack for stack in layer_stacks(model, key=_KEY) if side in (None, stack.side)]
     for stack in stacks:
         first, _, last = ("0", "-", str(stack.length - 1)) if numbers == "*" else numbers.partition("-")
+        if last and int(last) < int(first):
+            raise UserError(f"{_KEY}: {asked} ends before it begins", fix=f"write {last}-{first}")
         if int(last or first) >= stack.length:
             where = f"its {stack.side}" if stack.side else "this model"
             raise UserError(f"{_KEY}: there is no {asked}", fix=f"{where} has layers 0 to {stack.length - 1}")

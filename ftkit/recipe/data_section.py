@@ -58,7 +58,7 @@ class LongTexts:
             max_length: tokens of a piece, special ones included.
             num_special: special tokens around a text, which stand around each piece.
         """
-        advance = max_length - num_special - self.stride
+        advance = max(1, max_length - num_special - self.stride)
         more = -(-(lengths - max_length) // advance) if self.kind == "windows" else 0 * lengths
         return 1 + more.clip(min=0)
 

@@ -88,10 +88,12 @@ class EvaluationsTold(TrainerCallback):
     Args:
         say: hears of it.
         smoothed: whether labels are smoothed in the loss that is trained, unlike in the one that is measured.
+        learnt: whether the validation rows are learnt too, in a training once more.
     """
 
     say: Callable[[str], None]
     smoothed: bool
+    learnt: bool = False
 
     def on_evaluate(
         self,
@@ -109,7 +111,7 @@ class EvaluationsTold(TrainerCallback):
         # where nothing is held out
         loss = f"train probe loss {metrics.get('eval_train_probe_loss', math.nan):.4f}"
         if "eval_nll" in metrics:
-            loss = f"validation loss {metrics['eval_nll']:.4f}"
+            loss = f"validation loss {metrics['eval_nll']:.4f}{' (rows that are learnt now)' * self.learnt}"
         self.say(
             f"step {state.global_step:,}: {loss}"
             + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")

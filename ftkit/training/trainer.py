@@ -242,6 +242,8 @@ def make_trainer(
     watching: list[Any] = [HistoryCallback(run, probe.history), StopOnNonFinite(), schedule, *callbacks]
     if until is not None:
         watching.append(EndsAfter(until))
+        for callback in (one for one in callbacks if isinstance(one, EvaluationsTold)):
+            callback.learnt = True
     if training.early_stopping_patience is not None:
         watching.append(EarlyStoppingCallback(early_stopping_patience=training.early_stopping_patience))
     rates = None

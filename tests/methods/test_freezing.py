@@ -70,6 +70,7 @@ def test_a_star_stands_for_anything_and_a_matrix_of_two_names_is_told() -> None:
         ("llama", ["mlp.up_prj"], "has no mlp.up_prj; did you mean up_proj"),
         ("llama", ["layers.1-2"], "no layers.1-2; this model has layers 0 to 1"),
         ("llama", ["layers.0", "layers.7"], "there is no layers.7"),
+        ("llama", ["layers.1-0"], "ends before it begins"),
         ("bart", ["encoder.layers.5"], "its encoder has layers 0 to 1"),
         ("albert", ["layers.0"], "the layers of this model cannot be told"),
         ("llama", ["model"], "nothing is left to train"),

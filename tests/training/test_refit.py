@@ -109,6 +109,12 @@ def test_test_scores_are_those_of_the_model_that_is_kept(
     assert [row["scores"] for row in by_the_kept] != [row["scores"] for row in by_the_first]
     for row, alone in zip(said, by_the_kept, strict=True):
         assert row["score"] == pytest.approx(alone["score"], abs=1e-4)
+    (tmp_path / "own.py").write_text("def right(said, true):\n    return [float(a == b) for a, b in zip(said, true)]\n")
+    report = ftkit.evaluate(run.path, effort="quick", own_metrics=[f"{tmp_path / 'own.py'}:right"])
+    assert report.judged == "the one before the refit"
+    assert {which: "right" in scores for which, scores in report.table["best"].items()}["validation"]
+    assert "right" not in report.table["best"]["test"]
+    assert any(note.startswith("of test, by the model that was refitted") for note in report.notes)
 
 
 def test_a_document_whose_end_was_split_off_is_learnt_as_often_though_it_is_two_rows_then(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftkit.data.dataset import Splits
+from ftkit.errors import UserError
 from ftkit.metrics.scores import Integers
 
 _SALT = 0x317
@@ -134,12 +135,27 @@ def mixing_of(splits: Splits, rows: Integers) -> Mixing | None:
     Args:
         splits: the data; of one source there is nothing to be mixed.
         rows: the training row that each example is made of (N,).
+
+    Raises:
+        UserError: a source has a weight, and nothing of it would be learnt.
     """
     numbers, names = splits.train.source_numbers, splits.train.source_names
     if numbers is None:
         return None
     once = tuple(float(count) for count in np.bincount(numbers[rows], minlength=len(names)))
-    return Mixing(names, numbers[rows], splits.weights or once)
+    mixing = Mixing(names, numbers[rows], splits.weights or once)
+    for name, weight, count, share in zip(names, splits.weights, mixing.examples, mixing.an_epoch, strict=False):
+        if weight and not count:
+            raise UserError(
+                f"no training example of the source {name} is left, which has a weight",
+                fix="raise data.max_train_samples, or take the source out",
+            )
+        if weight and not share:
+            raise UserError(
+                f"the weight of the source {name} is too small for one example of an epoch",
+                fix="raise it, or take the source out",
+            )
+    return mixing
 
 
 def label_counts(splits: Splits) -> npt.NDArray[Any]:

@@ -55,9 +55,10 @@ def _lines(report: Report, view: View, width: int) -> Iterator[str]:
 
 def _about(report: Report) -> str:
     best = "" if report.best_step is None else f", best at step {report.best_step:,}"
-    steps = "" if report.last_step is None else f" of {report.last_step:,}"
+    steps = "" if report.last_step is None else f" of {report.last_step:,}" if best else f", {report.last_step:,} steps"
+    kept = f"kept: {report.kept}" + (f", judged: {report.judged}" if report.judged else "")
     return (
-        f"Run: {report.run} ({report.task}, {report.method}, on {report.base}{best}{steps}, kept: {report.kept}; "
+        f"Run: {report.run} ({report.task}, {report.method}, on {report.base}{best}{steps}, {kept}; "
         f"{report.effort}, {report.seconds:.0f} s)"
     )
 

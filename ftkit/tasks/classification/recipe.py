@@ -148,6 +148,10 @@ def _long_texts(facts: _Facts) -> Iterator[Finding]:
     if data.long_texts != "cut" and data.text_pair_column is not None:
         fix = "remove it: the longer of the two is cut; or raise data.max_length"
         yield Finding("data.long_texts", "a window of a pair would have to leave one of the two out", fix)
+    if data.long_texts == "windows" and data.is_weighted and facts.recipe.method.trains != "head":
+        fix = "set data.long_texts: head_and_tail, or method.type: frozen, or remove the weights"
+        problem = "each window is an example here, and windows of long rows would count for less than a source's weight"
+        yield Finding("data.long_texts", problem, fix)
     if data.window_stride is not None and data.long_texts != "windows":
         fix = "add long_texts: windows, or remove it"
         yield Finding("data.window_stride", f"data.long_texts is {data.long_texts}", fix)

@@ -159,3 +159,19 @@ def test_a_row_is_called_by_the_line_of_its_file_wherever_it_went_from_there(tas
             # a header above the table, of which a row has two lines; an empty line above the other
             line = f"line {2 + 2 * number} of a" if "table" in words else f"line {2 + number} of b"
             assert split.place(row) == line
+
+
+@pytest.mark.parametrize(
+    ("weights", "drawn", "problem"),
+    [((1, 9), 4, "no training example of the source b is left"), ((1e9, 1e-4), 40, "too small for one example")],
+)
+def test_a_source_with_a_weight_of_which_nothing_would_be_learnt_is_refused(
+    tmp_path: Path, weights: tuple[float, float], drawn: int, problem: str
+) -> None:
+    for name, count in (("a", 60), ("b", 2)):
+        write_csv(tmp_path / f"{name}.csv", "prompt,completion", [f"{name} {n},yes {n}" for n in range(count)])
+    files = [{"file": f"{name}.csv", "weight": weight} for name, weight in zip("ab", weights, strict=True)]
+    held_out = {"validation_file": "a.csv", "max_train_samples": drawn}
+    splits = load(tmp_path, "causal_lm", {"train_file": files, **held_out}, seed=1)
+    with pytest.raises(UserError, match=problem):
+        mixing_of(splits, np.arange(len(splits.train)))

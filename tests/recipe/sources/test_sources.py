@@ -111,3 +111,21 @@ def test_a_source_that_says_what_an_example_is_takes_no_column_for_that_from_the
 
 def test_a_list_beside_a_data_set_is_refused_as_one_file_is(tmp_path: Path) -> None:
     assert "train_file is given as well" in read(tmp_path, "b.csv", more="  dataset_name: x/y\n")
+
+
+def test_windows_that_are_examples_have_no_weights(tmp_path: Path) -> None:
+    for method, refused in (("full", True), ("lora", True), ("frozen", False)):
+        more = f"  long_texts: windows\nmethod: {{type: {method}}}"
+        found = read(tmp_path, "{file: b.csv, weight: 1}", task="classification", more=more)
+        assert ("data.long_texts: each window is an example" in found) == refused
+
+
+def test_a_value_that_cannot_be_read_brings_no_second_error_about_what_it_decides(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    recipe = "task: classification\nmodel: {name_or_path: 'builtin:tiny-bert'}\nmethod: {type: full}\ndata:\n"
+    recipe += "  {train_file: a.csv, long_texts: window, window_stride: 4}\n"
+    recipe += "training: {lr_scheduler_type: cosin, lr_scheduler_kwargs: {min_lr_rate: 0.1}}\n"
+    (tmp_path / "r.yaml").write_text(recipe)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(tmp_path / "r.yaml")
+    assert [problem.key for problem in caught.value.problems] == ["data.long_texts", "training.lr_scheduler_type"]
