@@ -224,7 +224,8 @@ def evaluate_subject(subject: Subject) -> Report:
     if is_before:
         found.notes.append(BEFORE_REFIT)
     if not subject.splits.holds_out:
-        found.absent["validation"] = f"{learning_curve.NOTHING_HELD_OUT}: {NOT_TOLD}"
+        for what in ("validation", "final/validation"):
+            found.absent[what] = f"{learning_curve.NOTHING_HELD_OUT}: {NOT_TOLD}"
     find_leaks(subject, found)
     found.faults = find_faults(subject)
     if trains == "weights":

@@ -104,8 +104,9 @@ def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
             )
     num_train, num_validation = len(splits.train), len(splits.validation)
     more = _characters(splits.validation) / max(1, _characters(splits.train))
+    when = "the best step is found" if recipe.training.load_best_model_at_end else "the first training"
     return [
-        f"training.refit: after the best step is found it is trained once more on all {num_train + num_validation:,} "
+        f"training.refit: after {when} it is trained once more on all {num_train + num_validation:,} "
         f"rows ({num_train:,} and {num_validation:,} of validation): up to {more + 2:.1f} times "
         "the steps"
     ]
