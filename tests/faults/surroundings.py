@@ -178,6 +178,20 @@ def run_command(ground: Ground, command: str, out: Path, env: dict[str, str]) ->
     return ground.forge.start(*typed, env=env)
 
 
+def seconds_of(ground: Ground, command: str) -> float:
+    """How long a command takes that nothing happens to."""
+    key = ("ftkit", command)
+    if key not in ground.known:
+        out = ground.new_run()
+        out.mkdir(parents=True)
+        start = time.monotonic()
+        child = run_command(ground, command, out, {"FTKIT_CACHE": f"{out}.cache"})
+        assert child.wait() == 0, child.output()
+        ground.known[key] = {}, time.monotonic() - start
+        clear(out)
+    return ground.known[key][1]
+
+
 def command_stopped(ground: Ground, command: str, number: int, chance: random.Random) -> Finding:
     """SIGTERM, SIGINT, SIGHUP or SIGKILL to another command than train; done once more, nothing of it lies about."""
     out = ground.new_run()
@@ -186,8 +200,9 @@ def command_stopped(ground: Ground, command: str, number: int, chance: random.Ra
     scratch.mkdir()
     env = {"TMPDIR": str(scratch), "FTKIT_CACHE": f"{out}.cache"}
     finished(ground, COMMANDS[command][0])
+    seconds = seconds_of(ground, command)
     child = run_command(ground, command, out, env)
-    time.sleep(chance.uniform(0.02, 1.5))
+    time.sleep(chance.uniform(0.02, 0.9 * seconds))
     child.signal(number)
     code = child.wait()
     stopped = code == (KILLED if number == signal.SIGKILL else 128 + number)
