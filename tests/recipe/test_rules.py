@@ -89,7 +89,11 @@ def test_the_recipes_that_the_rules_are_tried_on_break_none(tmp_path: Path, base
         (FILE, ["training.lr_scheduler_type=reduce_lr_on_plateau"], "would give each a rate of its own"),
         (FILE, ["method.type=full", "training.lr_scheduler_type=reduce_lr_on_plateau", NO], "eval_strategy is no"),
         (FILE, ["training.lr_scheduler_kwargs={num_cycle: 1}", WSD], "num_cycle is no argument"),
-        (FILE, ["training.max_steps=9", "training.lr_scheduler_kwargs={num_decay_steps: 10}", WSD], "the run has 9"),
+        (
+            FILE,
+            ["training.max_steps=9", "training.lr_scheduler_kwargs={num_decay_steps: 10}", WSD],
+            "lr_scheduler_kwargs: training.lr_scheduler_type warmup_stable_decay takes 10 steps, and the run has 9",
+        ),
         (FILE, ["training.eval_strategy=steps"], "eval_steps is missing"),
         (FILE, ["training.eval_steps=5"], "eval_strategy is epoch"),
         (FILE, ["training.load_best_model_at_end=false", "training.early_stopping_patience=2"], "is not looked for"),
@@ -145,3 +149,9 @@ def test_a_rule_keeps_silent_about_a_key_that_is_wrong_by_itself(tmp_path: Path)
     found = broken(tmp_path, {**FILE, "data.train_file": "[1]"})
     assert found.count("\n") == 0
     assert "must be a text" in found
+
+
+def test_an_argument_of_a_schedule_that_is_no_number_is_one_problem(tmp_path: Path) -> None:
+    found = broken(tmp_path, FILE, "training.max_steps=9", "training.lr_scheduler_kwargs={num_decay_steps: a}", WSD)
+    assert found.count("lr_scheduler_kwargs") == 1
+    assert "num_decay_steps: must be a valid number" in found

@@ -28,14 +28,15 @@ def _schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
     """What the schedule of the learning rate is told, and what it needs to be told by."""
     training = facts.recipe.training
     name, schedule = training.lr_scheduler_type, SCHEDULES[training.lr_scheduler_type]
-    yield from wrong_arguments(name, training.lr_scheduler_kwargs, learning_rate=training.learning_rate)
-    if training.max_steps is not None:
+    wrong = list(wrong_arguments(name, training.lr_scheduler_kwargs, learning_rate=training.learning_rate))
+    yield from wrong
+    if training.max_steps is not None and not wrong:
         warmup = training.warmup_steps * (1 if training.warmup_steps >= 1 else training.max_steps)
         try:
             arguments_in_steps(
                 name, training.lr_scheduler_kwargs, num_steps=training.max_steps, warmup_steps=math.ceil(warmup)
             )
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             yield Finding("training.lr_scheduler_kwargs", str(error), "write a share of the steps, below 1")
     if not schedule.warms_up and facts.changed("training.warmup_steps") and training.warmup_steps:
         instead = "remove warmup_steps"

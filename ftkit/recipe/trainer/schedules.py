@@ -228,5 +228,5 @@ def arguments_in_steps(name: str, given: Mapping[str, Any], *, num_steps: int, w
     if (decay := found.get("num_decay_steps")) is not None:
         found["num_decay_steps"] = steps = max(1, round(decay * num_steps)) if decay < 1 else int(decay)
         if (taken := warmup_steps + steps + (found.get("num_stable_steps") or 0)) > num_steps:
-            raise ValueError(f"{KEY}: {name} takes {taken:,} steps, and the run has {num_steps:,}")
+            raise ValueError(f"training.lr_scheduler_type {name} takes {taken:,} steps, and the run has {num_steps:,}")
     return found
