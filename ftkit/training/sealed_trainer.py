@@ -23,7 +23,7 @@ from ftkit.storage import held_folder
 from ftkit.training.memory import Batch, advice, bytes_asked_for, free_bytes, what_happened
 from ftkit.training.resume import refuse_other_weights
 from ftkit.training.sampling import random_state, restore
-from ftkit.training.training_probe import TrainingProbe
+from ftkit.training.validating.training_probe import TrainingProbe
 
 
 class SealedTrainer(Trainer):

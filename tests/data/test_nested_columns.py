@@ -15,7 +15,7 @@ from ftkit.decoding.prompts import file_prompts
 from ftkit.recipe.labelled import LabelledData
 from ftkit.recipe.new import starting_point
 from ftkit.tasks import causal_lm, classification, seq2seq
-from ftkit.tasks.causal_lm.recipe import CausalData
+from ftkit.tasks.causal_lm.data_section import CausalData
 from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 TASKS = {

@@ -11,8 +11,8 @@ from transformers import TrainerState
 
 from ftkit.errors import RunError
 from ftkit.metrics.scores import Scores
+from ftkit.training.fitting import fit_facts
 from ftkit.training.outcome import refuse_other_model
-from ftkit.training.trainer import fit_facts
 from ftkit.training.way import Kept
 
 

@@ -204,7 +204,7 @@ def test_a_run_that_nobody_looks_on_ends_in_the_same_bytes(
 
 
 def unseen_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftkit.training.training_probe import TrainingProbe
+    from ftkit.training.validating.training_probe import TrainingProbe
 
     if kind == "frozen":
         fit = frozen.fit_head
@@ -233,7 +233,7 @@ def test_a_run_that_was_stopped_and_resumed_has_the_record_of_one_that_was_not(
     kind: str, stopped_at: int, start: Start, runs: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # a signal before an evaluation leaves a checkpoint between two of them; one at it leaves the evaluation due
-    from ftkit.training.training_probe import TrainingProbe
+    from ftkit.training.validating.training_probe import TrainingProbe
 
     settings = {"training__max_steps": 9, "training__warmup_steps": 4}
     whole = runs(kind, **settings)

@@ -26,7 +26,7 @@ from ftkit.data.reading.nested import get, names_within, nested
 from ftkit.data.reading.paths import check_readable, shown_path
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
-from ftkit.tasks.causal_lm.recipe import CHAT_KEYS, CausalData
+from ftkit.tasks.causal_lm.data_section import CHAT_KEYS, CausalData
 
 _CHAT_COLUMNS = ("system_column", "history_column")
 _LEARNT_TURNS = {

@@ -27,9 +27,9 @@ from ftkit.runs.run import Run
 from ftkit.storage import write_json
 from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, make_examples
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
+from ftkit.training.fitting import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer, first_arrays, mean_scores
-from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.validating.watched import watch
 from ftkit.training.way import Data, Kept
 
@@ -146,9 +146,7 @@ class Continuing:
     ) -> dict[str, Any]:
         """Train with HF Trainer."""
         recipe, reporter = self.recipe, self.scorer.reporter
-        callbacks = writers_callbacks(
-            recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
-        )
+        callbacks = writers_callbacks(recipe, until=until, reporter=reporter)
         way, watched = watch(self, model, say=reporter.say)
         trainer = make_trainer(recipe, run, model, self.data, way, callbacks=callbacks, until=until, watched=watched)
         with progress_told(trainer, resumed, reporter=reporter):

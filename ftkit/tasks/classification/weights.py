@@ -34,10 +34,10 @@ from ftkit.tasks.classification.examples import make_examples
 from ftkit.tasks.classification.recipe import ClassificationRecipe
 from ftkit.tasks.classification.scores import scored
 from ftkit.training.arguments import training_precision
+from ftkit.training.fitting import fit_facts, make_trainer, progress_told
 from ftkit.training.plan import choose_weights
 from ftkit.training.prepared import refuse_still_tokens
 from ftkit.training.scores import first_arrays, inputs_of, mean_by_row, row_logits_of
-from ftkit.training.trainer import fit_facts, make_trainer, progress_told
 from ftkit.training.validating.watched import watch
 from ftkit.training.way import Data, Kept
 

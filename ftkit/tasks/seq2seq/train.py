@@ -28,9 +28,9 @@ from ftkit.tasks.seq2seq.outputs import decoding_of, write_split
 from ftkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from ftkit.tasks.seq2seq.scores import best_model_score, rehearse_outputs, score_labels
 from ftkit.tasks.seq2seq.tokenizer import task_tokenizer
+from ftkit.training.fitting import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
 from ftkit.training.scores import Scorer, first_arrays, mean_scores
-from ftkit.training.trainer import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.validating.watched import watch
 from ftkit.training.way import Data, Kept
 
@@ -169,9 +169,7 @@ class Writing:
         """Train with HF Trainer, and see that a base which is not trained is what it was."""
         recipe, reporter = self.recipe, self.scorer.reporter
         untouched = hash_of_frozen(model) if recipe.method.keeps_base else ""
-        callbacks = writers_callbacks(
-            recipe.method, label_smoothing=recipe.training.label_smoothing_factor, reporter=reporter
-        )
+        callbacks = writers_callbacks(recipe, until=until, reporter=reporter)
         way, watched = watch(self, model, say=reporter.say)
         trainer = make_trainer(recipe, run, model, self.data, way, callbacks=callbacks, until=until, watched=watched)
         with progress_told(trainer, resumed, reporter=reporter):

@@ -1,1 +1,1 @@
-"""Which validation rows are scored while a model trains."""
+"""What is scored while a model trains: which validation rows, and the probe."""

@@ -10,8 +10,8 @@ import pytest
 from ftkit.commands.smoke.specimen import CHARACTERS_KEPT, MADE_UP_ROWS, ROWS_READ, FirstRows, few_rows, write_made_up
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.prompting import Prompting
+from ftkit.tasks.causal_lm.data_section import CausalData
 from ftkit.tasks.causal_lm.form import load_splits, made_up_row
-from ftkit.tasks.causal_lm.recipe import CausalData
 
 
 def test_of_texts_the_first_rows_are_kept_and_long_ones_cut() -> None:

@@ -19,8 +19,8 @@ from ftkit.errors import UserError
 from ftkit.models.causal import load_tokenizer_for_lm
 from ftkit.models.reading.locating import locate
 from ftkit.recipe.schema import ModelSpec
+from ftkit.tasks.causal_lm.data_section import CausalData
 from ftkit.tasks.causal_lm.form import load_splits
-from ftkit.tasks.causal_lm.recipe import CausalData
 
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 

@@ -16,7 +16,7 @@ from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import get, has, names_within, value_of
 from ftkit.errors import UserError
 from ftkit.tasks import causal_lm, seq2seq
-from ftkit.tasks.causal_lm.recipe import CausalData
+from ftkit.tasks.causal_lm.data_section import CausalData
 from ftkit.tasks.seq2seq.outputs import group_by_prompt
 from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
