@@ -104,7 +104,7 @@ def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]
     notes = list(report.notes)
     for split, entries in found.items():
         if is_refitted and split == "test":
-            told = ", ".join(f"{name} {entry['value']:.4f}" for name, entry in entries.items())
+            told = ", ".join(f"{name} {_told(entry)}" for name, entry in entries.items())
             notes.append(f"of test, by the model that was refitted and lies in model/: {told}")
             continue
         scores = {
@@ -115,6 +115,10 @@ def _with_own(report: Report, found: Mapping[str, Mapping[str, Mapping[str, Any]
     names = list(dict.fromkeys(name for entries in found.values() for name in entries))
     note = f"{', '.join(names)}: by functions named on the command line, of the answers in predictions/"
     return replace(report, table=table, notes=[*notes, note], own_metrics=names)
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    return f"undefined ({entry['reason']})" if entry["value"] is None else f"{entry['value']:.4f}"
 
 
 def _refuse_replaced(run: Run, known: Mapping[str, Any] | None) -> None:
@@ -219,7 +223,7 @@ def evaluate_subject(subject: Subject) -> Report:
     began = time.perf_counter()
     task, trains = task_of(subject.recipe.task), subject.recipe.method.trains
     found = task.measure(subject)
-    found.notes += began_with(subject.recipe.model)
+    found.notes += _began_with(subject.recipe.model)
     is_before = subject.run is not None and subject.model_dir == subject.run.first_model_dir
     if is_before:
         found.notes.append(BEFORE_REFIT)
@@ -250,7 +254,7 @@ def evaluate_subject(subject: Subject) -> Report:
     return replace(report, judged="the one before the refit" if is_before else "")
 
 
-def began_with(spec: ModelSpec) -> list[str]:
+def _began_with(spec: ModelSpec) -> list[str]:
     """What the base is, of which something may have been forgotten, where a training went on from an adapter."""
     if spec.adapter is None:
         return []

@@ -12,7 +12,16 @@ from ftkit.metrics.foreign import own
 from ftkit.metrics.foreign.own import AnsweredRows, load_own, measure_own
 
 CODE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import neighbour
+
+
+@dataclass
+class Judge:
+    known: str = "c"
 
 
 def by_row(predictions, references):
@@ -28,7 +37,7 @@ def by_name(predictions, references, inputs):
 
 
 def of_one_class(predictions, references):
-    only = [said == right for said, right in zip(predictions, references) if right == "c"]
+    only = [said == right for said, right in zip(predictions, references) if right == Judge().known]
     return sum(only) / len(only) if only else float("nan")
 
 

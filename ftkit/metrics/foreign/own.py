@@ -98,6 +98,8 @@ def load_own(spec: str) -> OwnMetric:
     assert found is not None, "the name ends in .py"
     assert found.loader is not None, "and so it has a loader"
     module = importlib.util.module_from_spec(found)
+    # dataclasses look their own module up there
+    sys.modules[found.name] = module
     # its neighbours are imported as if it were run by itself
     sys.path.insert(0, str(file.parent))
     try:
@@ -197,9 +199,9 @@ def _numbers_of_rows(given: Any, num_rows: int) -> NDArray[np.float64] | None:
 def _values(metric: OwnMetric, given: Any) -> dict[str, float]:
     named = given.items() if isinstance(given, Mapping) else [("", given)]
     found = {f"{metric.name}.{name}" if name else metric.name: value for name, value in named}
-    wrong = next((value for value in found.values() if not _is_number(value)), None)
-    if not found or wrong is not None or any(value is None for value in found.values()):
-        what = f"{type(wrong).__name__}s" if wrong is not None else "nothing"
+    wrong = [value for value in found.values() if not _is_number(value)]
+    if wrong or not found:
+        what = f"{type(wrong[0]).__name__}s" if wrong and wrong[0] is not None else "nothing"
         raise UserError(
             f"--metric {metric.name} gave {what}",
             where=str(metric.file),
