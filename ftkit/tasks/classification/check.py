@@ -31,12 +31,9 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     Raises:
         UserError: the data or the base model cannot be had.
     """
-    import numpy as np
-
     from ftkit.data.audit import token_statistics
     from ftkit.decoding.going_on import going_on_notes
     from ftkit.inputs.text import Frame
-    from ftkit.inputs.unknown import unknown_warning
     from ftkit.models.adapted.base import locate_base
     from ftkit.models.causal import open_tokenizer
     from ftkit.models.checkpoint import resolve_pooling
@@ -52,9 +49,7 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     pooling = resolve_pooling(checkpoint, recipe.method.pooling) if isinstance(recipe.method, FrozenMethod) else None
     max_length = checkpoint.max_length(recipe.data.max_length, pooling=pooling)
     tokenizer = open_tokenizer(checkpoint, trust_remote_code=recipe.model.trust_remote_code)
-    ids = {split.name: _token_ids(tokenizer, split) for split in splits.apart()}
-    lengths = {name: np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) for name, rows in ids.items()}
-    unknown = (unknown_warning(tokenizer, rows, whose=f"of the {name} texts") for name, rows in ids.items())
+    lengths, unknown = _lengths(tokenizer, splits)
     tokens = {name: token_statistics(found, max_length) for name, found in lengths.items()}
     rows_tokenized = {name: len(found) for name, found in lengths.items()}
     long_texts = recipe.data.reads_long_texts(max_length)
@@ -64,10 +59,6 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
     )
     examples = _examples(tokenizer, splits, max_length=max_length, long_texts=long_texts)
     found = audit(splits)
-    rows = np.arange(len(splits.train))
-    if recipe.method.trains != "head" and len(read.windows) == len(rows):
-        # each window is an example
-        rows = np.repeat(rows, read.windows)
     return DataCheck(
         notes=[
             *splits.notes,
@@ -78,11 +69,11 @@ def check_data(recipe: ClassificationRecipe) -> DataCheck:
         skipped=len(splits.skipped),
         lines=[
             *_count_lines(found),
-            *source_lines(splits, rows),
+            *source_lines(splits, _rows_learnt(recipe, splits, read)),
             *_token_lines(tokens, rows_tokenized, found.rows),
             *read.lines,
         ],
-        warnings=[*filter(None, unknown), *read.warnings, *found.warnings],
+        warnings=[*unknown, *read.warnings, *found.warnings],
         examples=[
             f"{'one a source' if splits.train.source_names else 'two examples'} as the model will see them",
             *(f"  {shortened(shown['input'], INPUT_CHARACTERS)}  ->  {shown['label']}" for shown in examples),
@@ -110,6 +101,18 @@ def _head_notes(checkpoint: Checkpoint, splits: Splits, pooling: Pooling | None)
 
     head = None if pooling is not None and pooling.kind != "cls" else base_head(checkpoint, splits.label_names)
     return [] if head is None else [head.note]
+
+
+def _lengths(tokenizer: Any, splits: Splits) -> tuple[dict[str, Any], list[str]]:
+    """Tokens of each text by split (N,), of the first ROWS_TOKENIZED; and what is to be said of unknown ones."""
+    import numpy as np
+
+    from ftkit.inputs.unknown import unknown_warning
+
+    ids = {split.name: _token_ids(tokenizer, split) for split in splits.apart()}
+    unknown = (unknown_warning(tokenizer, rows, whose=f"of the {name} texts") for name, rows in ids.items())
+    lengths = {name: np.fromiter(map(len, rows), dtype=np.int64, count=len(rows)) for name, rows in ids.items()}
+    return lengths, list(filter(None, unknown))
 
 
 def _token_ids(tokenizer: Any, split: Split) -> list[list[int]]:
@@ -204,6 +207,15 @@ def _how_long_texts_are_read(
     ]
     lines = [one.in_words(long_texts, max_length=max_length) for one in long if one.num_long]
     return _Read(lines, [], window_counts(long_texts, {one.split: one.num_windows for one in long}), windows["train"])
+
+
+def _rows_learnt(recipe: ClassificationRecipe, splits: Splits, read: _Read) -> Any:
+    """The training row that each example is made of (E,): a window each where these are examples and all are known."""
+    import numpy as np
+
+    rows = np.arange(len(splits.train))
+    are_examples = recipe.method.trains != "head" and len(read.windows) == len(rows)
+    return np.repeat(rows, read.windows) if are_examples else rows
 
 
 def _windows_advised(lengths: Any, train: Split, *, max_length: int, num_special: int) -> list[str]:
