@@ -23,7 +23,8 @@ def hub_rows(name: str, config: str | None) -> dict[str, Source]:
     Raises:
         UserError: not there, not reachable, or a configuration must be named.
     """
-    if _offline() and not _cached(name):
+    offline = is_switched_on("HF_HUB_OFFLINE") or is_switched_on("HF_DATASETS_OFFLINE")
+    if offline and not _cached(name):
         raise UserError(
             f"the data set {name} is not in the local cache, and HF_HUB_OFFLINE is set",
             fix="unset HF_HUB_OFFLINE to download it; or name files in data.train_file, or a folder or a"
@@ -54,9 +55,9 @@ def _rows(dataset: Any) -> Iterator[Row]:
     return rows_of(dataset.with_format("arrow").iter(batch_size=ROWS_AT_ONCE))
 
 
-def _offline() -> bool:
-    values = (os.environ.get("HF_HUB_OFFLINE", ""), os.environ.get("HF_DATASETS_OFFLINE", ""))
-    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
+def is_switched_on(variable: str) -> bool:
+    """Whether an environment variable says yes, in the words that the hub's libraries take."""
+    return os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _cached(name: str) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from ftkit import cache
+from ftkit.data.reading.hub import is_switched_on
 from ftkit.disk import failure_of_disk
 from ftkit.errors import UserError
 from ftkit.recipe.files import is_url
 from ftkit.storage import sha256_texts
 
-VERSION = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "md5", "version_id", "blob_id")
+_OF_HTTP = ("ETag", "Content-MD5", "Digest", "Last-Modified")
+VERSION = ("size", *_OF_HTTP, "etag", "mtime", "LastModified", "last_modified", "md5", "version_id", "blob_id")
 """What file systems tell of a file that is another when it has changed."""
 
 
@@ -28,18 +29,20 @@ def local_file(name: str, notes: list[str]) -> Path:
     if not is_url(name):
         return Path(name)
     stem = f"urls/{sha256_texts([name])[:32]}"
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
+    if is_switched_on("HF_HUB_OFFLINE"):
         return _last_fetched(name, stem, notes)
     import fsspec
 
     try:
         files, path = fsspec.core.url_to_fs(name)
-        told = files.info(path)
-        version = sha256_texts([str(told.get(fact)) for fact in VERSION])[:16]
-        folder = cache.built(key := f"{stem}-{version}")
+        info = files.info(path)
+        told = [info.get(fact) for fact in VERSION]
+        folder = cache.built(key := f"{stem}-{sha256_texts(map(str, told))[:16]}")
         if folder is None:
             folder = cache.build_once(key, lambda making: files.get_file(path, str(making / _base_name(name))))
             notes.append(f"{name} fetched, {_size(folder / _base_name(name))}")
+        elif not any(told):
+            notes.append(f"{name} is read as it was fetched first: whether it has changed there is not told")
     except UserError:
         raise
     except ImportError as error:
@@ -68,5 +71,5 @@ def _base_name(url: str) -> str:
     return os.path.basename(url.partition("?")[0].partition("#")[0].rstrip("/")) or "data"
 
 
-def _size(file: Any) -> str:
+def _size(file: Path) -> str:
     return f"{file.stat().st_size / 1e6:.1f} MB"

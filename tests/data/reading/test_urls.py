@@ -71,7 +71,11 @@ def test_a_file_is_fetched_once_until_it_changes_there_and_read_without_the_netw
     os.utime(folder / "a.csv", (1e9, 1e9))
     second = local_file(f"{server}/a.csv", notes)
     assert (len(first.read_text().splitlines()), len(second.read_text().splitlines())) == (5, 7)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # as large as before, and later
+    (folder / "a.csv").write_text(second.read_text().replace("row", "new"))
+    second = local_file(f"{server}/a.csv", notes)
+    assert "new 5" in second.read_text()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "true")
     asked = len(ASKED)
     assert local_file(f"{server}/a.csv", notes) == second
     assert "is not asked" in notes[-1]
