@@ -144,7 +144,7 @@ def steps_an_epoch(trainer: SealedTrainer) -> int:
 def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
     """What the manifest says of a training that is over; with the validation loss of the weights that are kept.
 
-    Where not all validation rows were scored, it is of those in `watched` (m,), which is for the reader alone.
+    Where not all validation rows were scored, it is of those in `watched`, by their numbers.
     """
     state = trainer.state
     kept = state.best_global_step if trainer.args.load_best_model_at_end else state.global_step
@@ -159,5 +159,5 @@ def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
         "validation_loss": finite(losses[-1]) if losses else None,
     }
     if trainer.watched is not None:
-        found |= {"watched": trainer.watched.rows, "validation_rows_watched": len(trainer.watched.rows)}
+        found |= {"watched": trainer.watched.rows.tolist(), "validation_rows_watched": len(trainer.watched.rows)}
     return found

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ftkit.errors import RunError
 from ftkit.metrics.scores import Scores
@@ -48,15 +47,13 @@ class TrainResult:
         return self.run._repr_html_()
 
 
-def refuse_other_model(
-    kept: Kept, fit: Mapping[str, Any], *, rows: npt.NDArray[np.int64] | None = None, rounds: bool
-) -> None:
+def refuse_other_model(kept: Kept, fit: Mapping[str, Any], *, rounds: bool) -> None:
     """Hold the model that was read back against the one in memory, by the loss of the same validation rows.
 
     Args:
         kept: losses of the model that was read back.
-        fit: `validation_loss` of the weights in memory, where they were scored in the same way.
-        rows: of the validation set that were scored while it trained; None for all.
+        fit: `validation_loss` of the weights in memory, where they were scored in the same way; `watched`, the rows of
+            the validation set that were scored while it trained, where these were not all.
         rounds: whether one of the two was computed in 16 bits.
 
     Raises:
@@ -66,7 +63,7 @@ def refuse_other_model(
     if trained is None or "validation" not in kept.final:
         return
     validation = kept.final["validation"]
-    found = (validation if rows is None else validation.take(rows)).loss
+    found = (validation.take(np.asarray(fit["watched"])) if "watched" in fit else validation).loss
     share = ROUNDED_TO_16_BITS if rounds else ROUNDED
     if abs(found - trained) <= share * (1.0 + abs(trained)):
         return

@@ -50,6 +50,8 @@ def finish(
         train = _refitted if recipe.training.refit else _fitted
         facts, kept = train(opened, recipe, task, reporter=reporter)
         say_failure(kept, facts["fit"], reporter=reporter)
+        # numbers of rows by which what was saved was held against what was trained
+        facts["fit"].pop("watched", None)
         metrics = _write_scores(opened, recipe, task, kept)
         run.update_manifest(training=facts)
         if write_card is not None:
@@ -103,7 +105,7 @@ def _fitted(
     gc.collect()
     final, uncovered = way.score_kept(saved)
     kept = Kept(final, base or uncovered)
-    refuse_other_model(kept, facts["fit"], rows=facts["fit"].pop("watched", None), rounds=trains_in_16_bits(recipe))
+    refuse_other_model(kept, facts["fit"], rounds=trains_in_16_bits(recipe))
     return Fitted(facts, kept)
 
 

@@ -14,6 +14,7 @@ import pytest
 import ftkit
 from ftkit.errors import UserError
 from ftkit.runs.run import Run
+from ftkit.training import probes
 from tests.fixtures.tiers import slow
 
 Trained = Callable[..., Any]
@@ -89,6 +90,23 @@ def test_a_run_that_was_killed_in_either_training_ends_in_the_same_bytes(
     assert resumed.refit.history_file.read_text() == history
     assert resumed.history_file.read_text() == finished.history_file.read_text()
     assert resumed.metrics() == finished.metrics()
+
+
+def test_a_run_that_scored_some_rows_is_judged_by_all_and_goes_on_with_its_refit(
+    lm_recipe: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "WHOLE_VALIDATION", 4)
+    monkeypatch.setattr(probes, "PROBE_ROWS", 4)
+    settings = {**REFIT, "training__eval_margin_of_error": 100}
+    run = lm_recipe(tmp_path, "watched", **settings).run
+    whole, scores = weights(run.model_dir), run.metrics()
+    assert run.manifest()["training"]["fit"]["validation_rows_watched"] == 4
+    assert scores["validation"]["loss"]["n"] == run.manifest()["data"]["validation"]["rows"] == 12
+    for folder in (run.model_dir, run.refit.path):
+        shutil.rmtree(folder)
+    run.update_manifest(state="failed")
+    again = lm_recipe(tmp_path, "watched", resume=True, **settings).run
+    assert (weights(again.model_dir), again.metrics()) == (whole, scores)
 
 
 def test_eval_judges_the_model_before_the_refit_by_the_rows_that_are_new_to_it(run_of: Trained) -> None:
