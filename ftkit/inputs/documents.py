@@ -65,7 +65,8 @@ def evaluation_sequences(
         return _examples(tokenizer, split, prompting, special, max_length)
     framed = _documents(tokenizer, split, special)
     cut = cutting.into_windows(framed, max_length, max_length - 1 if stride is None else stride)
-    return Tokenized(_teaching(cut), np.diff(framed.offsets), max_length)
+    repeated = len(cut.ids) - len(framed.ids)
+    return Tokenized(_teaching(cut), np.diff(framed.offsets), max_length, num_repeated=repeated)
 
 
 def _teaching(sequences: Sequences) -> Sequences:

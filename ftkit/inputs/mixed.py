@@ -38,6 +38,7 @@ def _joined(parts: Sequence[tuple[Rows, Tokenized]]) -> Tokenized:
         num_truncated=sum(found.num_truncated for found in tokenized),
         num_unlearnt=sum(found.num_unlearnt for found in tokenized),
         num_merged_boundaries=sum(found.num_merged_boundaries for found in tokenized),
+        num_repeated=sum(found.num_repeated for found in tokenized),
         # what they count is kept; their tokens are not held twice
         parts=tuple(replace(found, sequences=found.sequences.take(none)) for found in tokenized),
     )

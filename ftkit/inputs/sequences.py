@@ -116,6 +116,7 @@ class Tokenized:
         num_chats: of which the examples were made, where they are chats.
         num_unrolled: chats that became several examples, as in `ChatMarker`.
         num_joined: chats in which neighbours of one role were made one turn.
+        num_repeated: tokens of the sequences that windows repeat, as context alone.
         parts: the same of each source, without its sequences; none where there is one.
     """
 
@@ -130,6 +131,7 @@ class Tokenized:
     num_chats: int = 0
     num_unrolled: int = 0
     num_joined: int = 0
+    num_repeated: int = 0
     parts: tuple[Tokenized, ...] = ()
 
     @property
@@ -169,7 +171,7 @@ class Tokenized:
     @property
     def num_tokens(self) -> int:
         """Tokens of the sequences; those that windows repeat as context count once."""
-        return min(len(self.sequences.ids), int(self.lengths.sum()))
+        return len(self.sequences.ids) - self.num_repeated
 
     @property
     def length_for_99_percent(self) -> int:

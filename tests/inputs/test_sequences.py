@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.data.dataset import Split
+from ftkit.data.dataset import Split, Splits
+from ftkit.data.mixture.joining import joined
 from ftkit.data.prompting import Prompting
 from ftkit.inputs import long_texts
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.encoding import special_tokens
 from ftkit.inputs.long_texts import Cutter
+from ftkit.inputs.mixed import of_each_source
 from ftkit.inputs.sequences import Sequences, Tokenized
 
 TEXTS = [
@@ -221,6 +223,21 @@ def test_in_windows_every_token_is_scored_once_behind_as_much_context_as_the_str
         before = [int(np.flatnonzero(learnt)[0]) for learnt in each(own, own.learnt)]
         assert before == [1, *[max_length - stride] * (len(own) - 1)]
         assert own.num_bytes.sum() == len(text.encode())
+
+
+def test_tokens_that_windows_repeat_count_once_beside_completions_that_are_cut(tokenizer_of):
+    tokenizer, names = tokenizer_of("gpt2"), ("texts", "answers")
+    parts = [(names[0], documents(TEXTS)), (names[1], completions(PAIRS))]
+    split = joined("validation", parts, names)
+    splits = Splits(split, split, None, (), (), (), TEXT, (TEXT, COMPLETION))
+
+    def tokenized(part: Split, prompting: Prompting) -> Tokenized:
+        return evaluation_sequences(tokenizer, part, prompting, max_length=8, stride=2)
+
+    found = of_each_source(split, splits, tokenized)
+    alone = tokenized(parts[1][1], COMPLETION)
+    assert (alone.num_truncated > 0, alone.num_tokens) == (True, len(alone.sequences.ids))
+    assert found.num_tokens == sum(len(whole(tokenizer, text)) for text in TEXTS) + alone.num_tokens
 
 
 def test_what_is_learnt_of_a_completion_is_the_completion_and_the_end_token(tokenizer):
