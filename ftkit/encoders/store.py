@@ -180,7 +180,7 @@ class _GrowingArray:
         self.dtype = np.dtype(dtype)
         self.width = width
         self.length = 0
-        self.parts: list[np.memmap[Any, Any]] = []
+        self.part: np.memmap[Any, Any] | None = None
         file.touch()
         self.start = self._write_header()
 
@@ -198,10 +198,13 @@ class _GrowingArray:
         shape = (num_rows, self.width)
         self._reserve(offset, num_rows * self.width * self.dtype.itemsize)
         self.length += num_rows
-        for part in self.parts:
-            part.flush()
-        self.parts = [np.memmap(self.file, dtype=self.dtype, mode="r+", offset=offset, shape=shape)]
-        return self.parts[0]
+        self._flush()
+        self.part = np.memmap(self.file, dtype=self.dtype, mode="r+", offset=offset, shape=shape)
+        return self.part
+
+    def _flush(self) -> None:
+        if self.part is not None:
+            self.part.flush()
 
     def _reserve(self, offset: int, size: int) -> None:
         """Have the disk set bytes aside: where it is full, writing to the map would end the process."""
@@ -213,9 +216,9 @@ class _GrowingArray:
 
     def close(self) -> None:
         """All vectors are there."""
-        for part in self.parts:
-            part.flush()
-        assert self._write_header() == self.start, "the vectors begin where they began"
+        self._flush()
+        start = self._write_header()
+        assert start == self.start, "the vectors begin where they began"
 
 
 @contextlib.contextmanager
