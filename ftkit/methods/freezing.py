@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 from ftkit.methods.layers import embedding_parameters, layer_stacks
-from ftkit.methods.targets import unknown_name
+from ftkit.methods.targets import is_inside, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
 _KEY = "model.freeze"
+_FIX = "remove it, or name layers as the model has them"
 EMBEDDINGS = "embeddings"
 _LAYERS = re.compile(r"(?:(encoder|decoder)\.)?layers\.(\*|\d+(?:-\d+)?)")
 _RANGE = re.compile(r"(?<![^.])(\d+)-(\d+)(?![^.])")
@@ -65,15 +66,18 @@ def _meant(model: Any, asked: str, parameters: list[str]) -> list[str]:
     """
     if asked == EMBEDDINGS:
         try:
-            stacks = layer_stacks(model, key=_KEY)
+            stacks = layer_stacks(model, key=_KEY, fix=_FIX)
         except UserError:
+            # the tables are there all the same
             stacks = []
-        by_id = embedding_parameters(model, stacks)
-        return [name for name, weight in model.named_parameters() if id(weight) in by_id]
+        tables = embedding_parameters(model, stacks)
+        if not tables:
+            raise UserError(f"{_KEY}: this model has no {EMBEDDINGS}", fix="name parts as the model has them")
+        return [name for name, weight in model.named_parameters() if id(weight) in tables]
     layers = _LAYERS.fullmatch(asked)
     if layers and (not layers[1] or model.config.is_encoder_decoder):
         return [
-            name for layer in _numbered(model, asked, *layers.groups()) for name in parameters if _lies_in(name, layer)
+            name for layer in _numbered(model, asked, *layers.groups()) for name in parameters if is_inside(name, layer)
         ]
     return [name for one in _each_number(asked) for name in _fitting(model, one, parameters)]
 
@@ -84,14 +88,13 @@ def _numbered(model: Any, asked: str, side: str | None, numbers: str) -> Iterato
     Raises:
         UserError: there are not so many.
     """
-    stacks = [stack for stack in layer_stacks(model, key=_KEY) if side in (None, stack.side)]
+    stacks = [stack for stack in layer_stacks(model, key=_KEY, fix=_FIX) if side in (None, stack.side)]
     for stack in stacks:
         first, _, last = ("0", "-", str(stack.length - 1)) if numbers == "*" else numbers.partition("-")
         if last and int(last) < int(first):
             raise UserError(f"{_KEY}: {asked} ends before it begins", fix=f"write {last}-{first}")
         if int(last or first) >= stack.length:
-            where = f"its {stack.side}" if stack.side else "this model"
-            raise UserError(f"{_KEY}: there is no {asked}", fix=f"{where} has layers 0 to {stack.length - 1}")
+            raise UserError(f"{_KEY}: there is no {asked}", fix=stack.numbers)
         yield from (stack.layer(index) for index in range(int(first), int(last or first) + 1))
 
 
@@ -114,10 +117,6 @@ def _upwards(name: str) -> Iterator[str]:
     while name:
         yield name
         name = name.rpartition(".")[0]
-
-
-def _lies_in(name: str, module: str) -> bool:
-    return name.startswith(f"{module}.")
 
 
 def _each_number(asked: str) -> Iterator[str]:

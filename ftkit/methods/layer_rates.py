@@ -44,7 +44,7 @@ def layer_rates(model: Any, *, decay: float, learning_rate: float) -> LayerRates
         Howard and Ruder 2018 (discriminative fine-tuning); Clark et al. 2020 (ELECTRA); Bao et al. 2022 (BEiT), whose
         exponents these are.
     """
-    stacks = layer_stacks(model, key=_KEY)
+    stacks = layer_stacks(model, key=_KEY, fix="remove it")
     tables, deepest = embedding_parameters(model, stacks), max(stack.length for stack in stacks)
     exponents: dict[int, int] = {}
     for name, weight in model.named_parameters():

@@ -31,13 +31,23 @@ class Stack(NamedTuple):
         """Full name of a layer, 0 is the first."""
         return f"{self.name}.{index}"
 
+    @property
+    def numbers(self) -> str:
+        """Which layers there are, in words."""
+        return f"{_whose(self.side)} has layers 0 to {self.length - 1}"
 
-def layer_stacks(model: Any, *, key: str) -> list[Stack]:
+
+def _whose(side: str) -> str:
+    return f"its {side}" if side else "this model"
+
+
+def layer_stacks(model: Any, *, key: str, fix: str) -> list[Stack]:
     """The lists of layers of a model: one, or those of its encoder and its decoder.
 
     Args:
         model: of transformers.
         key: of the recipe that asks, for messages.
+        fix: what to do where they cannot be told.
 
     Raises:
         UserError: there is no such list, as where one layer is used again and again, or more than one may be it.
@@ -45,22 +55,24 @@ def layer_stacks(model: Any, *, key: str) -> list[Stack]:
     config = model.config.get_text_config()
     counts = {int(count) for name in _COUNTS if isinstance(count := getattr(config, name, None), int)}
     if not model.config.is_encoder_decoder:
-        return [_stack(model, "", "", counts, key=key)]
+        return [_stack("", _lists_of(model, "", counts), key=key, fix=fix)]
     found = []
     for side in ("encoder", "decoder"):
-        root = next((name for name, _ in model.named_modules() if name.rpartition(".")[2] == side), "")
-        found.append(_stack(model, root, side, counts, key=key))
+        roots = [name for name, _ in model.named_modules() if name.rpartition(".")[2] == side]
+        found.append(_stack(side, _lists_of(model, roots[0], counts) if roots else [], key=key, fix=fix))
     return found
 
 
-def _stack(model: nn.Module, root: str, side: str, counts: set[int], *, key: str) -> Stack:
-    fitting = [(name, length) for name, length in _outermost_lists(model, root) if length in counts]
+def _stack(side: str, fitting: list[tuple[str, int]], *, key: str, fix: str) -> Stack:
     if len(fitting) != 1:
-        where = f"its {side}" if side else "this model"
         what = "no list of layers is known" if not fitting else f"{' and '.join(name for name, _ in fitting)} may be it"
-        fix = "remove it, or name layers as the model has them" if "decay" not in key else "remove it"
-        raise UserError(f"{key}: the layers of {where} cannot be told: {what}", fix=fix)
+        raise UserError(f"{key}: the layers of {_whose(side)} cannot be told: {what}", fix=fix)
     return Stack(side, *fitting[0])
+
+
+def _lists_of(model: nn.Module, root: str, counts: set[int]) -> list[tuple[str, int]]:
+    """Full name and length of the lists below a module that are as long as a configuration says."""
+    return [(name, length) for name, length in _outermost_lists(model, root) if length in counts]
 
 
 def _outermost_lists(model: nn.Module, root: str) -> Iterator[tuple[str, int]]:
@@ -75,8 +87,8 @@ def _outermost_lists(model: nn.Module, root: str) -> Iterator[tuple[str, int]]:
             yield name, len(module)
 
 
-def embedding_parameters(model: Any, stacks: Sequence[Stack]) -> dict[int, str]:
-    """What tokens, positions and the like are looked up in, before the first layer: id of a parameter -> its name.
+def embedding_parameters(model: Any, stacks: Sequence[Stack]) -> set[int]:
+    """What tokens, positions and the like are looked up in, before the first layer: ids of parameters.
 
     A module that holds tables and no layers, such as BERT's `embeddings`, counts whole, with its normalisation. Tables
     within a layer, such as T5's distances, belong to the layer. Without stacks the tables alone are meant.
@@ -87,15 +99,15 @@ def embedding_parameters(model: Any, stacks: Sequence[Stack]) -> dict[int, str]:
     try:
         asked = model.get_input_embeddings()
     except NotImplementedError:
-        # CANINE has a table of hashes for each of its parts
+        # of several tables, as CANINE has for its hashes, transformers names none; their class tells them
         asked = None
     tables = [name for name, one in model.named_modules() if isinstance(one, nn.Embedding) or one is asked]
-    found: dict[int, str] = {}
+    found: set[int] = set()
     for table in tables:
         if table.startswith(inside):
             continue
         above = table.rpartition(".")[0]
         holds_layers = not stacks or not above or any(stack.name.startswith(f"{above}.") for stack in stacks)
         whole = table if holds_layers else above
-        found |= {id(weight): f"{whole}.{own}" for own, weight in model.get_submodule(whole).named_parameters()}
+        found |= {id(weight) for weight in model.get_submodule(whole).parameters()}
     return found

@@ -179,13 +179,10 @@ def refuse_both(chosen: Sequence[str], whole: Sequence[str]) -> None:
 
 def _in_layers(model: PreTrainedModel, names: Sequence[str], layers: Sequence[int]) -> list[str]:
     chosen: list[str] = []
-    for stack in layer_stacks(model, key="method.layers_to_transform"):
+    key = "method.layers_to_transform"
+    for stack in layer_stacks(model, key=key, fix="remove it, or name layers in method.target_modules"):
         if wrong := [layer for layer in layers if not 0 <= layer < stack.length]:
-            where = f"its {stack.side}" if stack.side else "this model"
-            raise UserError(
-                f"method.layers_to_transform: there is no layer {wrong[0]}",
-                fix=f"{where} has layers 0 to {stack.length - 1}",
-            )
+            raise UserError(f"{key}: there is no layer {wrong[0]}", fix=stack.numbers)
         chosen += [stack.layer(layer) for layer in layers]
     return [name for name in names if any(is_inside(name, layer) for layer in chosen)]
 

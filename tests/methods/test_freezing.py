@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    ResNetConfig,
+    ResNetModel,
+)
 
 from ftkit.errors import UserError
 from ftkit.methods.freezing import freeze
@@ -89,10 +95,10 @@ def test_a_name_that_fits_nothing_or_everything_is_refused(family: str, names: l
         ("bert", {"embeddings.": 3, "layer.0.": 2, "layer.1.": 1, "pooler.": 0, "classifier.": 0}),
         # its output head is the matrix of the embeddings
         ("gpt2", {"wte.": 3, "wpe.": 3, "h.0.": 2, "h.1.": 1, "ln_f.": 0}),
-        ("t5", {"shared.": 3, "encoder.block.0.": 2, "decoder.block.0.": 2, "decoder.block.1.": 1, "_norm.": None}),
+        ("t5", {"shared.": 3, "block.0.": 2, "block.1.": 1, "final_layer_norm.": 0, "lm_head.": 0}),
     ],
 )
-def test_each_parameter_moves_at_the_rate_of_its_depth(family: str, exponents: dict[str, int | None]) -> None:
+def test_each_parameter_moves_at_the_rate_of_its_depth(family: str, exponents: dict[str, int]) -> None:
     model, decay, peak = load(family), 0.5, 0.25
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     # two groups, as Trainer makes them
@@ -104,9 +110,14 @@ def test_each_parameter_moves_at_the_rate_of_its_depth(family: str, exponents: d
         weight.grad = torch.ones_like(weight)
     optimizer.step()
     for name, weight in model.named_parameters():
-        exponent = next((number for part, number in exponents.items() if part in name), None)
-        if exponent is not None:
-            torch.testing.assert_close(before[name] - weight, torch.full_like(weight, peak * decay**exponent))
+        exponent = next(number for part, number in exponents.items() if part in name)
+        torch.testing.assert_close(before[name] - weight, torch.full_like(weight, peak * decay**exponent))
+
+
+def test_embeddings_are_refused_where_there_are_none() -> None:
+    model = ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic"))
+    with pytest.raises(UserError, match=r"model.freeze: this model has no embeddings"):
+        freeze(model, ["embeddings"])
 
 
 def test_depth_is_refused_where_one_layer_is_used_again_and_again() -> None:
