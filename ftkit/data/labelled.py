@@ -15,7 +15,14 @@ from ftkit.data.folds import folded
 from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
-from ftkit.data.mixture.components import Components, find_components, found_splits, source_names, source_weights
+from ftkit.data.mixture.components import (
+    Components,
+    chosen_for_each,
+    find_components,
+    found_splits,
+    source_names,
+    source_weights,
+)
 from ftkit.data.mixture.joining import joined
 from ftkit.data.reading.nested import names_within, nested, value_of
 from ftkit.data.reading.rows import BadRow, Row
@@ -112,20 +119,11 @@ def _columns_of_each(components: Components[LabelledData], notes: list[str]) -> 
     Raises:
         UserError: they are not clear, or some sources are pairs of texts and others single texts.
     """
-    several = len(components["train"]) > 1
-    found: dict[str, list[Columns]] = {}
-    by_name: dict[str, Columns] = {}
-    for split, some in components.items():
-        for one in some:
-            name = one.name if several else ""
-            own = one.given & {"text_column", "text_pair_column", "label_column"}
-            if split == "train" or name not in by_name or own:
-                assumed: list[str] = []
-                columns = _columns(one.source, one.spec, assumed)
-                notes += [f"{one.name}: {note}" if one.name else note for note in assumed]
-                by_name.setdefault(name, columns)
-            found.setdefault(split, []).append(columns if own else by_name[name])
-    if len({columns.pair is None for columns in by_name.values()}) > 1:
+    keys = ("text_column", "text_pair_column", "label_column")
+    found = chosen_for_each(
+        components, lambda one, assumed: _columns(one.source, one.spec, assumed), keys=keys, notes=notes
+    )
+    if len({columns.pair is None for some in found.values() for columns in some}) > 1:
         fix = "name data.text_pair_column for all sources, or for none"
         raise UserError("some sources are pairs of texts, and others single texts", fix=fix)
     return found

@@ -10,7 +10,15 @@ from ftkit.data.columns.names import SAMPLE_ROWS, refuse_absent
 from ftkit.data.dataset import SkippedRow, Split, Splits
 from ftkit.data.form import Form
 from ftkit.data.gather import Source, UsableRows, gather, refuse_bad_rows, told_with
-from ftkit.data.mixture.components import Component, Components, Spec, found_splits, source_names, source_weights
+from ftkit.data.mixture.components import (
+    Component,
+    Components,
+    Spec,
+    chosen_for_each,
+    found_splits,
+    source_names,
+    source_weights,
+)
 from ftkit.data.mixture.joining import asked_notes, joined, with_validation_of_each
 from ftkit.data.prompting import Prompting
 from ftkit.data.reading.nested import names_within
@@ -103,20 +111,10 @@ def forms_of(
     Raises:
         UserError: there is no row that can be read, or none of the forms fits.
     """
-    several = len(components["train"]) > 1
-    found: dict[str, list[Form]] = {}
-    by_name: dict[str, Form] = {}
-    for split, some in components.items():
-        for component in some:
-            form = by_name.get(component.name if several else "")
-            own_form = component.given & set(component.spec.source_class.forms)
-            if split == "train" or form is None or own_form:
-                assumed: list[str] = []
-                form = form_of(component.source, component.spec, assumed, choose(component))
-                notes += [f"{component.name}: {note}" if component.name else note for note in assumed]
-                by_name.setdefault(component.name if several else "", form)
-            found.setdefault(split, []).append(form)
-    return found
+    keys = components["train"][0].spec.source_class.forms
+    return chosen_for_each(
+        components, lambda one, assumed: form_of(one.source, one.spec, assumed, choose(one)), keys=keys, notes=notes
+    )
 
 
 def form_of(source: Source, spec: DataSpec, notes: list[str], choose: ChooseForm) -> Form:

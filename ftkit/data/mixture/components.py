@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ from ftkit.recipe.data_section import SPLIT_NAMES, DataSpec
 from ftkit.recipe.sources.section import SourceSpec, names_of
 
 Spec = TypeVar("Spec", bound=DataSpec)
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,38 @@ def source_weights(components: Components[Spec]) -> tuple[float, ...]:
     """Weights of the sources in an epoch, in the order of their numbers; none where nobody gave any."""
     weights = {one.name: one.weight for one in components["train"]}
     return tuple(weights.get(name, 0.0) for name in source_names(components)) if any(weights.values()) else ()
+
+
+def chosen_for_each(
+    components: Components[Spec],
+    choose: Callable[[Component[Spec], list[str]], Found],
+    *,
+    keys: Collection[str],
+    notes: list[str],
+) -> dict[str, list[Found]]:
+    """How the rows of each source are read: held-out ones as the training source of their name, unless they say it.
+
+    Args:
+        components: the sources.
+        choose: (source, notes on what was assumed) -> how its rows are read.
+        keys: of the data section that say so.
+        notes: those on each source are added here, with its name where there are several.
+    """
+    several = len(components["train"]) > 1
+    found: dict[str, list[Found]] = {}
+    by_name: dict[str, Found] = {}
+    for split, some in components.items():
+        for one in some:
+            name = one.name if several else ""
+            if split != "train" and name in by_name and not one.given & set(keys):
+                chosen = by_name[name]
+            else:
+                assumed: list[str] = []
+                chosen = choose(one, assumed)
+                notes += [f"{one.name}: {note}" if one.name else note for note in assumed]
+                by_name.setdefault(name, chosen)
+            found.setdefault(split, []).append(chosen)
+    return found
 
 
 def found_splits(components: Components[Spec]) -> dict[str, object]:

@@ -110,6 +110,8 @@ def test_pairs_of_texts_do_not_mix_with_single_texts(tmp_path: Path) -> None:
     two = {"file": "two.csv", "text_column": "a", "text_pair_column": "b"}
     with pytest.raises(UserError, match="some sources are pairs of texts, and others single texts"):
         load(tmp_path, "classification", {"train_file": ["one.csv", two]})
+    with pytest.raises(UserError, match="some sources are pairs of texts, and others single texts"):
+        load(tmp_path, "classification", {"train_file": "one.csv", "validation_file": [two]})
 
 
 def test_chats_completions_and_a_text_are_each_written_in_their_form(tmp_path: Path, texts: dict[str, Path]) -> None:
