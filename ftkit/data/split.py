@@ -132,14 +132,22 @@ def with_validation(train: Split, kind: str, spec: DataSpec, seed: int, notes: l
 
 
 def _chosen(train: Split, kind: str, spec: DataSpec, seed: int) -> tuple[np.ndarray, str]:
+    if kind != "text" and (mask := divided_by_prompts(train, spec, seed=seed)) is not None:
+        return mask, "rows with the same prompt"
     labels = np.zeros(len(train), dtype=np.int64)
-    size = spec.validation_size
-    if kind != "text":
-        mask = divided(train, train.prompt_keys, labels, spec, seed=seed).validation
-        wanted = size * len(train) if size < 1 else size
-        if mask.sum() >= max(1, wanted // 2):
-            return mask, "rows with the same prompt"
     return divided(train, train.keys, labels, spec, seed=seed).validation, "duplicates"
+
+
+def divided_by_prompts(train: Split, spec: DataSpec, *, seed: int) -> np.ndarray | None:
+    """Validation rows (N,), those of one prompt on one side; None where too few prompts differ for half of the rows.
+
+    Raises:
+        UserError: a size that does not fit.
+    """
+    size = spec.validation_size
+    mask = divided(train, train.prompt_keys, np.zeros(len(train), dtype=np.int64), spec, seed=seed).validation
+    wanted = size * len(train) if size < 1 else size
+    return mask if mask.sum() >= max(1, wanted // 2) else None
 
 
 def divided(train: Split, keys: np.ndarray, labels: np.ndarray, spec: DataSpec, *, seed: int) -> Division:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ftkit.data.dataset import ABOUT_ROWS, SOURCE_COLUMN, Split, booleans, integers
 from ftkit.data.prompting import Prompting
-from ftkit.data.split import cut_end, divided, nothing_held_out
+from ftkit.data.split import cut_end, divided, divided_by_prompts, nothing_held_out
 from ftkit.errors import UserError
 from ftkit.recipe.data_section import DataSpec
 
@@ -54,9 +54,11 @@ def with_validation_of_each(
     whole = {number for number, part in parts.items() if len(part) == 1 and promptings[number].kind == "text"}
     mask = np.zeros(len(train), dtype=bool)
     rows = np.flatnonzero(~np.isin(_numbers(train), list(whole)))
+    alike: list[str] = []
     if len(rows):
         some = train.with_table(train.table.take(rows))
-        mask[rows] = divided(some, _together(some, spec, seed), _numbers(some), spec, seed=seed).validation
+        keys, alike = _together(some, spec, seed)
+        mask[rows] = divided(some, keys, _numbers(some), spec, seed=seed).validation
     kept: list[tuple[str, Split]] = []
     held_out: list[tuple[str, Split]] = []
     lone = []
@@ -82,6 +84,8 @@ def with_validation_of_each(
         f"no validation set: {len(splits['validation']):,} of {len(train):,} training rows split off, of each source"
         f" its share, rows of one prompt on one side (data.validation_size: {spec.validation_size:g}, seed {seed})"
     )
+    if alike:
+        notes.append(f"sources of too few different prompts for that, of which only equal rows are: {', '.join(alike)}")
     if ends := [train.source_names[number] for number in sorted(whole) if spec.validation_size < 1]:
         notes.append(f"of {', '.join(ends)}, a single document, the end is cut off for validation")
     if lone:
@@ -94,15 +98,16 @@ def _numbers(split: Split) -> np.ndarray:
     return split.source_numbers
 
 
-def _together(split: Split, spec: DataSpec, seed: int) -> np.ndarray:
-    """Keys (N,) of the rows that belong on one side: those of their prompts, unless too few of a source's differ."""
-    keys = split.prompt_keys.copy()
+def _together(split: Split, spec: DataSpec, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Keys (N,) of the rows that belong on one side: those of their prompts; and the sources of which too few differ.
+
+    Of these only equal rows are kept together.
+    """
+    keys, alike = split.prompt_keys.copy(), []
+    share = spec.validation_size if spec.validation_size < 1 else spec.validation_size / len(split)
+    size = spec.model_copy(update={"validation_size": share})
     for _, rows, part in split.by_source():
-        share = spec.validation_size if spec.validation_size < 1 else spec.validation_size / len(split)
-        wanted = share * len(rows)
-        if len(rows) > 1 and share < 1:
-            size = spec.model_copy(update={"validation_size": share})
-            nothing = np.zeros(len(rows), dtype=np.int64)
-            if divided(part, part.prompt_keys, nothing, size, seed=seed).validation.sum() < max(1, wanted // 2):
-                keys[rows] = part.keys
-    return keys
+        if len(rows) > 1 and share < 1 and divided_by_prompts(part, size, seed=seed) is None:
+            keys[rows] = part.keys
+            alike += [part.source]
+    return keys, alike

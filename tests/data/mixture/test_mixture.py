@@ -130,6 +130,14 @@ def test_chats_completions_and_a_text_are_each_written_in_their_form(tmp_path: P
     assert all(prompt.startswith("Q: ") for prompt in parts["pairs"].table["prompt"].to_pylist())
 
 
+def test_a_source_whose_rows_have_one_prompt_is_split_by_its_rows_and_that_is_said(tmp_path: Path) -> None:
+    write_csv(tmp_path / "one.csv", "prompt,completion", [f"say {n},yes {n}" for n in range(20)])
+    write_csv(tmp_path / "two.csv", "prompt,completion", [f"Tell me a name.,name {n}" for n in range(20)])
+    splits = load(tmp_path, "causal_lm", {"train_file": ["one.csv", "two.csv"], "validation_size": 0.2})
+    assert counted(splits) == {"train": [16, 16], "validation": [4, 4]}
+    assert "sources of too few different prompts for that, of which only equal rows are: two" in splits.notes
+
+
 def test_each_source_of_pairs_has_its_prefix_and_references_where_it_has_some(tmp_path: Path) -> None:
     write_csv(tmp_path / "one.csv", "source,target", [f"one {n},eins {n}" for n in range(20)])
     rows = [{"source": f"two {n}", "target": f"zwei {n}", "right": [f"zwei {n}", f"2 {n}"]} for n in range(20)]
