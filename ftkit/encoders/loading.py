@@ -11,7 +11,7 @@ from ftkit.encoders.base_head import base_head, fit_head_to_labels
 from ftkit.errors import UserError
 from ftkit.models.causal import make_room
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.reading.adapter import brought_whole, go_on_with
+from ftkit.models.reading.adapter import go_on_with, refuse_lacking
 from ftkit.models.reading.pretrained import read_config, read_weights
 
 if TYPE_CHECKING:
@@ -86,12 +86,8 @@ def go_on_with_classifier(loaded: LoadedClassifier, checkpoint: Checkpoint) -> P
     """
     assert checkpoint.adapter is not None, "asked for"
     adapted = go_on_with(loaded.model, checkpoint.adapter, base_name=checkpoint.name)
-    if lacking := sorted(set(loaded.new_parameters) - brought_whole(adapted)):
-        raise UserError(
-            f"neither the adapter nor its base {checkpoint.name} brings {', '.join(lacking[:3])}",
-            where=str(checkpoint.adapter),
-            fix="name an adapter that was saved with its head",
-        )
+    fix = "name an adapter that was saved with its head"
+    refuse_lacking(adapted, loaded.new_parameters, checkpoint.adapter, base_name=checkpoint.name, fix=fix)
     return adapted
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import UserError
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import TOKENIZER_FILES
+from ftkit.models.download import has_tokenizer
 from ftkit.models.families import family_of_config
 from ftkit.models.placement import keep_cache
 from ftkit.models.reading.pretrained import first_line, read_config, read_tokenizer, read_weights
@@ -149,7 +149,7 @@ def open_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> PreTra
     except UserError as error:
         if error.fix is not None or error.__cause__ is None:
             raise
-        there = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
+        there = has_tokenizer(checkpoint.folder)
         package = next((name for name in TOKENIZER_PACKAGES if there and name in error.problem.lower()), None)
         other = (
             f"name a checkpoint that reads text: the model_type of this one is {checkpoint.config.get('model_type')}"

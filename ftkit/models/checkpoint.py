@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import ADAPTER_FILE
-from ftkit.models.download import TOKENIZER_FILES
+from ftkit.models.download import TOKENIZER_FILES, has_tokenizer
 from ftkit.models.positions import TextSide, positions_of
 from ftkit.models.reading.plausible import CHECKPOINT_KINDS, read_modules
 from ftkit.storage import read_json_object, sha256_file, sha256_texts
@@ -83,7 +83,7 @@ class Checkpoint:
     @property
     def tokenizer_folder(self) -> Path:
         """Where its tokenizer lies: beside the adapter that is gone on with, where that has one."""
-        if self.adapter is not None and any((self.adapter / name).is_file() for name in TOKENIZER_FILES):
+        if self.adapter is not None and has_tokenizer(self.adapter):
             return self.adapter
         return self.folder
 

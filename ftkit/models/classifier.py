@@ -19,7 +19,7 @@ from ftkit.models.checkpoint import LABELS_FILE, LONGEST_DEFAULT, Checkpoint
 from ftkit.models.download import refuse_damaged
 from ftkit.models.placement import choose_device
 from ftkit.models.pooled import PooledFolder, pool, read_pooled
-from ftkit.models.reading.adapter import brought_whole, put_adapter
+from ftkit.models.reading.adapter import put_adapter, refuse_lacking
 from ftkit.models.reading.pretrained import Loaded, read_config, read_weights
 from ftkit.models.saved_folder import PROMPTING_FILE, model_folder, read_long_texts
 from ftkit.models.saved_lm import find_base, write_as_plain_lora
@@ -168,7 +168,7 @@ def _with_adapter(checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, tr
         base, label_names(checkpoint), pad_id=tokenizer.pad_token_id, trust_remote_code=trust_remote_code
     )
     adapted = put_adapter(loaded.model, folder, base_name=base.name)
-    refuse_without_head(adapted, loaded, folder, base_name=base.name)
+    refuse_lacking(adapted, (*loaded.missing, *loaded.mismatched), folder, base_name=base.name)
     return adapted
 
 
@@ -192,20 +192,6 @@ def read_base(base: Checkpoint, names: Sequence[str], *, pad_id: int | None, tru
         ignore_mismatched_sizes=True,
         trust_remote_code=trust_remote_code,
     )
-
-
-def refuse_without_head(adapted: PeftModel, loaded: Loaded, folder: Path, *, base_name: str) -> None:
-    """Refuse an adapter that does not bring what its base lacks.
-
-    Raises:
-        UserError: with names of weights that neither brings.
-    """
-    if lacking := sorted({*loaded.missing, *loaded.mismatched} - brought_whole(adapted)):
-        raise UserError(
-            f"neither the adapter nor its base {base_name} brings {', '.join(lacking[:3])}",
-            where=str(folder),
-            fix="name the base that it was trained on",
-        )
 
 
 def save_classifier(model: PreTrainedModel | PeftModel, target: Path, *, base_name: str) -> None:

@@ -41,6 +41,11 @@ HUB_FILES = (
 )
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds files of a tokenizer."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
 def download(spec: ModelSpec, *, patterns: Sequence[str] = HUB_FILES) -> Path:
     """The folder of a hub model in the local hub cache, with the files that fit the patterns.
 

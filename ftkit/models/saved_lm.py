@@ -27,7 +27,7 @@ from ftkit.models.causal import (
     refuse_unknown_tokens,
 )
 from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.download import TOKENIZER_FILES, refuse_damaged
+from ftkit.models.download import has_tokenizer, refuse_damaged
 from ftkit.models.placement import keep_cache
 from ftkit.models.reading.adapter import put_adapter
 from ftkit.models.reading.locating import locate
@@ -191,8 +191,7 @@ def load_saved_lm(
     else:
         base, method = Checkpoint(str(folder), folder), "full"
         model = load_base(base, **options)
-    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    home = Checkpoint(str(folder), folder) if own else base
+    home = Checkpoint(str(folder), folder) if has_tokenizer(folder) else base
     tokenizer = load_tokenizer(home, base, trust_remote_code=trust_remote_code)
     refuse_unknown_tokens(model, tokenizer)
     keep_cache(model, on=True)

@@ -10,7 +10,7 @@ from ftkit.copies import copy_files
 from ftkit.errors import UserError
 from ftkit.methods.adapter_folder import adapter_hash, adapter_settings
 from ftkit.models.checkpoint import Checkpoint, NewTokens
-from ftkit.models.download import TOKENIZER_FILES, refuse_pickled_adapter
+from ftkit.models.download import TOKENIZER_FILES, has_tokenizer, refuse_pickled_adapter
 from ftkit.models.reading.locating import locate
 from ftkit.models.saved_folder import GENERATION_FILE
 from ftkit.models.saved_lm import MERGED_BASES, find_base
@@ -91,7 +91,6 @@ def _merge(base: Checkpoint, folder: Path, out: Path, *, trust_remote_code: bool
     is_classifier = Checkpoint(str(folder), folder).is_classifier
     merge = merge_classifier if is_classifier else merge_saved_lm
     merge(folder, out, dtype=torch.float32, trust_remote_code=trust_remote_code)
-    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    copy_files(folder if own else base.folder, TOKENIZER_FILES, out)
+    copy_files(folder if has_tokenizer(folder) else base.folder, TOKENIZER_FILES, out)
     if not is_classifier and not (out / GENERATION_FILE).is_file():
         copy_files(base.folder, [GENERATION_FILE], out)

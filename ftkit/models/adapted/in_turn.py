@@ -21,11 +21,10 @@ from ftkit.models.classifier import (
     answers_of,
     label_names,
     read_base,
-    refuse_without_head,
 )
-from ftkit.models.download import TOKENIZER_FILES
+from ftkit.models.download import has_tokenizer
 from ftkit.models.placement import keep_cache
-from ftkit.models.reading.adapter import put_adapter
+from ftkit.models.reading.adapter import put_adapter, refuse_lacking
 from ftkit.models.reading.pretrained import Loaded
 from ftkit.models.saved_folder import model_folder, read_long_texts
 from ftkit.models.saved_lm import SavedLM, find_base, load_tokenizer, prompting_of
@@ -88,9 +87,10 @@ def with_adapter(saved: SavedLM, folder: Path, *, trust_remote_code: bool = Fals
     Raises:
         UserError: the adapter does not fit, or its run added tokens, so that it needs another base.
     """
-    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    home = Checkpoint(str(folder), folder) if own else saved.base
-    tokenizer = load_tokenizer(home, saved.base, trust_remote_code=trust_remote_code) if own else saved.tokenizer
+    tokenizer = saved.tokenizer
+    if has_tokenizer(folder):
+        home = Checkpoint(str(folder), folder)
+        tokenizer = load_tokenizer(home, saved.base, trust_remote_code=trust_remote_code)
     base: Any = saved.model
     if max(tokenizer.get_vocab().values()) >= int(base.get_input_embeddings().weight.shape[0]):
         raise UserError(
@@ -142,11 +142,11 @@ class ClassifiersBeside:
             UserError: the adapter does not fit.
         """
         folder, base = self.together.adapters[name], self.together.base
-        own = any((folder / file).is_file() for file in TOKENIZER_FILES)
         home = Checkpoint(str(folder), folder)
-        tokenizer = open_tokenizer(home if own else base, trust_remote_code=self.trust_remote_code)
+        of_tokenizer = home if has_tokenizer(folder) else base
+        tokenizer = open_tokenizer(of_tokenizer, trust_remote_code=self.trust_remote_code)
         with put_on(self.loaded.model, folder, base_name=base.name) as adapted:
-            refuse_without_head(adapted, self.loaded, folder, base_name=base.name)
+            refuse_lacking(adapted, (*self.loaded.missing, *self.loaded.mismatched), folder, base_name=base.name)
             module = SequenceLogits(adapted).eval().to(self.device)
             names = label_names(home)
             answers = answers_of(home, num_labels=len(names))
@@ -164,13 +164,13 @@ def load_beside(together: Beside, *, device: torch.device, trust_remote_code: bo
     first, *others = labels
     for name in others:
         if set(labels[name]) != set(labels[first]):
-            shown = (", ".join(labels[one][:LABELS_NAMED]) for one in (first, name))
+            apart = sorted({*labels[name]} ^ {*labels[first]})
+            shown = ", ".join(apart[:LABELS_NAMED]) + (", ..." if len(apart) > LABELS_NAMED else "")
             raise UserError(
-                f"{first} and {name} are for other labels: {'; and '.join(shown)}", fix="ask them one by one"
+                f"{first} and {name} are for other labels: one of them alone has {shown}", fix="ask them one by one"
             )
     folder = together.adapters[first]
-    own = any((folder / file).is_file() for file in TOKENIZER_FILES)
-    home = Checkpoint(str(folder), folder) if own else together.base
+    home = Checkpoint(str(folder), folder) if has_tokenizer(folder) else together.base
     tokenizer = open_tokenizer(home, trust_remote_code=trust_remote_code)
     loaded = read_base(together.base, labels[first], pad_id=tokenizer.pad_token_id, trust_remote_code=trust_remote_code)
     return ClassifiersBeside(together, loaded, device, trust_remote_code)

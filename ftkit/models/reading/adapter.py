@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,35 @@ def _refuse_spreading_adapter(folder: Path) -> None:
     refuse_implausible(settings, sizes, where=file, trust_remote_code=False)
 
 
-def brought_whole(model: PeftModel) -> set[str]:
+def refuse_lacking(
+    model: PeftModel,
+    missing: Iterable[str],
+    folder: Path,
+    *,
+    base_name: str,
+    fix: str = "name the base that it was trained on",
+) -> None:
+    """Refuse an adapter that does not bring what its base lacks, such as a head.
+
+    Args:
+        model: with the adapter.
+        missing: names of the parameters that the base lacks.
+        folder: of the adapter.
+        base_name: of the base, for messages.
+        fix: what to do about it.
+
+    Raises:
+        UserError: with names of weights that neither brings.
+    """
+    if lacking := sorted(set(missing) - _brought_whole(model)):
+        raise UserError(
+            f"neither the adapter nor its base {base_name} brings {', '.join(lacking[:3])}",
+            where=str(folder),
+            fix=fix,
+        )
+
+
+def _brought_whole(model: PeftModel) -> set[str]:
     """Parameters of the base in whose place an adapter brings its own, by the names that they have there."""
     mark = ".modules_to_save.default."
     names = (name.removeprefix("base_model.model.") for name, _ in model.named_parameters() if mark in name)
