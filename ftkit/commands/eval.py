@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.commands.advised import advised_text
-from ftkit.commands.train import measure_by, own_functions
 from ftkit.commands.trial_choice import try_what_is_open
 from ftkit.commands.trials import size_of, usual_rate
 from ftkit.data.dataset import Splits
@@ -22,6 +21,7 @@ from ftkit.errors import RunError, UserError
 from ftkit.evaluation import learning_curve
 from ftkit.evaluation.integrity import drift, find_faults
 from ftkit.evaluation.leaks import find_leaks, repeated_share
+from ftkit.evaluation.own_metrics import load_metrics, measure_run
 from ftkit.evaluation.reporting import make_report
 from ftkit.evaluation.subject import Effort, Subject
 from ftkit.progress import Reporter, Silent
@@ -76,12 +76,13 @@ def evaluate(
         # said before the minutes of work, not after them
         refuse_folder(place, wanted=place)
     subject = _subject(Path(path), recipe, effort=effort, trust_remote_code=trust_remote_code, reporter=reporter)
-    own = own_functions(subject.recipe, own_metrics)
+    keys = task_of(subject.recipe.task).answer_keys
+    own = load_metrics(own_metrics, subject.recipe, keys)
     if own and subject.run is None:
         raise UserError("--metric measures the answers in predictions/ of a run, and this is none", fix="name its run")
     known = None if subject.run is None else subject.run.manifest()
     # before the minutes of work: a function that fails is told at once
-    measured = measure_by(own, subject.run, subject.recipe) if own and subject.run is not None else {}
+    measured = measure_run(subject.run, subject.recipe, own, keys) if own and subject.run is not None else {}
     report = evaluate_subject(subject)
     if measured:
         report = _with_own(report, measured, is_refitted=subject.recipe.training.refit)

@@ -21,6 +21,7 @@ from ftkit.tasks.table import RecipeLike, read_recipe, take_recipe, task_of
 
 if TYPE_CHECKING:
     from ftkit.data.dataset import Splits
+    from ftkit.evaluation.own_metrics import AnswerKeys
     from ftkit.metrics.foreign.own import OwnMetric
     from ftkit.recipe.schema import ModelSpec, Recipe
     from ftkit.training.opening import Opened
@@ -65,7 +66,12 @@ def train(
         Interrupted: a signal was listened to.
     """
     asked, reporter = take_recipe(recipe, overrides, values).recipe, reporter or Silent()
-    own = own_functions(asked, own_metrics)
+    task = task_of(asked.task)
+    own: list[OwnMetric] = []
+    if own_metrics:
+        from ftkit.evaluation.own_metrics import load_metrics
+
+        own = load_metrics(own_metrics, asked, task.answer_keys)
     from_checkpoint = None if isinstance(resume, bool) else Path(resume)
     assert asked.training.output_dir is not None, "reading fills it"
     path = Path(asked.training.output_dir)
@@ -78,7 +84,6 @@ def train(
         from ftkit.training.story import begin, finish
 
         refuse_missing_packages(asked)
-        task = task_of(asked.task)
         try:
             if going_on:
                 opened = _go_on(Run(path), asked, from_checkpoint, allowed=allow_changed, reporter=reporter)
@@ -89,42 +94,25 @@ def train(
                     found = TrainResult(Run(path), Run(path).metrics())
                 else:
                     found = finish(opened, asked, task, write_card=write_model_card, reporter=reporter)
-            if own:
-                reporter.say(f"measuring {', '.join(metric.name for metric in own)}")
-                measured = measure_by(own, found.run, asked)
-                metrics = {
-                    split: {**known, **_held_out_alike(measured.get(split, {}), known)}
-                    for split, known in found.metrics.items()
-                }
-                write_json(found.run.metrics_file, metrics)
-                found = replace(found, metrics=metrics)
-            return found
         except Interrupted as stop:
             stop.advice = stop.advice or "nothing was trained yet"
             raise
+        return _with_own(found, own, asked, task.answer_keys, reporter=reporter) if own else found
 
 
-def own_functions(recipe: Recipe, specs: Sequence[str]) -> list[OwnMetric]:
-    """Functions of Python files, which are run, that measure the answers of a recipe's model.
-
-    Raises:
-        UserError: one cannot be had, or the task has no answers.
-    """
-    if not specs:
-        return []
-    from ftkit.evaluation.own_metrics import refuse_own
-    from ftkit.metrics.foreign.own import load_own
-
-    found = [load_own(spec) for spec in specs]
-    refuse_own(found, recipe, task_of(recipe.task).answer_keys)
-    return found
-
-
-def measure_by(functions: Sequence[OwnMetric], run: Run, recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Measure the answers of a finished run: split -> name -> entry."""
+def _with_own(
+    result: TrainResult, own: Sequence[OwnMetric], recipe: Recipe, keys: AnswerKeys | None, *, reporter: Reporter
+) -> TrainResult:
+    """A finished run with metrics of somebody's own in metrics.json."""
     from ftkit.evaluation.own_metrics import measure_run
 
-    return measure_run(run, recipe, functions, task_of(recipe.task).answer_keys)
+    reporter.say(f"measuring {', '.join(metric.name for metric in own)}")
+    measured = measure_run(result.run, recipe, own, keys)
+    metrics = {
+        split: {**known, **_held_out_alike(measured.get(split, {}), known)} for split, known in result.metrics.items()
+    }
+    write_json(result.run.metrics_file, metrics)
+    return replace(result, metrics=metrics)
 
 
 def _held_out_alike(measured: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:

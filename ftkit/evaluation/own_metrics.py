@@ -1,4 +1,4 @@
-"""Metrics of somebody's own, measured on what a finished run has written down."""
+"""Metrics of somebody's own, measured on what a model answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ftkit.errors import UserError
-from ftkit.metrics.foreign.own import AnsweredRows, OwnMetric, measure_own
+from ftkit.metrics.foreign.own import AnsweredRows, OwnMetric, load_own, measure_own
 from ftkit.metrics.predictions import Entry
 from ftkit.recipe.schema import Recipe
 from ftkit.runs.run import Run
@@ -39,12 +39,18 @@ class AnswerKeys(NamedTuple):
         return given[0] if len(given) == 1 else given
 
 
-def refuse_own(metrics: Sequence[OwnMetric], recipe: Recipe, keys: AnswerKeys | None) -> None:
-    """Refuse metrics of answers where a task has none, and two of one name.
+def load_metrics(specs: Sequence[str], recipe: Recipe, keys: AnswerKeys | None) -> list[OwnMetric]:
+    """Functions of Python files, which are run, that measure the answers of a recipe's model.
+
+    Args:
+        specs: `metrics.py:my_score`.
+        recipe: whose own metrics have other names.
+        keys: of the task; None where it has no answers.
 
     Raises:
-        UserError: there is one of these.
+        UserError: one cannot be had, two have one name, or the task has no answers.
     """
+    metrics = [load_own(spec) for spec in specs]
     if metrics and keys is None:
         raise UserError(
             f"--metric {metrics[0].name}: task {recipe.task} is measured by losses; nothing is written that could be "
@@ -55,6 +61,7 @@ def refuse_own(metrics: Sequence[OwnMetric], recipe: Recipe, keys: AnswerKeys | 
     for name in names:
         if names.count(name) > 1 or name in recipe.evaluation.metrics or name == "loss":
             raise UserError(f"--metric {name}: there is another metric of that name", fix="give the function its own")
+    return metrics
 
 
 def measure_run(
@@ -65,7 +72,7 @@ def measure_run(
     Args:
         run: finished.
         recipe: of it.
-        metrics: functions of files.
+        metrics: functions of files, as `load_metrics` gives them.
         keys: of the task, where the answers stand.
 
     Returns:
@@ -74,8 +81,6 @@ def measure_run(
     Raises:
         UserError: a function failed or gave something else, or the run has written nothing down.
     """
-    refuse_own(metrics, recipe, keys)
-    assert keys is not None, "else it is refused"
     found: dict[str, dict[str, Entry]] = {}
     for split in run.metrics():
         if not run.predictions_file(split).is_file():
@@ -87,13 +92,14 @@ def measure_run(
 
 
 def measure_rows(
-    metrics: Sequence[OwnMetric], rows: Sequence[Mapping[str, Any]], keys: AnswerKeys, recipe: Recipe
+    metrics: Sequence[OwnMetric], rows: Sequence[Mapping[str, Any]], keys: AnswerKeys | None, recipe: Recipe
 ) -> dict[str, Entry]:
     """What functions give for rows as they stand in predictions/, by name.
 
     Raises:
         UserError: a function failed or gave something else.
     """
+    assert keys is not None, "metrics of answers are refused where a task has none"
     answered, resampling = keys.of(rows), recipe.evaluation.num_resamples
     measured = [
         measure_own(metric, answered, num_resamples=resampling, seed=recipe.training.seed) for metric in metrics

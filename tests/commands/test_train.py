@@ -5,9 +5,9 @@ import json
 import pytest
 
 import ftkit
-from ftkit.commands.train import measure_by, own_functions
 from ftkit.errors import UserError
-from ftkit.tasks.table import read_recipe
+from ftkit.evaluation.own_metrics import load_metrics, measure_run
+from ftkit.tasks.table import read_recipe, task_of
 
 
 @pytest.mark.parametrize("task", ["classification", "causal_lm", "seq2seq"])
@@ -42,7 +42,8 @@ def test_a_function_of_a_file_measures_what_a_run_answered(task, make, same, req
     (tmp_path / "mine.py").write_text(RIGHT)
     run = request.getfixturevalue(make)(method__type="full", training__max_steps=2).run
     recipe = read_recipe(run.recipe_file).recipe
-    found = measure_by(own_functions(recipe, [f"{tmp_path}/mine.py:right"]), run, recipe)
+    keys = task_of(task).answer_keys
+    found = measure_run(run, recipe, load_metrics([f"{tmp_path}/mine.py:right"], recipe, keys), keys)
     assert found
     for split, entries in found.items():
         assert entries["right"]["value"] == run.metrics()[split][same]["value"]

@@ -1,1 +1,1 @@
-"""What models are asked by `ftkit generate` and `ftkit predict`, beyond one model at a time."""
+"""Models that are asked otherwise than one at a time for answers: side by side, or all rows of a file for figures."""

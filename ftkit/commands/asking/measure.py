@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftkit.commands.generate import measured_decoding
-from ftkit.commands.train import own_functions
 from ftkit.decoding.prompts import form_of
 from ftkit.errors import UserError
-from ftkit.evaluation.own_metrics import measure_rows
+from ftkit.evaluation.own_metrics import load_metrics, measure_rows
 from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.methods.table import BY_PEFT_TYPE
 from ftkit.models.checkpoint import Checkpoint
@@ -84,7 +83,7 @@ def measure(
         {**values, "model.trust_remote_code": trust_remote_code},
     ).recipe
     task, checkpoint = task_of(recipe.task), _checkpoint_of(folder)
-    own = own_functions(recipe, own_metrics)
+    own = load_metrics(own_metrics, recipe, task.answer_keys)
     splits = load_data(recipe, task, checkpoint)
     for key, found in splits.found.items():
         if key.endswith("_column") or key == "template":
@@ -94,7 +93,7 @@ def measure(
         task.metrics_of(recipe, splits.validation, of["validation"], splits.label_names) if of else {}
         for of in (kept.final, kept.base)
     )
-    if own and task.answer_keys is not None:
+    if own:
         given, names = kept.final["validation"], splits.label_names
         rows = task.prediction_rows(recipe, splits.validation, given, kept.base.get("validation", given), names)
         final |= measure_rows(own, list(rows), task.answer_keys, recipe)
