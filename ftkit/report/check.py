@@ -67,10 +67,11 @@ def source_lines(
     if mixing is None:
         return []
     of_tokens = [] if targets is None else [f"{share:.1%}" for share in mixing.of_targets(targets)]
-    rows = [["sources", *(split.name for split in splits.all()), "of epoch", *(["of tokens"] * bool(of_tokens))]]
-    rows[0].append("times each")
+    head = ["sources", *(split.name for split in splits.all()), "of epoch"]
+    rows = [[*head, *(["of tokens"] if of_tokens else []), "times each"]]
+    counts = [_rows_by_source(split) for split in splits.all()]
     for number, name in enumerate(mixing.names):
-        counted = [f"{_rows_of(split, number):,}" for split in splits.all()]
+        counted = [f"{of_split[number]:,}" for of_split in counts]
         share = f"{mixing.an_epoch[number] / len(examples):.1%}"
         form = f" ({FORM_NOUNS[splits.promptings[number].kind]})" if splits.promptings else ""
         times = f"{mixing.passes[number]:.3g}"
@@ -78,15 +79,20 @@ def source_lines(
     return table_lines(rows, align="<>", widths=(NAME_WIDTH, COUNT_WIDTH), gap=0)
 
 
-def _rows_of(split: Split, number: int) -> int:
-    return next((len(rows) for found, rows, _ in split.by_source() if found == number), 0)
+def _rows_by_source(split: Split) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    assert split.source_numbers is not None, "all splits have several sources, or none has"
+    return np.bincount(split.source_numbers, minlength=len(split.source_names))
 
 
 def shown_rows(split: Split) -> list[int]:
     """Numbers of the rows that are shown: the first ones, of several sources the first of each."""
-    if not split.source_names:
+    import numpy as np
+
+    if split.source_numbers is None:
         return list(range(min(EXAMPLES, len(split))))
-    return [int(rows[0]) for _, rows, _ in split.by_source()]
+    return [int(row) for row in np.unique(split.source_numbers, return_index=True)[1]]
 
 
 def listed(counts: Mapping[str, int]) -> str:

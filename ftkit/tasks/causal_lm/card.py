@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftkit.data.audit import NOUNS
 from ftkit.data.dataset import Splits
 from ftkit.data.prompting import Prompting
 from ftkit.errors import typed
@@ -17,7 +18,6 @@ from ftkit.report.card import CardFacts, Prompt, card_text, plain_facts
 from ftkit.report.example import find_example, made_up_prompt
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
 
-ROWS_OF_KIND = {"text": "documents", "completion": "examples", "chat": "chats"}
 MEASURED_ON = {"text": "every token", "completion": "the completions", "chat": "the assistant's turns"}
 """What is learnt of each kind of row, where that is not everything, and measured with it."""
 
@@ -29,7 +29,7 @@ def card_facts(recipe: CausalRecipe, splits: Splits, facts: Mapping[str, Any]) -
     parts = {MEASURED_ON[one.kind if one.completion_only_loss else "text"] for one in splits.promptings or [prompting]}
     measured, rows = "what is learnt of each source", "examples"
     if len(parts) == 1:
-        measured, rows = parts.pop(), ROWS_OF_KIND[prompting.kind]
+        measured, rows = parts.pop(), f"{NOUNS[prompting.kind]}s"
     if recipe.evaluation.stride is not None:
         measured += f", in windows of {facts['max_length']:,} tokens that advance by {recipe.evaluation.stride:,}"
     return CardFacts(

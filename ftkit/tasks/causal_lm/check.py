@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed, source_lines
+from ftkit.report.check import EXAMPLE_TOKENS, EXAMPLES, DataCheck, count_lines, listed, shown_rows, source_lines
 from ftkit.report.tables import shortened, table_lines
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check_data(recipe: CausalRecipe) -> DataCheck:
             *found.warnings,
             *(warning for report in reports.values() for warning in report.warnings),
         ],
-        examples=_example_lines(examples),
+        examples=_example_lines(examples, of_sources=bool(splits.train.source_names)),
         figures={
             "audit": asdict(found),
             "tokens": {split: report.to_dict() for split, report in reports.items()},
@@ -106,8 +106,9 @@ def marked_examples(tokenizer: Any, sequences: Sequences, splits: Splits) -> dic
 
     The first ones; of several sources the first of each; of chats those of the first of each kind.
     """
-    if splits.train.source_names:
-        first = ((part.source, (sequences.rows >= rows[0]).argmax()) for _, rows, part in splits.train.by_source())
+    if splits.train.source_numbers is not None:
+        names, numbers = splits.train.source_names, splits.train.source_numbers
+        first = ((names[numbers[row]], (sequences.rows >= row).argmax()) for row in shown_rows(splits.train))
         return {_marked(tokenizer, sequences, int(place)): f"source {name}" for name, place in first}
     if splits.prompting is None or splits.prompting.kind != "chat":
         return {_marked(tokenizer, sequences, row): "" for row in range(min(EXAMPLES, len(sequences)))}
@@ -137,11 +138,10 @@ def _marked(tokenizer: Any, sequences: Sequences, row: int) -> str:
     return "".join(parts) + (" ..." if stop < int(sequences.offsets[row + 1]) else "")
 
 
-def _example_lines(examples: dict[str, str]) -> list[str]:
-    which = "the first examples"
-    if any(examples.values()):
-        of_sources = all(what.startswith("source ") for what in examples.values())
-        which = "an example of each source" if of_sources else "chats of each kind"
+def _example_lines(examples: dict[str, str], *, of_sources: bool) -> list[str]:
+    which = "chats of each kind" if any(examples.values()) else "the first examples"
+    if of_sources:
+        which = "an example of each source"
     lines = [f"{which} as the model will see them; what is learnt stands in ⟦ ⟧"]
     for example, what in examples.items():
         lines += [f"  {what}"] if what else []

@@ -13,6 +13,7 @@ import numpy as np
 from ftkit.data.audit import MANY_CUT
 from ftkit.data.dataset import Splits
 from ftkit.data.mixture.shares import mixing_told
+from ftkit.data.prompting import Prompting
 from ftkit.errors import UserError
 from ftkit.inputs.documents import evaluation_sequences, training_sequences
 from ftkit.inputs.examples import Rows
@@ -71,8 +72,16 @@ def make_examples(
 
 def _rows_without_turns(splits: Splits) -> Rows:
     """Numbers of the training rows (n,) that are no chats: special tokens of a chat stand for its turns."""
-    parts = [rows for number, rows, _ in splits.train.by_source() if splits.prompting_of(number).kind != "chat"]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    numbers = splits.train.source_numbers
+    sources = np.zeros(len(splits.train), dtype=np.int64) if numbers is None else numbers
+    chats = [number for number in np.unique(sources).tolist() if splits.prompting_of(number).kind == "chat"]
+    return np.flatnonzero(~np.isin(sources, chats))
+
+
+def training_promptings(splits: Splits) -> list[Prompting]:
+    """How the training rows of each source become what a model reads, the first source first."""
+    numbers = splits.train.source_numbers
+    return [splits.prompting_of(number) for number in ([0] if numbers is None else np.unique(numbers).tolist())]
 
 
 def may_pack(recipe: CausalRecipe) -> bool:
@@ -89,7 +98,7 @@ def evaluation_stride(recipe: Recipe, splits: Splits, *, max_length: int) -> int
     stride = recipe.evaluation.window_stride()
     if stride is None:
         return None
-    if "text" not in {splits.prompting_of(number).kind for number, _, _ in splits.train.by_source()}:
+    if "text" not in {prompting.kind for prompting in training_promptings(splits)}:
         raise UserError(
             "evaluation.stride is for texts: completions and chats that are longer than data.max_length lose their end",
             fix="remove it, or raise data.max_length",
@@ -230,9 +239,7 @@ def say_tokens(tokens: Mapping[str, Tokenized], splits: Splits, *, limit: int, r
 def _about(splits: Splits) -> str:
     """Which tokens are learnt, in words; nothing where that is all of them, or differs between sources."""
     found = {
-        LEARNT[prompting.kind] if prompting.completion_only_loss else ""
-        for number, _, _ in splits.train.by_source()
-        if (prompting := splits.prompting_of(number))
+        LEARNT[prompting.kind] if prompting.completion_only_loss else "" for prompting in training_promptings(splits)
     }
     return found.pop() if len(found) == 1 else ""
 

@@ -25,7 +25,7 @@ from ftkit.progress import Reporter
 from ftkit.runs.checkpoints import SealedCheckpoint
 from ftkit.runs.run import Run
 from ftkit.storage import write_json
-from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, make_examples
+from ftkit.tasks.causal_lm.examples import evaluation_stride, example_length, make_examples, training_promptings
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
 from ftkit.training.fitting import fit_facts, make_trainer, progress_told, writers_callbacks
 from ftkit.training.prepared import base_placement, precision_in_words, prepare_to_write, score_saved
@@ -161,8 +161,7 @@ class Continuing:
     def save(self, model: Any, folder: Path) -> None:
         """Save the model with its tokenizer, and how its texts are written."""
         splits, tokenizer = self.data.splits, self.data.processor
-        numbers = [number for number, _, _ in splits.train.by_source()]
-        chats = [one for one in map(splits.prompting_of, numbers) if one.kind == "chat"]
+        chats = [one for one in training_promptings(splits) if one.kind == "chat"]
         if chats and chats[0].chat_template is not None:
             # whoever loads the model writes chats as it was taught them
             tokenizer.chat_template = chats[0].chat_template
