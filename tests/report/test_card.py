@@ -73,6 +73,13 @@ def test_sections_without_anything_to_say_are_left_out(tmp_path):
     assert "\n\n\n" not in text
 
 
+def test_a_card_without_scores_says_nothing_of_intervals_or_of_what_was_measured(tmp_path):
+    told = replace(TOLD, scored="Measured on every token.")
+    text = written(replace(CARD, told=told, scores=CARD.scores[:1]), tmp_path)
+    assert "## Scores\n\nNothing was held out, so no score says how good it is on other data.\n\n## How" in text
+    assert not [word for word in ("Intervals", "Measured", "| split") if word in text]
+
+
 def test_scores_stand_beside_the_base_where_asked_and_what_is_no_number_is_left_out():
     entry = {"value": 0.5, "low": 0.25, "high": 1.0, "n": 7}
     metrics = {
