@@ -25,6 +25,7 @@ from ftkit.models.pooled import pool
 from ftkit.models.scoring import polled
 from ftkit.recipe.data_section import CUT
 from ftkit.storage import sha256_texts, write_json
+from ftkit.training.scores import is_first
 
 FORMAT = 1
 """Layout version of stored features; part of their key."""
@@ -155,8 +156,7 @@ def encode(
         # a batch of a large encoder takes a minute on a CPU, one of its layers does not
         with polled(*encoder.modules()), _workers(device) as workers:
             for examples, num_cut in chunks:
-                firsts = np.diff(examples.rows, prepend=-1) != 0
-                work = partial(run, examples, firsts, grown.grow(len(examples)))
+                work = partial(run, examples, is_first(examples.rows), grown.grow(len(examples)))
                 for finished in workers.map(work, examples.cut(device.type)):
                     advance(finished)
                 num_truncated += num_cut

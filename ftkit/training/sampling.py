@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ftkit.data.mixture.shares import Mixing
@@ -25,17 +25,23 @@ def epoch_generator(*, seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed))
 
 
-@dataclass(eq=False)
-class ShuffledEpochs(torch.utils.data.Sampler[int]):
-    """The numbers below `num_rows`, shuffled anew each epoch; the order depends on seed and epoch alone."""
+@dataclass(eq=False, kw_only=True)
+class _Epochs(Sampler[int]):
+    """An order anew each epoch, which depends on seed and epoch alone."""
 
-    num_rows: int
     seed: int
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; the data loader calls it."""
         self.epoch = epoch
+
+
+@dataclass(eq=False)
+class ShuffledEpochs(_Epochs):
+    """The numbers below `num_rows`, shuffled anew each epoch; the order depends on seed and epoch alone."""
+
+    num_rows: int
 
     def __len__(self) -> int:
         return self.num_rows
@@ -47,7 +53,7 @@ class ShuffledEpochs(torch.utils.data.Sampler[int]):
         return iter(order)
 
 
-class TokenBudgetBatches(torch.utils.data.BatchSampler):
+class TokenBudgetBatches(BatchSampler):
     """Batches of as many rows as a number of tokens allows, in an order shuffled anew each epoch.
 
     Which rows share a batch is drawn once, so that every epoch has the same number of steps.
@@ -101,7 +107,7 @@ def _fill(
 
 
 @dataclass(eq=False)
-class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
+class LengthGroupedEpochs(_Epochs):
     """Row numbers, shuffled anew each epoch with rows of like length near one another.
 
     The order depends on seed and epoch alone. Trainer's own sampler draws from the global random state, which by a
@@ -115,12 +121,6 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
 
     lengths: Sequence[int]
     batch_size: int
-    seed: int
-    epoch: int = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; the data loader calls it."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -133,7 +133,7 @@ class LengthGroupedEpochs(torch.utils.data.Sampler[int]):
 
 
 @dataclass(eq=False)
-class MixedEpochs(torch.utils.data.Sampler[int]):
+class MixedEpochs(_Epochs):
     """Numbers of the examples of sources that are mixed by weight, shuffled; the order depends on seed and epoch alone.
 
     Args:
@@ -146,38 +146,27 @@ class MixedEpochs(torch.utils.data.Sampler[int]):
     mixing: Mixing
     lengths: npt.NDArray[np.int64] | None
     batch_size: int
-    seed: int
-    epoch: int = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; the data loader calls it."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.mixing.sources)
 
     def __iter__(self) -> Iterator[int]:
         drawn = self.mixing.drawn(seed=self.seed, epoch=self.epoch)
-        order: Sampler[int] = ShuffledEpochs(len(drawn), self.seed, self.epoch)
+        order: _Epochs = ShuffledEpochs(len(drawn), seed=self.seed, epoch=self.epoch)
         if self.lengths is not None:
-            order = LengthGroupedEpochs(self.lengths[drawn].tolist(), self.batch_size, self.seed, self.epoch)
+            lengths = self.lengths[drawn].tolist()
+            order = LengthGroupedEpochs(lengths, self.batch_size, seed=self.seed, epoch=self.epoch)
         return (int(drawn[place]) for place in order)
 
 
 def random_state() -> tuple[Any, ...]:
     """States of Python's, NumPy's and torch's generators, and of every accelerator's."""
-    import numpy as np
-    import torch
-
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices
 
 
 def restore(state: tuple[Any, ...]) -> None:
     """Go back to a state that `random_state` gave."""
-    import numpy as np
-    import torch
-
     random.setstate(state[0])
     np.random.set_state(state[1])
     torch.set_rng_state(state[2])

@@ -66,34 +66,6 @@ class Scorer:
         )
 
 
-def logits_of(
-    module: nn.Module,
-    examples: Examples,
-    *,
-    num_labels: int,
-    device: torch.device,
-    advance: Advance = lambda _rows: None,
-) -> npt.NDArray[np.float32]:
-    """Logits (N, K) that a classifier gives N examples, which may be windows of fewer rows.
-
-    Args:
-        module: model inputs (B, T) -> logits (B, K); in eval mode.
-        examples: in batches as they suit the device.
-        num_labels: K.
-        device: where the module lies.
-        advance: called with the number of rows of which the first example was just scored.
-    """
-    firsts = np.diff(examples.rows, prepend=-1) != 0
-    return score_logits(
-        module,
-        ((rows, inputs_of(examples, rows)) for rows in examples.cut(device.type)),
-        num_rows=len(examples),
-        num_labels=num_labels,
-        device=device,
-        advance=lambda rows: advance(int(firsts[rows].sum())),
-    )
-
-
 def row_logits_of(
     module: nn.Module,
     examples: Examples,
@@ -102,9 +74,31 @@ def row_logits_of(
     device: torch.device,
     advance: Advance = lambda _rows: None,
 ) -> npt.NDArray[np.float32]:
-    """Logits (R, K) that a classifier gives the R rows of which some examples are, as `logits_of`."""
-    found = logits_of(module, examples, num_labels=num_labels, device=device, advance=advance)
+    """Logits (R, K) that a classifier gives R rows: of each the mean over its examples, which may be several windows.
+
+    Args:
+        module: model inputs (B, T) -> logits (B, K); in eval mode.
+        examples: in batches as they suit the device.
+        num_labels: K.
+        device: where the module lies.
+        advance: called with the number of rows of which the first example was just scored.
+    """
+    firsts = is_first(examples.rows)
+    found = score_logits(
+        module,
+        ((rows, inputs_of(examples, rows)) for rows in examples.cut(device.type)),
+        num_rows=len(examples),
+        num_labels=num_labels,
+        device=device,
+        advance=lambda rows: advance(int(firsts[rows].sum())),
+    )
     return mean_by_row(found, examples.rows)
+
+
+def is_first(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which examples are the first of their row (N,), by the row of each, those of a row behind one another."""
+    found: npt.NDArray[np.bool_] = np.diff(rows, prepend=-1) != 0
+    return found
 
 
 def mean_by_row(logits: npt.NDArray[np.float32], rows: Rows) -> npt.NDArray[np.float32]:
@@ -114,7 +108,7 @@ def mean_by_row(logits: npt.NDArray[np.float32], rows: Rows) -> npt.NDArray[np.f
         >>> mean_by_row(np.array([[1.0], [4.0], [6.0]], dtype=np.float32), np.array([7, 9, 9])).tolist()
         [[1.0], [5.0]]
     """
-    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    starts = np.flatnonzero(is_first(rows))
     if len(starts) == len(rows):
         return logits
     sums = np.add.reduceat(logits, starts, axis=0, dtype=np.float64)

@@ -103,7 +103,7 @@ def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
                 fix="remove training.refit or the weights, or take validation from the sources of training",
             )
     num_train, num_validation = len(splits.train), len(splits.validation)
-    more = _characters(splits.validation) / max(1, _characters(splits.train))
+    more = _text_bytes(splits.validation) / max(1, _text_bytes(splits.train))
     when = "the best step is found" if recipe.training.load_best_model_at_end else "the first training"
     return [
         f"training.refit: after {when} it is trained once more on all {num_train + num_validation:,} "
@@ -112,8 +112,8 @@ def refit_notes(recipe: Recipe, splits: Splits) -> list[str]:
     ]
 
 
-def _characters(split: Split) -> int:
-    """How much text a split has: rows may be documents of any length."""
+def _text_bytes(split: Split) -> int:
+    """How much text a split has, in UTF-8 bytes: rows may be documents of any length."""
     import pyarrow.compute as pc
 
     columns = [column for column in split.table.columns if pa.types.is_string(column.type)]
