@@ -16,6 +16,7 @@ from ftkit.data.form import text_of
 from ftkit.data.gather import Record, Source, UsableRows, gather, refuse_bad_rows, told_with
 from ftkit.data.labels import LabelReader, Seen, rows_of_head, shortened, training_names
 from ftkit.data.mixture.components import (
+    Component,
     Components,
     chosen_for_each,
     find_components,
@@ -75,7 +76,7 @@ def load_labelled(
     read = {"train": list(zip(components["train"], train, strict=True))}
     for name in ("validation", "test"):
         for one, of_it in zip(components.get(name, ()), columns.get(name, ()), strict=True):
-            found = _read_evaluation(one.source, of_it, one.spec, names, stated is not None, notes)
+            found = _read_evaluation(one, of_it, names, stated is not None, notes)
             if found is not None:
                 read.setdefault(name, []).append((one, found))
     splits = {
@@ -193,18 +194,19 @@ def _read(source: Source, columns: Columns, spec: LabelledData, names: Sequence[
 
 
 def _read_evaluation(
-    source: Source, columns: Columns, spec: LabelledData, names: Sequence[str], stated: bool, notes: list[str]
+    component: Component[LabelledData], columns: Columns, names: Sequence[str], stated: bool, notes: list[str]
 ) -> _Read | None:
     """A validation or test split; None for the test split of a data set that keeps its labels to itself."""
+    source = component.source
     if first := _first_rows(source):
         for kind, name in (("text", columns.text), ("text_pair", columns.pair), ("label", columns.label)):
             refuse_absent(name, names_within(first), where=source.name, key=f"{kind}_column")
-    if source.may_lack_answers(spec):
+    if component.may_lack_answers:
         read = _gather(source, columns, names, stated=stated)
         if read.labels.num_missing and not read.rows.num_rows and read.labels.num_missing == len(read.rows.bad):
             notes.append(f"{source.name} has no labels: there is no test set")
             return None
-    return _read(source, columns, spec, names, stated=stated)
+    return _read(source, columns, component.spec, names, stated=stated)
 
 
 def _stated_names(label_names: Sequence[str | int]) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def read_splits(components: Components[Any], forms: Forms, spec: DataSpec, *, se
     for name, some in components.items():
         parts = []
         for component, form in zip(some, forms[name], strict=True):
-            found = _read(component.source, form, component.spec, notes)
+            found = _read(component, form, notes)
             if found is None:
                 continue
             skipped.extend(found.skipped())
@@ -144,8 +144,9 @@ def _empty(source: Source) -> UserError:
     return UserError("there is no text in it", where=source.name, fix="write some, or name another file")
 
 
-def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> UsableRows | None:
+def _read(component: Component[Any], form: Form, notes: list[str]) -> UsableRows | None:
     """The rows of a source; None for the test split of a data set that keeps its answers to itself."""
+    source = component.source
     if source.split != "train":
         first = [row.values for row in first_rows(source) if isinstance(row, Row)]
         columns = names_within(first) if first else form.columns
@@ -154,11 +155,11 @@ def _read(source: Source, form: Form, spec: DataSpec, notes: list[str]) -> Usabl
     read = gather(source, lambda row: form.record(row.values, source.class_names), form.schema)
     if read.num_blank:
         notes.append(f"{read.num_blank:,} blank texts of {source.name} left out")
-    if not read.num_rows and source.may_lack_answers(spec):
+    if not read.num_rows and component.may_lack_answers:
         reason = read.bad[0].reason if read.bad else "it is blank"
         notes.append(f"no row of {source.name} can be used ({reason}): there is no test set")
         return None
-    read.refuse_bad(spec)
+    read.refuse_bad(component.spec)
     if not read.num_rows:
         raise _empty(source)
     read.note_skipped(notes)

@@ -35,6 +35,11 @@ class Component(Generic[Spec]):
     weight: float = 0.0
     given: frozenset[str] = frozenset()
 
+    @property
+    def may_lack_answers(self) -> bool:
+        """Whether it is the test split of a data set that nobody asked for; what the recipe lists, it asks for."""
+        return not self.name and self.source.may_lack_answers(self.spec)
+
 
 Components = Mapping[str, Sequence[Component[Spec]]]
 """Split -> its sources; train always, validation and test where there are any."""
@@ -129,11 +134,9 @@ def _listed(spec: Spec, *, documents: bool) -> tuple[dict[str, list[Component[Sp
             like = trained.get(name, only) if split != "train" else None
             alone = (spec if like is None else spec.of_source(like)).of_source(entry)
             source = _source_of(alone, entry, split, documents=documents, notes=notes)
-            asked = alone if entry.dataset_name is None else alone.model_copy(update={"test_split": source.called})
+            source = replace(source, split=split, called=None)
             found.setdefault(split, []).append(
-                Component(
-                    replace(source, split=split, called=None), asked, name, entry.weight or 0.0, frozenset(entry.given)
-                )
+                Component(source, alone, name, entry.weight or 0.0, frozenset(entry.given))
             )
     return found, notes
 
