@@ -232,6 +232,17 @@ def load_base(
     return load(base, dtype=dtype, attn_implementation=attn_implementation, trust_remote_code=trust_remote_code)
 
 
+def base_under(folder: Path) -> Checkpoint:
+    """The base checkpoint under the adapter in a folder; the model itself where there is no adapter.
+
+    Raises:
+        UserError: as for `find_base`.
+    """
+    if (folder / ADAPTER_FILE).is_file():
+        return find_base(folder, adapter_settings(folder))
+    return Checkpoint(str(folder), folder)
+
+
 def find_base(folder: Path, settings: dict[str, Any]) -> Checkpoint:
     """The base checkpoint that an adapter names, downloaded when it is a hub id that is not here yet.
 

@@ -13,12 +13,10 @@ from ftkit.diagnosis.measurements import Unit
 from ftkit.errors import UserError
 from ftkit.evaluation.own_metrics import AnswerKeys
 from ftkit.inputs.documents import evaluation_sequences
-from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.metrics.language import evaluate_language
 from ftkit.metrics.scores import Scores
 from ftkit.models.causal import refuse_other_kinds
-from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.saved_lm import find_base
+from ftkit.models.saved_lm import base_under
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.progress import Silent
 from ftkit.tasks.causal_lm.recipe import CausalRecipe
@@ -70,8 +68,7 @@ def _shortened(text: str) -> str:
 
 def is_of(folder: Path) -> bool:
     """Whether the model in a folder goes on with texts."""
-    is_adapter = (folder / ADAPTER_FILE).is_file()
-    base = find_base(folder, adapter_settings(folder)) if is_adapter else Checkpoint(str(folder), folder)
+    base = base_under(folder)
     try:
         refuse_other_kinds(base)
     except UserError:

@@ -15,7 +15,6 @@ from ftkit.diagnosis.measurements import Unit
 from ftkit.evaluation.own_metrics import AnswerKeys
 from ftkit.inputs.batching import pair_budget_batches
 from ftkit.inputs.pairs import Pairs, pair_tokens, tokenize_pairs
-from ftkit.methods.adapter_folder import ADAPTER_FILE, adapter_settings
 from ftkit.metrics.classification import evaluate_classification
 from ftkit.metrics.generated_labels import evaluate_generated_labels, match_labels
 from ftkit.metrics.language import evaluate_language
@@ -23,8 +22,7 @@ from ftkit.metrics.names import CLASSIFICATION_METRICS, GENERATED_LABEL_METRICS,
 from ftkit.metrics.predictions import Entry, describe_prediction
 from ftkit.metrics.scores import Outputs, Scores, made_up_scores
 from ftkit.metrics.texts import evaluate_texts, score_rows
-from ftkit.models.checkpoint import Checkpoint
-from ftkit.models.saved_lm import find_base
+from ftkit.models.saved_lm import base_under
 from ftkit.models.scoring import score_candidates
 from ftkit.models.seq2seq import is_seq2seq
 from ftkit.progress import Silent
@@ -212,8 +210,7 @@ def _of(names: Sequence[str], known: Sequence[str]) -> list[str]:
 
 def is_of(folder: Path) -> bool:
     """Whether the model in a folder is an encoder with a decoder."""
-    is_adapter = (folder / ADAPTER_FILE).is_file()
-    return is_seq2seq(find_base(folder, adapter_settings(folder)) if is_adapter else Checkpoint(str(folder), folder))
+    return is_seq2seq(base_under(folder))
 
 
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:
