@@ -140,9 +140,11 @@ def _decoding(model: Path, knobs: dict[str, Any], reporter: ConsoleReporter) -> 
 @contextlib.contextmanager
 def _knobs_as_options() -> Iterator[None]:
     """A knob with a value that it cannot have is called by its option."""
+    from ftkit.decoding.knobs import KnobError
+
     try:
         yield
-    except ValueError as error:
+    except KnobError as error:
         raise UserError(f"--{str(error).replace('_', '-')}") from error
 
 

@@ -12,7 +12,7 @@ from ftkit.data.prompting import Prompting
 from ftkit.data.reading.asked import AS_TRAINED, FileReading
 from ftkit.data.reading.rows import beside
 from ftkit.decoding.continuing import Continuation
-from ftkit.decoding.knobs import SAMPLING, Decoding
+from ftkit.decoding.knobs import SAMPLING, Decoding, KnobError
 from ftkit.decoding.prompts import Ask, file_prompts, form_of, in_its_languages, typed_prompts
 from ftkit.decoding.writer import Writer, open_writer, refuse_languages
 from ftkit.decoding.writer import generate as let_write
@@ -55,12 +55,12 @@ def decoding_of(folder: Path, knobs: Mapping[str, Any], *, say: Callable[[str], 
         say: hears of the others, where they are not the usual ones.
 
     Raises:
-        ValueError: a value is out of its range, or acts on draws and none are made; the message begins with the knob.
+        KnobError: a value is out of its range, or acts on draws and none are made.
     """
     measured, usual = measured_decoding(folder), Decoding()
     if not draws(folder, knobs.get("do_sample")):
         if idle := [name for name in (*SAMPLING, "seed") if name in knobs]:
-            raise ValueError(f"{idle[0]} acts only where tokens are drawn: do_sample=True")
+            raise KnobError(f"{idle[0]} acts only where tokens are drawn: do_sample=True")
         measured = {name: value for name, value in measured.items() if name not in SAMPLING}
     taken = [name for name, value in measured.items() if name not in knobs and value != getattr(usual, name)]
     if taken:

@@ -13,6 +13,10 @@ SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 BEAMS = ("length_penalty", "early_stopping")
 
 
+class KnobError(ValueError):
+    """A knob that has a value which it cannot have, or that does not act; the message begins with its name."""
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How the next tokens are chosen.
@@ -36,7 +40,7 @@ class Decoding:
         seed: of the draws.
 
     Raises:
-        ValueError: a value outside its range.
+        KnobError: a value outside its range.
     """
 
     max_new_tokens: int = 128
@@ -67,7 +71,7 @@ class Decoding:
         }
         for rule, holds in rules.items():
             if not holds:
-                raise ValueError(rule)
+                raise KnobError(rule)
 
     def generation_config(
         self, *, stop_ids: Collection[int], pad_id: int, max_new_tokens: int, **of_the_model: Any

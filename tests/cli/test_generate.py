@@ -316,3 +316,4 @@ def test_answers_of_several_adapters_stand_below_one_another_and_a_run_is_called
     assert [line.split()[0] for line in outcome.out.splitlines()] == ["base", run.name, "factors"]
     assert "factors: cut at 3 new tokens" in outcome.err
     assert "exclude one another" in ftkit(*words, "--no-adapter").err
+    assert "--temperature is above 0" in ftkit(*words, "--sample", "--temperature", 0).err
