@@ -100,7 +100,7 @@ class EvaluationsTold(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, Any] | None = None,
         **_kwargs: Any,
     ) -> None:
         """One line: the loss, the score that chooses the best model, and what was learnt last."""
@@ -108,14 +108,16 @@ class EvaluationsTold(TrainerCallback):
         learnt = [line["loss"] for line in state.log_history if "loss" in line]
         chosen = str(args.metric_for_best_model)
         best = chosen.removeprefix("eval_")
-        # where nothing is held out
-        loss = f"train probe loss {metrics.get('eval_train_probe_loss', math.nan):.4f}"
         if "eval_nll" in metrics:
-            loss = f"validation loss {metrics['eval_nll']:.4f}{' (rows that are learnt now)' * self.learnt}"
+            loss = f"validation loss {metrics['eval_nll']:.4f}{' (rows that are learnt now)' if self.learnt else ''}"
+        else:
+            # nothing is held out; the probe says None of what is not finite
+            probed = metrics["eval_train_probe_loss"]
+            loss = f"train probe loss {math.nan if probed is None else probed:.4f}"
         self.say(
             f"step {state.global_step:,}: {loss}"
             + (f", {best} {metrics[chosen]:.4f}" if best != "nll" and chosen in metrics else "")
-            + (f", training loss {learnt[-1]:.4f}{' with smoothed labels' * self.smoothed}" if learnt else "")
+            + (f", training loss {learnt[-1]:.4f}{' with smoothed labels' if self.smoothed else ''}" if learnt else "")
         )
 
 

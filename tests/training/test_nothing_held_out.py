@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from transformers import TrainerControl, TrainerState
 
 import ftkit
 from ftkit.commands.eval import curve_verdict
+from ftkit.training.callbacks import EvaluationsTold
 from ftkit.training.outcome import TrainResult
 from ftkit.training.probes import read_probes
 
@@ -44,6 +47,15 @@ def test_the_train_probe_is_recorded_as_ever(writes: TrainResult, classifies: Tr
         points = read_probes(result.run)
         assert probed == pytest.approx([point.train.loss for point in points])
         assert all(len(point.validation) == 0 for point in points)
+
+
+@pytest.mark.parametrize(("loss", "said"), [(0.5, "train probe loss 0.5000"), (None, "train probe loss nan")])
+def test_an_evaluation_tells_of_the_train_probe_though_its_loss_is_not_finite(loss: float | None, said: str) -> None:
+    lines = list[str]()
+    args: Any = SimpleNamespace(metric_for_best_model=None)
+    told = EvaluationsTold(lines.append, smoothed=False)
+    told.on_evaluate(args, TrainerState(global_step=3), TrainerControl(), {"eval_train_probe_loss": loss})
+    assert lines == [f"step 3: {said}"]
 
 
 def test_what_cannot_be_told_is_said(writes: TrainResult, classifies: TrainResult) -> None:

@@ -29,10 +29,10 @@ def locate_base(recipe: Recipe) -> Checkpoint:
     """
     data = recipe.data
     added = NewTokens(tuple(data.add_tokens or ()), tuple(data.add_special_tokens or ()))
-    return replace(locate_with_adapter(recipe.model), new_tokens=added)
+    return replace(_with_adapter(recipe.model), new_tokens=added)
 
 
-def locate_with_adapter(spec: ModelSpec) -> Checkpoint:
+def _with_adapter(spec: ModelSpec) -> Checkpoint:
     """As `locate`, with the adapter of the recipe: to be gone on with, or merged."""
     base = locate(spec)
     if spec.adapter is None:
