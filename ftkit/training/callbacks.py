@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,11 @@ class Schedule(TrainerCallback):
         self.due, self.saved_at = False, self.clock()
 
 
+def steps_an_epoch(batches: Sized, args: TrainingArguments) -> int:
+    """Optimizer steps of an epoch of so many batches."""
+    return -(-len(batches) // args.gradient_accumulation_steps)
+
+
 @dataclass(eq=False)
 class EndsAfter(TrainerCallback):
     """Ends a training after so many epochs, scored and sealed, though the schedule of its rates would go on."""
@@ -187,8 +192,7 @@ class EndsAfter(TrainerCallback):
         **_kwargs: Any,
     ) -> None:
         """Which step that is."""
-        an_epoch = -(-len(train_dataloader) // args.gradient_accumulation_steps)
-        self.steps = min(state.max_steps, max(1, round(self.epochs * an_epoch)))
+        self.steps = min(state.max_steps, max(1, round(self.epochs * steps_an_epoch(train_dataloader, args))))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any

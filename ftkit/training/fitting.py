@@ -26,6 +26,7 @@ from ftkit.training.callbacks import (
     ProgressCallback,
     Schedule,
     StopOnNonFinite,
+    steps_an_epoch,
 )
 from ftkit.training.sealed_trainer import SealedTrainer
 from ftkit.training.trainer import ExamplesTrainer, ScoresWhileTraining
@@ -128,17 +129,12 @@ def progress_told(trainer: SealedTrainer, resumed: SealedCheckpoint | None, *, r
     done = 0 if resumed is None else resumed.progress.step
     steps = trainer.args.max_steps
     if steps <= 0:
-        steps = math.ceil(steps_an_epoch(trainer) * trainer.args.num_train_epochs)
+        steps = math.ceil(steps_an_epoch(trainer.get_train_dataloader(), trainer.args) * trainer.args.num_train_epochs)
     if done >= steps:
         reporter.say("no step is left to train")
     with reporter.track("finetuning", total=max(0, steps - done)) as advance:
         trainer.add_callback(ProgressCallback(advance))
         yield
-
-
-def steps_an_epoch(trainer: SealedTrainer) -> int:
-    """Optimizer steps of an epoch."""
-    return -(-len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps)
 
 
 def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
@@ -152,7 +148,7 @@ def fit_facts(trainer: ExamplesTrainer) -> dict[str, Any]:
     found = {
         "num_steps": state.global_step,
         "planned_steps": state.max_steps,
-        "steps_an_epoch": steps_an_epoch(trainer),
+        "steps_an_epoch": steps_an_epoch(trainer.get_train_dataloader(), trainer.args),
         "warmup_steps": trainer.args.get_warmup_steps(max(1, state.max_steps)),
         "best_step": state.best_global_step,
         "best_score": state.best_metric,
