@@ -124,10 +124,10 @@ def _good_for(headline: str, checks: Sequence[Check], found: Measurements) -> st
     """What can be done with the model that was kept, whatever the training did after it."""
     states = {check.name: check.state for check in checks}
     kept = found.of(found.kept, "validation")
-    if kept is None and headline != "invalid_run":
-        return "what nobody has measured: no rows are held out"
-    if headline == "invalid_run" or kept is None:
+    if headline == "invalid_run":
         return "nothing: the figures cannot be trusted"
+    if kept is None:
+        return "what nobody has measured: no rows are held out"
     if states["leakage"] == "fired":
         return "nothing that its held-out figures promise: they were partly seen in training"
     if states["class_collapse"] == "fired" or states["no_gain"] == "fired":

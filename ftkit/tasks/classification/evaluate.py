@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ftkit.data.dataset import Split, Splits
 from ftkit.data.labels import rows_of_head, shortened
@@ -31,7 +32,7 @@ from ftkit.models.classifier import Classifier, load_classifier
 from ftkit.models.placement import choose_device, place
 from ftkit.progress import Reporter
 from ftkit.tasks.classification.recipe import ClassificationRecipe
-from ftkit.tasks.classification.scores import score_rows, scored
+from ftkit.tasks.classification.scores import scored
 from ftkit.training.probes import read_out_of_fold
 from ftkit.training.scores import row_logits_of
 from ftkit.training.way import Kept
@@ -89,7 +90,7 @@ def _score_folder(subject: Subject, name: Model, folder: Path, sets: Mapping[Set
     return {
         which: _out_of_fold(subject, split)
         if subject.splits.is_out_of_fold(which)
-        else _score(subject, classifier, split, what=f"{whose} on {which}")
+        else _score(classifier, split, device=subject.device, reporter=subject.reporter, what=f"{whose} on {which}")
         for which, split in sets.items()
     }
 
@@ -123,14 +124,15 @@ def label_note(own: Sequence[str], given: Sequence[str], *, where: str) -> str |
     )
 
 
-def _score(subject: Subject, classifier: Classifier, split: Split, *, what: str) -> Scores:
+def _score(classifier: Classifier, split: Split, *, device: torch.device, reporter: Reporter, what: str) -> Scores:
+    """What a loaded classifier gives the rows of a split, whose labels are its own in its order."""
     chunks = text_chunks(
         classifier.tokenizer, split, max_length=classifier.max_length, long_texts=classifier.long_texts
     )
     num_labels = len(classifier.label_names)
-    with subject.reporter.track(what, total=len(split)) as advance:
+    with reporter.track(what, total=len(split)) as advance:
         parts = [
-            row_logits_of(classifier.module, examples, num_labels=num_labels, device=subject.device, advance=advance)
+            row_logits_of(classifier.module, examples, num_labels=num_labels, device=device, advance=advance)
             for examples, _ in chunks
         ]
     return scored(np.concatenate(parts), split.labels)
@@ -256,5 +258,5 @@ def score_on(
             f"{shortened(classifier.label_names)}",
             fix="name the rows' labels in data.label_names, in the order of the model's",
         )
-    with reporter.track("asking the model", total=len(splits.validation)) as advance:
-        return Kept({"validation": score_rows(classifier, splits.validation, advance=advance)}, {})
+    scores = _score(classifier, splits.validation, device=device, reporter=reporter, what="asking the model")
+    return Kept({"validation": scores}, {})

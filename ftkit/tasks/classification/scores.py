@@ -132,15 +132,6 @@ def is_of(folder: Path) -> bool:
     return Checkpoint(str(folder), folder).is_classifier
 
 
-def score_rows(classifier: Classifier, split: Split, *, advance: Advance = lambda _rows: None) -> Scores:
-    """What a loaded classifier gives the rows of a split, whose labels are its own in its order."""
-    pairs = split.text_pairs
-    rows = [TextRow(text, pairs[row] if pairs else None, {}) for row, text in enumerate(split.texts)]
-    chunks = (rows[start : start + ROWS_AT_A_TIME] for start in range(0, len(rows), ROWS_AT_A_TIME))
-    logits = [_logits(classifier, _tokens(classifier, chunk), advance) for chunk in chunks]
-    return scored(np.concatenate(logits), split.labels)
-
-
 def read_back(path: Path, rows: Sequence[Mapping[str, str]], *, max_length: int) -> ReadBack:  # noqa: ARG001
     """Load a saved classifier and ask it about some rows; it knows its own length.
 
