@@ -203,11 +203,10 @@ def _with_references(
     Raises:
         UserError: the column of references is nowhere; rows of some sources name their languages, and others do not.
     """
+    pairs = {split: [_of_pairs(form) for form in some] for split, some in forms.items()}
     if not source_names(components):
-        (form,), sources = forms["train"], {split: some[0].source for split, some in components.items()}
-        assert isinstance(form, PairForm)
+        (form,), sources = pairs["train"], {split: some[0].source for split, some in components.items()}
         return {split: [one] for split, one in _forms(form, sources, spec, notes).items()}
-    pairs = {split: [form for form in some if isinstance(form, PairForm)] for split, some in forms.items()}
     languages = {len(form.prompting.language_columns) for some in pairs.values() for form in some}
     if len(languages) > 1:
         fix = "name data.source_language_column and data.target_language_column for all sources, or for none"
@@ -222,6 +221,11 @@ def _with_references(
         split: [_of_several(*one) for one in zip(some, pairs[split], named[split], strict=True)]
         for split, some in components.items()
     }
+
+
+def _of_pairs(form: Form) -> PairForm:
+    assert isinstance(form, PairForm), "choose_form gives no other"
+    return form
 
 
 def _of_several(component: Component[Seq2SeqData], form: PairForm, name: str | None) -> PairForm:

@@ -14,6 +14,7 @@ from ftkit.data.mixture.joining import asked_notes, joined
 from ftkit.data.prompting import Prompting, fill
 from ftkit.errors import UserError
 from ftkit.recipe.generative import LEARN
+from ftkit.recipe.labelled import LabelledData
 from ftkit.tasks.seq2seq.recipe import Seq2SeqData
 
 
@@ -32,11 +33,7 @@ def load_labels_as_text(spec: Seq2SeqData, *, seed: int, narrow: Callable[[Sourc
     """
     splits, read = load_labelled(spec, seed=seed, narrow=narrow)
     _check_names(splits)
-    promptings = tuple(
-        Prompting("completion", _template(one.columns, one.spec.source_prefix or ""))
-        for one in read
-        if isinstance(one.spec, Seq2SeqData)
-    )
+    promptings = tuple(_prompting(one.columns, one.spec) for one in read)
     written = dict.fromkeys(f"labels are written as text: {prompting.template!r}" for prompting in promptings)
 
     def as_text(split: Split) -> Split:
@@ -65,6 +62,11 @@ def _template(columns: Columns, prefix: str) -> str:
         return escaped(prefix) + pair_template(columns.text, columns.label)
     source = f"{columns.text}: {{{columns.text}}} {columns.pair}: "
     return escaped(prefix) + source + pair_template(columns.pair, columns.label)
+
+
+def _prompting(columns: Columns, spec: LabelledData) -> Prompting:
+    assert isinstance(spec, Seq2SeqData), "each source is read by the data section of its task"
+    return Prompting("completion", _template(columns, spec.source_prefix or ""))
 
 
 def _check_names(splits: Splits) -> None:
