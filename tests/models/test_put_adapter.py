@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from ftkit.errors import UserError
+from ftkit.models.adapted.in_turn import Beside, load_beside
+from ftkit.models.checkpoint import LABELS_FILE, Checkpoint
 from ftkit.models.classifier import open_classifier
 from ftkit.models.saved_lm import load_saved_lm
 from tests.fixtures.tiers import slow
@@ -80,3 +82,16 @@ def test_a_classifiers_adapter_that_lacks_weights_is_refused(
     )
     with pytest.raises(UserError, match=r"adapter lacks weights|does not fit its base"):
         open_classifier(copy)
+
+
+def test_adapters_for_other_labels_are_told_apart_by_these(tmp_path: Path) -> None:
+    shared = [f"label {number}" for number in range(12)]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        labels = dict(enumerate([*shared, f"only {name}"]))
+        (tmp_path / name / LABELS_FILE).write_text(json.dumps({"id2label": labels}))
+    folders = {name: tmp_path / name for name in ("one", "two")}
+    together = Beside(Checkpoint("base", tmp_path), folders, folders)
+    with pytest.raises(UserError, match="for other labels: one of them alone has only one, only two"):
+        load_beside(together, device=torch.device("cpu"))
