@@ -23,11 +23,13 @@ class Finding(NamedTuple):
         key: dotted path of the key that it is about.
         message: what is wrong.
         fix: what to do.
+        decided_by: dotted paths of other keys without whose values it would not be said.
     """
 
     key: str
     message: str
     fix: str
+    decided_by: tuple[str, ...] = ()
 
 
 class Section(BaseModel):

@@ -117,8 +117,8 @@ def refuse_disagreement(reading: Reading, recipe: Recipe) -> None:
     if told is None:
         return
     for finding in _disagreements(told, recipe, reading):
-        if finding.key not in reading.silent:
-            reading.say(Flaw(reading.place(finding.key), *finding), finding.key)
+        reading.criticise(finding)
+        reading.silent.add(finding.key)
 
 
 def _disagreements(told: Told, recipe: Recipe, reading: Reading) -> Iterator[Finding]:

@@ -192,9 +192,7 @@ def _apply_rules(reading: Reading, recipe: Recipe) -> None:
     rules = (adapter_keys, *reading.task.rules)
     for findings in (recipe.method.findings(facts.given), *(rule(facts) for rule in rules)):
         for finding in findings:
-            # what is wrong with a value that could not be read is told of itself
-            if not any(key in (finding.key, *f"{finding.message} {finding.fix}".split()) for key in reading.silent):
-                reading.flaws.append(Flaw(reading.place(finding.key), finding.key, finding.message, finding.fix))
+            reading.criticise(finding)
 
 
 def _resolve_paths(reading: Reading, recipe: Recipe, *, check_files: bool) -> Recipe:

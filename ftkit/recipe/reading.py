@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from ftkit.methods.section import Finding
 from ftkit.methods.table import METHODS
 from ftkit.recipe.keys import answer_unknown, keys_of
 from ftkit.recipe.nearest import nearest
@@ -51,6 +52,11 @@ class Reading:
         """Report a flaw; nothing more is to be said about `keys`."""
         self.flaws.append(flaw)
         self.silent.update(keys)
+
+    def criticise(self, finding: Finding) -> None:
+        """Report a rule that is broken, unless enough was said about its key, or about another that decides it."""
+        if self.silent.isdisjoint({finding.key, *finding.decided_by}):
+            self.flaws.append(Flaw(self.place(finding.key), finding.key, finding.message, finding.fix))
 
     def below(self, section: str) -> dict[str, Node]:
         """The keys of a section that has been settled; of the top level for an empty name."""

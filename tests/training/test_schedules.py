@@ -100,10 +100,10 @@ def test_a_head_learns_by_the_same_rates(name: str) -> None:
         (
             "cosine_with_restarts",
             {"num_cycle": 2},
-            "num_cycle is no argument of",
+            "num_cycle is no argument of cosine_with_restarts",
         ),
         ("cosine_with_restarts", {"num_cycles": 1.5}, "num_cycles: must be a valid integer"),
-        ("linear", {"power": 2}, "power is no argument of training.lr_scheduler_type linear"),
+        ("linear", {"power": 2}, "power is no argument of linear"),
         ("warmup_stable_decay", {}, "warmup_stable_decay needs num_decay_steps"),
         ("warmup_stable_decay", {"num_decay_steps": 2.5}, "no whole number of steps"),
         ("cosine_with_min_lr", {}, "needs min_lr or min_lr_rate"),

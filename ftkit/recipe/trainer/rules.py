@@ -28,7 +28,10 @@ def _schedule(facts: Facts[Recipe]) -> Iterator[Finding]:
     """What the schedule of the learning rate is told, and what it needs to be told by."""
     training = facts.recipe.training
     name, schedule = training.lr_scheduler_type, SCHEDULES[training.lr_scheduler_type]
-    wrong = list(wrong_arguments(name, training.lr_scheduler_kwargs, learning_rate=training.learning_rate))
+    wrong = [
+        finding._replace(decided_by=("training.lr_scheduler_type",))
+        for finding in wrong_arguments(name, training.lr_scheduler_kwargs, learning_rate=training.learning_rate)
+    ]
     yield from wrong
     if training.max_steps is not None and not wrong:
         warmup = training.warmup_steps * (1 if training.warmup_steps >= 1 else training.max_steps)

@@ -206,7 +206,7 @@ def _finding(name: str, known: list[str], error: Mapping[str, Any]) -> Finding:
         fix = (
             f"did you mean {near}?" if near else f"it takes {', '.join(known)}" if known else "remove it: it takes none"
         )
-        return Finding(KEY, f"{argument} is no argument of training.lr_scheduler_type {name}", fix)
+        return Finding(KEY, f"{argument} is no argument of {name}", fix)
     if error["type"] == "missing":
         return Finding(
             "training.lr_scheduler_type", f"{name} needs {argument}", f"add lr_scheduler_kwargs: {{{argument}: ...}}"

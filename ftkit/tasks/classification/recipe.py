@@ -154,7 +154,8 @@ def _long_texts(facts: _Facts) -> Iterator[Finding]:
         yield Finding("data.long_texts", problem, fix)
     if data.window_stride is not None and data.long_texts != "windows":
         fix = "add long_texts: windows, or remove it"
-        yield Finding("data.window_stride", f"data.long_texts is {data.long_texts}", fix)
+        decided_by = ("data.long_texts",)
+        yield Finding("data.window_stride", f"data.long_texts is {data.long_texts}", fix, decided_by)
     elif data.window_stride is not None and data.max_length is not None and 2 * data.window_stride > data.max_length:
         fix = f"at most {data.max_length // 2}; it is what neighbouring windows share, not what they advance by"
         yield Finding("data.window_stride", "every token would be read three times or more", fix)
