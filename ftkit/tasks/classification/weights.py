@@ -171,7 +171,11 @@ class Weights:
         """Train with HF Trainer, with class weights and label smoothing in the loss."""
         recipe, train = self.recipe, self.data.examples["train"]
         data = replace(self.data, examples={**self.data.examples, "train": train.counting_windows()})
-        loss = _loss(recipe, data.splits, windows_a_row=len(train) / len(data.splits.train))
+        loss = _loss(
+            _class_weights(recipe, data.splits),
+            smoothing=recipe.training.label_smoothing_factor,
+            windows_a_row=len(train) / len(data.splits.train),
+        )
         way, watched = watch(self, model, say=self.reporter.say)
         trainer = make_trainer(
             recipe, run, model, data, way, loss=loss, processor=data.processor, until=until, watched=watched
@@ -206,14 +210,12 @@ def _class_weights(recipe: ClassificationRecipe, splits: Splits) -> torch.Tensor
     return class_weight_vector(weights, label_names=names, counts=label_counts(splits))
 
 
-def _loss(recipe: ClassificationRecipe, splits: Splits, *, windows_a_row: float) -> Callable[..., torch.Tensor]:
+def _loss(weights: torch.Tensor | None, *, smoothing: float, windows_a_row: float) -> Callable[..., torch.Tensor]:
     """Cross-entropy of labels (B,); or of (B, 2), with the number of windows that the row has.
 
     The windows of a row weigh as much as a row: each 1 over their number, times the mean number of all rows, so that
     the weights of an epoch have the mean 1 and the learning rate its meaning.
     """
-    weights = _class_weights(recipe, splits)
-    smoothing = recipe.training.label_smoothing_factor
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
         # a sum over the number of examples of the whole step, so accumulation does not change the gradient

@@ -132,11 +132,7 @@ def test_the_windows_of_a_row_weigh_as_much_as_a_row() -> None:
     logits = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     counts, targets = torch.tensor([4, 1, 2]), torch.tensor([2, 0, 1])
     of_windows = torch.repeat_interleave(torch.arange(3), counts)
-    recipe: Any = SimpleNamespace(training=SimpleNamespace(class_weights="none", label_smoothing_factor=0.0))
-    splits: Any = SimpleNamespace(
-        train=SimpleNamespace(labels=targets.numpy()), label_names=["a", "b", "c"], weights=()
-    )
-    loss = _loss(recipe, splits, windows_a_row=7 / 3)
+    loss = _loss(None, smoothing=0.0, windows_a_row=7 / 3)
     labels = torch.stack([targets, counts], dim=1)[of_windows]
     found = loss(SimpleNamespace(logits=logits), labels, num_items_in_batch=labels.ne(-100).sum())
     each = torch.nn.functional.cross_entropy(logits, targets[of_windows], reduction="none")
